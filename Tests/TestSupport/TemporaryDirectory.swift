@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// A fresh folder that is removed when the value goes away.
+public final class TemporaryDirectory: Sendable {
+  public let path: String
+
+  public init(_ label: String = "test") {
+    path = NSTemporaryDirectory() + "platform-\(label)-\(UUID().uuidString.prefix(8))"
+    // A folder that cannot be made shows at once as the test's own failure to write into it.
+    try? FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+  }
+
+  deinit { try? FileManager.default.removeItem(atPath: path) }  // leftovers in the temporary folder harm nobody
+
+  public func file(_ name: String) -> String { path + "/" + name }
+}
+
+/// The Python that has the peer packages (`deltalake`, `duckdb`, `transformers`, ...), or nil when none was installed.
+public enum Peers {
+  public static var python: String? {
+    let environment = ProcessInfo.processInfo.environment
+    let candidates = [environment["PLATFORM_PEERS"], NSHomeDirectory() + "/.cache/platform/peers"].compactMap { $0 }
+    return candidates.map { $0 + "/bin/python" }.first { FileManager.default.isExecutableFile(atPath: $0) }
+  }
+
+  /// Runs a Python script with the peers' interpreter; returns its standard output.
+  /// A non-zero exit throws with the last lines of its standard error.
+  public static func run(_ script: String, _ arguments: [String] = []) throws -> String {
+    guard let python else { throw PeerError(text: "no peer environment; run make peers") }
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: python)
+    process.arguments = ["-c", script] + arguments
+    var environment = ProcessInfo.processInfo.environment
+    environment["HF_HUB_OFFLINE"] = "1"
+    environment["TOKENIZERS_PARALLELISM"] = "false"
+    process.environment = environment
+    let folder = TemporaryDirectory("peer")
+    let outPath = folder.file("out")
+    let errorPath = folder.file("err")
+    _ = FileManager.default.createFile(atPath: outPath, contents: nil)
+    _ = FileManager.default.createFile(atPath: errorPath, contents: nil)
+    process.standardOutput = FileHandle(forWritingAtPath: outPath)
+    process.standardError = FileHandle(forWritingAtPath: errorPath)
+    process.standardInput = FileHandle.nullDevice
+    try process.run()
+    process.waitUntilExit()
+    let out = String(decoding: FileManager.default.contents(atPath: outPath) ?? Data(), as: UTF8.self)
+    guard process.terminationStatus == 0 else {
+      let text = String(decoding: FileManager.default.contents(atPath: errorPath) ?? Data(), as: UTF8.self)
+      throw PeerError(text: "peer script ended with \(process.terminationStatus): \(text.suffix(3000))")
+    }
+    return out
+  }
+
+  public struct PeerError: Error, CustomStringConvertible {
+    public var text: String
+    public var description: String { text }
+  }
+}
