@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Which replica answers the next request of each endpoint: a value without clock, socket or lock.
+///
+/// The choice is the ready replica with the least outstanding work (power of all choices: replicas are few), ties to the
+/// one that was chosen longest ago. A draining replica finishes what it has and gets nothing new; a replica that failed a
+/// request is not offered to that request again.
+public struct RouterState: Sendable, Equatable {
+  public struct Replica: Sendable, Equatable {
+    public var unit: String
+    public var attempt: Int
+    public var node: String
+    public var address: String
+    /// The replica's CURVE public key (Z85 text).
+    public var publicKey: String
+    public var draining = false
+    /// Requests sent and not yet ended.
+    public var outstanding = 0
+    /// Estimate of the tokens that those requests still cost.
+    public var outstandingWork = 0
+    /// Position in the sequence of choices when it was last chosen.
+    public var lastChosen: UInt64 = 0
+
+    public init(unit: String, attempt: Int, node: String, address: String, publicKey: String) {
+      self.unit = unit
+      self.attempt = attempt
+      self.node = node
+      self.address = address
+      self.publicKey = publicKey
+    }
+  }
+
+  /// Replicas by endpoint, in order of arrival.
+  public private(set) var endpoints: [String: [Replica]] = [:]
+  private var choices: UInt64 = 0
+
+  public init() {}
+
+  public func replicas(of endpoint: String) -> [Replica] { endpoints[endpoint] ?? [] }
+
+  /// A replica is ready. A newer attempt of the same unit replaces the older.
+  public mutating func replicaReady(_ replica: Replica, endpoint: String) {
+    var list = endpoints[endpoint] ?? []
+    list.removeAll { $0.unit == replica.unit }
+    list.append(replica)
+    endpoints[endpoint] = list
+  }
+
+  /// - Returns: the replica that was removed, when it was known with this attempt.
+  @discardableResult
+  public mutating func replicaGone(unit: String, attempt: Int, endpoint: String) -> Replica? {
+    guard let index = endpoints[endpoint]?.firstIndex(where: { $0.unit == unit && $0.attempt == attempt }) else { return nil }
+    return endpoints[endpoint]?.remove(at: index)
+  }
+
+  public mutating func drain(unit: String, endpoint: String) {
+    update(unit, endpoint) { $0.draining = true }
+  }
+
+  public mutating func endpointRemoved(_ endpoint: String) { endpoints[endpoint] = nil }
+
+  /// Picks a replica for a request that costs about `work` tokens, and books it.
+  /// - Parameter excluding: units that already failed this request.
+  public mutating func choose(endpoint: String, work: Int, excluding: Set<String> = []) -> Replica? {
+    let ready = replicas(of: endpoint).filter { !$0.draining && !excluding.contains($0.unit) }
+    guard let best = ready.min(by: { ($0.outstandingWork, $0.lastChosen) < ($1.outstandingWork, $1.lastChosen) }) else {
+      return nil
+    }
+    choices += 1
+    update(best.unit, endpoint) { replica in
+      replica.outstanding += 1
+      replica.outstandingWork += work
+      replica.lastChosen = choices
+    }
+    return best
+  }
+
+  /// The request that `choose` booked has ended, in whatever way.
+  public mutating func finished(unit: String, attempt: Int, endpoint: String, work: Int) {
+    update(unit, endpoint) { replica in
+      guard replica.attempt == attempt else { return }
+      replica.outstanding = max(0, replica.outstanding - 1)
+      replica.outstandingWork = max(0, replica.outstandingWork - work)
+    }
+  }
+
+  private mutating func update(_ unit: String, _ endpoint: String, _ change: (inout Replica) -> Void) {
+    guard let index = endpoints[endpoint]?.firstIndex(where: { $0.unit == unit }) else { return }
+    change(&endpoints[endpoint]![index])
+  }
+}

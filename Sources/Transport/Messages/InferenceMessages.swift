@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What the router asks a replica, and what the replica streams back: JSON payloads of the data plane.
+/// `Serving` and `Worker` share these types; neither imports the other.
+public enum ReplicaVerb {
+  public static let generate = "generate"
+  public static let embed = "embed"
+  public static let search = "search"
+  /// Asks the replica to finish what it has and take nothing new.
+  public static let drain = "drain"
+}
+
+public struct ChatTurn: Codable, Sendable, Equatable {
+  public var role: String
+  public var content: String
+  public init(role: String, content: String) {
+    self.role = role
+    self.content = content
+  }
+}
+
+/// One generation. Exactly one of `prompt`, `promptTokens` and `messages` is given.
+public struct GenerateCall: Codable, Sendable, Equatable {
+  public var requestID: String
+  public var prompt: String?
+  public var promptTokens: [Int32]?
+  public var messages: [ChatTurn]?
+  /// Tokens that another replica already produced for this request; generation goes on behind them.
+  public var emittedTokens: [Int32] = []
+  public var maxTokens: Int?
+  public var temperature: Double = 1
+  public var topP: Double = 1
+  public var topK: Int = 0
+  public var minP: Double = 0
+  public var frequencyPenalty: Double = 0
+  public var presencePenalty: Double = 0
+  public var repetitionPenalty: Double = 1
+  /// Token id as text to bias, as clients send it.
+  public var logitBias: [String: Double] = [:]
+  public var stop: [String] = []
+  public var seed: UInt64 = 0
+  public var ignoreEOS: Bool = false
+  public var echo: Bool = false
+  /// Number of alternatives to report with each token; nil reports none.
+  public var logprobs: Int?
+
+  public init(requestID: String) { self.requestID = requestID }
+}
+
+/// A piece of a generation. `finish` is set in the last one, with the usage.
+public struct GenerateFrame: Codable, Sendable, Equatable {
+  public struct TokenLogprob: Codable, Sendable, Equatable {
+    public var token: String
+    public var bytes: [UInt8]
+    public var logprob: Double
+    public var top: [TokenLogprob]
+    public init(token: String, bytes: [UInt8], logprob: Double, top: [TokenLogprob] = []) {
+      self.token = token
+      self.bytes = bytes
+      self.logprob = logprob
+      self.top = top
+    }
+  }
+  public var text: String
+  /// Ids drawn since the last frame, also those whose text is still held back.
+  public var tokens: [Int32]
+  public var logprobs: [TokenLogprob]?
+  /// `stop`, `length`.
+  public var finish: String?
+  public var promptTokens: Int?
+  public var completionTokens: Int?
+
+  public init(
+    text: String, tokens: [Int32], logprobs: [TokenLogprob]? = nil, finish: String? = nil, promptTokens: Int? = nil,
+    completionTokens: Int? = nil
+  ) {
+    self.text = text
+    self.tokens = tokens
+    self.logprobs = logprobs
+    self.finish = finish
+    self.promptTokens = promptTokens
+    self.completionTokens = completionTokens
+  }
+}
+
+public struct EmbedCall: Codable, Sendable {
+  public var inputs: [String]
+  public init(inputs: [String]) { self.inputs = inputs }
+}
+
+public struct EmbedFrame: Codable, Sendable {
+  /// One unit-length vector an input.
+  public var vectors: [[Float]]
+  public var tokens: Int
+  public init(vectors: [[Float]], tokens: Int) {
+    self.vectors = vectors
+    self.tokens = tokens
+  }
+}
+
+public struct SearchCall: Codable, Sendable {
+  public var text: String
+  public var count: Int
+  public init(text: String, count: Int) {
+    self.text = text
+    self.count = count
+  }
+}
+
+public struct SearchFrame: Codable, Sendable {
+  public struct Hit: Codable, Sendable {
+    public var id: String
+    public var path: String
+    public var text: String
+    public var score: Double
+    public init(id: String, path: String, text: String, score: Double) {
+      self.id = id
+      self.path = path
+      self.text = text
+      self.score = score
+    }
+  }
+  public var hits: [Hit]
+  public var tableVersion: Int64
+  public init(hits: [Hit], tableVersion: Int64) {
+    self.hits = hits
+    self.tableVersion = tableVersion
+  }
+}
