@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// What all kernel files share. Private to this target.
+#pragma once
+#include <math.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#define PK_X86 1
+#define PK_AVX2 __attribute__((target("avx2,fma,f16c")))
+#define PK_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")))
+#else
+#define PK_X86 0
+#endif
+
+// Instruction sets in ascending order; a kernel uses the best one that both it and the machine have.
+enum pk_isa_level { PK_GENERIC = 0, PK_LEVEL_AVX2 = 1, PK_LEVEL_AVX512 = 2 };
+
+// What this machine supports. __builtin_cpu_supports reads a table that is filled once, so this costs a few loads.
+static inline int pk_machine_isa(void) {
+#if PK_X86
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("fma"))
+    return PK_LEVEL_AVX512;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return PK_LEVEL_AVX2;
+#endif
+  return PK_GENERIC;
+}

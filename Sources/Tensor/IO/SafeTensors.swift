@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CKernels
+import Core
+import Foundation
+
+/// One tensor inside a mapped safetensors file. Keeps the mapping alive.
+public struct SafeTensorView: @unchecked Sendable {  // points into a read-only mapping that `owner` keeps
+  public let name: String
+  public let dtype: DType
+  /// Row-major dimensions, outermost first. A scalar has none.
+  public let shape: [Int]
+  /// First byte of the data; only as aligned as the file's header made it, so read it with unaligned loads.
+  public let rawBytes: UnsafeRawPointer
+  public let byteCount: Int
+  let owner: MappedFile
+
+  public var elementCount: Int { byteCount / dtype.byteCount }
+  public var path: String { owner.path }
+
+  /// Converts (f32, f16, bf16, f64) into `destination`: [elementCount] f32. Single-threaded, bandwidth-bound.
+  /// - Throws: `invalidFile` when the tensor holds integers.
+  public func copyFloat32(into destination: UnsafeMutablePointer<Float>) throws {
+    switch dtype {
+    case .f32: memcpy(destination, rawBytes, byteCount)
+    case .f16: pk_f16_to_f32(rawBytes, destination, elementCount)
+    case .bf16: pk_bf16_to_f32(rawBytes, destination, elementCount)
+    case .f64: pk_f64_to_f32(rawBytes, destination, elementCount)
+    default:
+      throw PlatformError(
+        .invalidFile, "tensor '\(name)' holds \(dtype.rawValue), not floating point", number: "PLT-4101", path: owner.path)
+    }
+  }
+
+  /// The elements as f32.
+  /// - Throws: `invalidFile` when the tensor holds integers.
+  public func float32() throws -> [Float] {
+    try [Float](unsafeUninitializedCapacity: elementCount) { buffer, count in
+      if let base = buffer.baseAddress, byteCount > 0 { try copyFloat32(into: base) }
+      count = elementCount
+    }
+  }
+
+  /// The elements of an i32 or i64 tensor.
+  /// - Throws: `invalidFile` for other types.
+  public func int64() throws -> [Int64] {
+    switch dtype {
+    case .i64: return (0..<elementCount).map { rawBytes.loadUnaligned(fromByteOffset: $0 * 8, as: Int64.self) }
+    case .i32: return (0..<elementCount).map { Int64(rawBytes.loadUnaligned(fromByteOffset: $0 * 4, as: Int32.self)) }
+    default:
+      throw PlatformError(
+        .invalidFile, "tensor '\(name)' holds \(dtype.rawValue), not i32 or i64", number: "PLT-4101", path: owner.path)
+    }
+  }
+}
+
+/// Named tensors from one file or from the shards of a folder.
+public protocol SafeTensorSource: Sendable {
+  /// Sorted.
+  var names: [String] { get }
+  func contains(_ name: String) -> Bool
+  /// - Throws: `invalidFile` when there is no such tensor.
+  func tensor(_ name: String) throws -> SafeTensorView
+}
+
+extension SafeTensorSource {
+  /// The tensor's elements as f32, converted from f32, f16, bf16 or f64.
+  /// - Throws: `invalidFile` when it is missing, holds integers, or has another shape than `shape` (when given).
+  public func float32(_ name: String, shape: [Int]? = nil) throws -> [Float] {
+    let view = try tensor(name)
+    if let shape, view.shape != shape {
+      throw PlatformError(
+        .invalidFile, "tensor '\(name)' has shape \(view.shape), expected \(shape)", number: "PLT-4101", path: view.path)
+    }
+    return try view.float32()
+  }
+}
+
+/// A safetensors file, mapped read-only. Everything in the header is checked against the file's length before use.
+///
+/// Layout (https://github.com/huggingface/safetensors, "Format"): u64 little-endian header length N, N bytes of JSON
+/// `{name: {dtype, shape, data_offsets: [begin, end]}, "__metadata__": {..}}`, then the data that the offsets index
+/// without gaps or overlaps.
+public final class SafeTensorsFile: SafeTensorSource {
+  private struct Entry: Sendable {
+    var dtype: DType
+    var shape: [Int]
+    var begin: Int
+    var end: Int
+  }
+
+  /// The same bound as the reference implementation; a larger header is an attack or garbage.
+  static let headerLimit = 100_000_000
+
+  public let path: String
+  /// `__metadata__` of the header; `["format": "pt"]` for most files.
+  public let metadata: [String: String]
+  public let names: [String]
+  private let file: MappedFile
+  private let entries: [String: Entry]
+  private let dataStart: Int
+
+  /// Maps the file and reads its header; tensor data is read when it is used.
+  /// - Throws: `notFound`, `permissionDenied`, or `invalidFile` (PLT-4101) saying what is wrong with the file.
+  public init(path: String) throws {
+    let file = try MappedFile(path: path)
+    let parsed = try Self.parse(file.bytes, path: path)
+    self.path = path
+    self.file = file
+    self.metadata = parsed.metadata
+    self.entries = parsed.entries
+    self.dataStart = parsed.dataStart
+    self.names = parsed.entries.keys.sorted()
+  }
+
+  public func contains(_ name: String) -> Bool { entries[name] != nil }
+
+  public func tensor(_ name: String) throws -> SafeTensorView {
+    guard let entry = entries[name] else { throw Self.bad("there is no tensor '\(name)'", path) }
+    guard let base = file.bytes.baseAddress else { throw Self.bad("the file is empty", path) }
+    return SafeTensorView(
+      name: name, dtype: entry.dtype, shape: entry.shape, rawBytes: base + dataStart + entry.begin,
+      byteCount: entry.end - entry.begin, owner: file)
+  }
+
+  private static func parse(
+    _ bytes: UnsafeRawBufferPointer, path: String
+  ) throws -> (entries: [String: Entry], metadata: [String: String], dataStart: Int) {
+    guard bytes.count >= 8 else { throw bad("truncated: a header length needs 8 bytes, file has \(bytes.count)", path) }
+    let promised = UInt64(littleEndian: bytes.loadUnaligned(as: UInt64.self))
+    guard let headerCount = Int(exactly: promised), headerCount <= headerLimit else {
+      throw bad("not a safetensors file: header length \(promised) is above \(headerLimit)", path)
+    }
+    let dataStart = 8 + headerCount
+    guard dataStart <= bytes.count else {
+      throw bad("truncated: header promises \(dataStart) bytes, file has \(bytes.count)", path)
+    }
+    let header: JSONValue
+    do {
+      header = try JSONValue(parsing: Data(bytes[8..<dataStart]))
+    } catch {
+      throw bad("header is \(PlatformError.from(error).message)", path)
+    }
+    guard let members = header.objectValue else { throw bad("header is not a JSON object", path) }
+    var metadata: [String: String] = [:]
+    var entries: [String: Entry] = [:]
+    for (name, member) in members {
+      if name == "__metadata__" {
+        guard let values = member.objectValue else { throw bad("__metadata__ is not an object", path) }
+        for (key, value) in values {
+          guard let text = value.stringValue else { throw bad("__metadata__ '\(key)' is not a string", path) }
+          metadata[key] = text
+        }
+      } else {
+        entries[name] = try entry(name, member, path: path)
+      }
+    }
+    try checkCoverage(entries, dataCount: bytes.count - dataStart, dataStart: dataStart, path: path)
+    return (entries, metadata, dataStart)
+  }
+
+  private static func entry(_ name: String, _ member: JSONValue, path: String) throws -> Entry {
+    guard let typeName = member["dtype"]?.stringValue else { throw bad("tensor '\(name)' has no dtype", path) }
+    guard let dtype = DType(rawValue: typeName) else {
+      throw bad("tensor '\(name)' has dtype '\(typeName)', which is not supported", path)
+    }
+    guard let dimensions = member["shape"]?.arrayValue else { throw bad("tensor '\(name)' has no shape", path) }
+    var shape: [Int] = []
+    var byteCount = dtype.byteCount
+    for dimension in dimensions {
+      guard let value = dimension.intValue, value >= 0 else {
+        throw bad("tensor '\(name)' has a dimension that is not a count", path)
+      }
+      let (product, overflow) = byteCount.multipliedReportingOverflow(by: value)
+      guard !overflow else { throw bad("tensor '\(name)' has a shape whose size overflows", path) }
+      byteCount = product
+      shape.append(value)
+    }
+    guard let offsets = member["data_offsets"]?.arrayValue, offsets.count == 2, let begin = offsets[0].intValue,
+      let end = offsets[1].intValue, begin >= 0, begin <= end
+    else { throw bad("tensor '\(name)' has no valid data_offsets", path) }
+    guard end - begin == byteCount else {
+      throw bad(
+        "tensor '\(name)' is \(typeName) \(shape) and needs \(byteCount) bytes, its offsets span \(end - begin)", path)
+    }
+    return Entry(dtype: dtype, shape: shape, begin: begin, end: end)
+  }
+
+  /// The tensors cover the data exactly: no overlap, no hole, nothing beyond the end.
+  private static func checkCoverage(
+    _ entries: [String: Entry], dataCount: Int, dataStart: Int, path: String
+  ) throws {
+    let ordered = entries.sorted { ($0.value.begin, $0.value.end, $0.key) < ($1.value.begin, $1.value.end, $1.key) }
+    if let largest = entries.values.map(\.end).max(), largest > dataCount {
+      let (needed, overflow) = largest.addingReportingOverflow(dataStart)
+      throw bad(
+        "truncated: header promises \(overflow ? "too many" : String(needed)) bytes, file has \(dataStart + dataCount)", path
+      )
+    }
+    var position = 0
+    var previous = ""
+    for (name, entry) in ordered {
+      if entry.begin < position { throw bad("tensors '\(previous)' and '\(name)' overlap", path) }
+      if entry.begin > position { throw bad("there is a hole of \(entry.begin - position) bytes before '\(name)'", path) }
+      position = entry.end
+      previous = name
+    }
+    guard position == dataCount else {
+      throw bad("\(dataCount - position) bytes at the end belong to no tensor", path)
+    }
+  }
+
+  static func bad(_ message: String, _ path: String) -> PlatformError {
+    PlatformError(
+      .invalidFile, message, hint: "Copy or download the file again.", number: "PLT-4101", path: path)
+  }
+}
