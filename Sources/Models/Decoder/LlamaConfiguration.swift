@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Core
-public import Foundation
+import Foundation
 
 /// The shape of a Llama decoder: the `config.json` that Hugging Face's `LlamaForCausalLM` reads and writes.
 ///

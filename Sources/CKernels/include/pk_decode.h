@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Kernels of decoder inference. Every output element is computed in one fixed order (per instruction set), whatever
+// the number of rows: a request's tokens never depend on its neighbours in the batch. No allocation, no global state.
+#ifndef PK_DECODE_H
+#define PK_DECODE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/// Instruction sets, worst first. A caller may ask for any that `pk_decode_isa_best` or a smaller number allows.
+enum { PK_ISA_GENERIC = 0, PK_ISA_AVX2 = 1, PK_ISA_AVX512 = 2 };
+/// How weights are stored.
+enum { PK_WEIGHT_F32 = 0, PK_WEIGHT_BF16 = 1 };
+/// Tokens of a key/value block.
+enum { PK_KV_BLOCK = 16 };
+
+/// The best instruction set of this machine.
+int pk_decode_isa_best(void);
+
+/// y[m, n] = sum_k x[m, k] * w[n, k] + bias[n], for outputs n in [first, last).
+/// x: [rows, k] f32; w: [n_total, k] as `type`; bias: [n_total] f32 or NULL; y: [rows, n_total] f32, row-major.
+/// Accumulation f32. 2 * rows * (last - first) * k flops.
+void pk_linear(int isa, int type, const float *_Nonnull x, const void *_Nonnull w, const float *_Nullable bias,
+               float *_Nonnull y, size_t rows, size_t n_total, size_t k, size_t first, size_t last);
+
+/// y[r, :] = x[r, :] / sqrt(mean(x[r, :]^2) + epsilon) * gain.   x, y: [rows, n].
+void pk_rms_norm(const float *_Nonnull x, const float *_Nonnull gain, float *_Nonnull y, size_t rows, size_t n, float epsilon);
+
+/// cosine, sine: [rows, half] of positions[row] * frequencies[i].
+void pk_rope_table(const int32_t *_Nonnull positions, const float *_Nonnull frequencies, float *_Nonnull cosine,
+                   float *_Nonnull sine, size_t rows, size_t half);
+/// Rotates pairs (i, i + half) of every head in place.   x: [rows, heads, 2 * half].
+void pk_rope_apply(float *_Nonnull x, const float *_Nonnull cosine, const float *_Nonnull sine, size_t rows, size_t heads,
+                   size_t half);
+
+/// gate[i] = silu(gate[i]) * up[i].
+void pk_swiglu(float *_Nonnull gate, const float *_Nonnull up, size_t n);
+/// x[i] += y[i].
+void pk_add(float *_Nonnull x, const float *_Nonnull y, size_t n);
+
+/// Copies one row of an embedding table of `type` into f32.
+void pk_embed_row(int type, const void *_Nonnull table, size_t row, float *_Nonnull out, size_t n);
+/// Widens f16 bits to f32 exactly.
+void pk_f16_to_f32(const uint16_t *_Nonnull in, float *_Nonnull out, size_t n);
+
+/// Stores keys and values of a step in the paged cache of one layer.
+/// key, value: [rows, kv_heads, head]. slots[row] = block * 16 + offset within the block.
+/// keys: [blocks, kv_heads, head, 16]; values: [blocks, kv_heads, 16, head].
+void pk_kv_store(const float *_Nonnull key, const float *_Nonnull value, const int64_t *_Nonnull slots, float *_Nonnull keys,
+                 float *_Nonnull values, size_t rows, size_t kv_heads, size_t head);
+
+/// Causal attention of rows [first, last) over the paged cache, online softmax block by block in position order.
+/// query, out: [rows, heads, head]; lengths[row]: tokens visible to the row; tables[row]: offset of its block list in `blocks`.
+/// heads is a multiple of kv_heads; head <= 1024.
+void pk_paged_attention(int isa, const float *_Nonnull query, const float *_Nonnull keys, const float *_Nonnull values,
+                        const int32_t *_Nonnull lengths, const int64_t *_Nonnull tables, const int32_t *_Nonnull blocks,
+                        float *_Nonnull out, size_t heads, size_t kv_heads, size_t head, float scale, size_t first,
+                        size_t last);
+
+/// log(sum(exp(x))), accumulated in f64.
+double pk_log_sum_exp(const float *_Nonnull x, size_t n);
+/// Index of the largest element; ties go to the lowest index; NaN never wins. n > 0.
+size_t pk_argmax(const float *_Nonnull x, size_t n);
+/// Ids of the k largest elements, largest first, ties by lower index. 0 < k <= n. O(n log k).
+void pk_top_k(const float *_Nonnull x, size_t n, size_t k, int32_t *_Nonnull ids);
+/// The index at which the running sum of exp(x[i] - log_sum) first exceeds `unit` (in [0, 1)).
+size_t pk_draw(const float *_Nonnull x, size_t n, double log_sum, double unit);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
