@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Foundation
+
+extension BytePairTokenizer {
+  /// Opens a model directory that has a `tokenizer.json`, or such a file itself.
+  /// - Throws: `notFound`; `invalidFile` naming the part that is not byte-level BPE.
+  public convenience init(path: String) throws {
+    var isDirectory: ObjCBool = false
+    let exists = FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory)
+    let folder = exists && isDirectory.boolValue ? path : (path as NSString).deletingLastPathComponent
+    let filePath = exists && isDirectory.boolValue ? path + "/tokenizer.json" : path
+    let file = try ByteJSON.read(filePath)
+    func refuse(_ what: String) -> PlatformError {
+      PlatformError(.invalidFile, "tokenizer is not usable: \(what)", number: "PLT-3001", path: filePath)
+    }
+    guard let model = file["model"], model["type"]?.text == "BPE", let vocabulary = model["vocab"]?.members,
+      let mergeItems = model["merges"]?.items
+    else { throw refuse("expected a model of type BPE") }
+    guard file["normalizer"]?.isNull ?? true else { throw refuse("normalizers are not supported for byte-level BPE") }
+    guard !(model["byte_fallback"]?.flag ?? false) else { throw refuse("byte_fallback is not byte-level BPE") }
+
+    var addPrefixSpace = false
+    var splitDigits = false
+    func readStep(_ step: ByteJSON) throws {
+      switch step["type"]?.text {
+      case "ByteLevel":
+        addPrefixSpace = step["add_prefix_space"]?.flag ?? true
+        guard step["use_regex"]?.flag ?? true else { throw refuse("ByteLevel without its own split is not supported") }
+      case "Digits":
+        guard step["individual_digits"]?.flag == true else {
+          throw refuse("Digits that keeps runs together is not supported")
+        }
+        splitDigits = true
+      case "Sequence": for part in step["pretokenizers"]?.items ?? [] { try readStep(part) }
+      case let other: throw refuse("pre_tokenizer \(other ?? "null") is not supported")
+      }
+    }
+    guard let preTokenizer = file["pre_tokenizer"] else { throw refuse("it has no pre_tokenizer") }
+    try readStep(preTokenizer)
+
+    let addedTokens = AddedToken.read(file)
+    let addedIDs = Set(addedTokens.map(\.id))
+    let largest = vocabulary.compactMap(\.value.id).max() ?? -1
+    guard largest >= 0, Int(largest) < vocabulary.count + 1_000_000 else { throw refuse("bad ids in the vocabulary") }
+    var entries = [[UInt8]?](repeating: nil, count: Int(largest) + 1)
+    for (token, value) in vocabulary {
+      guard let id = value.id else { throw refuse("an id in the vocabulary is not a number") }
+      if let bytes = ByteAlphabet.unspell(token), !addedIDs.contains(id) { entries[Int(id)] = bytes }
+    }
+    let merges = try mergeItems.enumerated().map { rank, item -> Merge in
+      let sides: [[UInt8]]
+      if let pair = item.items {
+        sides = pair.compactMap(\.bytes)
+      } else {
+        sides = (item.bytes ?? []).split(separator: 0x20, omittingEmptySubsequences: false).map(Array.init)
+      }
+      guard sides.count == 2, let left = ByteAlphabet.unspell(sides[0]), let right = ByteAlphabet.unspell(sides[1]) else {
+        throw refuse("merge \(rank) is not a pair")
+      }
+      return Merge(left: left, right: right)
+    }
+    guard let template = TemplatePieces(file["post_processor"]) else { throw refuse("its post_processor is not supported") }
+    let names = Self.specialNames(folder)
+    func find(_ name: String) -> Int32? {
+      guard let spelling = names[name] else { return nil }
+      return addedTokens.first { $0.content == Array(spelling.utf8) }?.id
+        ?? vocabulary.first { $0.key == Array(spelling.utf8) }?.value.id
+    }
+    try self.init(
+      entries: entries, merges: merges, addedTokens: addedTokens,
+      special: SpecialTokens(
+        beginning: find("bos_token"), end: find("eos_token"), padding: find("pad_token"), unknown: find("unk_token")),
+      template: template, addPrefixSpace: addPrefixSpace, ignoreMerges: model["ignore_merges"]?.flag ?? false,
+      splitDigits: splitDigits)
+  }
+
+  /// Special token names from `special_tokens_map.json`, overridden by `tokenizer_config.json`; both may be missing.
+  private static func specialNames(_ folder: String) -> [String: String] {
+    var names: [String: String] = [:]
+    for file in ["special_tokens_map.json", "tokenizer_config.json"] {
+      // Neither file is needed to encode; a broken one only leaves the special ids unset.
+      guard let members = (try? ByteJSON.read(folder + "/" + file))?.members else { continue }
+      for (key, value) in members {
+        if let spelling = value.text ?? value["content"]?.text { names[String(decoding: key, as: UTF8.self)] = spelling }
+      }
+    }
+    return names
+  }
+
+  /// Writes the three files that `AutoTokenizer.from_pretrained` opens. Existing files are replaced.
+  /// - Parameter maximumLength: `model_max_length`, the context that the model was made for.
+  public func write(to directory: String, maximumLength: Int = 1_000_000) throws {
+    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+    func put(_ name: String, _ bytes: [UInt8]) throws {
+      do {
+        try Data(bytes).write(to: URL(fileURLWithPath: directory + "/" + name), options: .atomic)
+      } catch {
+        throw PlatformError(
+          .unavailable, "cannot write tokenizer file: \(error.localizedDescription)", path: directory + "/" + name)
+      }
+    }
+    try put("tokenizer.json", tokenizerFile())
+    var names: [String: JSONValue] = [:]
+    for (name, id) in [("bos_token", bosID), ("eos_token", eosID), ("pad_token", padID), ("unk_token", unkID)] {
+      if let id, let spelling = token(id) { names[name] = .string(spelling) }
+    }
+    try put("special_tokens_map.json", Array(JSONValue.object(names).sortedText.utf8))
+    names["tokenizer_class"] = "PreTrainedTokenizerFast"
+    names["model_max_length"] = .integer(Int64(maximumLength))
+    names["clean_up_tokenization_spaces"] = false
+    names["add_prefix_space"] = .bool(addPrefixSpace)
+    try put("tokenizer_config.json", Array(JSONValue.object(names).sortedText.utf8))
+  }
+
+  /// The bytes of `tokenizer.json`: the same tokenizer always gives the same bytes.
+  func tokenizerFile() -> [UInt8] {
+    var out: [UInt8] = []
+    func put(_ text: String) { out.append(contentsOf: Array(text.utf8)) }
+    func string(_ bytes: some Sequence<UInt8>) { ByteJSON.appendString(bytes, to: &out) }
+    put(#"{"version":"1.0","truncation":null,"padding":null,"added_tokens":["#)
+    for (index, token) in addedTokens.enumerated() {
+      put(index == 0 ? "{\"id\":\(token.id),\"content\":" : ",{\"id\":\(token.id),\"content\":")
+      string(token.content)
+      put(
+        ",\"single_word\":\(token.singleWord),\"lstrip\":\(token.leftStrip),\"rstrip\":\(token.rightStrip),\"normalized\":\(token.normalized),\"special\":\(token.special)}"
+      )
+    }
+    let byteLevel =
+      "{\"type\":\"ByteLevel\",\"add_prefix_space\":\(addPrefixSpace),\"trim_offsets\":true,\"use_regex\":true}"
+    let digits = #"{"type":"Digits","individual_digits":true}"#
+    put("],\"normalizer\":null,\"pre_tokenizer\":")
+    put(splitsDigits ? "{\"type\":\"Sequence\",\"pretokenizers\":[\(digits),\(byteLevel)]}" : byteLevel)
+    put(",\"post_processor\":")
+    putTemplate(&out, byteLevel)
+    put(
+      ",\"decoder\":\(byteLevel),\"model\":{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":null,\"continuing_subword_prefix\":null,"
+    )
+    put(
+      "\"end_of_word_suffix\":null,\"fuse_unk\":false,\"byte_fallback\":false,\"ignore_merges\":\(ignoresMerges),\"vocab\":{"
+    )
+    var first = true
+    let addedByID = Dictionary(addedTokens.map { ($0.id, $0.content) }, uniquingKeysWith: { $1 })
+    for id in 0..<vocabularySize {
+      let spelling =
+        addedByID[Int32(id)] ?? (id < entryBytes.count ? entryBytes[id].map { Array(ByteAlphabet.spell($0).utf8) } : nil)
+      guard let spelling else { continue }
+      if !first { put(",") }
+      first = false
+      string(spelling)
+      put(":\(id)")
+    }
+    put("},\"merges\":[")
+    for (rank, merge) in merges.enumerated() {
+      put(rank == 0 ? "[" : ",[")
+      string(ByteAlphabet.spell(merge.left).utf8)
+      put(",")
+      string(ByteAlphabet.spell(merge.right).utf8)
+      put("]")
+    }
+    put("]}}")
+    return out
+  }
+
+  private func putTemplate(_ out: inout [UInt8], _ byteLevel: String) {
+    guard !templatePrefix.isEmpty || !templateSuffix.isEmpty else { return out.append(contentsOf: Array(byteLevel.utf8)) }
+    func spelled(_ id: Int32) -> JSONValue { .string(token(id) ?? "") }
+    func piece(_ id: Int32) -> JSONValue { ["SpecialToken": ["id": spelled(id), "type_id": 0]] }
+    func text(_ name: JSONValue) -> JSONValue { ["Sequence": ["id": name, "type_id": 0]] }
+    let (before, after) = (templatePrefix.map(piece), templateSuffix.map(piece))
+    var tokens: [String: JSONValue] = [:]
+    for id in templatePrefix + templateSuffix {
+      tokens[token(id) ?? ""] = ["id": spelled(id), "ids": [.integer(Int64(id))], "tokens": [spelled(id)]]
+    }
+    let template: JSONValue = [
+      "type": "TemplateProcessing", "single": .array(before + [text("A")] + after),
+      "pair": .array(before + [text("A")] + after + before + [text("B")] + after), "special_tokens": .object(tokens),
+    ]
+    out.append(contentsOf: Array(template.sortedText.utf8))
+  }
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Turns ids into text as they come, holding back the bytes of a character that is not complete yet.
+///
+/// The pieces joined are what decoding all ids at once gives.
+public struct StreamingDecoder: Sendable {
+  private let tokenizer: any Tokenizer
+  private let skipSpecialTokens: Bool
+  private var pending: [UInt8] = []
+
+  public init(_ tokenizer: any Tokenizer, skipSpecialTokens: Bool = true) {
+    self.tokenizer = tokenizer
+    self.skipSpecialTokens = skipSpecialTokens
+  }
+
+  /// The text that `id` completes; empty while a character is under way.
+  public mutating func push(_ id: Int32) -> String {
+    if skipSpecialTokens && tokenizer.isSpecial(id) { return "" }
+    guard let bytes = tokenizer.bytes(id) else { return "" }
+    pending += bytes
+    let kept = Self.incompleteSuffix(pending)
+    guard kept < pending.count else { return "" }
+    let text = String(decoding: pending[..<(pending.count - kept)], as: UTF8.self)
+    pending.removeFirst(pending.count - kept)
+    return text
+  }
+
+  /// What is left at the end; an incomplete character becomes U+FFFD.
+  public mutating func finish() -> String {
+    defer { pending = [] }
+    return String(decoding: pending, as: UTF8.self)
+  }
+
+  /// How many bytes at the end may still become a character (0...3).
+  static func incompleteSuffix(_ bytes: [UInt8]) -> Int {
+    for back in 1...3 where back <= bytes.count {
+      let byte = bytes[bytes.count - back]
+      if byte & 0xC0 == 0x80 { continue }
+      let needed = byte >= 0xF0 ? (byte <= 0xF4 ? 4 : 1) : byte >= 0xE0 ? 3 : byte >= 0xC2 ? 2 : 1
+      guard needed > back else { return 0 }
+      if back >= 2 {  // the second byte narrows what some first bytes may start
+        let second = bytes[bytes.count - back + 1]
+        switch byte {
+        case 0xE0 where second < 0xA0, 0xED where second > 0x9F, 0xF0 where second < 0x90, 0xF4 where second > 0x8F: return 0
+        default: break
+        }
+      }
+      return back
+    }
+    return 0
+  }
+}
