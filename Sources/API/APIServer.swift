@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Core
+public import Logging
+public import Serving
+
+import Console
+import Foundation
+import HTTPTypes
+import Hummingbird
+import NIOCore
+
+/// The HTTP server of a coordinator: console, platform API and OpenAI API on one port.
+public struct APIServer: Sendable {
+  private let application: Application<RouterResponder<PlatformRequestContext>>
+
+  /// - Parameters:
+  ///   - address: `HOST:PORT`.
+  ///   - onReady: called when the socket listens.
+  public init(
+    address: String, service: any PlatformService, gateway: ServingGateway, logger: Logger,
+    onReady: @escaping @Sendable () async -> Void = {}
+  ) throws {
+    let parts = address.split(separator: ":")
+    guard parts.count == 2, let port = Int(parts[1]) else {
+      throw PlatformError(.invalidArgument, "'\(address)' is not HOST:PORT", number: "PLT-1003")
+    }
+    application = Application(
+      router: Self.router(service: service, gateway: gateway, logger: logger),
+      configuration: .init(address: .hostname(String(parts[0]), port: port), serverName: "platform", backlog: 1024),
+      onServerRunning: { _ in await onReady() }, logger: logger)
+  }
+
+  /// Serves until the task is cancelled.
+  /// - Throws: `conflict` when the address is in use.
+  public func run() async throws {
+    do {
+      try await application.run()
+    } catch let error as IOError where error.errnoCode == EADDRINUSE {
+      throw PlatformError(
+        .conflict, "the HTTP address is in use by another program", hint: "Choose another with --bind.", number: "PLT-1004")
+    }
+  }
+
+  static func router(service: any PlatformService, gateway: ServingGateway, logger: Logger) -> Router<PlatformRequestContext> {
+    let router = Router(context: PlatformRequestContext.self)
+    router.addMiddleware {
+      RequestIdentity()
+      ErrorMiddleware(logger: logger)
+      OriginCheck()
+      Authentication(service: service)
+    }
+    SystemRoutes(service: service).add(to: router)
+    ConsoleRoutes(service: service).add(to: router)
+    JobRoutes(service: service).add(to: router)
+    DataRoutes(service: service).add(to: router)
+    ServingRoutes(service: service).add(to: router)
+    OpenAIRoutes(gateway: gateway, service: service).add(to: router)
+    return router
+  }
+}
+
+/// What travels with a request: its identifier and who makes it.
+struct PlatformRequestContext: RequestContext {
+  var coreContext: CoreRequestContextStorage
+  var requestID = ""
+  var principal = Principal(name: "")
+
+  init(source: ApplicationRequestContextSource) { coreContext = .init(source: source) }
+
+  var maxUploadSize: Int { 8 << 20 }
+}
+
+extension Request {
+  /// The body as JSON of a type, at most 8 MB.
+  /// - Throws: `invalidArgument` naming what is missing or of the wrong type.
+  func json<T: Decodable>(_ type: T.Type = T.self) async throws -> T {
+    let buffer: ByteBuffer
+    do {
+      buffer = try await body.collect(upTo: 8 << 20)
+    } catch {
+      throw PlatformError(.invalidArgument, "the request body is larger than 8 MB or broke off")
+    }
+    do {
+      return try JSONDecoder.platform.decode(T.self, from: Data(buffer.readableBytesView))
+    } catch {
+      throw PlatformError(.invalidArgument, "the request body cannot be read: \(JSONValue.reason(error))")
+    }
+  }
+
+  func query(_ name: String) -> String? { uri.queryParameters[Substring(name)].map(String.init) }
+
+  /// - Throws: `invalidArgument` when the parameter is not a number in the range.
+  func queryInt(_ name: String, in range: ClosedRange<Int>, default fallback: Int) throws -> Int {
+    guard let text = query(name) else { return fallback }
+    guard let value = Int(text), range.contains(value) else {
+      throw PlatformError(.invalidArgument, "\(name) must be a number from \(range.lowerBound) to \(range.upperBound)")
+    }
+    return value
+  }
+
+  /// - Throws: `invalidArgument` when it is missing.
+  func requiredQuery(_ name: String) throws -> String {
+    guard let value = query(name), !value.isEmpty else {
+      throw PlatformError(.invalidArgument, "the query parameter '\(name)' is missing")
+    }
+    return value
+  }
+}
+
+extension Response {
+  static func json(_ value: some Encodable, status: HTTPResponse.Status = .ok) throws -> Response {
+    let data = try JSONEncoder.platform.encode(value)
+    return Response(
+      status: status, headers: [.contentType: "application/json"], body: .init(byteBuffer: ByteBuffer(bytes: data)))
+  }
+
+  static func text(_ text: String, type: String) -> Response {
+    Response(status: .ok, headers: [.contentType: type], body: .init(byteBuffer: ByteBuffer(string: text)))
+  }
+}

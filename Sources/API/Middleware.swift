@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Client
+import Core
+import Foundation
+import HTTPTypes
+import Hummingbird
+import Logging
+import NIOCore
+
+extension HTTPField.Name {
+  static let requestID = HTTPField.Name("X-Request-Id")!
+}
+
+/// Gives every request an identifier; a client may bring a plausible one.
+struct RequestIdentity: RouterMiddleware {
+  typealias Context = PlatformRequestContext
+
+  func handle(
+    _ request: Request, context: Context, next: (Request, Context) async throws -> Response
+  ) async throws -> Response {
+    var context = context
+    let given = request.headers[.requestID].flatMap { text in
+      (1...64).contains(text.count) && text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") } ? text : nil
+    }
+    context.requestID = given ?? UUID().uuidString.lowercased()
+    var response = try await next(request, context)
+    response.headers[.requestID] = context.requestID
+    response.headers[.init("X-Content-Type-Options")!] = "nosniff"
+    return response
+  }
+}
+
+/// Turns thrown errors into the shape that the client family of the path expects.
+struct ErrorMiddleware: RouterMiddleware {
+  typealias Context = PlatformRequestContext
+  let logger: Logger
+
+  func handle(
+    _ request: Request, context: Context, next: (Request, Context) async throws -> Response
+  ) async throws -> Response {
+    do {
+      return try await next(request, context)
+    } catch {
+      return try Self.response(error, path: request.uri.path, requestID: context.requestID, logger: logger)
+    }
+  }
+
+  static func response(_ error: any Error, path: String, requestID: String, logger: Logger) throws -> Response {
+    let all = (error as? PlatformErrors)?.errors ?? []
+    var failure: PlatformError
+    if let first = all.first {
+      failure = first
+    } else if let http = error as? any HTTPResponseError {
+      failure = PlatformError(
+        http.status.code == 404 ? .notFound : http.status.code >= 500 ? .internalError : .invalidArgument,
+        http.status.code == 404 ? "there is no \(path)" : "\(http.status.reasonPhrase)")
+    } else {
+      failure = PlatformError.from(error)
+    }
+    if failure.code == .internalError {
+      // The text of an unforeseen error may hold anything: it goes to the log, the client gets the identifier.
+      logger.error("request failed", metadata: ["request.id": "\(requestID)", "path": "\(path)", "error": "\(error)"])
+      if !(error is PlatformError) { failure.message = "internal error; request \(requestID)" }
+    }
+    var response: Response
+    if path.hasPrefix("/v1/") {
+      let body: JSONValue = [
+        "error": [
+          "message": .string(failure.message), "type": .string(StatusMapping.openAIType(failure.code)), "param": nil,
+          "code": .string(failure.number.isEmpty ? failure.code.rawValue : failure.number), "request_id": .string(requestID),
+        ]
+      ]
+      response = try Response.json(body, status: StatusMapping.status(failure.code))
+    } else {
+      let body = ErrorBody(
+        failure, errorCode: StatusMapping.errorCode(failure.code), requestID: requestID, others: Array(all.dropFirst()))
+      response = try Response.json(body, status: StatusMapping.status(failure.code))
+    }
+    if failure.code == .resourceExhausted || failure.code == .unavailable { response.headers[.retryAfter] = "1" }
+    return response
+  }
+}
+
+/// Refuses browsers that were sent here by another site: the Host must be one that we are called by, and a request that
+/// changes something may not come from another origin (DNS rebinding, cross-site requests).
+struct OriginCheck: RouterMiddleware {
+  typealias Context = PlatformRequestContext
+
+  func handle(
+    _ request: Request, context: Context, next: (Request, Context) async throws -> Response
+  ) async throws -> Response {
+    let authority = request.head.authority ?? ""
+    if let origin = request.headers[.origin], origin != "http://\(authority)", origin != "https://\(authority)" {
+      throw PlatformError(.permissionDenied, "requests from another site are refused")
+    }
+    let host = authority.split(separator: ":").first.map(String.init) ?? ""
+    let numeric = host.allSatisfy { $0.isNumber || $0 == "." } || authority.hasPrefix("[")
+    if request.headers[.authorization] == nil && !(numeric || host == "localhost" || host.isEmpty) {
+      throw PlatformError(.permissionDenied, "unknown host name '\(host)' without a token")
+    }
+    return try await next(request, context)
+  }
+}
+
+/// A token on every route but health and the login page: `Authorization: Bearer`, or the console's cookie.
+struct Authentication: RouterMiddleware {
+  typealias Context = PlatformRequestContext
+  static let cookie = "platform_session"
+  static let open: Set<String> = ["/healthz", "/livez", "/readyz", "/login"]
+  let service: any PlatformService
+
+  func handle(
+    _ request: Request, context: Context, next: (Request, Context) async throws -> Response
+  ) async throws -> Response {
+    if Self.open.contains(request.uri.path) { return try await next(request, context) }
+    guard let token = Self.token(of: request) else {
+      throw PlatformError(
+        .unauthenticated, "a token is needed",
+        hint: "Send 'Authorization: Bearer TOKEN'; 'platform env' prints the token of this machine's cluster.",
+        number: "PLT-1401")
+    }
+    var context = context
+    context.principal = try await service.authenticate(token: token)
+    return try await next(request, context)
+  }
+
+  static func token(of request: Request) -> String? {
+    if let header = request.headers[.authorization] {
+      guard header.lowercased().hasPrefix("bearer ") else { return nil }
+      return String(header.dropFirst(7)).trimmingCharacters(in: .whitespaces)
+    }
+    for pair in (request.headers[.cookie] ?? "").split(separator: ";") {
+      let parts = pair.split(separator: "=", maxSplits: 1).map { $0.trimmingCharacters(in: .whitespaces) }
+      if parts.count == 2, parts[0] == cookie { return parts[1] }
+    }
+    return nil
+  }
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Client
+public import Core
+
+/// Who makes a request.
+public struct Principal: Sendable, Equatable {
+  public var name: String
+  public init(name: String) { self.name = name }
+}
+
+/// What the HTTP surface asks of the coordinator. Every method throws `PlatformError`; nothing here knows HTTP.
+public protocol PlatformService: Sendable {
+  /// - Throws: `unauthenticated` for an unknown, expired or revoked token.
+  func authenticate(token: String) async throws -> Principal
+  /// - Throws: with the reason when requests cannot be served now.
+  func readiness() async throws
+  func status() async throws -> StatusInfo
+  /// The Prometheus text exposition of everything measured.
+  func metricsText() async throws -> String
+
+  func submit(_ request: SubmitFileRequest, by principal: Principal) async throws -> SubmitFileResponse
+  func runs(limit: Int, before: String?) async throws -> RunList
+  func run(_ runID: String) async throws -> RunInfo
+  func cancelRun(_ runID: String, by principal: Principal) async throws -> RunInfo
+  func logs(runID: String, taskKey: String?, attempt: Int?, after: Int64, limit: Int) async throws -> LogPage
+  func metrics(runID: String, taskKey: String?, name: String?) async throws -> MetricPage
+
+  func execute(_ request: StatementRequest, by principal: Principal) async throws -> StatementResponse
+  func queryIndex(_ name: String, _ request: IndexQueryRequest, by principal: Principal) async throws -> IndexQueryResponse
+
+  func endpoints() async throws -> EndpointList
+  func endpoint(_ name: String) async throws -> EndpointInfo
+  func scale(_ name: String, replicas: Int, by principal: Principal) async throws -> EndpointInfo
+
+  func nodes() async throws -> NodeList
+  func createJoinToken(_ request: JoinTokenRequest, by principal: Principal) async throws -> JoinTokenResponse
+  /// One snapshot for the console's first page.
+  func dashboard() async throws -> JSONValue
+}
+
+/// Several errors of one request, for a file that has several.
+public struct PlatformErrors: Error, Sendable {
+  public var errors: [PlatformError]
+  public init(_ errors: [PlatformError]) { self.errors = errors }
+}

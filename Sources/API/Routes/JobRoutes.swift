@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Client
+import Core
+import Hummingbird
+
+/// Runs of workflows.
+struct JobRoutes {
+  let service: any PlatformService
+
+  func add(to router: Router<PlatformRequestContext>) {
+    let service = self.service
+    let runs = router.group("/api/2.2/jobs/runs")
+    runs.post("/submit-file") { request, context in
+      let body: SubmitFileRequest = try await request.json()
+      return try Response.json(await service.submit(body, by: context.principal))
+    }
+    runs.get("/list") { request, _ in
+      let limit = try request.queryInt("limit", in: 1...1000, default: 25)
+      return try Response.json(await service.runs(limit: limit, before: request.query("page_token")))
+    }
+    runs.get("/get") { request, _ in try Response.json(await service.run(request.requiredQuery("run_id"))) }
+    runs.post("/cancel") { request, context in
+      let body: [String: JSONValue] = try await request.json()
+      guard let runID = body["run_id"].flatMap({ $0.stringValue ?? $0.intValue.map(String.init) }) else {
+        throw PlatformError(.invalidArgument, "the request body is missing 'run_id'")
+      }
+      return try Response.json(await service.cancelRun(runID, by: context.principal))
+    }
+    runs.get("/logs") { request, _ in
+      let attempt = request.query("attempt").flatMap(Int.init)
+      return try Response.json(
+        await service.logs(
+          runID: request.requiredQuery("run_id"), taskKey: request.query("task_key"), attempt: attempt,
+          after: Int64(try request.queryInt("after", in: 0...Int.max, default: 0)),
+          limit: try request.queryInt("limit", in: 1...1000, default: 1000)))
+    }
+    runs.get("/metrics") { request, _ in
+      try Response.json(
+        await service.metrics(
+          runID: request.requiredQuery("run_id"), taskKey: request.query("task_key"), name: request.query("name")))
+    }
+  }
+}

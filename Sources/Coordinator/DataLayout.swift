@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Core
+public import Foundation
+
+/// The folder of one cluster on one machine: who puts what where.
+public struct DataLayout: Sendable {
+  public let root: String
+
+  public init(root: String) {
+    self.root = root.hasPrefix("/") ? root : FileManager.default.currentDirectoryPath + "/" + root
+  }
+
+  /// `PLATFORM_HOME`; otherwise `/var/lib/platform` as root (the private Postgres runs as another user, who must be able
+  /// to reach it), `~/.local/share/platform` as anyone else.
+  public static var defaultRoot: String {
+    if let home = ProcessInfo.processInfo.environment["PLATFORM_HOME"], !home.isEmpty { return home }
+    return geteuid() == 0 ? "/var/lib/platform" : NSHomeDirectory() + "/.local/share/platform"
+  }
+
+  public var postgres: String { root + "/pg" }
+  public var lake: String { root + "/lake" }
+  public var models: String { root + "/models" }
+  public var indexes: String { root + "/indexes" }
+  public var checkpoints: String { root + "/checkpoints" }
+  public var staging: String { root + "/staging" }
+  public var spool: String { root + "/spool" }
+  public var logs: String { root + "/logs" }
+  public var keys: String { root + "/keys" }
+  /// Public keys of workers that this machine's `platform up` started: `<name>.pub`. Only the owner can write here.
+  public var localNodes: String { root + "/nodes.d" }
+  public var workers: String { root + "/workers" }
+  public var lockFile: String { root + "/supervisor.lock" }
+  public var stateFile: String { root + "/cluster.json" }
+  public var adminTokenFile: String { root + "/admin-token" }
+  public var coordinatorKey: String { keys + "/coordinator.json" }
+
+  /// What `platform up` decided, read by every other command.
+  public struct State: Codable, Sendable {
+    public var url: String
+    public var nodeAddress: String
+    public var supervisorPID: Int32
+    public var workers: Int
+    public var postgresURL: String?
+    public var startedAt: Double
+    /// Coarse step of the start, for the progress lines of `platform up`.
+    public var phase: String
+    /// Why a part cannot be kept running; shown by `up` and `status`.
+    public var problem: PlatformError?
+  }
+
+  public func loadState() -> State? {
+    guard let data = FileManager.default.contents(atPath: stateFile) else { return nil }
+    return try? JSONDecoder.platform.decode(State.self, from: data)  // a torn file is as good as none: it is written again
+  }
+
+  public func saveState(_ state: State) throws { try writePrivate(JSONEncoder.platform.encode(state), to: stateFile) }
+
+  public func loadAdminToken() -> String? {
+    FileManager.default.contents(atPath: adminTokenFile)
+      .map { String(decoding: $0, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines) }
+  }
+
+  /// Makes the folders. The root may be entered by others (Postgres' own user has to), everything below only by us.
+  /// - Throws: `badConfiguration` naming the folder that cannot be made.
+  public func create() throws {
+    for (path, mode) in [(root, 0o711), (lake, 0o700), (models, 0o700), (indexes, 0o700), (checkpoints, 0o700), (staging, 0o700),
+      (spool, 0o700), (logs, 0o700), (keys, 0o700), (localNodes, 0o700), (workers, 0o700)]
+    {
+      do {
+        try FileManager.default.createDirectory(
+          atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: mode])
+      } catch {
+        throw PlatformError(
+          .badConfiguration, "cannot create the data folder: \(error.localizedDescription)",
+          hint: "Choose another with --data-dir.", number: "PLT-1002", path: path)
+      }
+    }
+  }
+
+  /// Writes a file that only the owner can read, whole or not at all.
+  public func writePrivate(_ data: Data, to path: String) throws {
+    let temporary = path + ".tmp-\(getpid())"
+    let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+    guard descriptor >= 0 else {
+      throw PlatformError(.badConfiguration, "cannot write: \(String(cString: strerror(errno)))", path: path)
+    }
+    let written = data.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+    let synced = fsync(descriptor) == 0
+    close(descriptor)
+    guard written == data.count, synced, rename(temporary, path) == 0 else {
+      unlink(temporary)
+      throw PlatformError(.resourceExhausted, "cannot write: \(String(cString: strerror(errno)))", path: path)
+    }
+  }
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Postgres
+
+/// Tables of the scheduler, of runs and of the nodes that may join.
+public enum JobMigrations {
+  public static let all: [Migration] = [
+    Migration(
+      component: "jobs", number: 1, name: "scheduler state, runs, metrics, logs, nodes",
+      sql: """
+        CREATE TABLE scheduler_lease (
+          singleton int PRIMARY KEY CHECK (singleton = 1),
+          epoch bigint NOT NULL,
+          holder text NOT NULL,
+          expires_at timestamptz NOT NULL
+        );
+        INSERT INTO scheduler_lease VALUES (1, 0, '', now());
+
+        CREATE SEQUENCE run_ids START 1;
+        CREATE TABLE runs (
+          run_id text PRIMARY KEY,
+          name text NOT NULL,
+          idempotency_key text UNIQUE,
+          spec jsonb NOT NULL,
+          submitted_by text NOT NULL DEFAULT '',
+          submitted_at timestamptz NOT NULL DEFAULT now()
+        );
+
+        CREATE TABLE job_records (
+          key text PRIMARY KEY,
+          kind text NOT NULL,
+          run_id text,
+          task_key text,
+          task_attempt int,
+          stage int,
+          state text NOT NULL,
+          worker text,
+          terminal boolean NOT NULL,
+          body jsonb NOT NULL,
+          updated_at timestamptz NOT NULL DEFAULT now()
+        );
+        CREATE INDEX job_records_by_run ON job_records (run_id);
+        CREATE INDEX job_records_live ON job_records (kind) WHERE NOT terminal;
+
+        CREATE TABLE stage_commits (
+          commit_key text PRIMARY KEY,
+          outcome jsonb NOT NULL,
+          committed_at timestamptz NOT NULL DEFAULT now()
+        );
+
+        CREATE TABLE run_metrics (
+          run_id text NOT NULL,
+          task_key text NOT NULL,
+          name text NOT NULL,
+          step bigint NOT NULL,
+          value double precision NOT NULL,
+          recorded_at timestamptz NOT NULL DEFAULT now(),
+          PRIMARY KEY (run_id, task_key, name, step)
+        );
+
+        CREATE TABLE run_logs (
+          id bigserial PRIMARY KEY,
+          run_id text NOT NULL,
+          task_key text NOT NULL,
+          attempt int NOT NULL,
+          unit text NOT NULL,
+          recorded_at timestamptz NOT NULL DEFAULT now(),
+          line text NOT NULL
+        );
+        CREATE INDEX run_logs_by_run ON run_logs (run_id, id);
+
+        CREATE TABLE nodes (
+          name text PRIMARY KEY,
+          public_key text NOT NULL UNIQUE,
+          admitted_at timestamptz NOT NULL DEFAULT now()
+        );
+        CREATE TABLE join_tokens (
+          hash text PRIMARY KEY,
+          expires_at timestamptz NOT NULL,
+          uses_left int NOT NULL
+        );
+        """)
+  ]
+}

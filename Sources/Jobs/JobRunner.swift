@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Core
+import Foundation
+public import Logging
+public import Scheduling
+
+/// What the runner asks of the rest of the coordinator.
+public protocol EffectHandler: AnyObject, Sendable {
+  /// Resolves names and makes the units of a stage.
+  func plan(_ call: StageCall) async throws -> StagePlan
+  /// Makes a stage's results visible. Called again with the same `commitKey` after a crash; must then find its own work.
+  func commit(_ call: StageCall, results: [JSONValue]) async throws -> StageOutcome
+  /// Sends a message to a worker or tells the router. Must not block; a lost message is repeated by the scheduler.
+  func deliver(_ effect: Effect)
+}
+
+/// Drives the scheduler: one event after the other, decisions stored before they are acted on.
+///
+/// Events that wait are handled as one batch, stored in one transaction, and only then acted on. When the store says that
+/// the epoch is over, or stays away for longer than the lease, the runner stops for good and `run` throws: the process
+/// ends and is started again from what is stored.
+public actor JobRunner {
+  private struct Mail {
+    var event: Event
+    var stored: CheckedContinuation<Void, any Error>?
+  }
+
+  private var scheduler: Scheduler
+  private let store: JobStore
+  private let epoch: Int64
+  private let handler: any EffectHandler
+  private let logger: Logger
+  private var mailbox: [Mail] = []
+  private var waiter: CheckedContinuation<Void, Never>?
+  private var stopped: PlatformError?
+  private var lastInstant: Instant = 0
+  private var calls: [Task<Void, Never>] = []
+
+  /// Events above this many are refused; workers repeat what matters.
+  public static let mailboxLimit = 50_000
+
+  public init(scheduler: Scheduler, store: JobStore, epoch: Int64, handler: any EffectHandler, logger: Logger) {
+    self.scheduler = scheduler
+    self.store = store
+    self.epoch = epoch
+    self.handler = handler
+    self.logger = logger
+  }
+
+  /// Milliseconds that never go back while this runner lives, close to the wall clock so that stored deadlines mean the
+  /// same to a successor.
+  private func now() -> Instant {
+    lastInstant = max(lastInstant + 1, ProcessSupport.wallMilliseconds)
+    return lastInstant
+  }
+
+  /// Queues an event without waiting.
+  public func post(_ event: Event) {
+    guard stopped == nil, mailbox.count < Self.mailboxLimit else { return }
+    mailbox.append(Mail(event: event))
+    wake()
+  }
+
+  /// Queues an event and returns when its consequences are stored.
+  public func submit(_ event: Event) async throws {
+    if let stopped { throw stopped }
+    guard mailbox.count < Self.mailboxLimit else {
+      throw PlatformError(.resourceExhausted, "the scheduler is overloaded", hint: "Try again in a few seconds.")
+    }
+    try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+      mailbox.append(Mail(event: event, stored: continuation))
+      wake()
+    }
+  }
+
+  private func wake() {
+    waiter?.resume()
+    waiter = nil
+  }
+
+  /// Handles events until the epoch ends or the task is cancelled.
+  /// - Parameter initial: effects that restoring the scheduler asked for.
+  public func run(initial: [Effect]) async throws {
+    defer {
+      let failure = stopped ?? PlatformError(.unavailable, "the coordinator is stopping")
+      stopped = failure
+      for mail in mailbox { mail.stored?.resume(throwing: failure) }
+      mailbox = []
+      for call in calls { call.cancel() }
+    }
+    try await persist()
+    perform(initial)
+    let ticker = Task { [weak self] in
+      while !Task.isCancelled {
+        try? await Task.sleep(for: .milliseconds(50))  // cancelled: the loop condition ends it
+        await self?.tick()
+      }
+    }
+    defer { ticker.cancel() }
+    while !Task.isCancelled {
+      if mailbox.isEmpty {
+        await withCheckedContinuation { waiter = $0 }
+        continue
+      }
+      let batch = mailbox
+      mailbox = []
+      var effects: [Effect] = []
+      for mail in batch { effects += scheduler.handle(mail.event, now: now()) }
+      do {
+        try await persist()
+      } catch {
+        let failure = PlatformError.from(error)
+        stopped = failure
+        for mail in batch { mail.stored?.resume(throwing: failure) }
+        throw failure
+      }
+      for mail in batch {
+        if let refusal = Self.refusal(of: mail.event, in: effects) {
+          mail.stored?.resume(throwing: refusal)
+        } else {
+          mail.stored?.resume()
+        }
+      }
+      perform(effects)
+    }
+  }
+
+  private static func refusal(of event: Event, in effects: [Effect]) -> PlatformError? {
+    let name: String
+    switch event {
+    case .runSubmitted(let spec): name = spec.id
+    case .serviceSet(let spec): name = spec.name
+    case .serviceRemoved(let service): name = service
+    default: return nil
+    }
+    for case .refused(let refused, let error) in effects where refused == name { return error }
+    return nil
+  }
+
+  private func tick() {
+    if let deadline = scheduler.nextDeadline, deadline <= ProcessSupport.wallMilliseconds { post(.tick) }
+    // The loop sleeps in a continuation that cancellation cannot reach.
+    if Task.isCancelled { wake() }
+  }
+
+  /// Stores what changed, trying for a few seconds while Postgres is away.
+  private func persist() async throws {
+    let changes = scheduler.takeChanges()
+    guard !changes.isEmpty else { return }
+    var attempt = 0
+    while true {
+      do {
+        try await store.save(changes, epoch: epoch)
+        return
+      } catch let error as PlatformError where error.isRetryable && error.number != "PLT-1301" && attempt < 20 {
+        attempt += 1
+        logger.warning("storing the scheduler's state failed, trying again", metadata: ["error": "\(error)"])
+        try await Task.sleep(for: .milliseconds(250))
+      }
+    }
+  }
+
+  private func perform(_ effects: [Effect]) {
+    for effect in effects {
+      switch effect {
+      case .planStage(let call):
+        spawn { runner in await runner.plan(call) }
+      case .commitStage(let call, let results):
+        spawn { runner in await runner.commit(call, results: results) }
+      case .taskStateChanged(let run, let task, let attempt, let stage, let state, let error):
+        logger.info(
+          "task",
+          metadata: [
+            "run": "\(run)", "task": "\(task)", "attempt": "\(attempt)", "stage": "\(stage)", "state": "\(state.rawValue)",
+            "error": "\(error.map { "\($0)" } ?? "")",
+          ])
+        handler.deliver(effect)
+      default:
+        handler.deliver(effect)
+      }
+    }
+  }
+
+  private func spawn(_ body: @escaping @Sendable (JobRunner) async -> Void) {
+    calls.removeAll { $0.isCancelled }
+    calls.append(Task { [weak self] in if let self { await body(self) } })
+    if calls.count > 256 { calls.removeFirst(128) }
+  }
+
+  private nonisolated func plan(_ call: StageCall) async {
+    do {
+      await post(.stagePlanned(call.id, try await handler.plan(call)))
+    } catch {
+      await post(.stagePlanFailed(call.id, PlatformError.from(error)))
+    }
+  }
+
+  private nonisolated func commit(_ call: StageCall, results: [JSONValue]) async {
+    do {
+      if let done = try await store.committedOutcome(call.commitKey) {
+        await post(.stageCommitted(call.id, done))
+        return
+      }
+      let outcome = try await handler.commit(call, results: results)
+      let stored = try await store.recordCommit(call.commitKey, outcome, epoch: epoch)
+      await post(.stageCommitted(call.id, stored))
+    } catch {
+      let failure = PlatformError.from(error)
+      await post(.stageCommitFailed(call.id, failure, retryable: failure.isRetryable))
+    }
+  }
+
+  /// For tests and status pages: what the scheduler holds.
+  public func inspect<T: Sendable>(_ body: @Sendable (Scheduler) -> T) -> T { body(scheduler) }
+}

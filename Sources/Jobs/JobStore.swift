@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Core
+public import Foundation
+public import Postgres
+public import Scheduling
+
+/// The scheduler's state and the runs in Postgres.
+public struct JobStore: Sendable {
+  public let pool: PostgresPool
+  public init(pool: PostgresPool) { self.pool = pool }
+
+  // MARK: scheduler records
+
+  /// Upserts `records` in one transaction that first checks the epoch.
+  /// - Throws: `conflict` (PLT-1301) when the epoch is over.
+  public func save(_ records: [Record], epoch: Int64) async throws {
+    guard !records.isEmpty else { return }
+    let rows = try records.map(RecordRow.init)
+    let body = try String(decoding: JSONEncoder.platform.encode(rows), as: UTF8.self)
+    try await pool.transaction { transaction in
+      try Leadership.check(epoch, transaction)
+      try transaction.execute(
+        """
+        INSERT INTO job_records (key, kind, run_id, task_key, task_attempt, stage, state, worker, terminal, body)
+        SELECT key, kind, run_id, task_key, task_attempt, stage, state, worker, terminal, body
+        FROM jsonb_to_recordset($1::jsonb) AS r(key text, kind text, run_id text, task_key text, task_attempt int, stage int,
+          state text, worker text, terminal boolean, body jsonb)
+        ON CONFLICT (key) DO UPDATE SET state = excluded.state, worker = excluded.worker, terminal = excluded.terminal,
+          task_attempt = excluded.task_attempt, stage = excluded.stage, body = excluded.body, updated_at = now()
+        """, [.json(body)])
+    }
+  }
+
+  /// Everything a new scheduler needs: all records of runs that have not ended, and all live services with their replicas.
+  public func loadLive() async throws -> [Record] {
+    let rows = try await pool.query(
+      """
+      SELECT body::text AS body FROM job_records r
+      WHERE NOT terminal OR run_id IN (SELECT run_id FROM job_records WHERE kind = 'run' AND NOT terminal)
+      ORDER BY key
+      """, [])
+    return try rows.map { try JSONDecoder.platform.decode(Record.self, from: Data(try $0.text("body").utf8)) }
+  }
+
+  /// Runs that were accepted but never reached the scheduler (the coordinator died in between), oldest first.
+  public func unscheduledRuns() async throws -> [RunSpec] {
+    let rows = try await pool.query(
+      """
+      SELECT spec::text AS spec FROM runs WHERE NOT EXISTS (SELECT 1 FROM job_records WHERE key = 'run:' || runs.run_id)
+      ORDER BY submitted_at
+      """, [])
+    return try rows.map { try JSONDecoder.platform.decode(RunSpec.self, from: Data(try $0.text("spec").utf8)) }
+  }
+
+  // MARK: runs
+
+  /// Stores a new run. With an idempotency key that exists already, returns that run instead.
+  public func create(_ spec: RunSpec, submittedBy: String) async throws -> (runID: String, created: Bool) {
+    try await pool.transaction { transaction in
+      if let key = spec.idempotencyKey {
+        try transaction.execute("SELECT pg_advisory_xact_lock(hashtext('run-key:' || $1))", [.text(key)])
+        if let row = try transaction.query("SELECT run_id FROM runs WHERE idempotency_key = $1", [.text(key)]).first {
+          return (try row.text("run_id"), false)
+        }
+      }
+      let number = try transaction.query("SELECT nextval('run_ids') AS id", [])[0].int("id")
+      var numbered = spec
+      numbered.id = String(number)
+      let body = try String(decoding: JSONEncoder.platform.encode(numbered), as: UTF8.self)
+      try transaction.execute(
+        "INSERT INTO runs (run_id, name, idempotency_key, spec, submitted_by) VALUES ($1, $2, $3, $4::jsonb, $5)",
+        [.text(numbered.id), .text(spec.name), .optional(spec.idempotencyKey), .json(body), .text(submittedBy)])
+      return (numbered.id, true)
+    }
+  }
+
+  public func spec(of runID: String) async throws -> RunSpec {
+    let rows = try await pool.query("SELECT spec::text AS spec FROM runs WHERE run_id = $1", [.text(runID)])
+    guard let row = rows.first else { throw Self.noRun(runID) }
+    return try JSONDecoder.platform.decode(RunSpec.self, from: Data(try row.text("spec").utf8))
+  }
+
+  /// Stored records of one run, in key order: the run first seen by its own key, then tasks and units.
+  public func records(of runID: String) async throws -> (run: RunRecord?, tasks: [TaskRecord], units: [UnitRecord]) {
+    let rows = try await pool.query(
+      "SELECT body::text AS body FROM job_records WHERE run_id = $1 ORDER BY key", [.text(runID)])
+    var run: RunRecord?
+    var tasks: [TaskRecord] = []
+    var units: [UnitRecord] = []
+    for row in rows {
+      switch try JSONDecoder.platform.decode(Record.self, from: Data(try row.text("body").utf8)) {
+      case .run(let record): run = record
+      case .task(let record): tasks.append(record)
+      case .unit(let record): units.append(record)
+      case .service: break
+      }
+    }
+    return (run, tasks, units)
+  }
+
+  public struct RunRow: Sendable {
+    public var runID: String
+    public var name: String
+    public var submittedAt: Date
+    /// Nil while the scheduler has not taken it up.
+    public var record: RunRecord?
+  }
+
+  /// Runs, newest first.
+  public func list(limit: Int, before: String?) async throws -> [RunRow] {
+    let rows = try await pool.query(
+      """
+      SELECT r.run_id, r.name, r.submitted_at, j.body::text AS body FROM runs r
+      LEFT JOIN job_records j ON j.key = 'run:' || r.run_id
+      WHERE ($2::bigint IS NULL OR r.run_id::bigint < $2::bigint)
+      ORDER BY r.run_id::bigint DESC LIMIT $1::int
+      """, [.int(limit), .optional(before.flatMap(Int.init))])
+    return try rows.map(Self.runRow)
+  }
+
+  public func row(of runID: String) async throws -> RunRow {
+    let rows = try await pool.query(
+      """
+      SELECT r.run_id, r.name, r.submitted_at, j.body::text AS body FROM runs r
+      LEFT JOIN job_records j ON j.key = 'run:' || r.run_id WHERE r.run_id = $1
+      """, [.text(runID)])
+    guard let row = rows.first else { throw Self.noRun(runID) }
+    return try Self.runRow(row)
+  }
+
+  private static func runRow(_ row: PostgresRow) throws -> RunRow {
+    var record: RunRecord?
+    if let body = try row.optionalText("body"),
+      case .run(let found) = try JSONDecoder.platform.decode(Record.self, from: Data(body.utf8))
+    {
+      record = found
+    }
+    return RunRow(
+      runID: try row.text("run_id"), name: try row.text("name"), submittedAt: try row.timestamp("submitted_at"), record: record)
+  }
+
+  static func noRun(_ runID: String) -> PlatformError {
+    PlatformError(.notFound, "run \(runID) does not exist", hint: "List them with 'platform runs list'.", number: "PLT-1304")
+  }
+
+  // MARK: stage commits
+
+  /// The outcome of a stage that was committed before, or nil.
+  public func committedOutcome(_ commitKey: String) async throws -> StageOutcome? {
+    let rows = try await pool.query("SELECT outcome::text AS outcome FROM stage_commits WHERE commit_key = $1", [.text(commitKey)])
+    return try rows.first.map { try StoredOutcome(parsing: try $0.text("outcome")).outcome }
+  }
+
+  /// Remembers the outcome. The first one stays: a repeated commit gets what the first had.
+  public func recordCommit(_ commitKey: String, _ outcome: StageOutcome, epoch: Int64) async throws -> StageOutcome {
+    let text = try StoredOutcome(outcome).text
+    try await pool.transaction { transaction in
+      try Leadership.check(epoch, transaction)
+      try transaction.execute(
+        "INSERT INTO stage_commits (commit_key, outcome) VALUES ($1, $2::jsonb) ON CONFLICT (commit_key) DO NOTHING",
+        [.text(commitKey), .json(text)])
+    }
+    return try await committedOutcome(commitKey) ?? outcome
+  }
+}
+
+/// A record with the columns that lists and joins need.
+private struct RecordRow: Encodable {
+  var key: String
+  var kind: String
+  var run_id: String?
+  var task_key: String?
+  var task_attempt: Int?
+  var stage: Int?
+  var state: String
+  var worker: String?
+  var terminal: Bool
+  var body: Record
+
+  init(_ record: Record) throws {
+    key = record.key
+    terminal = record.isTerminal
+    body = record
+    switch record {
+    case .run(let run):
+      kind = "run"
+      run_id = run.spec.id
+      state = run.state.rawValue
+    case .task(let task):
+      kind = "task"
+      run_id = task.run
+      task_key = task.key
+      task_attempt = task.attempt
+      stage = task.stage
+      state = task.state.rawValue
+    case .unit(let unit):
+      kind = "unit"
+      run_id = unit.run.isEmpty ? nil : unit.run
+      task_key = unit.task.isEmpty ? nil : unit.task
+      task_attempt = unit.taskAttempt
+      stage = unit.stage
+      state = unit.state.rawValue
+      worker = unit.worker
+    case .service(let service):
+      kind = "service"
+      state = service.removed ? "removed" : service.removing ? "removing" : "active"
+    }
+  }
+}
+
+/// `StageOutcome` as JSON.
+private struct StoredOutcome: Codable {
+  var carry: JSONValue?
+  var values: JSONValue?
+
+  init(_ outcome: StageOutcome) {
+    switch outcome {
+    case .nextStage(let carry): self.carry = carry
+    case .taskDone(let values): self.values = values
+    }
+  }
+
+  init(parsing text: String) throws { self = try JSONDecoder.platform.decode(Self.self, from: Data(text.utf8)) }
+
+  var text: String { get throws { String(decoding: try JSONEncoder.platform.encode(self), as: UTF8.self) } }
+  var outcome: StageOutcome { values.map { .taskDone(values: $0) } ?? .nextStage(carry: carry ?? .null) }
+}

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Client
+import Core
+import Foundation
+
+struct SQLCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "sql", abstract: "Run a SQL statement over the catalog's tables.",
+    discussion: """
+      EXAMPLES
+        platform sql "select split, count(*) n from main.demo.chunks group by 1"
+        platform sql "select * from main.demo.documents version as of 0 limit 3" -o json
+        platform sql -f report.sql
+      """)
+  @Argument(help: "The statement.") var statement: String?
+  @Option(name: .shortAndLong, help: "Read the statement from this file.") var file: String?
+  @Option(help: "Catalog of names with fewer than three parts.") var catalog: String?
+  @Option(help: "Schema of names with one part.") var schema: String?
+  @Option(help: "At most this many rows.") var limit: Int = 1000
+  @OptionGroup var options: ClientOptions
+
+  func run() async throws {
+    let text: String
+    switch (statement, file) {
+    case (let statement?, nil): text = statement
+    case (nil, let file?):
+      guard let data = FileManager.default.contents(atPath: file) else {
+        throw PlatformError(.notFound, "no such file: \(file)", number: "PLT-1201")
+      }
+      text = String(decoding: data, as: UTF8.self)
+    default:
+      throw PlatformError(.invalidArgument, "give one statement, or a file with -f", hint: "platform sql \"select 1\"")
+    }
+    let answer: StatementResponse = try await options.client().post(
+      "/api/2.0/sql/statements",
+      StatementRequest(statement: text, catalog: catalog, schema: schema, rowLimit: limit))
+    if options.output == .json { return try Report.json(answer) }
+    if !answer.columns.isEmpty {
+      Report.table(answer.columns.map(\.name), answer.rows.map { $0.map(Self.cell) })
+      Report.note("\(answer.rows.count) row\(answer.rows.count == 1 ? "" : "s")" + (answer.truncated ? " (more were cut off; see --limit)" : ""))
+    }
+    if let rows = answer.affectedRows { Report.note("\(Report.check) \(rows) rows" + (answer.version.map { ", version \($0)" } ?? "")) }
+  }
+
+  private static func cell(_ value: JSONValue) -> String {
+    let text =
+      switch value {
+      case .null: "NULL"
+      case .string(let text): text
+      default: value.sortedText
+      }
+    let flat = text.replacingOccurrences(of: "\n", with: " ")
+    return flat.count > 80 ? flat.prefix(79) + "…" : flat
+  }
+}
+
+struct IndexCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "index", abstract: "Search vector indexes.", subcommands: [Query.self],
+    aliases: ["vector-search-indexes"])
+
+  struct Query: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "The nearest texts to a question, with scores and sources.",
+      discussion: """
+        EXAMPLES
+          platform index query main.demo.docs_index "how do I list open files" -k 3
+        """)
+    @Argument(help: "Index name: catalog.schema.index.") var name: String
+    @Argument(help: "What to look for.") var text: String
+    @Option(name: [.customShort("k"), .customLong("count")], help: "How many.") var count: Int = 5
+    @OptionGroup var options: ClientOptions
+
+    func run() async throws {
+      guard (1...100).contains(count) else { throw PlatformError(.invalidArgument, "-k must be 1 to 100") }
+      let answer: IndexQueryResponse = try await options.client().post(
+        "/api/2.0/vector-search/indexes/\(segment(name))/query", IndexQueryRequest(queryText: text, numResults: count))
+      if options.output == .json { return try Report.json(answer) }
+      for hit in answer.hits {
+        let flat = hit.text.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+        Report.data("\(String(format: "%.3f", hit.score))  \(hit.path)")
+        Report.data("       \(flat.count > 200 ? flat.prefix(199) + "…" : flat)")
+      }
+      if answer.hits.isEmpty { Report.note("the index is empty") }
+    }
+  }
+}
+
+struct ScaleCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "scale", abstract: "Change how many replicas an endpoint has.",
+    discussion: """
+      EXAMPLES
+        platform scale endpoint demo-lm --replicas 3
+      """)
+  @Argument(help: "What to scale: endpoint.") var kind: String
+  @Argument(help: "Its name.") var name: String
+  @Option(help: "How many replicas.") var replicas: Int
+  @Option(help: "Wait this many seconds for the replicas to be ready; 0: do not wait.") var wait: Int = 120
+  @OptionGroup var options: ClientOptions
+
+  func run() async throws {
+    guard kind == "endpoint" else {
+      throw PlatformError(.invalidArgument, "cannot scale '\(kind)'", hint: "Write: platform scale endpoint NAME --replicas N")
+    }
+    guard (0...64).contains(replicas) else { throw PlatformError(.invalidArgument, "--replicas must be 0 to 64") }
+    let client = try options.client()
+    var endpoint: EndpointInfo = try await client.put(
+      "/api/2.0/serving-endpoints/\(segment(name))/scale", ScaleRequest(replicas: replicas))
+    let deadline = Date().addingTimeInterval(Double(wait))
+    while wait > 0 && (endpoint.ready != replicas || endpoint.replicas.count != replicas) {
+      if Date() > deadline {
+        throw PlatformError(
+          .timeout, "\(name) has \(endpoint.ready) of \(replicas) replicas after \(wait) s", hint: "See 'platform nodes list'.")
+      }
+      try await Task.sleep(for: .milliseconds(300))
+      endpoint = try await client.get("/api/2.0/serving-endpoints/\(segment(name))")
+    }
+    if options.output == .json { return try Report.json(endpoint) }
+    Report.note("\(Report.check) \(name): \(endpoint.ready)/\(endpoint.desiredReplicas) replicas ready")
+  }
+}
+
+struct EndpointsCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "endpoints", abstract: "List serving endpoints.", subcommands: [List.self, Get.self],
+    aliases: ["serving-endpoints"])
+
+  static func print(_ endpoints: [EndpointInfo]) {
+    Report.table(
+      ["ENDPOINT", "KIND", "MODEL", "REPLICAS", "ON", "REQUESTS", "ERRORS"],
+      endpoints.map {
+        [
+          $0.name, $0.kind, $0.model, "\($0.ready)/\($0.desiredReplicas)", $0.replicas.map(\.node).joined(separator: "+"),
+          "\($0.requests)", "\($0.errors)",
+        ]
+      })
+  }
+
+  struct List: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "All endpoints with their replicas.")
+    @OptionGroup var options: ClientOptions
+    func run() async throws {
+      let list: EndpointList = try await options.client().get("/api/2.0/serving-endpoints")
+      if options.output == .json { return try Report.json(list) }
+      guard !list.endpoints.isEmpty else { return Report.note("No endpoints yet; a deploy_task makes one.") }
+      EndpointsCommand.print(list.endpoints)
+    }
+  }
+
+  struct Get: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "One endpoint.")
+    @Argument var name: String
+    @OptionGroup var options: ClientOptions
+    func run() async throws {
+      let endpoint: EndpointInfo = try await options.client().get("/api/2.0/serving-endpoints/\(segment(name))")
+      if options.output == .json { return try Report.json(endpoint) }
+      EndpointsCommand.print([endpoint])
+    }
+  }
+}
+
+struct NodesCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "nodes", abstract: "The machines of the cluster.", subcommands: [List.self])
+
+  struct List: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Nodes with their state and what runs on them.")
+    @OptionGroup var options: ClientOptions
+    func run() async throws {
+      let list: NodeList = try await options.client().get("/api/2.0/nodes")
+      if options.output == .json { return try Report.json(list) }
+      Report.table(
+        ["NODE", "STATE", "SLOTS", "MEMORY", "SEEN", "RUNNING"],
+        list.nodes.map {
+          [
+            $0.name, $0.state, "\($0.slots)", Report.bytes($0.residentBytes), $0.lastSeen.map(Report.ago) ?? "never",
+            $0.running.joined(separator: " "),
+          ]
+        })
+    }
+  }
+}
+
+struct TokenCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "token", abstract: "Tokens with which other machines join.", subcommands: [Create.self])
+
+  struct Create: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Make a join token and print the line to paste on the other machine.")
+    @Option(help: "Seconds it is valid.") var ttl: Int = 86_400
+    @Option(help: "How many nodes may join with it.") var uses: Int = 1
+    @OptionGroup var options: ClientOptions
+    func run() async throws {
+      let answer: JoinTokenResponse = try await options.client().post(
+        "/api/2.0/join-tokens", JoinTokenRequest(ttlSeconds: ttl, uses: uses))
+      if options.output == .json { return try Report.json(answer) }
+      Report.data("platform join \(answer.address) --token \(answer.token)")
+    }
+  }
+}
+
+struct ChatCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "chat", abstract: "Talk to a served model.",
+    discussion: """
+      EXAMPLES
+        platform chat demo-lm                       interactive; /bye or Ctrl-D ends
+        platform chat demo-lm -m "The GNU General"  one answer, then exit
+      """)
+  @Argument(help: "Endpoint; the only one when omitted.") var model: String?
+  @Option(name: .shortAndLong, help: "One message instead of a conversation.") var message: String?
+  @Option(help: "At most this many tokens an answer.") var maxTokens: Int = 128
+  @Option(help: "0 always takes the likeliest token.") var temperature: Double = 0.7
+  @Option(help: "Same seed, same answer.") var seed: UInt64?
+  @OptionGroup var options: ClientOptions
+
+  func run() async throws {
+    let client = try options.client()
+    let list: EndpointList = try await client.get("/api/2.0/serving-endpoints")
+    let generating = list.endpoints.filter { $0.kind == "generate" }
+    guard let name = model ?? generating.first?.name else {
+      throw PlatformError(.notFound, "no model is being served", hint: "Run 'platform demo', or submit a workflow with a deploy_task.")
+    }
+    var turns: [JSONValue] = []
+    if let message {
+      turns.append(["role": "user", "content": .string(message)])
+      _ = try await answer(client, name, turns)
+      return
+    }
+    Report.note("\(name) is listening; /bye ends.")
+    while true {
+      if isatty(STDIN_FILENO) == 1 { FileHandle.standardError.write(Data(">>> ".utf8)) }
+      guard let line = readLine() else { return }
+      let text = line.trimmingCharacters(in: .whitespaces)
+      if text == "/bye" { return }
+      if text.isEmpty { continue }
+      turns.append(["role": "user", "content": .string(text)])
+      let reply = try await answer(client, name, turns)
+      turns.append(["role": "assistant", "content": .string(reply)])
+    }
+  }
+
+  private func answer(_ client: PlatformClient, _ name: String, _ turns: [JSONValue]) async throws -> String {
+    var body: [String: JSONValue] = [
+      "model": .string(name), "messages": .array(turns), "stream": true, "max_tokens": .integer(Int64(maxTokens)),
+      "temperature": .number(temperature),
+    ]
+    if let seed { body["seed"] = .integer(Int64(clamping: seed)) }
+    var whole = ""
+    let data = try JSONEncoder.platform.encode(JSONValue.object(body))
+    for try await event in client.events("POST", "/v1/chat/completions", body: data) {
+      if event.data == "[DONE]" { break }
+      let chunk = try JSONValue(parsing: event.data)
+      if let failure = chunk["error"]?["message"]?.stringValue { throw PlatformError(.unavailable, failure) }
+      if let text = chunk["choices"]?.arrayValue?.first?["delta"]?["content"]?.stringValue {
+        whole += text
+        FileHandle.standardOutput.write(Data(text.utf8))
+      }
+    }
+    Report.data("")
+    return whole
+  }
+}

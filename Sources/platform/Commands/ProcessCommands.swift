@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Coordinator
+import Core
+import Foundation
+import Logging
+import Worker
+
+/// The processes that `platform up` starts; people rarely call them.
+enum ProcessStart {
+  static func logger(_ label: String) -> Logger {
+    LoggingSystem.bootstrap { label in
+      var handler = StreamLogHandler.standardError(label: label)
+      let level = ProcessInfo.processInfo.environment["PLATFORM_LOG"].flatMap { Logger.Level(rawValue: $0) }
+      handler.logLevel = level ?? .info
+      return handler
+    }
+    return Logger(label: label)
+  }
+
+  /// Ends the process with the reason as one JSON line, which the supervisor reads.
+  static func failing(_ body: () async throws -> Void) async throws {
+    do {
+      try await body()
+    } catch {
+      let failure = PlatformError.from(error)
+      if let value = try? JSONValue(encoding: failure) {  // an error is always encodable; without it the plain report follows
+        FileHandle.standardError.write(Data((JSONValue.object(["fatal": value]).sortedText + "\n").utf8))
+      }
+      throw failure
+    }
+  }
+}
+
+struct SuperviseCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "supervise", abstract: "Keep the processes of this machine running (started by 'up').", shouldDisplay: false)
+  @Option var workers: Int
+  @Option var slots: Int?
+  @Option var bind: String
+  @Option var nodeBind: String
+  @OptionGroup var data: DataOptions
+
+  func run() async throws {
+    // 'up' starts us in a process group of our own; a session of our own keeps us when its terminal closes.
+    setsid()
+    let logger = ProcessStart.logger("supervisor")
+    let url = ProcessInfo.processInfo.environment["PLATFORM_POSTGRES"].flatMap { $0.isEmpty ? nil : $0 }
+    try await ProcessStart.failing {
+      try await Supervisor(
+        configuration: .init(
+          layout: data.layout, httpBind: bind, nodeBind: nodeBind, workers: workers, slotsPerWorker: slots, postgresURL: url),
+        logger: logger
+      ).run()
+    }
+  }
+}
+
+struct CoordinatorCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "coordinator", abstract: "Run a coordinator (started by 'up').", shouldDisplay: false)
+  @Option var bind: String = "127.0.0.1:8400"
+  @Option var nodeBind: String = "127.0.0.1:7400"
+  @OptionGroup var data: DataOptions
+
+  func run() async throws {
+    let logger = ProcessStart.logger("coordinator")
+    try await ProcessStart.failing {
+      guard let connection = ProcessInfo.processInfo.environment["PLATFORM_POSTGRES"], !connection.isEmpty else {
+        throw PlatformError(.badConfiguration, "PLATFORM_POSTGRES is not set", hint: "'platform up' starts coordinators.")
+      }
+      try await CoordinatorProcess(
+        configuration: .init(layout: data.layout, httpBind: bind, nodeBind: nodeBind, postgres: connection), logger: logger
+      ).run()
+    }
+  }
+}
+
+struct WorkerCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "worker", abstract: "Run a worker of this machine's cluster (started by 'up').", shouldDisplay: false)
+  @Option var name: String
+  @Option var coordinator: String
+  @Option var clusterDir: String
+  @Option var slots: Int = 1
+  @Option var dataDir: String
+
+  func run() async throws {
+    let logger = ProcessStart.logger("worker")
+    try await ProcessStart.failing {
+      let identity = try await WorkerIdentity.local(
+        name: name, directory: dataDir, cluster: DataLayout(root: clusterDir).localNodes,
+        coordinatorKey: DataLayout(root: clusterDir).keys + "/coordinator.pub")
+      try await WorkerProcess(
+        configuration: .init(name: name, directory: dataDir, coordinator: coordinator, slots: slots, labels: [:]),
+        identity: identity, logger: logger
+      ).run()
+    }
+  }
+}
+
+struct ExecutorCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "executor", abstract: "Run work of a worker (started by workers).", shouldDisplay: false)
+
+  func run() async throws {
+    await ExecutorProcess.run()
+  }
+}
+
+struct JoinCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "join", abstract: "Add this machine to a cluster as a worker.",
+    discussion: """
+      EXAMPLES
+        platform join 127.0.0.1:7400 --token pt1.k7Q...      (the line that 'platform token create' prints)
+      """)
+  @Argument(help: "The coordinator's node address, HOST:PORT.") var address: String
+  @Option(help: "Join token.") var token: String
+  @Option(help: "Name of this node. Default: the host's name.") var name: String?
+  @Option(help: "Shards and ranks at once. Default: the number of processors.") var slots: Int?
+  @Option(help: "LABEL=VALUE; may be repeated.") var label: [String] = []
+  @OptionGroup var data: DataOptions
+
+  func run() async throws {
+    try UpCommand.checkAddress(address)
+    let labels = try Workflows.parameters(label)
+    let node = name ?? ProcessInfo.processInfo.hostName
+    guard node.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-" || $0 == "." || $0 == "_") }), !node.isEmpty else {
+      throw PlatformError(.invalidArgument, "'\(node)' is not a node name", hint: "Use letters, digits, '-', '.' and '_'.")
+    }
+    let directory = data.layout.root + "/workers/" + node
+    let logger = ProcessStart.logger("worker")
+    let identity = try await WorkerIdentity.join(name: node, directory: directory, address: address, token: token)
+    Report.note("\(Report.check) \(node) joined \(address); Ctrl-C leaves")
+    try await WorkerProcess(
+      configuration: .init(
+        name: node, directory: directory, coordinator: address,
+        slots: slots ?? ProcessInfo.processInfo.activeProcessorCount, labels: labels),
+      identity: identity, logger: logger
+    ).run()
+  }
+}

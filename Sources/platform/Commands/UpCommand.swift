@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Client
+import Coordinator
+import Core
+import Foundation
+
+struct UpCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "up", abstract: "Start a cluster on this machine.",
+    discussion: """
+      EXAMPLES
+        platform up                          one coordinator, one worker, a private Postgres
+        platform up --workers 2
+        platform up --postgres postgresql://me@db/platform
+      """)
+  @Option(help: "How many workers to start here.") var workers: Int = 1
+  @Option(help: "Slots of each worker; by default the processors are shared out.") var slots: Int?
+  @Option(name: .long, help: "Address for people and clients.") var bind: String = "127.0.0.1:8400"
+  @Option(name: .long, help: "Address for other nodes.") var nodeBind: String = "127.0.0.1:7400"
+  @Option(help: "Use this Postgres instead of a private one.") var postgres: String?
+  @Flag(help: "Stay in the foreground.") var foreground = false
+  @OptionGroup var data: DataOptions
+
+  func run() async throws {
+    guard (0...64).contains(workers) else { throw PlatformError(.invalidArgument, "--workers must be 0 to 64") }
+    for address in [bind, nodeBind] { try Self.checkAddress(address) }
+    let layout = data.layout
+    if let state = layout.loadState(), kill(state.supervisorPID, 0) == 0, state.phase != "failed",
+      await Self.ready(state.url)
+    {
+      Report.note("\(Report.check) already running (pid \(state.supervisorPID))")
+      Self.welcome(layout, state)
+      return
+    }
+    let start = Date()
+    try preflight()
+    Report.note("\(Report.check) preflight   \(ProcessInfo.processInfo.activeProcessorCount) cores, \(Report.bytes(Int64(ProcessInfo.processInfo.physicalMemory)))")
+    try layout.create()
+    var arguments = ["supervise", "--data-dir", layout.root, "--workers", String(workers), "--bind", bind, "--node-bind", nodeBind]
+    if let slots { arguments += ["--slots", String(slots)] }
+    var environment = ProcessInfo.processInfo.environment
+    if let postgres { environment["PLATFORM_POSTGRES"] = postgres }
+    unlink(layout.stateFile)
+    let log = layout.logs + "/supervisor.log"
+    let child = try await ChildProcess.start(
+      .init(
+        executable: ProcessSupport.executablePath, arguments: arguments, environment: environment, directory: "/",
+        outputPath: log, errorPath: log, deathSignal: foreground ? SIGTERM : 0),
+      onExit: { _ in })
+    try await waitUntilReady(layout, child, since: start)
+    if let state = layout.loadState() { Self.welcome(layout, state) }
+    if foreground {
+      let signals = SignalWaiter([SIGTERM, SIGINT])
+      await signals.wait()
+      child.signal(SIGTERM)
+      while kill(child.processID, 0) == 0 { try await Task.sleep(for: .milliseconds(100)) }
+    }
+  }
+
+  /// Shows each phase as it passes.
+  private func waitUntilReady(_ layout: DataLayout, _ child: ChildProcess, since start: Date) async throws {
+    var shown = Set<String>()
+    let labels = ["postgres": "postgres    private, unix socket only", "coordinator": "coordinator", "running": "workers"]
+    let deadline = Date().addingTimeInterval(120)
+    while Date() < deadline {
+      let state = layout.loadState()
+      if let problem = state?.problem {
+        kill(child.processID, SIGTERM)
+        throw problem
+      }
+      if let phase = state?.phase, labels[phase] != nil, shown.insert(phase).inserted, phase == "coordinator", postgres == nil {
+        Report.note("\(Report.check) \(labels["postgres"]!) (data: \(layout.postgres))  \(Report.duration(Date().timeIntervalSince(start)))")
+      }
+      if let state, state.phase == "running", await Self.ready(state.url),
+        let token = layout.loadAdminToken()
+      {
+        let client = PlatformClient(host: state.url, token: token, timeout: .seconds(5))
+        let nodes: NodeList? = try? await client.get("/api/2.0/nodes")  // not ready yet: asked again below
+        let ready = nodes?.nodes.filter { $0.state == "READY" }.map(\.name) ?? []
+        if ready.count >= workers {
+          Report.note("\(Report.check) coordinator and \(ready.joined(separator: ", ")) ready  \(Report.duration(Date().timeIntervalSince(start)))")
+          return
+        }
+      }
+      if kill(child.processID, 0) != 0 {
+        throw layout.loadState()?.problem
+          ?? PlatformError(.unavailable, "the cluster did not start", hint: "See \(layout.logs)/supervisor.log.")
+      }
+      try await Task.sleep(for: .milliseconds(100))
+    }
+    throw PlatformError(.timeout, "the cluster was not ready after 120 s", hint: "See the logs in \(layout.logs).")
+  }
+
+  /// What has to be there before anything is started.
+  private func preflight() throws {
+    _ = try InstalledFiles.require("duckdb/libduckdb.so", what: "DuckDB's library")
+    for address in [bind, nodeBind] { try Self.checkFree(address) }
+  }
+
+  static func ready(_ url: String) async -> Bool {
+    let client = PlatformClient(host: url, token: nil, timeout: .seconds(3))
+    return (try? await client.send("GET", "/readyz", body: nil)) != nil  // any failure means: not ready
+  }
+
+  /// `host:port` with a loopback host: other addresses need TLS in front, which is not built yet.
+  static func checkAddress(_ address: String) throws {
+    let parts = address.split(separator: ":")
+    guard parts.count == 2, let port = Int(parts[1]), (1...65_535).contains(port) else {
+      throw PlatformError(.invalidArgument, "'\(address)' is not HOST:PORT", hint: "For example 127.0.0.1:8400.", number: "PLT-1003")
+    }
+  }
+
+  /// - Throws: `conflict` naming the address when something listens there.
+  static func checkFree(_ address: String) throws {
+    let parts = address.split(separator: ":")
+    var target = sockaddr_in()
+    target.sin_family = sa_family_t(AF_INET)
+    target.sin_port = UInt16(parts[1])!.bigEndian
+    guard inet_pton(AF_INET, parts[0] == "localhost" ? "127.0.0.1" : String(parts[0]), &target.sin_addr) == 1 else { return }
+    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    defer { close(descriptor) }
+    var yes: Int32 = 1
+    setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &yes, socklen_t(MemoryLayout<Int32>.size))
+    let result = withUnsafePointer(to: &target) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+    }
+    if result != 0 {
+      let reason = errno == EADDRINUSE ? "is in use by another program" : "cannot be bound: \(String(cString: strerror(errno)))"
+      throw PlatformError(
+        .conflict, "\(address) \(reason)", hint: "Choose another with --bind or --node-bind, or stop what listens there.",
+        number: "PLT-1004")
+    }
+  }
+
+  static func welcome(_ layout: DataLayout, _ state: DataLayout.State) {
+    let link = layout.loadAdminToken().map { "\(state.url)/login?t=\($0)" } ?? state.url
+    Report.note("  Console  \(link)")
+    Report.note("  Next     platform demo      documents to a served model, in a few minutes")
+    Report.note("           platform status    what is running")
+  }
+}
+
+struct DownCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "down", abstract: "Stop the cluster of this machine; its data stays.")
+  @Flag(help: "Also delete all data, after a typed confirmation.") var purge = false
+  @Flag(help: "Do not ask.") var yes = false
+  @OptionGroup var data: DataOptions
+
+  func run() async throws {
+    let layout = data.layout
+    if purge && !yes {
+      guard isatty(STDIN_FILENO) == 1 else {
+        throw PlatformError(.invalidArgument, "--purge deletes everything in \(layout.root)", hint: "Add --yes to confirm.")
+      }
+      FileHandle.standardError.write(Data("This deletes everything in \(layout.root). Type 'purge' to go on: ".utf8))
+      guard readLine() == "purge" else { throw PlatformError(.cancelled, "nothing was deleted") }
+    }
+    if let state = layout.loadState(), kill(state.supervisorPID, 0) == 0, Self.isSupervisor(state.supervisorPID) {
+      kill(state.supervisorPID, SIGTERM)
+      let deadline = Date().addingTimeInterval(60)
+      while kill(state.supervisorPID, 0) == 0 {
+        if Date() > deadline {
+          throw PlatformError(.timeout, "the cluster did not stop within 60 s", hint: "See \(layout.logs)/supervisor.log.")
+        }
+        try await Task.sleep(for: .milliseconds(100))
+      }
+      Report.note("\(Report.check) stopped")
+    } else {
+      Report.note("already stopped")
+    }
+    if purge {
+      guard FileManager.default.fileExists(atPath: layout.root) else { return Report.note("already purged") }
+      // Only a folder that we made is deleted: it carries our lock file.
+      guard FileManager.default.fileExists(atPath: layout.lockFile) else {
+        throw PlatformError(.conflict, "\(layout.root) is not a data folder of this program; nothing was deleted")
+      }
+      try FileManager.default.removeItem(atPath: layout.root)
+      Report.note("\(Report.check) deleted \(layout.root)")
+    }
+  }
+
+  /// A process identifier may have been given to another program since.
+  static func isSupervisor(_ processID: Int32) -> Bool {
+    let command = FileManager.default.contents(atPath: "/proc/\(processID)/cmdline") ?? Data()
+    return String(decoding: command, as: UTF8.self).contains("supervise")
+  }
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Core
+import Foundation
+
+/// `platform`: one binary for every process and every command.
+@main
+struct Platform: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "platform",
+    abstract: "A lakehouse AI platform on machines you own.",
+    discussion: """
+      EXAMPLES
+        platform up --workers 2            start a cluster on this machine
+        platform demo                      run the whole lifecycle on real documents
+        platform submit workflow.yml --watch
+        platform sql "select count(*) from main.demo.documents"
+        platform chat                      talk to the demo model
+      """,
+    version: PlatformVersion.current,
+    subcommands: [
+      UpCommand.self, DownCommand.self, StatusCommand.self, DemoCommand.self, DoctorCommand.self, EnvCommand.self,
+      SubmitCommand.self, RunsCommand.self, SQLCommand.self, IndexCommand.self, ChatCommand.self, ScaleCommand.self,
+      EndpointsCommand.self, NodesCommand.self, JoinCommand.self, TokenCommand.self,
+      SuperviseCommand.self, CoordinatorCommand.self, WorkerCommand.self, ExecutorCommand.self,
+    ])
+
+  static func main() async {
+    ProcessSupport.ignoreBrokenPipes()
+    do {
+      var command = try parseAsRoot()
+      if var asynchronous = command as? any AsyncParsableCommand {
+        try await asynchronous.run()
+      } else {
+        try command.run()
+      }
+    } catch let error as PlatformError {
+      Report.failure(error, json: CommandLine.arguments.contains("json"))
+      exit(ExitCodes.of(error.code))
+    } catch is CancellationError {
+      exit(130)
+    } catch {
+      exit(withError: error)
+    }
+  }
+}
