@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Foundation
+import Transport
+
+/// Frames of generations in OpenAI's shapes: whole answers and stream chunks.
+struct OpenAIAnswer {
+  var id: String
+  var model: String
+  var chat: Bool
+  var wantsLogprobs: Bool
+  private let created = Int64(Date().timeIntervalSince1970)
+
+  init(id: String, model: String, chat: Bool, wantsLogprobs: Bool) {
+    self.id = id
+    self.model = model
+    self.chat = chat
+    self.wantsLogprobs = wantsLogprobs
+  }
+
+  /// One finished choice.
+  struct Collected: Sendable {
+    var text = ""
+    var logprobs: [GenerateFrame.TokenLogprob] = []
+    var finish = "stop"
+    var promptTokens = 0
+    var completionTokens = 0
+
+    mutating func add(_ frame: GenerateFrame) {
+      text += frame.text
+      logprobs += frame.logprobs ?? []
+      finish = frame.finish ?? finish
+      promptTokens = frame.promptTokens ?? promptTokens
+      completionTokens = frame.completionTokens ?? completionTokens
+    }
+  }
+
+  private func envelope(_ object: String, _ choices: [JSONValue]) -> [String: JSONValue] {
+    [
+      "id": .string(id), "object": .string(object), "created": .integer(created), "model": .string(model),
+      "choices": .array(choices), "system_fingerprint": .string("platform-\(PlatformVersion.current)"),
+    ]
+  }
+
+  private func usage(prompt: Int, completion: Int) -> JSONValue {
+    [
+      "prompt_tokens": .integer(Int64(prompt)), "completion_tokens": .integer(Int64(completion)),
+      "total_tokens": .integer(Int64(prompt + completion)),
+    ]
+  }
+
+  func complete(_ choices: [Collected], choicesPerPrompt: Int) -> JSONValue {
+    let rendered = choices.enumerated().map { index, choice -> JSONValue in
+      var fields: [String: JSONValue] = ["index": .integer(Int64(index)), "finish_reason": .string(choice.finish)]
+      fields["logprobs"] = wantsLogprobs ? logprobs(choice.logprobs, offset: 0) : .null
+      if chat {
+        fields["message"] = ["role": "assistant", "content": .string(choice.text), "refusal": nil]
+      } else {
+        fields["text"] = .string(choice.text)
+      }
+      return .object(fields)
+    }
+    var body = envelope(chat ? "chat.completion" : "text_completion", rendered)
+    // The prompt of several choices counts once.
+    let prompt = stride(from: 0, to: choices.count, by: max(1, choicesPerPrompt)).reduce(0) { $0 + choices[$1].promptTokens }
+    body["usage"] = usage(prompt: prompt, completion: choices.reduce(0) { $0 + $1.completionTokens })
+    return .object(body)
+  }
+
+  /// The chunk that opens a chat choice.
+  func opening(_ index: Int) -> JSONValue? {
+    chat ? chunk(index, delta: ["role": "assistant", "content": ""], text: "", finish: nil, logprobs: nil) : nil
+  }
+
+  func chunks(_ index: Int, _ frame: GenerateFrame) -> [JSONValue] {
+    var result: [JSONValue] = []
+    if !frame.text.isEmpty || !(frame.logprobs ?? []).isEmpty {
+      result.append(chunk(index, delta: ["content": .string(frame.text)], text: frame.text, finish: nil, logprobs: frame.logprobs))
+    }
+    if let finish = frame.finish { result.append(chunk(index, delta: [:], text: "", finish: finish, logprobs: nil)) }
+    return result
+  }
+
+  func usageChunk(prompt: Int, completion: Int) -> JSONValue {
+    var body = envelope(chat ? "chat.completion.chunk" : "text_completion", [])
+    body["usage"] = usage(prompt: prompt, completion: completion)
+    return .object(body)
+  }
+
+  private func chunk(
+    _ index: Int, delta: JSONValue, text: String, finish: String?, logprobs list: [GenerateFrame.TokenLogprob]?
+  ) -> JSONValue {
+    var fields: [String: JSONValue] = [
+      "index": .integer(Int64(index)), "finish_reason": finish.map { .string($0) } ?? .null,
+      "logprobs": wantsLogprobs && list != nil ? logprobs(list ?? [], offset: 0) : .null,
+    ]
+    if chat { fields["delta"] = delta } else { fields["text"] = .string(text) }
+    return .object(envelope(chat ? "chat.completion.chunk" : "text_completion", [.object(fields)]))
+  }
+
+  private func logprobs(_ tokens: [GenerateFrame.TokenLogprob], offset: Int) -> JSONValue {
+    func entry(_ token: GenerateFrame.TokenLogprob) -> [String: JSONValue] {
+      [
+        "token": .string(token.token), "logprob": .number(token.logprob),
+        "bytes": .array(token.bytes.map { .integer(Int64($0)) }),
+      ]
+    }
+    if chat {
+      return [
+        "content": .array(
+          tokens.map { token in
+            var fields = entry(token)
+            fields["top_logprobs"] = .array(token.top.map { .object(entry($0)) })
+            return .object(fields)
+          }), "refusal": nil,
+      ]
+    }
+    var position = offset
+    let offsets = tokens.map { token -> JSONValue in
+      defer { position += token.token.count }
+      return .integer(Int64(position))
+    }
+    return [
+      "tokens": .array(tokens.map { .string($0.token) }), "token_logprobs": .array(tokens.map { .number($0.logprob) }),
+      "top_logprobs": .array(
+        tokens.map { token in .object(Dictionary(token.top.map { ($0.token, .number($0.logprob)) }, uniquingKeysWith: { a, _ in a })) }),
+      "text_offset": .array(offsets),
+    ]
+  }
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Foundation
+import Transport
+
+/// A body of `/v1/chat/completions` or `/v1/completions`, checked field by field. Parameters that would change the answer and
+/// are not supported are refused by name; ones that change nothing (`user`, `store`, `metadata`) are accepted.
+struct OpenAIRequest {
+  var model: String
+  var calls: [GenerateCall]
+  /// Choices that each call makes.
+  var choicesPerPrompt: Int
+  var stream: Bool
+  var includeUsage: Bool
+  var wantsLogprobs: Bool
+
+  private static let unsupported = [
+    "tools", "tool_choice", "functions", "function_call", "audio", "modalities", "prediction", "web_search_options", "suffix",
+    "best_of",
+  ]
+
+  /// - Throws: `invalidArgument` naming the parameter.
+  init(_ body: JSONValue, chat: Bool, requestID: String) throws {
+    let fields = OpenAIFields(body)
+    guard let model = body["model"]?.stringValue, !model.isEmpty else {
+      throw PlatformError(.invalidArgument, "you must provide a model parameter", number: "missing_model")
+    }
+    self.model = model
+    for name in Self.unsupported {
+      guard let value = body[name], value != .null, value != .array([]), value != .string("none") else { continue }
+      if name == "best_of", value.intValue == body["n"]?.intValue ?? 1 { continue }
+      if name == "suffix", value.stringValue == "" { continue }
+      throw PlatformError(.invalidArgument, "'\(name)' is not supported by this server yet", number: "unsupported_parameter")
+    }
+    if let type = body["response_format"]?["type"]?.stringValue, type != "text" {
+      throw PlatformError(.invalidArgument, "response_format '\(type)' is not supported by this server yet", number: "unsupported_parameter")
+    }
+    stream = try fields.bool("stream") ?? false
+    includeUsage = body["stream_options"]?["include_usage"]?.boolValue ?? false
+    choicesPerPrompt = try fields.int("n", in: 1...16) ?? 1
+
+    var call = GenerateCall(requestID: requestID)
+    call.maxTokens = try fields.int("max_completion_tokens", in: 1...1_000_000) ?? fields.int("max_tokens", in: chat ? 1...1_000_000 : 0...1_000_000) ?? (chat ? nil : 16)
+    call.temperature = try fields.number("temperature", in: 0...2) ?? 1
+    call.topP = try fields.number("top_p", in: 0...1) ?? 1
+    call.topK = try fields.int("top_k", in: -1...1_000_000).map { max(0, $0) } ?? 0
+    call.minP = try fields.number("min_p", in: 0...1) ?? 0
+    call.frequencyPenalty = try fields.number("frequency_penalty", in: -2...2) ?? 0
+    call.presencePenalty = try fields.number("presence_penalty", in: -2...2) ?? 0
+    call.repetitionPenalty = try fields.number("repetition_penalty", in: 0.01...10) ?? 1
+    call.ignoreEOS = try fields.bool("ignore_eos") ?? false
+    call.stop = try Self.stops(body["stop"])
+    call.logitBias = try Self.bias(body["logit_bias"])
+    if let seed = body["seed"], seed != .null {
+      guard let value = seed.intValue else { throw PlatformError(.invalidArgument, "'seed' must be an integer", number: "invalid_type") }
+      call.seed = UInt64(bitPattern: Int64(value))
+    } else {
+      call.seed = UInt64.random(in: 0...UInt64(Int64.max))
+    }
+    if chat {
+      let wanted = try fields.bool("logprobs") ?? false
+      let top = try fields.int("top_logprobs", in: 0...20) ?? 0
+      wantsLogprobs = wanted
+      call.logprobs = wanted ? top : nil
+      call.messages = try Self.messages(body["messages"])
+      calls = [call]
+    } else {
+      let top = try fields.int("logprobs", in: 0...20)
+      wantsLogprobs = top != nil
+      call.logprobs = top
+      call.echo = try fields.bool("echo") ?? false
+      calls = try Self.prompts(body["prompt"]).map { prompt in
+        var one = call
+        switch prompt {
+        case .text(let text): one.prompt = text
+        case .tokens(let tokens): one.promptTokens = tokens
+        }
+        return one
+      }
+    }
+    // Each choice draws with a seed of its own, so that n answers differ and stay reproducible.
+    calls = calls.flatMap { call in
+      (0..<choicesPerPrompt).map { index in
+        var one = call
+        one.seed = call.seed &+ UInt64(index) &* 0x9E37_79B9
+        return one
+      }
+    }
+    for index in calls.indices { calls[index].requestID = calls.count == 1 ? requestID : "\(requestID)-\(index)" }
+  }
+
+  private enum Prompt {
+    case text(String)
+    case tokens([Int32])
+  }
+
+  private static func prompts(_ value: JSONValue?) throws -> [Prompt] {
+    func tokens(_ items: [JSONValue]) -> [Int32]? {
+      let ids = items.compactMap { $0.intValue.flatMap { Int32(exactly: $0) } }
+      return ids.count == items.count && !ids.isEmpty ? ids : nil
+    }
+    switch value {
+    case .string(let text): return [.text(text)]
+    case .array(let items):
+      if let ids = tokens(items) { return [.tokens(ids)] }
+      let prompts = items.compactMap { item -> Prompt? in
+        if let text = item.stringValue { return .text(text) }
+        return item.arrayValue.flatMap(tokens).map { .tokens($0) }
+      }
+      guard prompts.count == items.count, (1...128).contains(prompts.count) else { fallthrough }
+      return prompts
+    default:
+      throw PlatformError(
+        .invalidArgument, "'prompt' must be a string, an array of at most 128 strings, or token ids", number: "invalid_type")
+    }
+  }
+
+  private static func messages(_ value: JSONValue?) throws -> [ChatTurn] {
+    guard let items = value?.arrayValue, !items.isEmpty else {
+      throw PlatformError(.invalidArgument, "'messages' must be an array with at least one message", number: "invalid_type")
+    }
+    return try items.enumerated().map { index, item in
+      guard let role = item["role"]?.stringValue, ["system", "developer", "user", "assistant"].contains(role) else {
+        throw PlatformError(
+          .invalidArgument, "messages[\(index)].role must be 'system', 'developer', 'user' or 'assistant'", number: "invalid_value")
+      }
+      switch item["content"] {
+      case .string(let text): return ChatTurn(role: role == "developer" ? "system" : role, content: text)
+      case .array(let parts):
+        let texts = try parts.map { part in
+          guard part["type"]?.stringValue == "text", let text = part["text"]?.stringValue else {
+            throw PlatformError(.invalidArgument, "messages[\(index)].content: only text parts are supported", number: "invalid_value")
+          }
+          return text
+        }
+        return ChatTurn(role: role == "developer" ? "system" : role, content: texts.joined(separator: "\n"))
+      default:
+        throw PlatformError(.invalidArgument, "messages[\(index)].content must be text", number: "invalid_type")
+      }
+    }
+  }
+
+  private static func stops(_ value: JSONValue?) throws -> [String] {
+    switch value {
+    case nil, .null: return []
+    case .string(let text): return text.isEmpty ? [] : [text]
+    case .array(let items):
+      let texts = items.compactMap(\.stringValue).filter { !$0.isEmpty }
+      guard texts.count == items.count, texts.count <= 16, texts.allSatisfy({ $0.utf8.count <= 1024 }) else { fallthrough }
+      return texts
+    default:
+      throw PlatformError(.invalidArgument, "'stop' must be a string or up to 16 strings of at most 1024 bytes", number: "invalid_type")
+    }
+  }
+
+  private static func bias(_ value: JSONValue?) throws -> [String: Double] {
+    guard let value, value != .null else { return [:] }
+    guard let entries = value.objectValue, entries.count <= 1024 else {
+      throw PlatformError(.invalidArgument, "'logit_bias' must map token ids to numbers", number: "invalid_type")
+    }
+    return try entries.mapValues { bias in
+      guard let number = bias.doubleValue, (-100...100).contains(number) else {
+        throw PlatformError(.invalidArgument, "'logit_bias' values must be from -100 to 100", number: "invalid_value")
+      }
+      return number
+    }
+  }
+}
+
+/// Typed access to a JSON object's fields; null counts as absent.
+struct OpenAIFields {
+  private let body: JSONValue
+  init(_ body: JSONValue) { self.body = body }
+
+  func bool(_ name: String) throws -> Bool? {
+    guard let value = body[name], value != .null else { return nil }
+    guard let flag = value.boolValue else { throw PlatformError(.invalidArgument, "'\(name)' must be true or false", number: "invalid_type") }
+    return flag
+  }
+
+  func int(_ name: String, in range: ClosedRange<Int>) throws -> Int? {
+    guard let value = body[name], value != .null else { return nil }
+    guard let number = value.intValue, range.contains(number) else {
+      throw PlatformError(
+        .invalidArgument, "'\(name)' must be an integer from \(range.lowerBound) to \(range.upperBound)", number: "invalid_value")
+    }
+    return number
+  }
+
+  func number(_ name: String, in range: ClosedRange<Double>) throws -> Double? {
+    guard let value = body[name], value != .null else { return nil }
+    guard let number = value.doubleValue, range.contains(number) else {
+      throw PlatformError(
+        .invalidArgument, "'\(name)' must be a number from \(range.lowerBound) to \(range.upperBound)", number: "invalid_value")
+    }
+    return number
+  }
+}

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Foundation
+import HTTPTypes
+import Hummingbird
+import NIOCore
+import Serving
+import Transport
+
+/// `/v1`: what OpenAI's clients send and expect.
+struct OpenAIRoutes {
+  let gateway: ServingGateway
+  let service: any PlatformService
+
+  func add(to router: Router<PlatformRequestContext>) {
+    let gateway = self.gateway
+    router.get("/v1/models") { _, _ in
+      try Response.json(
+        JSONValue.object(["object": "list", "data": .array(gateway.endpoints().map(Self.model))]))
+    }
+    router.get("/v1/models/{name}") { _, context in
+      let name = try context.parameters.require("name")
+      guard let endpoint = gateway.endpoint(name) else {
+        throw PlatformError(.notFound, "the model '\(name)' does not exist", number: "model_not_found")
+      }
+      return try Response.json(Self.model(endpoint))
+    }
+    router.post("/v1/chat/completions") { request, context in try await generate(request, context, chat: true) }
+    router.post("/v1/completions") { request, context in try await generate(request, context, chat: false) }
+    router.post("/v1/embeddings") { request, context in try await embed(request, context) }
+  }
+
+  private static func model(_ endpoint: ServedEndpoint) -> JSONValue {
+    [
+      "id": .string(endpoint.name), "object": "model", "created": .integer(Int64(endpoint.createdAt.timeIntervalSince1970)),
+      "owned_by": "platform", "root": .string(endpoint.model),
+    ]
+  }
+
+  // MARK: generation
+
+  private func generate(_ request: Request, _ context: PlatformRequestContext, chat: Bool) async throws -> Response {
+    let id = (chat ? "chatcmpl-" : "cmpl-") + UUID().uuidString.replacingOccurrences(of: "-", with: "").lowercased()
+    var origin = RequestOrigin(
+      requestID: id, principal: context.principal.name, operation: chat ? "chat.completions" : "completions", stream: false)
+    let wanted: OpenAIRequest
+    var model = ""
+    do {
+      let body: JSONValue = try await request.json()
+      model = body["model"]?.stringValue ?? ""
+      wanted = try OpenAIRequest(body, chat: chat, requestID: id)
+    } catch {
+      gateway.logRefused(endpoint: model, origin: origin, error: error)
+      throw error
+    }
+    origin.stream = wanted.stream
+    let shape = OpenAIAnswer(id: id, model: wanted.model, chat: chat, wantsLogprobs: wanted.wantsLogprobs)
+    return wanted.stream ? try await stream(wanted, origin, shape) : try await whole(wanted, origin, shape)
+  }
+
+  private func whole(_ wanted: OpenAIRequest, _ origin: RequestOrigin, _ shape: OpenAIAnswer) async throws -> Response {
+    let gateway = self.gateway
+    let finished = try await withThrowingTaskGroup(of: (Int, OpenAIAnswer.Collected).self) { group in
+      for (index, call) in wanted.calls.enumerated() {
+        var own = origin
+        own.requestID = call.requestID
+        group.addTask { [own] in
+          var collected = OpenAIAnswer.Collected()
+          for try await frame in gateway.generate(endpoint: wanted.model, call, origin: own) { collected.add(frame) }
+          return (index, collected)
+        }
+      }
+      var all: [(Int, OpenAIAnswer.Collected)] = []
+      for try await one in group { all.append(one) }
+      return all.sorted { $0.0 < $1.0 }.map(\.1)
+    }
+    return try Response.json(shape.complete(finished, choicesPerPrompt: wanted.choicesPerPrompt))
+  }
+
+  private func stream(_ wanted: OpenAIRequest, _ origin: RequestOrigin, _ shape: OpenAIAnswer) async throws -> Response {
+    // Choices are streamed into one channel; the first frame decides whether the answer is a stream or an error status.
+    let gateway = self.gateway
+    let (frames, continuation) = AsyncThrowingStream<(Int, GenerateFrame), any Error>.makeStream(bufferingPolicy: .bufferingOldest(100_000))
+    let producer = Task {
+      do {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+          for (index, call) in wanted.calls.enumerated() {
+            var own = origin
+            own.requestID = call.requestID
+            group.addTask { [own] in
+              for try await frame in gateway.generate(endpoint: wanted.model, call, origin: own) { continuation.yield((index, frame)) }
+            }
+          }
+          try await group.waitForAll()
+        }
+        continuation.finish()
+      } catch {
+        continuation.finish(throwing: error)
+      }
+    }
+    let source = FrameSource(frames)
+    guard let first = try await source.next() else {
+      throw PlatformError(.internalError, "the generation ended without a frame")
+    }
+    return Response(
+      status: .ok, headers: [.contentType: "text/event-stream; charset=utf-8", .cacheControl: "no-cache"],
+      body: ResponseBody { writer in
+        // A client that has gone makes `write` throw, which ends the producer and frees the replica.
+        defer { producer.cancel() }
+        var started: Set<Int> = []
+        var usage = (prompt: 0, completion: 0)
+        var next: (Int, GenerateFrame)? = first
+        do {
+          while let (index, frame) = next {
+            var text = ""
+            if started.insert(index).inserted, let opening = shape.opening(index) { text += Self.event(opening) }
+            for chunk in shape.chunks(index, frame) { text += Self.event(chunk) }
+            usage.prompt += frame.promptTokens ?? 0
+            usage.completion += frame.finish == nil ? 0 : frame.completionTokens ?? 0
+            if !text.isEmpty { try await writer.write(ByteBuffer(string: text)) }
+            next = try await source.next()
+          }
+          if wanted.includeUsage {
+            try await writer.write(ByteBuffer(string: Self.event(shape.usageChunk(prompt: usage.prompt, completion: usage.completion))))
+          }
+          try await writer.write(ByteBuffer(string: "data: [DONE]\n\n"))
+        } catch let error as PlatformError {
+          // The status line has left already: the error is an event, as OpenAI's servers do it.
+          let body: JSONValue = [
+            "error": [
+              "message": .string(error.message), "type": .string(StatusMapping.openAIType(error.code)), "param": nil,
+              "code": .string(error.number.isEmpty ? error.code.rawValue : error.number),
+            ]
+          ]
+          try await writer.write(ByteBuffer(string: Self.event(body)))
+        }
+        try await writer.finish(nil)
+      })
+  }
+
+  private static func event(_ value: JSONValue) -> String { "data: \(value.sortedText)\n\n" }
+
+  // MARK: embeddings
+
+  private func embed(_ request: Request, _ context: PlatformRequestContext) async throws -> Response {
+    let origin = RequestOrigin(
+      requestID: "embd-" + UUID().uuidString.lowercased(), principal: context.principal.name, operation: "embeddings", stream: false)
+    var model = ""
+    let inputs: [String]
+    let base64: Bool
+    do {
+      let body: JSONValue = try await request.json()
+      model = body["model"]?.stringValue ?? ""
+      guard !model.isEmpty else { throw PlatformError(.invalidArgument, "you must provide a model parameter", number: "missing_model") }
+      switch body["input"] {
+      case .string(let text): inputs = [text]
+      case .array(let items) where (1...2048).contains(items.count) && items.allSatisfy({ $0.stringValue != nil }):
+        inputs = items.compactMap(\.stringValue)
+      default: throw PlatformError(.invalidArgument, "'input' must be a string or 1 to 2048 strings", number: "invalid_type")
+      }
+      guard !inputs.contains("") else { throw PlatformError(.invalidArgument, "'input' must not be empty", number: "invalid_value") }
+      if let wanted = body["dimensions"], wanted != .null {
+        throw PlatformError(.invalidArgument, "'dimensions' is not supported by this server yet", number: "unsupported_parameter")
+      }
+      let format = body["encoding_format"]?.stringValue ?? "float"
+      guard ["float", "base64"].contains(format) else {
+        throw PlatformError(.invalidArgument, "'encoding_format' must be 'float' or 'base64'", number: "invalid_value")
+      }
+      base64 = format == "base64"
+    } catch {
+      gateway.logRefused(endpoint: model, origin: origin, error: error)
+      throw error
+    }
+    let frame = try await gateway.embed(endpoint: model, EmbedCall(inputs: inputs), origin: origin)
+    let data = frame.vectors.enumerated().map { index, vector -> JSONValue in
+      let embedding: JSONValue =
+        base64
+        ? .string(vector.map { $0.bitPattern.littleEndian }.withUnsafeBytes { Data($0).base64EncodedString() })
+        : .array(vector.map { .number(Double($0)) })
+      return ["object": "embedding", "index": .integer(Int64(index)), "embedding": embedding]
+    }
+    return try Response.json(
+      JSONValue.object([
+        "object": "list", "data": .array(data), "model": .string(model),
+        "usage": ["prompt_tokens": .integer(Int64(frame.tokens)), "total_tokens": .integer(Int64(frame.tokens))],
+      ]))
+  }
+}
+
+/// The frames behind a lock-free single consumer: first read by the route, then by the body.
+private actor FrameSource {
+  private let stream: AsyncThrowingStream<(Int, GenerateFrame), any Error>
+  private var iterator: AsyncThrowingStream<(Int, GenerateFrame), any Error>.Iterator?
+
+  init(_ stream: AsyncThrowingStream<(Int, GenerateFrame), any Error>) { self.stream = stream }
+
+  func next() async throws -> (Int, GenerateFrame)? {
+    var own = iterator ?? stream.makeAsyncIterator()
+    let value = try await own.next(isolation: self)
+    iterator = own
+    return value
+  }
+}

@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Core
+public import Foundation
+public import Logging
+import Synchronization
+public import Transport
+
+/// The router's way to one replica. `Transport`'s stream client in production, a script in tests.
+public protocol ReplicaChannel: Sendable {
+  /// Sends a request and streams the replica's frames. Ending the consumer cancels the request at the replica.
+  /// A replica that dies fails the stream with `unavailable`.
+  func call(verb: String, payload: Data, deadline: Duration) -> AsyncThrowingStream<Data, any Error>
+  func close()
+}
+
+/// What the gateway knows of an endpoint.
+public struct ServedEndpoint: Sendable, Equatable {
+  public var name: String
+  /// `generate`, `embed`, `search`.
+  public var kind: String
+  public var model: String
+  public var createdAt: Date
+  public init(name: String, kind: String, model: String, createdAt: Date) {
+    self.name = name
+    self.kind = kind
+    self.model = model
+    self.createdAt = createdAt
+  }
+}
+
+/// Who asks, and how: what the inference log needs beside the request itself.
+public struct RequestOrigin: Sendable {
+  public var requestID: String
+  public var principal: String
+  public var operation: String
+  public var stream: Bool
+  public init(requestID: String, principal: String, operation: String, stream: Bool) {
+    self.requestID = requestID
+    self.principal = principal
+    self.operation = operation
+    self.stream = stream
+  }
+}
+
+/// Sends requests to replicas, moves them when a replica dies, and writes one inference-log record for each.
+///
+/// A generation that lost its replica goes on at another one behind the tokens that were already drawn; text that the
+/// client has is never sent twice. Sampling depends on (seed, position) only, so the answer is the same as without failure.
+public final class ServingGateway: Sendable {
+  private struct State {
+    var router = RouterState()
+    var channels: [String: any ReplicaChannel] = [:]
+    var endpoints: [String: ServedEndpoint] = [:]
+    var counters: [String: EndpointCounters] = [:]
+    var waiting = 0
+  }
+
+  /// Requests that may wait for a replica, over all endpoints; more are refused with `resourceExhausted`.
+  public static let waitingLimit = 512
+  /// Requests at one replica; above it new ones are refused: they would only wait longer than their deadline.
+  public static let outstandingLimit = 256
+  /// How long a request waits for a replica when none is ready.
+  public static let replicaWait: Duration = .seconds(30)
+
+  private let state = Mutex(State())
+  private let spool: InferenceSpool
+  private let logger: Logger
+  private let connect: @Sendable (RouterState.Replica) throws -> any ReplicaChannel
+  /// Longest time that one request may take.
+  public let deadline: Duration
+
+  /// - Parameter connect: opens the channel to a replica that has become ready.
+  public init(
+    spool: InferenceSpool, logger: Logger, deadline: Duration = .seconds(600),
+    connect: @escaping @Sendable (RouterState.Replica) throws -> any ReplicaChannel
+  ) {
+    self.spool = spool
+    self.logger = logger
+    self.deadline = deadline
+    self.connect = connect
+  }
+
+  // MARK: endpoints and replicas
+
+  public func set(_ endpoint: ServedEndpoint) { state.withLock { $0.endpoints[endpoint.name] = endpoint } }
+  public func removeEndpoint(_ name: String) {
+    state.withLock {
+      $0.endpoints[name] = nil
+      $0.router.endpointRemoved(name)
+    }
+  }
+  public func endpoints() -> [ServedEndpoint] { state.withLock { $0.endpoints.values.sorted { $0.name < $1.name } } }
+  public func endpoint(_ name: String) -> ServedEndpoint? { state.withLock { $0.endpoints[name] } }
+  public func replicas(of endpoint: String) -> [RouterState.Replica] { state.withLock { $0.router.replicas(of: endpoint) } }
+  public func counters() -> [String: EndpointCounters] { state.withLock { $0.counters } }
+  public var droppedLogRecords: Int64 { spool.dropped }
+
+  public func replicaReady(_ replica: RouterState.Replica, endpoint: String) {
+    do {
+      let channel = try connect(replica)
+      let old = state.withLock { state in
+        let old = state.channels.updateValue(channel, forKey: replica.unit)
+        state.router.replicaReady(replica, endpoint: endpoint)
+        return old
+      }
+      old?.close()
+    } catch {
+      logger.error("cannot reach a replica", metadata: ["unit": "\(replica.unit)", "error": "\(error)"])
+    }
+  }
+
+  /// A replica that drains gets nothing new; what it has goes on.
+  public func replicaDraining(unit: String, endpoint: String) {
+    state.withLock { $0.router.drain(unit: unit, endpoint: endpoint) }
+  }
+
+  /// The replica's process has ended: what it had in flight fails and moves.
+  public func replicaGone(unit: String, attempt: Int, endpoint: String) {
+    let channel = state.withLock { state -> (any ReplicaChannel)? in
+      guard state.router.replicaGone(unit: unit, attempt: attempt, endpoint: endpoint) != nil else { return nil }
+      return state.channels.removeValue(forKey: unit)
+    }
+    channel?.close()
+  }
+
+  // MARK: requests
+
+  /// A generation as frames; the last frame has `finish` and the usage.
+  /// - Throws (into the stream): `notFound`, `invalidArgument`, `unavailable`, `resourceExhausted`, `timeout`.
+  public func generate(
+    endpoint name: String, _ call: GenerateCall, origin: RequestOrigin
+  ) -> AsyncThrowingStream<GenerateFrame, any Error> {
+    AsyncThrowingStream(bufferingPolicy: .bufferingOldest(100_000)) { continuation in
+      let task = Task { await self.runGeneration(name, call, origin, continuation) }
+      continuation.onTermination = { if case .cancelled = $0 { task.cancel() } }
+    }
+  }
+
+  private func runGeneration(
+    _ name: String, _ original: GenerateCall, _ origin: RequestOrigin,
+    _ continuation: AsyncThrowingStream<GenerateFrame, any Error>.Continuation
+  ) async {
+    var record = RequestRecord(name, model: endpoint(name)?.model ?? "", origin)
+    record.log.input = original.prompt ?? original.messages?.map { "\($0.role): \($0.content)" }.joined(separator: "\n") ?? ""
+    let end = ContinuousClock.now + deadline
+    var call = original
+    var sentBytes = 0
+    var failed: Set<String> = []
+    let work = original.maxTokens ?? 256
+    do {
+      try requireEndpoint(name, kind: "generate")
+      while true {
+        let (replica, channel) = try await lease(name, work: work, excluding: failed, until: end)
+        record.log.replicas.append(replica.unit)
+        defer { finished(replica, name, work) }
+        do {
+          // A moved request replays the text of its tokens from the start; what the client has is skipped.
+          var skip = call.emittedTokens.isEmpty ? 0 : sentBytes
+          for try await data in channel.call(
+            verb: ReplicaVerb.generate, payload: try JSONEncoder.platform.encode(call), deadline: end - ContinuousClock.now)
+          {
+            var frame = try JSONDecoder.platform.decode(GenerateFrame.self, from: data)
+            try Task.checkCancellation()
+            call.emittedTokens += frame.tokens
+            if skip > 0 {
+              let bytes = Array(frame.text.utf8)
+              frame.text = String(decoding: bytes.dropFirst(skip), as: UTF8.self)
+              skip = max(0, skip - bytes.count)
+            }
+            sentBytes += frame.text.utf8.count
+            if !frame.text.isEmpty || !frame.tokens.isEmpty { record.sawToken() }
+            record.append(frame.text)
+            record.log.completionTokens = frame.completionTokens ?? call.emittedTokens.count
+            record.log.promptTokens = frame.promptTokens ?? record.log.promptTokens
+            if let finish = frame.finish {
+              record.log.outcome = finish
+              finishRecord(&record)
+              continuation.yield(frame)
+              continuation.finish()
+              return
+            }
+            continuation.yield(frame)
+          }
+          throw PlatformError(.unavailable, "the replica ended the stream early")
+        } catch let error as PlatformError where error.code == .unavailable {
+          try Task.checkCancellation()
+          failed.insert(replica.unit)
+          logger.warning("request moves", metadata: ["request.id": "\(origin.requestID)", "from": "\(replica.unit)", "error": "\(error)"])
+          if failed.count > 8 { throw error }
+        }
+      }
+    } catch {
+      fail(&record, error)
+      continuation.finish(throwing: error is CancellationError ? PlatformError(.cancelled, "cancelled") : error)
+    }
+  }
+
+  /// Vectors of texts. Retried on another replica: it has no effects.
+  public func embed(endpoint name: String, _ call: EmbedCall, origin: RequestOrigin) async throws -> EmbedFrame {
+    var record = RequestRecord(name, model: endpoint(name)?.model ?? "", origin)
+    record.log.input = call.inputs.first ?? ""
+    do {
+      let frame: EmbedFrame = try await once(name, kind: "embed", verb: ReplicaVerb.embed, call, work: call.inputs.count, &record)
+      record.log.promptTokens = frame.tokens
+      record.log.outcome = "stop"
+      finishRecord(&record)
+      return frame
+    } catch {
+      fail(&record, error)
+      throw error
+    }
+  }
+
+  /// The nearest rows of an index to a text.
+  public func search(endpoint name: String, _ call: SearchCall, origin: RequestOrigin) async throws -> SearchFrame {
+    var record = RequestRecord(name, model: endpoint(name)?.model ?? "", origin)
+    record.log.input = call.text
+    do {
+      let frame: SearchFrame = try await once(name, kind: "search", verb: ReplicaVerb.search, call, work: 1, &record)
+      record.log.outcome = "stop"
+      finishRecord(&record)
+      return frame
+    } catch {
+      fail(&record, error)
+      throw error
+    }
+  }
+
+  private func once<Answer: Decodable>(
+    _ name: String, kind: String, verb: String, _ call: some Encodable & Sendable, work: Int, _ record: inout RequestRecord
+  ) async throws -> Answer {
+    try requireEndpoint(name, kind: kind)
+    let payload = try JSONEncoder.platform.encode(call)
+    let end = ContinuousClock.now + .seconds(120)
+    var failed: Set<String> = []
+    while true {
+      let (replica, channel) = try await lease(name, work: work, excluding: failed, until: end)
+      record.log.replicas.append(replica.unit)
+      defer { finished(replica, name, work) }
+      do {
+        for try await data in channel.call(verb: verb, payload: payload, deadline: end - ContinuousClock.now) {
+          return try JSONDecoder.platform.decode(Answer.self, from: data)
+        }
+        throw PlatformError(.unavailable, "the replica sent no answer")
+      } catch let error as PlatformError where error.code == .unavailable {
+        try Task.checkCancellation()
+        failed.insert(replica.unit)
+        if failed.count > 4 { throw error }
+      }
+    }
+  }
+
+  private func requireEndpoint(_ name: String, kind: String) throws {
+    guard let endpoint = endpoint(name) else {
+      throw PlatformError(
+        .notFound, "the model '\(name)' does not exist", hint: "GET /v1/models lists what is served.", number: "model_not_found")
+    }
+    guard endpoint.kind == kind else {
+      throw PlatformError(.invalidArgument, "the model '\(name)' is served for \(endpoint.kind), not for \(kind)", number: "PLT-4301")
+    }
+  }
+
+  /// A replica for one request, waiting a while when none is ready.
+  private func lease(
+    _ name: String, work: Int, excluding: Set<String>, until end: ContinuousClock.Instant
+  ) async throws -> (RouterState.Replica, any ReplicaChannel) {
+    let giveUp = min(end, ContinuousClock.now + Self.replicaWait)
+    var waiting = false
+    defer { if waiting { state.withLock { $0.waiting -= 1 } } }
+    while true {
+      let found = try state.withLock { state -> (RouterState.Replica, any ReplicaChannel)? in
+        let ready = state.router.replicas(of: name).filter { !$0.draining && !excluding.contains($0.unit) }
+        if !ready.isEmpty && ready.allSatisfy({ $0.outstanding >= Self.outstandingLimit }) {
+          throw PlatformError(.resourceExhausted, "'\(name)' is at its limit", hint: "Try again shortly, or add replicas.", number: "PLT-4302")
+        }
+        guard let replica = state.router.choose(endpoint: name, work: work, excluding: excluding),
+          let channel = state.channels[replica.unit]
+        else { return nil }
+        return (replica, channel)
+      }
+      if let found { return found }
+      if !waiting {
+        waiting = try state.withLock { state in
+          guard state.waiting < Self.waitingLimit else {
+            throw PlatformError(.resourceExhausted, "too many requests wait for '\(name)'", number: "PLT-4302")
+          }
+          state.waiting += 1
+          return true
+        }
+      }
+      guard ContinuousClock.now < giveUp else {
+        throw PlatformError(.unavailable, "no replica of '\(name)' is ready", hint: "See 'platform endpoints list'.", number: "PLT-4303")
+      }
+      try await Task.sleep(for: .milliseconds(50))
+    }
+  }
+
+  private func finished(_ replica: RouterState.Replica, _ name: String, _ work: Int) {
+    state.withLock { $0.router.finished(unit: replica.unit, attempt: replica.attempt, endpoint: name, work: work) }
+  }
+
+  // MARK: log
+
+  /// Records a request that was refused before it reached an endpoint (a malformed body, for example).
+  public func logRefused(endpoint name: String, origin: RequestOrigin, error: any Error) {
+    var record = RequestRecord(name, model: endpoint(name)?.model ?? "", origin)
+    fail(&record, error)
+  }
+
+  private func fail(_ record: inout RequestRecord, _ error: any Error) {
+    let failure = PlatformError.from(error)
+    record.log.outcome = failure.code == .cancelled ? "disconnected" : "error"
+    record.log.error = failure.message
+    record.log.status =
+      switch failure.code {
+      case .cancelled: 499
+      case .invalidArgument, .invalidFile: 400
+      case .notFound: 404
+      case .resourceExhausted: 429
+      case .timeout: 504
+      case .unavailable, .badConfiguration: 503
+      case .unauthenticated: 401
+      case .permissionDenied: 403
+      case .conflict, .alreadyExists: 409
+      case .internalError: 500
+      }
+    finishRecord(&record)
+  }
+
+  /// Before the last frame leaves, so that a client that has its answer is in the log, whatever dies next.
+  private func finishRecord(_ record: inout RequestRecord) {
+    record.log.totalMilliseconds = record.elapsedMilliseconds
+    spool.append(record.log)
+    let log = record.log
+    state.withLock { $0.counters[log.endpoint, default: EndpointCounters()].add(log) }
+  }
+}
+
+/// A record under construction with its clock.
+private struct RequestRecord {
+  var log: InferenceLogRecord
+  private let start = ContinuousClock.now
+
+  init(_ endpoint: String, model: String, _ origin: RequestOrigin) {
+    log = InferenceLogRecord(
+      requestID: origin.requestID, time: Date(), endpoint: endpoint, model: model, operation: origin.operation,
+      principal: origin.principal, stream: origin.stream)
+  }
+
+  var elapsedMilliseconds: Double { (ContinuousClock.now - start) / .milliseconds(1) }
+
+  mutating func sawToken() {
+    if log.firstTokenMilliseconds == nil { log.firstTokenMilliseconds = elapsedMilliseconds }
+  }
+
+  mutating func append(_ text: String) {
+    if log.output.utf8.count < InferenceLogRecord.textLimit { log.output += text }
+  }
+}
