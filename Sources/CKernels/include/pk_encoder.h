@@ -27,6 +27,13 @@ void pk_f64_to_f32(const void *PK_RESTRICT source, float *PK_RESTRICT out, ptrdi
 float pk_dot_f32(const float *PK_RESTRICT a, const float *PK_RESTRICT b, ptrdiff_t count);
 /// Sum of (a[i] - b[i])^2.
 float pk_l2sq_f32(const float *PK_RESTRICT a, const float *PK_RESTRICT b, ptrdiff_t count);
+typedef float (*pk_pair_f32)(const float *PK_RESTRICT a, const float *PK_RESTRICT b, ptrdiff_t count);
+/// pk_dot_f32 / pk_l2sq_f32 for this machine without the dispatch, for callers of many short pairs.
+pk_pair_f32 pk_dot_f32_function(void);
+pk_pair_f32 pk_l2sq_f32_function(void);
+/// out[r] = 1 - dot(query, base[r]) when l2 is 0, else the squared distance. base: [rows, width].
+void pk_scan_f32(const float *PK_RESTRICT query, const float *PK_RESTRICT base, float *PK_RESTRICT out, ptrdiff_t rows,
+                 ptrdiff_t width, int32_t l2);
 /// Scales v: [count] to Euclidean length 1; returns the old length. Lengths below 1e-12 divide by 1e-12, as PyTorch does.
 float pk_normalize_f32(float *v, ptrdiff_t count);
 

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+// Encoder and distance kernels. Each body is written once over 16-lane vectors, which the compiler maps to 4 SSE, 2 AVX
+// or 1 AVX-512 registers (or NEON), and is instantiated for each instruction set; `DEFINE` adds the dispatch.
+#include "common.h"
+#include "include/pk_encoder.h"
+
+typedef float v16 __attribute__((vector_size(64)));
+#define INLINE static inline __attribute__((always_inline))
+
+#if PK_X86
+#define DEFINE(result, name, parameters, arguments)                                     \
+  static result name##_generic parameters { return body_##name arguments; }             \
+  PK_AVX2 static result name##_avx2 parameters { return body_##name arguments; }        \
+  PK_AVX512 static result name##_avx512 parameters { return body_##name arguments; }    \
+  result pk_##name parameters {                                                         \
+    switch (pk_encoder_isa()) {                                                         \
+      case PK_LEVEL_AVX512: return name##_avx512 arguments;                             \
+      case PK_LEVEL_AVX2: return name##_avx2 arguments;                                 \
+      default: return name##_generic arguments;                                         \
+    }                                                                                   \
+  }
+#else
+#define DEFINE(result, name, parameters, arguments)                         \
+  static result name##_generic parameters { return body_##name arguments; } \
+  result pk_##name parameters { return name##_generic arguments; }
+#endif
+
+#define LOAD(pointer)                         \
+  ({                                          \
+    v16 loaded_;                              \
+    memcpy(&loaded_, (pointer), sizeof(v16)); \
+    loaded_;                                  \
+  })
+#define STORE(pointer, value)                \
+  do {                                       \
+    v16 stored_ = (value);                   \
+    memcpy((pointer), &stored_, sizeof(v16)); \
+  } while (0)
+#define SPLAT(value) ((v16){0} + (value))
+// The sum of the lanes, pairwise.
+#define REDUCE(vector)                                                                            \
+  ({                                                                                              \
+    v16 r_ = (vector);                                                                            \
+    float s_[8];                                                                                  \
+    for (int l_ = 0; l_ < 8; l_++) s_[l_] = r_[l_] + r_[l_ + 8];                                  \
+    ((s_[0] + s_[4]) + (s_[2] + s_[6])) + ((s_[1] + s_[5]) + (s_[3] + s_[7]));                    \
+  })
+
+// ---- distances ----
+
+INLINE float body_dot_f32(const float *restrict a, const float *restrict b, ptrdiff_t count) {
+  v16 first = {0}, second = {0};
+  ptrdiff_t i = 0;
+  for (; i + 32 <= count; i += 32) {
+    first += LOAD(a + i) * LOAD(b + i);
+    second += LOAD(a + i + 16) * LOAD(b + i + 16);
+  }
+  for (; i + 16 <= count; i += 16) first += LOAD(a + i) * LOAD(b + i);
+  float sum = REDUCE(first + second);
+  for (; i < count; i++) sum += a[i] * b[i];
+  return sum;
+}
+DEFINE(float, dot_f32, (const float *restrict a, const float *restrict b, ptrdiff_t count), (a, b, count))
+
+INLINE float body_l2sq_f32(const float *restrict a, const float *restrict b, ptrdiff_t count) {
+  v16 first = {0}, second = {0};
+  ptrdiff_t i = 0;
+  for (; i + 32 <= count; i += 32) {
+    const v16 d = LOAD(a + i) - LOAD(b + i), e = LOAD(a + i + 16) - LOAD(b + i + 16);
+    first += d * d;
+    second += e * e;
+  }
+  for (; i + 16 <= count; i += 16) {
+    const v16 d = LOAD(a + i) - LOAD(b + i);
+    first += d * d;
+  }
+  float sum = REDUCE(first + second);
+  for (; i < count; i++) sum += (a[i] - b[i]) * (a[i] - b[i]);
+  return sum;
+}
+DEFINE(float, l2sq_f32, (const float *restrict a, const float *restrict b, ptrdiff_t count), (a, b, count))
+
+pk_pair_f32 pk_dot_f32_function(void) {
+#if PK_X86
+  const int32_t isa = pk_encoder_isa();
+  return isa == PK_LEVEL_AVX512 ? dot_f32_avx512 : isa == PK_LEVEL_AVX2 ? dot_f32_avx2 : dot_f32_generic;
+#else
+  return dot_f32_generic;
+#endif
+}
+
+pk_pair_f32 pk_l2sq_f32_function(void) {
+#if PK_X86
+  const int32_t isa = pk_encoder_isa();
+  return isa == PK_LEVEL_AVX512 ? l2sq_f32_avx512 : isa == PK_LEVEL_AVX2 ? l2sq_f32_avx2 : l2sq_f32_generic;
+#else
+  return l2sq_f32_generic;
+#endif
+}
+
+void pk_scan_f32(const float *restrict query, const float *restrict base, float *restrict out, ptrdiff_t rows,
+                 ptrdiff_t width, int32_t l2) {
+  const pk_pair_f32 pair = l2 ? pk_l2sq_f32_function() : pk_dot_f32_function();
+  for (ptrdiff_t r = 0; r < rows; r++) {
+    const float value = pair(query, base + r * width, width);
+    out[r] = l2 ? value : 1.0f - value;
+  }
+}
+
+float pk_normalize_f32(float *v, ptrdiff_t count) {
+  double sum = 0;
+  for (ptrdiff_t i = 0; i < count; i++) sum += (double)v[i] * v[i];
+  const double length = sqrt(sum);
+  const float factor = (float)(1.0 / (length > 1e-12 ? length : 1e-12));
+  for (ptrdiff_t i = 0; i < count; i++) v[i] *= factor;
+  return (float)length;
+}
+
+// ---- elementary functions, per lane ----
+
+// e^x for x in [-87, 88] (clamped): 2^n * e^r, |r| <= ln 2 / 2, degree 6 Taylor-like polynomial; relative error 2e-7.
+INLINE float exp_f32(float x) {
+  x = x < -87.0f ? -87.0f : x;
+  x = x > 88.0f ? 88.0f : x;
+  const float shifted = x * 1.44269504f + 12582912.0f;  // 1.5 * 2^23: the integer part lands in the low mantissa bits
+  const float n = shifted - 12582912.0f;
+  const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  float p = 1.0f / 720;
+  p = p * r + 1.0f / 120;
+  p = p * r + 1.0f / 24;
+  p = p * r + 1.0f / 6;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  uint32_t bits;
+  memcpy(&bits, &shifted, 4);
+  bits = (bits - 0x4B400000u + 127u) << 23;
+  float scale;
+  memcpy(&scale, &bits, 4);
+  return p * scale;
+}
+
+// Abramowitz and Stegun 7.1.26: absolute error below 1.5e-7 (and rounding).
+INLINE float gelu_erf(float v) {
+  const float x = fabsf(v) * 0.70710678f;
+  const float t = 1.0f / (1.0f + 0.3275911f * x);
+  const float p =
+      ((((1.061405429f * t - 1.453152027f) * t + 1.421413741f) * t - 0.284496736f) * t + 0.254829592f) * t;
+  const float tail = p * exp_f32(-x * x);  // erfc(x)
+  return v < 0 ? 0.5f * v * tail : 0.5f * v * (2.0f - tail);
+}
+
+// 0.5 v (1 + tanh u) = v / (1 + e^(-2u)), u = sqrt(2 / pi) (v + 0.044715 v^3).
+INLINE float gelu_tanh(float v) {
+  const float u = 0.79788456f * (v + 0.044715f * v * v * v);
+  return v / (1.0f + exp_f32(-2.0f * u));
+}
+
+#define ROWWISE(name, expression)                                                                       \
+  INLINE void body_##name(float *restrict x, const float *restrict bias, ptrdiff_t rows, ptrdiff_t columns) { \
+    for (ptrdiff_t r = 0; r < rows; r++) {                                                              \
+      float *restrict row = x + r * columns;                                                            \
+      for (ptrdiff_t c = 0; c < columns; c++) {                                                         \
+        const float v = row[c] + bias[c];                                                               \
+        row[c] = (expression);                                                                          \
+      }                                                                                                 \
+    }                                                                                                   \
+  }                                                                                                     \
+  DEFINE(void, name, (float *restrict x, const float *restrict bias, ptrdiff_t rows, ptrdiff_t columns), \
+         (x, bias, rows, columns))
+
+ROWWISE(bias_add_f32, v)
+ROWWISE(bias_gelu_erf_f32, gelu_erf(v))
+ROWWISE(bias_gelu_tanh_f32, gelu_tanh(v))
+ROWWISE(bias_relu_f32, v < 0 ? 0 : v)
+
+// ---- rows ----
+
+INLINE float row_sum(const float *restrict x, ptrdiff_t count) {
+  v16 sum = {0};
+  ptrdiff_t i = 0;
+  for (; i + 16 <= count; i += 16) sum += LOAD(x + i);
+  float total = REDUCE(sum);
+  for (; i < count; i++) total += x[i];
+  return total;
+}
+
+INLINE float row_variance_sum(const float *restrict x, float mean, ptrdiff_t count) {
+  v16 sum = {0};
+  ptrdiff_t i = 0;
+  for (; i + 16 <= count; i += 16) {
+    const v16 d = LOAD(x + i) - SPLAT(mean);
+    sum += d * d;
+  }
+  float total = REDUCE(sum);
+  for (; i < count; i++) total += (x[i] - mean) * (x[i] - mean);
+  return total;
+}
+
+INLINE void body_layernorm_f32(float *restrict x, const float *restrict bias, const float *restrict residual,
+                               const float *restrict gain, const float *restrict shift, float epsilon, ptrdiff_t rows,
+                               ptrdiff_t columns) {
+  for (ptrdiff_t r = 0; r < rows; r++) {
+    float *restrict row = x + r * columns;
+    if (bias)
+      for (ptrdiff_t c = 0; c < columns; c++) row[c] += bias[c];
+    if (residual)
+      for (ptrdiff_t c = 0; c < columns; c++) row[c] += residual[r * columns + c];
+    const float mean = row_sum(row, columns) / (float)columns;
+    const float variance = row_variance_sum(row, mean, columns) / (float)columns;
+    const float factor = 1.0f / sqrtf(variance + epsilon);
+    for (ptrdiff_t c = 0; c < columns; c++) row[c] = (row[c] - mean) * factor * gain[c] + shift[c];
+  }
+}
+DEFINE(void, layernorm_f32,
+       (float *restrict x, const float *restrict bias, const float *restrict residual, const float *restrict gain,
+        const float *restrict shift, float epsilon, ptrdiff_t rows, ptrdiff_t columns),
+       (x, bias, residual, gain, shift, epsilon, rows, columns))
+
+INLINE void body_softmax_rows_f32(float *x, float scale, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride) {
+  for (ptrdiff_t r = 0; r < rows; r++) {
+    float *row = x + r * stride;
+    float largest = row[0] * scale;
+    for (ptrdiff_t c = 0; c < columns; c++) {
+      const float v = row[c] * scale;
+      row[c] = v;
+      largest = v > largest ? v : largest;
+    }
+    for (ptrdiff_t c = 0; c < columns; c++) row[c] = exp_f32(row[c] - largest);
+    const float factor = 1.0f / row_sum(row, columns);
+    for (ptrdiff_t c = 0; c < columns; c++) row[c] *= factor;
+  }
+}
+DEFINE(void, softmax_rows_f32, (float *x, float scale, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride),
+       (x, scale, rows, columns, stride))
+
+INLINE void body_bert_embed_f32(float *restrict out, const float *restrict word, const float *restrict position,
+                                const float *restrict type, const int32_t *restrict ids,
+                                const int32_t *restrict positions, const int32_t *restrict typeIDs, ptrdiff_t tokens,
+                                ptrdiff_t width) {
+  for (ptrdiff_t t = 0; t < tokens; t++) {
+    const float *w = word + (ptrdiff_t)ids[t] * width, *p = position + (ptrdiff_t)positions[t] * width;
+    const float *k = type + (typeIDs ? (ptrdiff_t)typeIDs[t] * width : 0);
+    float *restrict row = out + t * width;
+    for (ptrdiff_t c = 0; c < width; c++) row[c] = w[c] + k[c] + p[c];
+  }
+}
+DEFINE(void, bert_embed_f32,
+       (float *restrict out, const float *restrict word, const float *restrict position, const float *restrict type,
+        const int32_t *restrict ids, const int32_t *restrict positions, const int32_t *restrict typeIDs,
+        ptrdiff_t tokens, ptrdiff_t width),
+       (out, word, position, type, ids, positions, typeIDs, tokens, width))
+
+INLINE void body_mean_rows_f32(float *restrict out, const float *restrict x, ptrdiff_t tokens, ptrdiff_t width) {
+  for (ptrdiff_t c = 0; c < width; c++) out[c] = 0;
+  for (ptrdiff_t t = 0; t < tokens; t++)
+    for (ptrdiff_t c = 0; c < width; c++) out[c] += x[t * width + c];
+  const float factor = 1.0f / (float)tokens;
+  for (ptrdiff_t c = 0; c < width; c++) out[c] *= factor;
+}
+DEFINE(void, mean_rows_f32, (float *restrict out, const float *restrict x, ptrdiff_t tokens, ptrdiff_t width),
+       (out, x, tokens, width))
