@@ -70,21 +70,6 @@ void pk_embed_row(int type, const void *table, size_t row, float *out, size_t n)
   }
 }
 
-void pk_f16_to_f32(const uint16_t *in, float *out, size_t n) {
-  for (size_t i = 0; i < n; i++) {
-    uint32_t sign = (uint32_t)(in[i] & 0x8000) << 16;
-    uint32_t exponent = (in[i] >> 10) & 31;
-    uint32_t fraction = in[i] & 1023;
-    if (exponent == 0) {
-      float value = (float)fraction * 0x1p-24f;
-      out[i] = sign ? -value : value;
-      continue;
-    }
-    uint32_t bits = sign | (exponent == 31 ? 0x7F800000u : (exponent + 112) << 23) | fraction << 13;
-    memcpy(out + i, &bits, 4);
-  }
-}
-
 double pk_log_sum_exp(const float *x, size_t n) {
   float top = -INFINITY;
   for (size_t i = 0; i < n; i++) top = x[i] > top ? x[i] : top;

@@ -45,8 +45,6 @@ void pk_add(float *_Nonnull x, const float *_Nonnull y, size_t n);
 
 /// Copies one row of an embedding table of `type` into f32.
 void pk_embed_row(int type, const void *_Nonnull table, size_t row, float *_Nonnull out, size_t n);
-/// Widens f16 bits to f32 exactly.
-void pk_f16_to_f32(const uint16_t *_Nonnull in, float *_Nonnull out, size_t n);
 
 /// Stores keys and values of a step in the paged cache of one layer.
 /// key, value: [rows, kv_heads, head]. slots[row] = block * 16 + offset within the block.

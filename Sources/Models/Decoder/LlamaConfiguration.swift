@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Core
+import Core
 import Foundation
 
 /// The shape of a Llama decoder: the `config.json` that Hugging Face's `LlamaForCausalLM` reads and writes.

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CKernels
+import Core
+
+/// One step's rows. A row is one token of one sequence; rows of a sequence come in position order.
+public struct LlamaBatch: Sendable {
+  /// [rows] token ids, each inside the vocabulary.
+  public var tokens: [Int32] = []
+  /// [rows] positions, from 0.
+  public var positions: [Int32] = []
+  /// [rows] where the row's block list begins in `blocks`.
+  public var tables: [Int64] = []
+  /// Block lists of all sequences, one behind the other: entry i holds positions 16 i ..< 16 (i + 1).
+  public var blocks: [Int32] = []
+  /// Rows whose logits are wanted, ascending.
+  public var outputs: [Int] = []
+
+  public init() {}
+
+  /// Adds the tokens of one sequence that follow its first `computed` ones.
+  /// - Parameter logits: whose logits are wanted: of the last token only, of all, or of none.
+  public mutating func append(tokens new: some Collection<Int32>, computed: Int, blocks list: [Int32], logits: Logits) {
+    let table = Int64(blocks.count)
+    blocks += list
+    let count = new.count
+    for (offset, token) in new.enumerated() {
+      if logits == .all || (logits == .last && offset == count - 1) { outputs.append(tokens.count) }
+      tokens.append(token)
+      positions.append(Int32(computed + offset))
+      tables.append(table)
+    }
+  }
+
+  public enum Logits: Sendable { case none, last, all }
+}
+
+/// Runs steps of one model over a paged cache that it owns. Belongs to one thread at a time.
+///
+/// The logits of a row depend on its own sequence only, bit for bit: not on the other rows of the step, nor on how a
+/// prompt was cut into chunks.
+public final class LlamaRunner {
+  public let model: LlamaModel
+  /// Number of 16-token blocks of the cache.
+  public let blockCount: Int
+  public let maxRows: Int
+  public static let blockSize = Int(PK_KV_BLOCK)
+
+  private let isa: Int32
+  private let keys: UnsafeMutablePointer<Float>
+  private let values: UnsafeMutablePointer<Float>
+  private let layerStride: Int
+  private let frequencies: [Float]
+  private let hidden: UnsafeMutablePointer<Float>
+  private let normed: UnsafeMutablePointer<Float>
+  private let query: UnsafeMutablePointer<Float>
+  private let key: UnsafeMutablePointer<Float>
+  private let value: UnsafeMutablePointer<Float>
+  private let attended: UnsafeMutablePointer<Float>
+  private let gate: UnsafeMutablePointer<Float>
+  private let up: UnsafeMutablePointer<Float>
+  private let cosine: UnsafeMutablePointer<Float>
+  private let sine: UnsafeMutablePointer<Float>
+  private var logits: UnsafeMutablePointer<Float>
+  private var logitRows = 0
+
+  /// - Parameter isa: an instruction set of `pk_decode.h` for tests; nil for the best.
+  /// - Throws: `resourceExhausted` when the cache size overflows.
+  public init(model: LlamaModel, blockCount: Int, maxRows: Int, isa: Int? = nil) throws {
+    precondition(blockCount > 0 && maxRows > 0)
+    let c = model.configuration
+    let (stride, overflow) = blockCount.multipliedReportingOverflow(by: Self.blockSize * c.keyValueWidth)
+    let (total, tooLarge) = stride.multipliedReportingOverflow(by: c.layerCount * 4)
+    guard !overflow, !tooLarge, total < 1 << 46, blockCount < Int(Int32.max) else {
+      throw PlatformError(.resourceExhausted, "a key/value cache of \(blockCount) blocks is too large")
+    }
+    func floats(_ count: Int) -> UnsafeMutablePointer<Float> {
+      UnsafeMutableRawPointer.allocate(byteCount: max(count * 4, 64), alignment: 64).bindMemory(
+        to: Float.self, capacity: count)
+    }
+    self.model = model
+    self.blockCount = blockCount
+    self.maxRows = maxRows
+    self.isa = Int32(isa ?? Int(pk_decode_isa_best()))
+    layerStride = stride
+    keys = floats(stride * c.layerCount)
+    values = floats(stride * c.layerCount)
+    frequencies = c.inverseFrequencies
+    hidden = floats(maxRows * c.hiddenSize)
+    normed = floats(maxRows * c.hiddenSize)
+    query = floats(maxRows * c.queryWidth)
+    key = floats(maxRows * c.keyValueWidth)
+    value = floats(maxRows * c.keyValueWidth)
+    attended = floats(maxRows * c.queryWidth)
+    gate = floats(maxRows * c.intermediateSize)
+    up = floats(maxRows * c.intermediateSize)
+    cosine = floats(maxRows * c.headSize / 2)
+    sine = floats(maxRows * c.headSize / 2)
+    logits = floats(1)
+  }
+
+  deinit {
+    for buffer in [keys, values, hidden, normed, query, key, value, attended, gate, up, cosine, sine, logits] {
+      buffer.deallocate()
+    }
+  }
+
+  /// Computes one step. Blocking, on the calling thread.
+  ///
+  /// Returns [outputs, vocabulary] f32 logits, row-major, valid until the next call.
+  public func forward(_ batch: LlamaBatch) -> UnsafeBufferPointer<Float> {
+    let c = model.configuration
+    let rows = batch.tokens.count
+    precondition(rows > 0 && rows <= maxRows && batch.positions.count == rows && batch.tables.count == rows)
+    let lengths = batch.positions.map { $0 + 1 }
+    let slots = (0..<rows).map { row -> Int64 in
+      let position = Int(batch.positions[row])
+      let block = batch.blocks[Int(batch.tables[row]) + position / Self.blockSize]
+      precondition(block >= 0 && block < blockCount)
+      return Int64(block) * Int64(Self.blockSize) + Int64(position % Self.blockSize)
+    }
+    for row in 0..<rows {
+      precondition(batch.tokens[row] >= 0 && batch.tokens[row] < c.vocabularySize)
+      pk_embed_row(
+        model.embedding.type, model.embedding.weights, Int(batch.tokens[row]), hidden + row * c.hiddenSize, c.hiddenSize)
+    }
+    let half = c.headSize / 2
+    pk_rope_table(batch.positions, frequencies, cosine, sine, rows, half)
+    let epsilon = Float(c.normEpsilon)
+    let scale = 1 / Float(c.headSize).squareRoot()
+    for (index, layer) in model.layers.enumerated() {
+      let layerKeys = keys + index * layerStride
+      let layerValues = values + index * layerStride
+      pk_rms_norm(hidden, layer.inputNorm, normed, rows, c.hiddenSize, epsilon)
+      linear(layer.query, normed, query, rows)
+      linear(layer.key, normed, key, rows)
+      linear(layer.value, normed, value, rows)
+      pk_rope_apply(query, cosine, sine, rows, c.headCount, half)
+      pk_rope_apply(key, cosine, sine, rows, c.keyValueHeadCount, half)
+      pk_kv_store(key, value, slots, layerKeys, layerValues, rows, c.keyValueHeadCount, c.headSize)
+      pk_paged_attention(
+        isa, query, layerKeys, layerValues, lengths, batch.tables, batch.blocks, attended, c.headCount,
+        c.keyValueHeadCount, c.headSize, scale, 0, rows)
+      linear(layer.output, attended, normed, rows)
+      pk_add(hidden, normed, rows * c.hiddenSize)
+      pk_rms_norm(hidden, layer.attentionNorm, normed, rows, c.hiddenSize, epsilon)
+      linear(layer.gate, normed, gate, rows)
+      linear(layer.up, normed, up, rows)
+      pk_swiglu(gate, up, rows * c.intermediateSize)
+      linear(layer.down, gate, normed, rows)
+      pk_add(hidden, normed, rows * c.hiddenSize)
+    }
+    let wanted = batch.outputs
+    guard !wanted.isEmpty else { return UnsafeBufferPointer(start: nil, count: 0) }
+    reserveLogits(wanted.count)
+    for (place, row) in wanted.enumerated() {
+      pk_rms_norm(
+        hidden + row * c.hiddenSize, model.finalNorm, normed + place * c.hiddenSize, 1, c.hiddenSize, epsilon)
+    }
+    linear(model.head, normed, logits, wanted.count)
+    return UnsafeBufferPointer(start: logits, count: wanted.count * c.vocabularySize)
+  }
+
+  private func linear(
+    _ matrix: LlamaModel.Matrix, _ input: UnsafePointer<Float>, _ output: UnsafeMutablePointer<Float>, _ rows: Int
+  ) {
+    pk_linear(
+      isa, matrix.type, input, matrix.weights, matrix.bias, output, rows, matrix.rows, matrix.columns, 0, matrix.rows)
+  }
+
+  private func reserveLogits(_ rows: Int) {
+    guard rows > logitRows else { return }
+    logits.deallocate()
+    let count = rows * model.configuration.vocabularySize
+    logits = UnsafeMutableRawPointer.allocate(byteCount: count * 4, alignment: 64).bindMemory(
+      to: Float.self, capacity: count)
+    logitRows = rows
+  }
+}
