@@ -243,25 +243,3 @@ public actor Supervisor {
     for loop in loops { loop.cancel() }
   }
 }
-
-/// Waits for one of some signals without a handler that runs in signal context.
-public final class SignalWaiter: Sendable {
-  private let stream: AsyncStream<Int32>
-  private let sources: [any DispatchSourceSignal]
-
-  public init(_ signals: [Int32]) {
-    let (stream, continuation) = AsyncStream<Int32>.makeStream(bufferingPolicy: .bufferingNewest(1))
-    self.stream = stream
-    sources = signals.map { number in
-      signal(number, SIG_IGN)
-      let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-      source.setEventHandler { continuation.yield(number) }
-      source.resume()
-      return source
-    }
-  }
-
-  public func wait() async {
-    for await _ in stream { return }
-  }
-}

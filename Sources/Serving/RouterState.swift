@@ -11,7 +11,7 @@ public struct RouterState: Sendable, Equatable {
     public var attempt: Int
     public var node: String
     public var address: String
-    /// The replica's CURVE public key (Z85 text).
+    /// The replica's CURVE public key (hexadecimal).
     public var publicKey: String
     public var draining = false
     /// Requests sent and not yet ended.

@@ -68,7 +68,7 @@ function dagChart(tasks) {
   const boxWidth = 148, boxHeight = 40, gapX = 36, gapY = 12;
   const rows = Math.max(1, ...columns.map(column => column.length));
   const width = columns.length * (boxWidth + gapX) - gapX + 4, height = rows * (boxHeight + gapY) - gapY + 4;
-  const chart = svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "dag", role: "img", style: "" });
+  const chart = svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "dag", role: "img" });
   chart.style.maxWidth = width + "px";
   const place = new Map();
   columns.forEach((column, x) => column.forEach((task, y) => {

@@ -91,9 +91,9 @@ struct WorkerCommand: AsyncParsableCommand {
     try await ProcessStart.failing {
       let identity = try await WorkerIdentity.local(
         name: name, directory: dataDir, cluster: DataLayout(root: clusterDir).localNodes,
-        coordinatorKey: DataLayout(root: clusterDir).keys + "/coordinator.pub")
+        coordinatorKey: DataLayout(root: clusterDir).keys + "/coordinator.pub", coordinator: coordinator)
       try await WorkerProcess(
-        configuration: .init(name: name, directory: dataDir, coordinator: coordinator, slots: slots, labels: [:]),
+        configuration: .init(name: name, directory: dataDir, slots: slots, labels: [:]),
         identity: identity, logger: logger
       ).run()
     }
@@ -136,8 +136,7 @@ struct JoinCommand: AsyncParsableCommand {
     Report.note("\(Report.check) \(node) joined \(address); Ctrl-C leaves")
     try await WorkerProcess(
       configuration: .init(
-        name: node, directory: directory, coordinator: address,
-        slots: slots ?? ProcessInfo.processInfo.activeProcessorCount, labels: labels),
+        name: node, directory: directory, slots: slots ?? ProcessInfo.processInfo.activeProcessorCount, labels: labels),
       identity: identity, logger: logger
     ).run()
   }

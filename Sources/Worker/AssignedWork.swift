@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Core
+
+/// The payload of an assignment on the control link: the unit's own specification and, for a rank, its place.
+public struct AssignedWork: Codable, Sendable {
+  public struct Seat: Codable, Sendable {
+    public var gang: String
+    public var generation: Int
+    public var rank: Int
+    public var size: Int
+    public init(gang: String, generation: Int, rank: Int, size: Int) {
+      self.gang = gang
+      self.generation = generation
+      self.rank = rank
+      self.size = size
+    }
+  }
+  /// The incarnation of the worker that was meant; another one refuses.
+  public var incarnation: Int64
+  public var payload: JSONValue
+  public var gang: Seat?
+  /// Replicas are kept in processes of their own and take no slot.
+  public var isReplica: Bool
+
+  public init(incarnation: Int64, payload: JSONValue, gang: Seat? = nil, isReplica: Bool = false) {
+    self.incarnation = incarnation
+    self.payload = payload
+    self.gang = gang
+    self.isReplica = isReplica
+  }
+
+  /// The reason in a cancel message that asks a replica to finish what it has first.
+  public static let drainReason = "drain"
+}

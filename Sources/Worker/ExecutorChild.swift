@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Foundation
+import Synchronization
+
+/// The worker's handle of one executor process.
+final class ExecutorChild: Sendable {
+  enum Message: Sendable {
+    case event(ExecutorEvent)
+    case log(String)
+    case ended(ChildProcess.Exit)
+  }
+
+  let messages: AsyncStream<Message>
+  let processID: Int32
+  private let child: ChildProcess
+
+  private init(child: ChildProcess, messages: AsyncStream<Message>) {
+    self.child = child
+    self.messages = messages
+    processID = child.processID
+  }
+
+  /// Starts an executor.
+  static func start(directory: String) async throws -> ExecutorChild {
+    let (stream, continuation) = AsyncStream<Message>.makeStream(bufferingPolicy: .bufferingOldest(100_000))
+    let out = Mutex(LineSplitter(limit: 256 << 20))
+    let err = Mutex(LineSplitter(limit: 16 << 10))
+    var environment = ProcessInfo.processInfo.environment
+    // Executors compute; they get no credentials, whoever started the worker.
+    for name in environment.keys where name.hasPrefix("PLATFORM_") && name != "PLATFORM_LIB" && name != "PLATFORM_LOG" {
+      environment[name] = nil
+    }
+    environment["OPENBLAS_NUM_THREADS"] = "1"
+    let child = try await ChildProcess.start(
+      .init(
+        executable: ProcessSupport.executablePath, arguments: ["executor"], environment: environment, directory: directory,
+        deathSignal: SIGKILL, wantsInput: true),
+      onOutput: { bytes in
+        guard let bytes else { return }
+        for line in out.withLock({ $0.feed(bytes) }) {
+          if let event = try? JSONDecoder.platform.decode(ExecutorEvent.self, from: Data(line)) {
+            continuation.yield(.event(event))
+          } else {
+            continuation.yield(.log("unreadable executor event: \(String(decoding: line.prefix(200), as: UTF8.self))"))
+          }
+        }
+      },
+      onError: { bytes in
+        guard let bytes else {
+          if let rest = err.withLock({ $0.finish() }) { continuation.yield(.log(String(decoding: rest, as: UTF8.self))) }
+          return
+        }
+        for line in err.withLock({ $0.feed(bytes) }) { continuation.yield(.log(String(decoding: line, as: UTF8.self))) }
+      },
+      onExit: { exit in
+        continuation.yield(.ended(exit))
+        continuation.finish()
+      })
+    return ExecutorChild(child: child, messages: stream)
+  }
+
+  /// Returns false when the process has gone.
+  @discardableResult
+  func send(_ command: ExecutorCommand) -> Bool {
+    guard let line = try? JSONEncoder.platform.encode(command) else { return false }  // commands hold only encodable values
+    return child.writeLine(line)
+  }
+
+  func kill() { child.signal(SIGKILL) }
+  /// An idle executor ends when its input does.
+  func retire() { child.closeInput() }
+}

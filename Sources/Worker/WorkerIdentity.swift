@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Core
+import Foundation
+import Transport
+
+/// The keys with which a worker speaks to its coordinator, and where that is.
+public struct WorkerIdentity: Sendable {
+  let keys: CurveKeyPair
+  let coordinatorKey: CurvePublicKey
+  /// `tcp://host:port` of the control socket.
+  let controlEndpoint: String
+
+  /// A worker that `platform up` starts: it puts its public key where only the cluster's owner can write, and reads the
+  /// coordinator's key from the same place.
+  /// - Throws: `timeout` when the coordinator has not written its key within 60 s.
+  public static func local(
+    name: String, directory: String, cluster nodesDirectory: String, coordinatorKey path: String, coordinator: String
+  ) async throws -> WorkerIdentity {
+    try makePrivate(directory)
+    let keys = try KeyPairStore(path: directory + "/key").loadOrCreate()
+    let file = nodesDirectory + "/\(name).pub"
+    let temporary = file + ".tmp"
+    try Data((keys.publicKey.description + "\n").utf8).write(to: URL(fileURLWithPath: temporary))
+    guard rename(temporary, file) == 0 else {
+      throw PlatformError(.badConfiguration, "cannot write the worker's public key", path: file)
+    }
+    for _ in 0..<600 {
+      if let data = FileManager.default.contents(atPath: path) {
+        let text = String(decoding: data, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+        return WorkerIdentity(keys: keys, coordinatorKey: try CurvePublicKey(text), controlEndpoint: "tcp://\(coordinator)")
+      }
+      try await Task.sleep(for: .milliseconds(100))
+    }
+    throw PlatformError(.timeout, "the coordinator has not written its key to \(path) within 60 s")
+  }
+
+  /// A worker elsewhere: introduces itself with a join token. The token carries the coordinator's key, so nothing is sent
+  /// to anyone else. A node that joined before keeps its key and its place.
+  /// - Throws: `invalidArgument` for a malformed token; the coordinator's refusal; `unavailable` when nobody answers.
+  public static func join(name: String, directory: String, address: String, token text: String) async throws -> WorkerIdentity {
+    let token = try JoinToken(text)
+    try makePrivate(directory)
+    let keys = try KeyPairStore(path: directory + "/key").loadOrCreate()
+    let (_, endpoint) = try await Joining.join(
+      address: "tcp://\(address)", token: token, keys: keys, node: name, platformVersion: PlatformVersion.current)
+    return WorkerIdentity(keys: keys, coordinatorKey: token.coordinatorKey, controlEndpoint: endpoint)
+  }
+
+  private static func makePrivate(_ directory: String) throws {
+    do {
+      try FileManager.default.createDirectory(
+        atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+    } catch {
+      throw PlatformError(.badConfiguration, "cannot create the worker's folder: \(error.localizedDescription)", path: directory)
+    }
+  }
+}
