@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+
+/// Decides what each step computes. A value without clock, locks or model.
+///
+/// There is no prefill and no decode phase (vLLM's idea): a sequence has `total` tokens, of which `computed` are in the
+/// cache, and every step hands out a token budget so that `computed` catches up. Sequences that run come first; of those,
+/// the ones that lack a single token. When blocks run out, the sequence that was admitted last gives its blocks back and
+/// waits at the front of the queue; it is computed again later.
+public struct BatchScheduler: Sendable {
+  public struct Configuration: Codable, Sendable, Equatable {
+    /// Sequences in a step.
+    public var maxBatch = 16
+    /// Tokens in a step. More makes prompts quicker and the steps of running requests slower.
+    public var tokensPerStep = 256
+    /// Requests that may wait; more are refused with `resourceExhausted`.
+    public var queueLimit = 256
+    public init() {}
+  }
+
+  public struct Work: Sendable, Equatable {
+    public var id: Int
+    /// First token of this piece, as an index into the sequence.
+    public var computed: Int
+    public var count: Int
+    /// The sequence's blocks, in position order.
+    public var blocks: [Int32]
+    /// Whether the piece reaches the sequence's end, so that its next token can be drawn.
+    public var drawsToken: Bool
+  }
+
+  struct Sequence: Sendable, Equatable {
+    var id: Int
+    var total: Int
+    var computed = 0
+    var blocks: [Int32] = []
+  }
+
+  public let configuration: Configuration
+  public private(set) var pool: KVBlockPool
+  public private(set) var preemptionCount = 0
+  private(set) var waiting: [Sequence] = []
+  private(set) var running: [Sequence] = []
+
+  public init(configuration: Configuration, blockCount: Int) {
+    precondition(configuration.maxBatch > 0 && configuration.tokensPerStep >= configuration.maxBatch)
+    self.configuration = configuration
+    pool = KVBlockPool(capacity: blockCount)
+  }
+
+  public var waitingCount: Int { waiting.count }
+  public var runningCount: Int { running.count }
+  public var isIdle: Bool { waiting.isEmpty && running.isEmpty }
+
+  /// Queues a sequence with `tokens` known tokens that may grow to `limit`.
+  /// - Throws: `resourceExhausted` when the queue is full, `invalidArgument` when the cache could never hold it.
+  public mutating func submit(id: Int, tokens: Int, limit: Int) throws {
+    precondition(tokens > 0 && limit >= tokens)
+    guard KVBlockPool.blocks(forTokens: limit) <= pool.capacity else {
+      throw PlatformError(
+        .invalidArgument,
+        "the request may need \(limit) tokens of cache, there is room for \(pool.capacity * KVBlockPool.blockSize)",
+        hint: "Ask for fewer tokens or give the engine more cache.", number: "PLT-4204")
+    }
+    guard waiting.count < configuration.queueLimit else {
+      throw PlatformError(
+        .resourceExhausted, "\(waiting.count) requests are already waiting", hint: "Try again later.", number: "PLT-4205")
+    }
+    waiting.append(Sequence(id: id, total: tokens))
+  }
+
+  /// What the next step computes, at most one piece a sequence. Empty exactly when nothing is left to do.
+  /// The caller computes all of it and reports with `completed`.
+  public mutating func nextStep() -> [Work] {
+    var budget = configuration.tokensPerStep
+    var planned: [Int: Int] = [:]
+    var preempted = false
+    // Single tokens first, so that a long prompt does not hold up what is being streamed.
+    for wantsSingle in [true, false] {
+      for id in running.map(\.id) where budget > 0 {
+        // An earlier turn of this loop may have preempted it.
+        guard let index = running.firstIndex(where: { $0.id == id }) else { continue }
+        let missing = running[index].total - running[index].computed
+        guard missing > 0, (missing == 1) == wantsSingle, planned[id] == nil else { continue }
+        let count = min(missing, budget)
+        guard reserve(id, upTo: running[index].computed + count, preempted: &preempted, planned: &planned, budget: &budget)
+        else { continue }
+        planned[id] = count
+        budget -= count
+      }
+    }
+    while !preempted, budget > 0, running.count < configuration.maxBatch, let next = waiting.first {
+      // Room for all that is known of it and one block to grow, so that it does not push others out at once.
+      let wanted = min(KVBlockPool.blocks(forTokens: next.total) + 1, pool.capacity)
+      guard pool.freeCount >= wanted || running.isEmpty else { break }
+      let count = min(next.total, budget)
+      guard let blocks = pool.allocate(KVBlockPool.blocks(forTokens: count)) else { break }
+      var sequence = waiting.removeFirst()
+      sequence.blocks = blocks
+      running.append(sequence)
+      planned[sequence.id] = count
+      budget -= count
+    }
+    return running.compactMap { sequence in
+      planned[sequence.id].map { count in
+        Work(
+          id: sequence.id, computed: sequence.computed, count: count, blocks: sequence.blocks,
+          drawsToken: sequence.computed + count == sequence.total)
+      }
+    }
+  }
+
+  /// A piece was computed; `drew` tells whether a token was drawn behind it and the sequence goes on.
+  public mutating func completed(_ work: Work, drew: Bool) {
+    guard let index = running.firstIndex(where: { $0.id == work.id }) else { return }
+    running[index].computed += work.count
+    if drew { running[index].total += 1 }
+  }
+
+  /// Forgets a sequence, wherever it is.
+  public mutating func remove(_ id: Int) {
+    if let index = running.firstIndex(where: { $0.id == id }) {
+      pool.release(running.remove(at: index).blocks)
+    } else {
+      waiting.removeAll { $0.id == id }
+    }
+  }
+
+  /// Extends the blocks of `id` to hold `tokens`, preempting from the end of `running`. False when `id` itself had to go.
+  private mutating func reserve(
+    _ id: Int, upTo tokens: Int, preempted: inout Bool, planned: inout [Int: Int], budget: inout Int
+  ) -> Bool {
+    while let index = running.firstIndex(where: { $0.id == id }) {
+      let missing = KVBlockPool.blocks(forTokens: tokens) - running[index].blocks.count
+      if missing <= 0 { return true }
+      if let more = pool.allocate(missing) {
+        running[index].blocks += more
+        return true
+      }
+      var victim = running.removeLast()
+      pool.release(victim.blocks)
+      budget += planned.removeValue(forKey: victim.id) ?? 0
+      victim.blocks = []
+      victim.computed = 0
+      waiting.insert(victim, at: 0)
+      preempted = true
+      preemptionCount += 1
+    }
+    return false
+  }
+
+  /// What must always hold; for tests.
+  var isConsistent: Bool {
+    let held = running.flatMap(\.blocks)
+    return pool.isConsistent && Set(held).count == held.count && held.count == pool.usedCount
+      && running.count <= configuration.maxBatch && waiting.allSatisfy { $0.blocks.isEmpty && $0.computed == 0 }
+      && running.allSatisfy { $0.computed <= $0.total && $0.computed <= $0.blocks.count * KVBlockPool.blockSize }
+      && Set((running + waiting).map(\.id)).count == running.count + waiting.count
+  }
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CKernels
+import Core
+import Tokenizers
+
+/// One sequence inside the engine: its tokens, its text on the way out, and when it ends. A value without I/O.
+struct GenerationState {
+  /// What a drawn token led to.
+  struct Outcome: Equatable {
+    var text = ""
+    var finish: FinishReason?
+  }
+
+  let request: GenerationRequest
+  let promptCount: Int
+  /// Upper bound of produced tokens.
+  let maxTokens: Int
+  private(set) var tokens: [Int32]
+  private(set) var sampler: Sampler
+  private let tokenizer: (any Tokenizer)?
+  private let endTokens: Set<Int32>
+  private var decoder: StreamingDecoder?
+  private var matcher: StopMatcher
+
+  init(
+    request: GenerationRequest, prompt: [Int32], maxTokens: Int, endTokens: Set<Int32>, stops: [String],
+    tokenizer: (any Tokenizer)?
+  ) {
+    self.request = request
+    self.maxTokens = maxTokens
+    self.tokenizer = tokenizer
+    self.endTokens = (request.ignoreEOS ? [] : endTokens).union(request.stopTokenIDs)
+    promptCount = prompt.count
+    tokens = prompt
+    sampler = Sampler(request.sampling, prompt: prompt)
+    decoder = tokenizer.map { StreamingDecoder($0) }
+    matcher = StopMatcher(stops)
+  }
+
+  var producedCount: Int { tokens.count - promptCount }
+  var usage: GenerationUsage { GenerationUsage(promptTokens: promptCount, completionTokens: producedCount) }
+
+  /// Takes a drawn (or replayed) token: the text that may be sent now and whether the generation ends here.
+  mutating func accept(_ token: Int32) -> Outcome {
+    tokens.append(token)
+    sampler.append(token)
+    if endTokens.contains(token) {
+      return Outcome(text: flush().text, finish: .stop)
+    }
+    var outcome = Outcome()
+    if let piece = decoder?.push(token), !piece.isEmpty {
+      let (text, stopped) = matcher.push(piece)
+      outcome.text = text
+      if stopped {
+        outcome.finish = .stop
+        return outcome
+      }
+    }
+    if producedCount >= maxTokens {
+      let (text, stopped) = flush()
+      outcome.text += text
+      outcome.finish = stopped ? .stop : .length
+    }
+    return outcome
+  }
+
+  private mutating func flush() -> (text: String, stopped: Bool) {
+    let rest = decoder?.finish() ?? ""
+    if !rest.isEmpty {
+      let (text, stopped) = matcher.push(rest)
+      if stopped { return (text, true) }
+      return (text + matcher.finish(), false)
+    }
+    return (matcher.finish(), false)
+  }
+
+  /// Log-probability of `token` and of the `count` best. logits: [vocabulary], as the model gave them.
+  func logprob(of token: Int32, logits: UnsafeBufferPointer<Float>, logSum: Double, count: Int) -> TokenLogprob {
+    guard let base = logits.baseAddress else { preconditionFailure("no logits") }
+    func entry(_ id: Int32) -> TokenLogprob {
+      let bytes = tokenizer?.bytes(id) ?? []
+      return TokenLogprob(
+        id: id, token: String(decoding: bytes, as: UTF8.self), bytes: bytes, logprob: Double(base[Int(id)]) - logSum, top: []
+      )
+    }
+    var result = entry(token)
+    if count > 0 {
+      var best = [Int32](repeating: 0, count: min(count, logits.count))
+      let wanted = best.count
+      pk_top_k(base, logits.count, wanted, &best)
+      result.top = best.map(entry)
+    }
+    return result
+  }
+}

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Foundation
+public import Models
+import Synchronization
+public import Tokenizers
+
+/// Generates text with one model for many requests at once (continuous batching) on a thread of its own.
+///
+///     let engine = try InferenceEngine(directory: "/models/tiny")
+///     for try await event in try engine.generate(GenerationRequest(id: "1", prompt: .text("Once"))) { .. }
+///
+/// What a request gets depends on the model and the request only, never on other requests. `generate` checks a request
+/// before it is queued, so a bad one never reaches the loop. A consumer that stops reading cancels its request, which
+/// leaves the batch before the next step.
+public final class InferenceEngine: Sendable {
+  public struct Configuration: Codable, Sendable, Equatable {
+    public var scheduler = BatchScheduler.Configuration()
+    /// Memory for keys and values. Rounded to blocks of 16 tokens, and never more than `maxBatch` full contexts.
+    public var cacheBytes = 512 << 20
+    /// Longest sequence; nil: the model's own limit. Never above what the cache can hold.
+    public var contextLength: Int?
+    public init() {}
+  }
+
+  public let model: LlamaModel
+  public let tokenizer: (any Tokenizer)?
+  /// Longest sequence in tokens, prompt and output together.
+  public let contextLength: Int
+  /// Tokens that end a generation.
+  public let endTokenIDs: Set<Int32>
+  private let chat: ChatPrompt
+  private let loop: EngineLoop
+  private let inFlightLimit: Int
+
+  /// Loads a Hugging Face model folder (`config.json`, safetensors, `tokenizer.json`) and starts the thread. Blocking.
+  /// - Throws: `notFound`, `invalidFile` naming what cannot be used.
+  public convenience init(directory: String, configuration: Configuration = Configuration()) throws {
+    let model = try LlamaModel(directory: directory)
+    let tokenizer = try BytePairTokenizer(path: directory)
+    var ends = Set(model.configuration.eosTokenIDs.map { Int32($0) })
+    if let data = FileManager.default.contents(atPath: directory + "/generation_config.json") {
+      let id = try JSONValue(parsing: data)["eos_token_id"] ?? .null
+      ends.formUnion((id.arrayValue ?? [id]).compactMap(\.intValue).compactMap { Int32(exactly: $0) })
+    }
+    if ends.isEmpty, let end = tokenizer.special.end { ends = [end] }
+    try self.init(
+      model: model, tokenizer: tokenizer, endTokenIDs: ends, chat: ChatPrompt(directory: directory),
+      configuration: configuration)
+  }
+
+  /// With a model that is already loaded. Without a tokenizer prompts are tokens and no text is produced.
+  /// - Parameter endTokenIDs: nil takes those of the model's configuration.
+  public init(
+    model: LlamaModel, tokenizer: (any Tokenizer)?, endTokenIDs: Set<Int32>? = nil, chat: ChatPrompt = ChatPrompt(),
+    configuration: Configuration = Configuration()
+  ) throws {
+    let scheduler = configuration.scheduler
+    guard scheduler.maxBatch > 0, scheduler.tokensPerStep >= scheduler.maxBatch, scheduler.tokensPerStep <= 1 << 16,
+      scheduler.queueLimit >= 0, configuration.cacheBytes > 0, (configuration.contextLength ?? 1) > 0
+    else { throw PlatformError(.invalidArgument, "the engine's limits contradict each other: \(configuration)") }
+    if let tokenizer, tokenizer.vocabularySize > model.configuration.vocabularySize {
+      throw PlatformError(
+        .invalidFile,
+        "the tokenizer has \(tokenizer.vocabularySize) tokens, the model's vocabulary only \(model.configuration.vocabularySize)",
+        number: "PLT-4104")
+    }
+    let wanted = min(configuration.contextLength ?? .max, model.configuration.maxPositions)
+    let perSequence = KVBlockPool.blocks(forTokens: wanted)
+    let affordable = KVBlockPool.capacity(budgetBytes: configuration.cacheBytes, bytesPerToken: model.cacheBytesPerToken)
+    let blocks = min(affordable, perSequence.multipliedReportingOverflow(by: scheduler.maxBatch).partialValue)
+    self.model = model
+    self.tokenizer = tokenizer
+    self.chat = chat
+    self.endTokenIDs = endTokenIDs ?? Set(model.configuration.eosTokenIDs.map { Int32($0) })
+    contextLength = min(wanted, blocks * KVBlockPool.blockSize)
+    inFlightLimit = scheduler.maxBatch + scheduler.queueLimit
+    loop = EngineLoop(
+      runner: try LlamaRunner(model: model, blockCount: blocks, maxRows: scheduler.tokensPerStep),
+      scheduler: BatchScheduler(configuration: scheduler, blockCount: blocks))
+    loop.start()
+  }
+
+  deinit { loop.shutdown() }
+
+  /// Queues a request. The stream ends after the event that has `finish`.
+  /// - Throws: `invalidArgument` for a request that can never run (PLT-4201: longer than the context),
+  ///   `resourceExhausted` when too many are waiting, `unavailable` after `drain` or `shutdown`.
+  public func generate(_ request: GenerationRequest) throws -> AsyncThrowingStream<GenerationEvent, any Error> {
+    do {
+      return try loop.submit(prepare(request), inFlightLimit: inFlightLimit)
+    } catch {
+      loop.countRefusal()
+      throw error
+    }
+  }
+
+  /// Collects a whole generation.
+  public func complete(_ request: GenerationRequest) async throws -> GenerationEvent {
+    var whole = GenerationEvent(text: "", tokenIDs: [], logprobs: request.logprobs == nil ? nil : [])
+    for try await event in try generate(request) {
+      whole.text += event.text
+      whole.tokenIDs += event.tokenIDs
+      whole.logprobs? += event.logprobs ?? []
+      whole.finish = event.finish
+      whole.usage = event.usage
+    }
+    // A stream that ends without a finish was cancelled together with this task.
+    if whole.finish == nil { throw CancellationError() }
+    return whole
+  }
+
+  /// Takes nothing new; what runs is finished.
+  public func drain() { loop.drain() }
+
+  /// Ends everything that runs with `abort` and stops the thread after its current step.
+  public func shutdown() { loop.shutdown() }
+
+  public var statistics: EngineStatistics { loop.statistics() }
+
+  /// The tokens of a request's prompt.
+  /// - Throws: `invalidArgument`, or what `ChatPrompt.render` throws.
+  public func promptTokens(_ prompt: GenerationRequest.Prompt) throws -> [Int32] {
+    func encode(_ text: String) throws -> [Int32] {
+      guard let tokenizer else {
+        throw PlatformError(.invalidArgument, "the model has no tokenizer, so the prompt has to be token ids")
+      }
+      let ids = tokenizer.encode(text)
+      return ids.isEmpty ? (tokenizer.special.beginning ?? tokenizer.special.end).map { [$0] } ?? [] : ids
+    }
+    switch prompt {
+    case .text(let text): return try encode(text)
+    case .messages(let messages): return try encode(chat.render(messages))
+    case .tokens(let ids): return ids
+    }
+  }
+
+  private func prepare(_ request: GenerationRequest) throws -> (state: GenerationState, echoed: String?) {
+    func check(_ holds: Bool, _ what: String, _ number: String = "PLT-4203") throws {
+      if !holds { throw PlatformError(.invalidArgument, what, number: number) }
+    }
+    let vocabulary = model.configuration.vocabularySize
+    let prompt = try promptTokens(request.prompt)
+    try check(!prompt.isEmpty, "the prompt is empty and the model has no token to begin with")
+    for id in prompt + request.emittedTokenIDs + request.stopTokenIDs {
+      try check(id >= 0 && id < vocabulary, "token \(id) is outside the vocabulary of \(vocabulary)")
+    }
+    try request.sampling.validate(vocabularySize: vocabulary)
+    try check(request.maxTokens ?? 1 > 0, "max_tokens must be positive")
+    try check((0...20).contains(request.logprobs ?? 0), "logprobs must lie between 0 and 20")
+    try check(
+      request.stop.count <= 16 && request.stop.allSatisfy { $0.utf8.count <= 1024 }, "at most 16 stop texts of 1024 bytes")
+    try check(request.stop.isEmpty || tokenizer != nil, "the model has no tokenizer, so it cannot stop at texts")
+    try check(
+      prompt.count < contextLength,
+      "the prompt has \(prompt.count) tokens, the context holds \(contextLength) and one has to be left for the answer",
+      "PLT-4201")
+    let limit = min(request.maxTokens ?? .max, contextLength - prompt.count)
+    try check(request.emittedTokenIDs.count <= limit, "more tokens were emitted before than the request allows")
+    var stops = request.stop
+    if case .messages = request.prompt { stops.append(ChatPrompt.plainStop) }
+    var ends = endTokenIDs
+    if let tokenizer { ends.formUnion([tokenizer.special.end].compactMap { $0 }) }
+    let state = GenerationState(
+      request: request, prompt: prompt, maxTokens: limit, endTokens: ends, stops: stops, tokenizer: tokenizer)
+    var echoed: String?
+    if request.echo && request.emittedTokenIDs.isEmpty {
+      echoed =
+        switch request.prompt {
+        case .text(let text): text
+        default: tokenizer?.decode(prompt, skipSpecialTokens: true)
+        }
+    }
+    return (state, echoed)
+  }
+}

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Foundation
+import Testing
+
+@testable import Inference
+
+@Suite struct InferencePartsTests {
+  @Test func poolHandsOutEachBlockOnce() {
+    var pool = KVBlockPool(capacity: 5)
+    #expect(pool.allocate(6) == nil)
+    let first = pool.allocate(3)!
+    let second = pool.allocate(2)!
+    #expect(Set(first + second) == [0, 1, 2, 3, 4])
+    #expect(pool.allocate(1) == nil)
+    pool.release(first)
+    #expect(pool.freeCount == 3 && pool.isConsistent)
+    #expect(KVBlockPool.capacity(budgetBytes: 1000, bytesPerToken: 10) == 6)
+    #expect(KVBlockPool.capacity(budgetBytes: 1, bytesPerToken: .max) == 1)
+  }
+
+  @Test func promptsAreCutAndStreamsComeFirst() throws {
+    var configuration = BatchScheduler.Configuration()
+    configuration.maxBatch = 4
+    configuration.tokensPerStep = 8
+    var scheduler = BatchScheduler(configuration: configuration, blockCount: 20)
+    try scheduler.submit(id: 1, tokens: 3, limit: 10)
+    var step = scheduler.nextStep()
+    #expect(step.map(\.count) == [3] && step[0].drawsToken)
+    scheduler.completed(step[0], drew: true)
+    try scheduler.submit(id: 2, tokens: 20, limit: 30)
+    step = scheduler.nextStep()
+    #expect(step.map(\.id) == [1, 2] && step.map(\.count) == [1, 7] && step.map(\.drawsToken) == [true, false])
+    scheduler.completed(step[0], drew: true)
+    scheduler.completed(step[1], drew: false)
+    step = scheduler.nextStep()
+    #expect(step.map(\.count) == [1, 7] && step[1].computed == 7)
+    scheduler.remove(1)
+    scheduler.remove(2)
+    #expect(scheduler.isIdle && scheduler.pool.usedCount == 0)
+  }
+
+  @Test func fullQueueAndImpossibleRequestsAreRefused() throws {
+    var configuration = BatchScheduler.Configuration()
+    configuration.queueLimit = 1
+    var scheduler = BatchScheduler(configuration: configuration, blockCount: 2)
+    #expect(throws: PlatformError.self) { try scheduler.submit(id: 1, tokens: 3, limit: 33) }
+    try scheduler.submit(id: 2, tokens: 3, limit: 32)
+    do {
+      try scheduler.submit(id: 3, tokens: 3, limit: 32)
+      Issue.record("accepted above the bound")
+    } catch let error as PlatformError {
+      #expect(error.code == .resourceExhausted)
+    }
+  }
+
+  @Test(arguments: 0..<40) func randomLoadKeepsTheInvariantsAndFinishes(seed: Int) throws {
+    var random = SplitMix64(seed: UInt64(seed))
+    func below(_ n: Int) -> Int { Int(random.next() % UInt64(n)) }
+    var configuration = BatchScheduler.Configuration()
+    configuration.maxBatch = 1 + below(6)
+    configuration.tokensPerStep = configuration.maxBatch + below(40)
+    var scheduler = BatchScheduler(configuration: configuration, blockCount: 4 + below(12))
+    let room = scheduler.pool.capacity * 16
+    var total: [Int: Int] = [:]
+    var limits: [Int: Int] = [:]
+    var next = 0
+    for round in 0..<100_000 {
+      if next < 30 && below(3) == 0 {
+        let tokens = 1 + below(min(60, room - 1))
+        let limit = min(room, tokens + 1 + below(50))
+        try scheduler.submit(id: next, tokens: tokens, limit: limit)
+        total[next] = tokens
+        limits[next] = limit
+        next += 1
+      }
+      if below(50) == 0, let id = total.keys.sorted().first {
+        scheduler.remove(id)
+        total[id] = nil
+      }
+      let step = scheduler.nextStep()
+      try #require(scheduler.isConsistent, "seed \(seed) round \(round)")
+      #expect(step.isEmpty == scheduler.isIdle, "seed \(seed) round \(round)")
+      #expect(step.reduce(0) { $0 + $1.count } <= configuration.tokensPerStep)
+      #expect(Set(step.map(\.id)).count == step.count)
+      for work in step {
+        let known = try #require(total[work.id])
+        #expect(work.count > 0 && work.computed + work.count <= known)
+        #expect(work.blocks.count * 16 >= work.computed + work.count)
+        guard work.drawsToken else {
+          scheduler.completed(work, drew: false)
+          continue
+        }
+        #expect(work.computed + work.count == known)
+        if known + 1 >= limits[work.id]! {
+          scheduler.remove(work.id)
+          total[work.id] = nil
+        } else {
+          total[work.id] = known + 1
+          scheduler.completed(work, drew: true)
+        }
+      }
+      if next == 30 && total.isEmpty { return }
+    }
+    Issue.record("seed \(seed): not finished")
+  }
+
+  private func draw(
+    _ logits: [Float], _ parameters: SamplingParameters, position: Int, produced: [Int32] = [], prompt: [Int32] = []
+  ) -> Int32 {
+    var sampler = Sampler(parameters, prompt: prompt)
+    for token in produced { sampler.append(token) }
+    var copy = logits
+    return copy.withUnsafeMutableBufferPointer { sampler.draw($0, position: position) }
+  }
+
+  @Test func greedyTakesTheLowestIdOfTies() {
+    #expect(draw([1, 5, 5, 2], .greedy, position: 0) == 1)
+    var biased = SamplingParameters.greedy
+    biased.logitBias = [3: 10, 1: -1]
+    #expect(draw([1, 5, 5, 2], biased, position: 0) == 3)
+  }
+
+  @Test func penaltiesActAsDocumented() {
+    var parameters = SamplingParameters.greedy
+    parameters.frequencyPenalty = 0.6
+    #expect(draw([1, 2, 1.5], parameters, position: 0, produced: [1]) == 2)
+    parameters.frequencyPenalty = 0.2
+    #expect(draw([1, 2, 1.5], parameters, position: 0, produced: [1, 1]) == 1)
+    #expect(draw([1, 2, 1.5], parameters, position: 0, produced: [1, 1, 1]) == 2)
+    parameters = .greedy
+    parameters.presencePenalty = 0.6
+    #expect(draw([1, 2, 1.5], parameters, position: 0, produced: [1, 1, 1]) == 2)
+    #expect(draw([1, 2, 1.5], parameters, position: 0, prompt: [1]) == 1)
+    parameters = .greedy
+    parameters.repetitionPenalty = 2
+    #expect(draw([1, 2, 1.5], parameters, position: 0, prompt: [1]) == 2)
+    #expect(draw([-1, -1.5, -3], parameters, position: 0, prompt: [0]) == 1)
+  }
+
+  /// Frequencies over many positions against the probabilities that the definition gives.
+  @Test func drawsFollowTheDistribution() {
+    let logits: [Float] = [0, 1, 2, -1, 0.5]
+    func expected(_ keep: [Int], _ temperature: Double) -> [Double] {
+      let weights = logits.indices.map { keep.contains($0) ? exp(Double(logits[$0]) / temperature) : 0 }
+      return weights.map { $0 / weights.reduce(0, +) }
+    }
+    func check(_ parameters: SamplingParameters, _ probabilities: [Double]) {
+      var counts = [Double](repeating: 0, count: 5)
+      for position in 0..<20_000 { counts[Int(draw(logits, parameters, position: position))] += 1 }
+      for (count, probability) in zip(counts, probabilities) {
+        // Four standard deviations of 20 000 draws are below 0.0142.
+        #expect(abs(count / 20_000 - probability) < 0.0142)
+        if probability == 0 { #expect(count == 0) }
+      }
+    }
+    var parameters = SamplingParameters()
+    check(parameters, expected([0, 1, 2, 3, 4], 1))
+    parameters.temperature = 0.5
+    check(parameters, expected([0, 1, 2, 3, 4], 0.5))
+    parameters = SamplingParameters()
+    parameters.topK = 2
+    check(parameters, expected([1, 2], 1))
+    parameters = SamplingParameters()
+    parameters.topP = 0.7  // probabilities are 0.55, 0.20, 0.12, ..: two reach 0.75
+    check(parameters, expected([1, 2], 1))
+    parameters = SamplingParameters()
+    parameters.minP = 0.2  // relative to the best: 1, 0.37, 0.22, 0.14, 0.05
+    check(parameters, expected([1, 2, 4], 1))
+  }
+
+  @Test func topPFindsWideNuclei() {
+    // 1000 equal tokens: 90 % needs 900 of them, more than the first look at 256.
+    let logits = [Float](repeating: 0, count: 1000)
+    var parameters = SamplingParameters()
+    parameters.topP = 0.9
+    let drawn = Set((0..<5000).map { draw(logits, parameters, position: $0) })
+    #expect(drawn.max()! < 901 && drawn.count > 850)
+  }
+
+  @Test func drawsDependOnSeedAndPosition() {
+    let logits = [Float](repeating: 0, count: 64)
+    var a = SamplingParameters()
+    a.seed = 7
+    var b = a
+    b.seed = 8
+    let first = (0..<50).map { draw(logits, a, position: $0) }
+    #expect(first == (0..<50).map { draw(logits, a, position: $0) })
+    #expect(first != (0..<50).map { draw(logits, b, position: $0) })
+    #expect(Set(first).count > 20)
+  }
+
+  @Test func stopTextsAreFoundAcrossPieces() {
+    func run(_ pieces: [String], _ stops: [String]) -> (sent: [String], stopped: Bool) {
+      var matcher = StopMatcher(stops)
+      var sent: [String] = []
+      for piece in pieces {
+        let (text, stopped) = matcher.push(piece)
+        sent.append(text)
+        if stopped { return (sent, true) }
+      }
+      sent.append(matcher.finish())
+      return (sent, false)
+    }
+    #expect(run(["ab", "cE", "ND more"], ["END"]) == (["ab", "c", ""], true))
+    #expect(run(["ab", "cE", "Nx"], ["END"]) == (["ab", "c", "ENx", ""], false))
+    #expect(run(["xE"], ["END"]) == (["x", "E"], false))
+    #expect(run(["aab"], ["ab", "b"]) == (["a"], true))
+    #expect(run(["é", "ü!"], ["ü"]) == (["é", ""], true))
+    #expect(run(["any"], []) == (["any", ""], false))
+    #expect(run(["aaa", "b"], ["aab"]) == (["a", ""], true))
+  }
+
+  @Test func plainConversationsAreRendered() throws {
+    let text = try ChatPrompt().render([
+      ChatMessage(role: "system", content: "Be brief."), ChatMessage(role: "user", content: "Hi"),
+    ])
+    #expect(text == "system: Be brief.\nuser: Hi\nassistant:")
+    #expect(throws: PlatformError.self) { try ChatPrompt().render([]) }
+    #expect(throws: PlatformError.self) { try ChatPrompt().render([ChatMessage(role: "tool", content: "x")]) }
+  }
+
+  @Test func parametersAreChecked() {
+    let bad: [(inout SamplingParameters) -> Void] = [
+      { $0.temperature = -1 }, { $0.temperature = .nan }, { $0.topP = 0 }, { $0.topP = 1.1 }, { $0.topK = -1 },
+      { $0.minP = 2 },
+      { $0.logitBias = [10: 1] }, { $0.logitBias = [-1: 1] }, { $0.repetitionPenalty = 0 },
+      { $0.frequencyPenalty = .infinity },
+    ]
+    for change in bad {
+      var parameters = SamplingParameters()
+      change(&parameters)
+      #expect(throws: PlatformError.self) { try parameters.validate(vocabularySize: 10) }
+    }
+  }
+}
