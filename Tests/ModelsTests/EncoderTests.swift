@@ -127,7 +127,8 @@ import Testing
     if len(sys.argv) > 6:
         config = transformers.BertConfig(**json.loads(sys.argv[6]))
         # A masked language model stores the same weights with the prefix "bert.".
-        made = transformers.BertModel(config, add_pooling_layer=False) if mode == "mean" else transformers.BertForMaskedLM(config)
+        made = transformers.BertModel(config, add_pooling_layer=False)
+        if mode == "cls": made = transformers.BertForMaskedLM(config)
         with torch.no_grad():
             for p in made.parameters(): p.add_(torch.randn_like(p) * 0.05)
         made.save_pretrained(folder)
@@ -176,15 +177,18 @@ import Testing
     .enabled(if: Peers.python != nil, "no peer environment"),
     arguments: [
       (
-        #"{"vocab_size":97,"hidden_size":20,"num_hidden_layers":3,"num_attention_heads":5,"intermediate_size":33,"max_position_embeddings":40}"#,
+        #"{"vocab_size":97,"hidden_size":20,"num_hidden_layers":3,"num_attention_heads":5,"#
+          + #""intermediate_size":33,"max_position_embeddings":40}"#,
         40, "mean"
       ),
       (
-        #"{"vocab_size":50,"hidden_size":48,"num_hidden_layers":1,"num_attention_heads":1,"intermediate_size":7,"max_position_embeddings":9,"hidden_act":"gelu_new","type_vocab_size":1}"#,
+        #"{"vocab_size":50,"hidden_size":48,"num_hidden_layers":1,"num_attention_heads":1,"#
+          + #""intermediate_size":7,"max_position_embeddings":9,"hidden_act":"gelu_new","type_vocab_size":1}"#,
         9, "cls"
       ),
       (
-        #"{"vocab_size":300,"hidden_size":64,"num_hidden_layers":2,"num_attention_heads":16,"intermediate_size":128,"max_position_embeddings":64,"hidden_act":"relu","layer_norm_eps":1e-5}"#,
+        #"{"vocab_size":300,"hidden_size":64,"num_hidden_layers":2,"num_attention_heads":16,"#
+          + #""intermediate_size":128,"max_position_embeddings":64,"hidden_act":"relu","layer_norm_eps":1e-5}"#,
         64, "mean"
       ),
     ]) func otherSizesEqualTransformers(configuration: String, longest: Int, mode: String) throws
