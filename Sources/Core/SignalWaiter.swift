@@ -3,7 +3,7 @@
 import Foundation
 
 /// Waits for one of some signals without a handler that runs in signal context.
-public final class SignalWaiter: Sendable {
+public final class SignalWaiter: @unchecked Sendable {  // the sources are made in init and never touched again
   private let stream: AsyncStream<Int32>
   private let sources: [any DispatchSourceSignal]
 

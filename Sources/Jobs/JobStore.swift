@@ -40,7 +40,7 @@ public struct JobStore: Sendable {
       WHERE NOT terminal OR run_id IN (SELECT run_id FROM job_records WHERE kind = 'run' AND NOT terminal)
       ORDER BY key
       """, [])
-    return try rows.map { try JSONDecoder.platform.decode(Record.self, from: Data(try $0.text("body").utf8)) }
+    return try rows.map { try JSONDecoder.platform.decode(Record.self, from: Data(try $0.string("body").utf8)) }
   }
 
   /// Runs that were accepted but never reached the scheduler (the coordinator died in between), oldest first.
@@ -50,7 +50,7 @@ public struct JobStore: Sendable {
       SELECT spec::text AS spec FROM runs WHERE NOT EXISTS (SELECT 1 FROM job_records WHERE key = 'run:' || runs.run_id)
       ORDER BY submitted_at
       """, [])
-    return try rows.map { try JSONDecoder.platform.decode(RunSpec.self, from: Data(try $0.text("spec").utf8)) }
+    return try rows.map { try JSONDecoder.platform.decode(RunSpec.self, from: Data(try $0.string("spec").utf8)) }
   }
 
   // MARK: runs
@@ -61,7 +61,7 @@ public struct JobStore: Sendable {
       if let key = spec.idempotencyKey {
         try transaction.execute("SELECT pg_advisory_xact_lock(hashtext('run-key:' || $1))", [.text(key)])
         if let row = try transaction.query("SELECT run_id FROM runs WHERE idempotency_key = $1", [.text(key)]).first {
-          return (try row.text("run_id"), false)
+          return (try row.string("run_id"), false)
         }
       }
       let number = try transaction.query("SELECT nextval('run_ids') AS id", [])[0].int("id")
@@ -78,7 +78,7 @@ public struct JobStore: Sendable {
   public func spec(of runID: String) async throws -> RunSpec {
     let rows = try await pool.query("SELECT spec::text AS spec FROM runs WHERE run_id = $1", [.text(runID)])
     guard let row = rows.first else { throw Self.noRun(runID) }
-    return try JSONDecoder.platform.decode(RunSpec.self, from: Data(try row.text("spec").utf8))
+    return try JSONDecoder.platform.decode(RunSpec.self, from: Data(try row.string("spec").utf8))
   }
 
   /// Stored records of one run, in key order: the run first seen by its own key, then tasks and units.
@@ -89,7 +89,7 @@ public struct JobStore: Sendable {
     var tasks: [TaskRecord] = []
     var units: [UnitRecord] = []
     for row in rows {
-      switch try JSONDecoder.platform.decode(Record.self, from: Data(try row.text("body").utf8)) {
+      switch try JSONDecoder.platform.decode(Record.self, from: Data(try row.string("body").utf8)) {
       case .run(let record): run = record
       case .task(let record): tasks.append(record)
       case .unit(let record): units.append(record)
@@ -131,13 +131,13 @@ public struct JobStore: Sendable {
 
   private static func runRow(_ row: PostgresRow) throws -> RunRow {
     var record: RunRecord?
-    if let body = try row.optionalText("body"),
+    if let body = try row.get("body", as: String?.self),
       case .run(let found) = try JSONDecoder.platform.decode(Record.self, from: Data(body.utf8))
     {
       record = found
     }
     return RunRow(
-      runID: try row.text("run_id"), name: try row.text("name"), submittedAt: try row.timestamp("submitted_at"), record: record)
+      runID: try row.string("run_id"), name: try row.string("name"), submittedAt: try row.date("submitted_at"), record: record)
   }
 
   static func noRun(_ runID: String) -> PlatformError {
@@ -149,7 +149,7 @@ public struct JobStore: Sendable {
   /// The outcome of a stage that was committed before, or nil.
   public func committedOutcome(_ commitKey: String) async throws -> StageOutcome? {
     let rows = try await pool.query("SELECT outcome::text AS outcome FROM stage_commits WHERE commit_key = $1", [.text(commitKey)])
-    return try rows.first.map { try StoredOutcome(parsing: try $0.text("outcome")).outcome }
+    return try rows.first.map { try StoredOutcome(parsing: try $0.string("outcome")).outcome }
   }
 
   /// Remembers the outcome. The first one stays: a repeated commit gets what the first had.

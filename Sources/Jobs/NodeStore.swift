@@ -11,7 +11,7 @@ public struct NodeStore: Sendable {
   /// Public keys (hexadecimal) of admitted nodes, by node name.
   public func admitted() async throws -> [String: String] {
     let rows = try await pool.query("SELECT name, public_key FROM nodes ORDER BY name", [])
-    return Dictionary(uniqueKeysWithValues: try rows.map { (try $0.text("name"), try $0.text("public_key")) })
+    return Dictionary(uniqueKeysWithValues: try rows.map { (try $0.string("name"), try $0.string("public_key")) })
   }
 
   /// Keeps the SHA-256 of a join token's secret (hexadecimal); the secret itself is never stored.
@@ -28,7 +28,7 @@ public struct NodeStore: Sendable {
   public func admit(name: String, publicKey: String, secretDigest: String) async throws {
     try await pool.transaction { transaction in
       if let row = try transaction.query("SELECT public_key FROM nodes WHERE name = $1 FOR UPDATE", [.text(name)]).first {
-        if try row.text("public_key") == publicKey { return }
+        if try row.string("public_key") == publicKey { return }
         throw PlatformError(
           .alreadyExists, "a node named '\(name)' has already joined with another key",
           hint: "Choose another name with --name.", number: "PLT-2104")

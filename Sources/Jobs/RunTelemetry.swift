@@ -94,7 +94,7 @@ public struct RunTelemetry: Sendable {
       """, [.text(runID), .optional(taskKey), .optional(name), .int(limit)])
     return try rows.map {
       Metric(
-        runID: runID, taskKey: try $0.text("task_key"), name: try $0.text("name"), step: Int64(try $0.int("step")),
+        runID: runID, taskKey: try $0.string("task_key"), name: try $0.string("name"), step: Int64(try $0.int("step")),
         value: try $0.double("value"))
     }
   }
@@ -109,8 +109,8 @@ public struct RunTelemetry: Sendable {
       """, [.text(runID), .int(Int(after)), .optional(taskKey), .optional(attempt), .int(limit)])
     return try rows.map {
       Log(
-        id: Int64(try $0.int("id")), runID: runID, taskKey: try $0.text("task_key"), attempt: try $0.int("attempt"),
-        unit: try $0.text("unit"), time: try $0.timestamp("recorded_at"), line: try $0.text("line"))
+        id: Int64(try $0.int("id")), runID: runID, taskKey: try $0.string("task_key"), attempt: try $0.int("attempt"),
+        unit: try $0.string("unit"), time: try $0.date("recorded_at"), line: try $0.string("line"))
     }
   }
 }

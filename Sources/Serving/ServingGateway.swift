@@ -145,7 +145,6 @@ public final class ServingGateway: Sendable {
     record.log.input = original.prompt ?? original.messages?.map { "\($0.role): \($0.content)" }.joined(separator: "\n") ?? ""
     let end = ContinuousClock.now + deadline
     var call = original
-    var sentBytes = 0
     var failed: Set<String> = []
     let work = original.maxTokens ?? 256
     do {
@@ -155,20 +154,12 @@ public final class ServingGateway: Sendable {
         record.log.replicas.append(replica.unit)
         defer { finished(replica, name, work) }
         do {
-          // A moved request replays the text of its tokens from the start; what the client has is skipped.
-          var skip = call.emittedTokens.isEmpty ? 0 : sentBytes
           for try await data in channel.call(
             verb: ReplicaVerb.generate, payload: try JSONEncoder.platform.encode(call), deadline: end - ContinuousClock.now)
           {
-            var frame = try JSONDecoder.platform.decode(GenerateFrame.self, from: data)
+            let frame = try JSONDecoder.platform.decode(GenerateFrame.self, from: data)
             try Task.checkCancellation()
             call.emittedTokens += frame.tokens
-            if skip > 0 {
-              let bytes = Array(frame.text.utf8)
-              frame.text = String(decoding: bytes.dropFirst(skip), as: UTF8.self)
-              skip = max(0, skip - bytes.count)
-            }
-            sentBytes += frame.text.utf8.count
             if !frame.text.isEmpty || !frame.tokens.isEmpty { record.sawToken() }
             record.append(frame.text)
             record.log.completionTokens = frame.completionTokens ?? call.emittedTokens.count

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What a serving replica loads and whom it answers: payload of work of kind `serve.replica`.
+public struct ReplicaSpec: Codable, Sendable, Equatable {
+  /// `generate`, `embed` or `search`.
+  public var role: String
+  /// Folder of the language model (generate) or of the encoder (embed, search), in Hugging Face layout.
+  public var modelDirectory: String
+  /// Folder of the vector index (search).
+  public var indexDirectory: String?
+  /// Public key (hexadecimal) of the coordinator: nobody else is answered.
+  public var coordinatorKey: String
+  /// Memory for keys and values in bytes (generate).
+  public var cacheBytes: Int
+
+  public init(
+    role: String, modelDirectory: String, indexDirectory: String? = nil, coordinatorKey: String, cacheBytes: Int = 128 << 20
+  ) {
+    self.role = role
+    self.modelDirectory = modelDirectory
+    self.indexDirectory = indexDirectory
+    self.coordinatorKey = coordinatorKey
+    self.cacheBytes = cacheBytes
+  }
+}
+
+/// Vectors for a slice of a table: payload of work of kind `embed`.
+public struct EmbedShard: Codable, Sendable, Equatable {
+  /// Parquet files with `chunk_id`, `path` and `text` columns.
+  public var files: [String]
+  public var modelDirectory: String
+  /// Where the parquet file with `chunk_id`, `path`, `text`, `embedding` is written.
+  public var output: String
+
+  public init(files: [String], modelDirectory: String, output: String) {
+    self.files = files
+    self.modelDirectory = modelDirectory
+    self.output = output
+  }
+}
+
+/// One vector index over a table of embeddings: payload of work of kind `index.build`.
+public struct IndexBuildShard: Codable, Sendable, Equatable {
+  public var files: [String]
+  public var folder: String
+  public var sourceTable: String
+  public var sourceVersion: Int64
+  public var embeddingModel: String
+  public var dimension: Int
+
+  public init(
+    files: [String], folder: String, sourceTable: String, sourceVersion: Int64, embeddingModel: String, dimension: Int
+  ) {
+    self.files = files
+    self.folder = folder
+    self.sourceTable = sourceTable
+    self.sourceVersion = sourceVersion
+    self.embeddingModel = embeddingModel
+    self.dimension = dimension
+  }
+}
+
+public struct IndexBuildResult: Codable, Sendable, Equatable {
+  public var rows: Int
+  public var recallAt10: Double
+  public init(rows: Int, recallAt10: Double) {
+    self.rows = rows
+    self.recallAt10 = recallAt10
+  }
+}

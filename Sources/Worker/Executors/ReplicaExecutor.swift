@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Foundation
+import Inference
+import Models
+import Synchronization
+import Tokenizers
+import Transport
+import VectorSearch
+
+/// A serving replica: loads its model, listens, announces itself, answers until it is drained or ended.
+enum ReplicaExecutor {
+  /// Blocks for the replica's life.
+  static func run(_ spec: ReplicaSpec, context: ExecutorContext) throws -> JSONValue {
+    let answering: any Answering
+    switch spec.role {
+    case "generate": answering = try GenerateAnswering(spec)
+    case "embed": answering = try EmbedAnswering(spec)
+    case "search": answering = try SearchAnswering(spec)
+    default: throw PlatformError(.internalError, "a replica cannot be '\(spec.role)'")
+    }
+    let inFlight = InFlight()
+    let server = try StreamServer(
+      .init(keys: CurveKeyPair.generate()), admitted: [try CurvePublicKey(spec.coordinatorKey)]
+    ) { request, reply in
+      inFlight.enter()
+      defer { inFlight.leave() }
+      try await answering.answer(request, reply)
+    }
+    let stopped = DispatchSemaphore(value: 0)
+    context.onStop { draining in
+      if draining {
+        // What is in flight is answered to its end; the router sends nothing new.
+        Thread.detachNewThread {
+          inFlight.waitUntilEmpty(seconds: 600)
+          stopped.signal()
+        }
+      } else {
+        stopped.signal()
+      }
+    }
+    context.announce(address: server.endpoint, publicKey: server.publicKey.description)
+    context.log("\(spec.role) replica listens at \(server.endpoint)")
+    stopped.wait()
+    answering.stop()
+    server.close()
+    return [:]
+  }
+}
+
+/// Counts requests that are being answered.
+private final class InFlight: Sendable {
+  private let count = Mutex(0)
+  func enter() { count.withLock { $0 += 1 } }
+  func leave() { count.withLock { $0 -= 1 } }
+  /// Empty means: nothing for half a second, because a request may be on its way when the drain begins.
+  func waitUntilEmpty(seconds: Double) {
+    let deadline = Date().addingTimeInterval(seconds)
+    var quiet = 0
+    while Date() < deadline && quiet < 10 {
+      quiet = count.withLock { $0 } == 0 ? quiet + 1 : 0
+      Thread.sleep(forTimeInterval: 0.05)
+    }
+  }
+}
+
+private protocol Answering: Sendable {
+  func answer(_ request: StreamRequest, _ reply: StreamReply) async throws
+  func stop()
+}
+
+extension StreamRequest {
+  fileprivate func decode<T: Decodable>(_ type: T.Type = T.self) throws -> T {
+    do {
+      return try JSONDecoder.platform.decode(T.self, from: payload)
+    } catch {
+      throw PlatformError(.invalidArgument, "unreadable request: \(JSONValue.reason(error))")
+    }
+  }
+
+  fileprivate func require(_ verb: String) throws {
+    guard self.verb == verb else { throw PlatformError(.invalidArgument, "this replica does not answer '\(self.verb)'") }
+  }
+}
+
+private struct GenerateAnswering: Answering {
+  let engine: InferenceEngine
+
+  init(_ spec: ReplicaSpec) throws {
+    var configuration = InferenceEngine.Configuration()
+    configuration.cacheBytes = spec.cacheBytes
+    engine = try InferenceEngine(directory: spec.modelDirectory, configuration: configuration)
+  }
+
+  func answer(_ request: StreamRequest, _ reply: StreamReply) async throws {
+    try request.require(ReplicaVerb.generate)
+    let wanted = try Self.generation(request.decode(GenerateCall.self))
+    for try await event in try engine.generate(wanted) {
+      if event.finish == .abort { throw PlatformError(.unavailable, "the replica is stopping") }
+      try await reply.send(JSONEncoder.platform.encode(Self.frame(event)))
+    }
+  }
+
+  func stop() { engine.shutdown() }
+
+  private static func generation(_ call: GenerateCall) throws -> GenerationRequest {
+    let prompt: GenerationRequest.Prompt
+    if let messages = call.messages {
+      prompt = .messages(messages.map { ChatMessage(role: $0.role, content: $0.content) })
+    } else if let tokens = call.promptTokens {
+      prompt = .tokens(tokens)
+    } else {
+      prompt = .text(call.prompt ?? "")
+    }
+    var request = GenerationRequest(id: call.requestID, prompt: prompt)
+    request.emittedTokenIDs = call.emittedTokens
+    request.maxTokens = call.maxTokens
+    request.stop = call.stop
+    request.ignoreEOS = call.ignoreEOS
+    request.echo = call.echo
+    request.logprobs = call.logprobs
+    request.sampling.temperature = call.temperature
+    request.sampling.topP = call.topP
+    request.sampling.topK = call.topK
+    request.sampling.minP = call.minP
+    request.sampling.frequencyPenalty = call.frequencyPenalty
+    request.sampling.presencePenalty = call.presencePenalty
+    request.sampling.repetitionPenalty = call.repetitionPenalty
+    request.sampling.seed = call.seed
+    for (token, bias) in call.logitBias {
+      guard let id = Int32(token) else { throw PlatformError(.invalidArgument, "logit_bias: '\(token)' is not a token id") }
+      request.sampling.logitBias[id] = bias
+    }
+    return request
+  }
+
+  private static func frame(_ event: GenerationEvent) -> GenerateFrame {
+    func logprob(_ token: Inference.TokenLogprob) -> GenerateFrame.TokenLogprob {
+      .init(token: token.token, bytes: token.bytes, logprob: token.logprob, top: token.top.map(logprob))
+    }
+    return GenerateFrame(
+      text: event.text, tokens: event.tokenIDs, logprobs: event.logprobs?.map(logprob), finish: event.finish?.rawValue,
+      promptTokens: event.usage?.promptTokens, completionTokens: event.usage?.completionTokens)
+  }
+}
+
+/// Texts to vectors with the encoder; a long text is cut at the encoder's own limit, as its reference does.
+struct TextEncoder: Sendable {
+  let encoder: BertEncoder
+  let tokenizer: WordPieceTokenizer
+
+  init(directory: String) throws {
+    encoder = try BertEncoder(folder: directory)
+    tokenizer = try WordPieceTokenizer(tokenizerJSON: directory + "/tokenizer.json")
+  }
+
+  func tokens(_ text: String) -> [Int32] { tokenizer.encode(text, maximumLength: encoder.truncationTokens) }
+
+  func encode(_ texts: [String], isCancelled: (@Sendable () -> Bool)? = nil) throws -> (vectors: [[Float]], tokens: Int) {
+    let ids = texts.map(tokens)
+    return (try encoder.encode(ids, isCancelled: isCancelled), ids.reduce(0) { $0 + $1.count })
+  }
+}
+
+private struct EmbedAnswering: Answering {
+  let encoder: TextEncoder
+  let thread = BlockingPool(name: "encode", threads: 1, queueLimit: 1024)
+
+  init(_ spec: ReplicaSpec) throws { encoder = try TextEncoder(directory: spec.modelDirectory) }
+
+  func answer(_ request: StreamRequest, _ reply: StreamReply) async throws {
+    try request.require(ReplicaVerb.embed)
+    let call: EmbedCall = try request.decode()
+    let encoder = self.encoder
+    let answer = try await thread.run { try encoder.encode(call.inputs, isCancelled: { !reply.isWanted }) }
+    try await reply.send(JSONEncoder.platform.encode(EmbedFrame(vectors: answer.vectors, tokens: answer.tokens)))
+  }
+
+  func stop() {}
+}
+
+private struct SearchAnswering: Answering {
+  let encoder: TextEncoder
+  let index: StoredVectorIndex
+  let thread = BlockingPool(name: "search", threads: 1, queueLimit: 1024)
+
+  init(_ spec: ReplicaSpec) throws {
+    encoder = try TextEncoder(directory: spec.modelDirectory)
+    guard let folder = spec.indexDirectory else { throw PlatformError(.internalError, "a search replica needs an index folder") }
+    index = try StoredVectorIndex(path: folder)
+  }
+
+  func answer(_ request: StreamRequest, _ reply: StreamReply) async throws {
+    try request.require(ReplicaVerb.search)
+    let call: SearchCall = try request.decode()
+    let (encoder, index) = (encoder, index)
+    let hits = try await thread.run {
+      guard let vector = try encoder.encode([call.text]).vectors.first else { return [VectorSearchHit]() }
+      return try index.search(vector, k: call.count)
+    }
+    let frame = SearchFrame(
+      hits: hits.map { .init(id: $0.payload.chunkID, path: $0.payload.path, text: $0.payload.text, score: Double($0.score)) },
+      tableVersion: index.manifest.sourceVersion)
+    try await reply.send(JSONEncoder.platform.encode(frame))
+  }
+
+  func stop() {}
+}
