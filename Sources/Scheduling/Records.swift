@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Core
+
+/// The durable state of a run.
+public struct RunRecord: Codable, Sendable, Equatable {
+  public var spec: RunSpec
+  public var state: RunState
+  /// Order of submission; older runs are placed first.
+  public var sequence: Int64
+  public var submittedAt: Instant
+  public var finishedAt: Instant?
+  public var cancelRequested: Bool
+  /// The first task failure.
+  public var error: PlatformError?
+}
+
+/// What the current stage of a task consists of.
+public enum StageShape: String, Codable, Sendable {
+  case shards, gang, service, none
+}
+
+/// The durable state of a task.
+public struct TaskRecord: Codable, Sendable, Equatable {
+  public var run: String
+  public var key: String
+  public var state: TaskState
+  /// Counts from 1; a retry starts the next one at the stage that failed.
+  public var attempt: Int
+  public var stage: Int
+  public var shape: StageShape
+  public var unitCount: Int
+  public var carry: JSONValue
+  public var values: JSONValue
+  /// In `retrying`, and in `planning` and `committing` that wait to be repeated: when.
+  public var notBefore: Instant?
+  /// When the attempt times out.
+  public var deadline: Instant?
+  /// When the replicas of a service stage have to be ready.
+  public var readyDeadline: Instant?
+  /// Retryable failures of planning or committing this stage in this attempt.
+  public var infrastructureFailures: Int
+  /// Placements of the gang of this stage; 0 for other shapes.
+  public var generation: Int
+  /// In a service stage: the service, and the generation that must become ready.
+  public var service: String?
+  public var serviceGeneration: Int
+  public var serviceReplicas: Int
+  public var startedAt: Instant?
+  public var finishedAt: Instant?
+  public var error: PlatformError?
+
+  public var stageID: StageID { StageID(run: run, task: key, attempt: attempt, stage: stage) }
+}
+
+/// Shards and ranks: waiting -> assigned -> running (-> ready) -> succeeded | failed | waiting again.
+/// Replicas: waiting -> assigned -> running -> ready -> draining -> ended, or back to waiting when they die.
+public enum UnitState: String, Codable, Sendable {
+  case waiting, assigned, running, ready, draining, succeeded, failed, cancelled, ended
+
+  public var isTerminal: Bool {
+    switch self {
+    case .succeeded, .failed, .cancelled, .ended: true
+    case .waiting, .assigned, .running, .ready, .draining: false
+    }
+  }
+
+  /// Whether a worker holds a lease on it.
+  public var isLeased: Bool {
+    switch self {
+    case .assigned, .running, .ready, .draining: true
+    case .waiting, .succeeded, .failed, .cancelled, .ended: false
+    }
+  }
+}
+
+/// The durable state of a unit: a shard, a gang rank or a replica.
+public struct UnitRecord: Codable, Sendable, Equatable {
+  /// `run/task/taskAttempt/stage/index`, or `service/<name>/<number>`.
+  public var name: String
+  /// Of shards and ranks; empty for replicas.
+  public var run: String
+  public var task: String
+  public var taskAttempt: Int
+  public var stage: Int
+  /// Index, rank, or number of the replica.
+  public var index: Int
+  /// Of replicas.
+  public var service: String?
+  /// Of ranks: the gang's generation; of replicas: the service's.
+  public var generation: Int
+  public var kind: String
+  public var payload: JSONValue
+  public var state: UnitState
+  /// Leases so far.
+  public var attempt: Int
+  public var worker: String?
+  public var incarnation: Int64
+  public var failures: Int
+  public var losses: Int
+  /// While waiting: not to be placed before.
+  public var notBefore: Instant?
+  /// Of a replica: since when it has been ready; of a draining one: when it is ended by force.
+  public var readySince: Instant?
+  public var drainDeadline: Instant?
+  public var address: String?
+  public var publicKey: String?
+  public var result: JSONValue
+  public var error: PlatformError?
+
+  public var key: UnitAttempt { UnitAttempt(unit: name, attempt: attempt) }
+}
+
+/// The durable state of a service.
+public struct ServiceRecord: Codable, Sendable, Equatable {
+  /// With the generation that was decided, never 0.
+  public var spec: ServiceSpec
+  /// Number of the next replica.
+  public var nextReplica: Int
+  /// All replicas drain, then the service is forgotten.
+  public var removing: Bool
+  /// The last record of a removed service; the runner may delete it.
+  public var removed: Bool
+}
+
+/// One changed entity. The runner writes each as an upsert by `key`; terminal ones stay as the archive.
+public enum Record: Codable, Sendable, Equatable {
+  case run(RunRecord)
+  case task(TaskRecord)
+  case unit(UnitRecord)
+  case service(ServiceRecord)
+
+  /// Unique over all kinds.
+  public var key: String {
+    switch self {
+    case .run(let run): "run:\(run.spec.id)"
+    case .task(let task): "task:\(task.run)/\(task.key)"
+    case .unit(let unit): "unit:\(unit.name)"
+    case .service(let service): "service:\(service.spec.name)"
+    }
+  }
+
+  /// Whether nothing can happen to it any more.
+  public var isTerminal: Bool {
+    switch self {
+    case .run(let run): run.state.isTerminal
+    case .task(let task): task.state.isTerminal
+    case .unit(let unit): unit.state.isTerminal
+    case .service(let service): service.removed
+    }
+  }
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Core
+
+/// Milliseconds on any clock that the runner keeps monotonic for as long as it leads. The scheduler never reads a clock.
+public typealias Instant = Int64
+
+/// One task of a run as the user wrote it, resolved. `body` is what the planner of `kind` reads; the scheduler never does.
+public struct TaskSpec: Codable, Sendable, Equatable {
+  /// Unique in the run; letters, digits, `_`, `-` and `.`.
+  public var key: String
+  /// Which planner makes the stages: `ingest`, `prepare`, `train`, `deploy`, ...
+  public var kind: String
+  public var dependsOn: [String]
+  /// Further attempts after the first one. Committed stages are not repeated by a later attempt.
+  public var maxRetries: Int
+  public var retryBackoff: Backoff
+  /// Time that one attempt may take, from its first planning to its last commit. Nil: no limit.
+  public var timeoutMs: Int64?
+  public var body: JSONValue
+
+  public init(
+    key: String, kind: String, dependsOn: [String] = [], maxRetries: Int = 0, retryBackoff: Backoff = Backoff(),
+    timeoutMs: Int64? = nil, body: JSONValue = .null
+  ) {
+    self.key = key
+    self.kind = kind
+    self.dependsOn = dependsOn
+    self.maxRetries = maxRetries
+    self.retryBackoff = retryBackoff
+    self.timeoutMs = timeoutMs
+    self.body = body
+  }
+}
+
+/// A run that somebody asked for: a DAG of tasks. The runner refuses repeated identifiers and idempotency keys in
+/// Postgres; the scheduler only knows runs that have not ended.
+public struct RunSpec: Codable, Sendable, Equatable {
+  /// Unique for ever; contains no `/`.
+  public var id: String
+  public var name: String
+  public var idempotencyKey: String?
+  public var tasks: [TaskSpec]
+
+  public init(id: String, name: String, idempotencyKey: String? = nil, tasks: [TaskSpec]) {
+    self.id = id
+    self.name = name
+    self.idempotencyKey = idempotencyKey
+    self.tasks = tasks
+  }
+}
+
+/// pending -> running -> succeeded | failed | cancelled; running -> cancelling -> cancelled | failed | succeeded.
+public enum RunState: String, Codable, Sendable, CaseIterable {
+  case pending, running, cancelling, succeeded, failed, cancelled
+
+  public var isTerminal: Bool {
+    switch self {
+    case .succeeded, .failed, .cancelled: true
+    case .pending, .running, .cancelling: false
+    }
+  }
+}
+
+/// Where a task is.
+///
+///     pending -> planning -> running -> committing -> planning (next stage) | succeeded
+///     planning, running, committing -> retrying (attempt failed, another is allowed) -> planning (same stage)
+///     any of them -> failed | cancelled;   pending -> skipped (an upstream task did not succeed)
+public enum TaskState: String, Codable, Sendable, CaseIterable {
+  case pending, planning, running, committing, retrying, succeeded, failed, cancelled, skipped
+
+  public var isTerminal: Bool {
+    switch self {
+    case .succeeded, .failed, .cancelled, .skipped: true
+    case .pending, .planning, .running, .committing, .retrying: false
+    }
+  }
+}
+
+/// One shard or gang rank as the planner made it.
+public struct UnitSpec: Codable, Sendable, Equatable {
+  /// Position in its stage, 0..<count; the rank for gangs. The scheduler renumbers by array position.
+  public var index: Int
+  /// The executor function: `ingest`, `embed`, `train.rank`, ...
+  public var kind: String
+  public var payload: JSONValue
+
+  public init(index: Int, kind: String, payload: JSONValue) {
+    self.index = index
+    self.kind = kind
+    self.payload = payload
+  }
+}
+
+/// What a service should be. `generation` 0 lets the scheduler choose: the current one when kind and payload are the
+/// same, otherwise the next. An explicit generation older than the current one is refused.
+public struct ServiceSpec: Codable, Sendable, Equatable {
+  /// Unique; contains no `/`.
+  public var name: String
+  public var kind: String
+  public var payload: JSONValue
+  public var replicas: Int
+  public var generation: Int
+  /// How long a task that sets this service waits for `replicas` ready ones.
+  public var readyTimeoutMs: Int64
+
+  public init(
+    name: String, kind: String, payload: JSONValue, replicas: Int, generation: Int = 0, readyTimeoutMs: Int64 = 300_000
+  ) {
+    self.name = name
+    self.kind = kind
+    self.payload = payload
+    self.replicas = replicas
+    self.generation = generation
+    self.readyTimeoutMs = readyTimeoutMs
+  }
+}
+
+/// What the planner answers for one stage.
+public enum StagePlan: Sendable, Equatable {
+  /// One lease each, many at once, in any order.
+  case shards([UnitSpec])
+  /// All or nothing; the array position is the rank.
+  case gang([UnitSpec])
+  /// Set the service and wait until its replicas are ready.
+  case service(ServiceSpec)
+  /// Nothing to run: the stage goes straight to its commit with no results.
+  case none
+}
+
+/// What a commit leads to.
+public enum StageOutcome: Sendable, Equatable {
+  /// Another stage follows; `carry` is handed to its planning (also after a restart).
+  case nextStage(carry: JSONValue)
+  /// The task is done; `values` is what `{{tasks.<key>.values.<name>}}` of later tasks reads.
+  case taskDone(values: JSONValue)
+}
