@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Foundation
+import Glibc
+
+/// Unpacks gzip with the system's zlib, which is loaded when the first packed file comes.
+enum GzipReader {
+  enum Failure: Error, Equatable {
+    case damaged
+    /// More than the limit came out: a decompression bomb, or simply too much.
+    case tooLarge
+  }
+
+  /// `z_stream` of zlib.h, field by field.
+  private struct Stream {
+    var nextIn: UnsafePointer<UInt8>?
+    var availableIn: UInt32 = 0
+    var totalIn: UInt = 0
+    var nextOut: UnsafeMutablePointer<UInt8>?
+    var availableOut: UInt32 = 0
+    var totalOut: UInt = 0
+    var message: UnsafePointer<CChar>?
+    var state: UnsafeMutableRawPointer?
+    var allocate: UnsafeMutableRawPointer?
+    var free: UnsafeMutableRawPointer?
+    var opaque: UnsafeMutableRawPointer?
+    var dataType: Int32 = 0
+    var adler: UInt = 0
+    var reserved: UInt = 0
+  }
+
+  private struct Library: Sendable {
+    var start: @convention(c) (UnsafeMutableRawPointer, Int32, UnsafePointer<CChar>, Int32) -> Int32
+    var inflate: @convention(c) (UnsafeMutableRawPointer, Int32) -> Int32
+    var reset: @convention(c) (UnsafeMutableRawPointer) -> Int32
+    var end: @convention(c) (UnsafeMutableRawPointer) -> Int32
+  }
+
+  private static let library: Library? = {
+    guard let handle = dlopen("libz.so.1", RTLD_NOW | RTLD_LOCAL), let start = dlsym(handle, "inflateInit2_"),
+      let inflate = dlsym(handle, "inflate"), let reset = dlsym(handle, "inflateReset"),
+      let end = dlsym(handle, "inflateEnd")
+    else { return nil }
+    // The signatures are those of zlib.h; the library stays loaded for the life of the process.
+    return Library(
+      start: unsafeBitCast(
+        start, to: (@convention(c) (UnsafeMutableRawPointer, Int32, UnsafePointer<CChar>, Int32) -> Int32).self),
+      inflate: unsafeBitCast(inflate, to: (@convention(c) (UnsafeMutableRawPointer, Int32) -> Int32).self),
+      reset: unsafeBitCast(reset, to: (@convention(c) (UnsafeMutableRawPointer) -> Int32).self),
+      end: unsafeBitCast(end, to: (@convention(c) (UnsafeMutableRawPointer) -> Int32).self))
+  }()
+
+  /// The unpacked bytes of one or more gzip members; bytes after the last member are left alone, as gzip does.
+  /// - Throws: `Failure`; `badConfiguration` when zlib is not installed.
+  static func unpack(_ data: Data, limit: Int) throws -> Data {
+    guard let library else {
+      throw PlatformError(
+        .badConfiguration, "zlib (libz.so.1) is not installed", hint: "Run deploy/install-dependencies.sh.",
+        number: "PLT-1001")
+    }
+    guard !data.isEmpty, data.count < 1 << 31 else { throw Failure.damaged }
+    var stream = Stream()
+    return try data.withUnsafeBytes { raw in
+      let input = raw.bindMemory(to: UInt8.self)
+      return try withUnsafeMutablePointer(to: &stream) { pointer in
+        // 15 window bits, + 16: a gzip header is expected.
+        guard library.start(pointer, 31, "1.2.11", Int32(MemoryLayout<Stream>.size)) == 0 else { throw Failure.damaged }
+        defer { _ = library.end(pointer) }
+        pointer.pointee.nextIn = input.baseAddress
+        pointer.pointee.availableIn = UInt32(input.count)
+        var out = Data()
+        var piece = [UInt8](repeating: 0, count: 1 << 16)
+        while true {
+          let (code, written) = piece.withUnsafeMutableBufferPointer { buffer in
+            pointer.pointee.nextOut = buffer.baseAddress
+            pointer.pointee.availableOut = UInt32(buffer.count)
+            let code = library.inflate(pointer, 0)
+            return (code, buffer.count - Int(pointer.pointee.availableOut))
+          }
+          guard out.count + written <= limit else { throw Failure.tooLarge }
+          out.append(contentsOf: piece[..<written])
+          if code == 1 {  // end of a member
+            guard pointer.pointee.availableIn > 2, pointer.pointee.nextIn?[0] == 0x1F, pointer.pointee.nextIn?[1] == 0x8B
+            else {
+              return out
+            }
+            guard library.reset(pointer) == 0 else { throw Failure.damaged }
+          } else if code != 0 || (written == 0 && pointer.pointee.availableIn == 0) {
+            throw Failure.damaged
+          }
+        }
+      }
+    }
+  }
+}
