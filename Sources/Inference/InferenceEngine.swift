@@ -58,7 +58,7 @@ public final class InferenceEngine: Sendable {
   ) throws {
     let scheduler = configuration.scheduler
     guard scheduler.maxBatch > 0, scheduler.tokensPerStep >= scheduler.maxBatch, scheduler.tokensPerStep <= 1 << 16,
-      scheduler.queueLimit >= 0, configuration.cacheBytes > 0, (configuration.contextLength ?? 1) > 0
+      (0...1 << 20).contains(scheduler.queueLimit), configuration.cacheBytes > 0, (configuration.contextLength ?? 1) > 0
     else { throw PlatformError(.invalidArgument, "the engine's limits contradict each other: \(configuration)") }
     if let tokenizer, tokenizer.vocabularySize > model.configuration.vocabularySize {
       throw PlatformError(
@@ -74,11 +74,14 @@ public final class InferenceEngine: Sendable {
     self.tokenizer = tokenizer
     self.chat = chat
     self.endTokenIDs = endTokenIDs ?? Set(model.configuration.eosTokenIDs.map { Int32($0) })
+    // `inFlightLimit` is the bound; what is admitted at once passes through the scheduler's queue on its way to the batch.
+    var admitting = scheduler
+    admitting.queueLimit += scheduler.maxBatch
     contextLength = min(wanted, blocks * KVBlockPool.blockSize)
     inFlightLimit = scheduler.maxBatch + scheduler.queueLimit
     loop = EngineLoop(
       runner: try LlamaRunner(model: model, blockCount: blocks, maxRows: scheduler.tokensPerStep),
-      scheduler: BatchScheduler(configuration: scheduler, blockCount: blocks))
+      scheduler: BatchScheduler(configuration: admitting, blockCount: blocks))
     loop.start()
   }
 

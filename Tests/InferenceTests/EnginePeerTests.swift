@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Foundation
+import Models
+import TestSupport
+import Testing
+
+@testable import Inference
+
+/// Random models with a byte-level tokenizer, and what transformers' own greedy generation makes of some prompts.
+private let generate = #"""
+  import json, sys, torch
+  from transformers import LlamaConfig, LlamaForCausalLM
+  out, result = sys.argv[1], {}
+  llama3 = dict(rope_type="llama3", rope_theta=10000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+                original_max_position_embeddings=32)
+  variants = dict(plain={}, tied=dict(tie_word_embeddings=True, num_key_value_heads=4), biases=dict(attention_bias=True, mlp_bias=True),
+                  llama3=dict(rope_parameters=llama3, num_key_value_heads=1))
+  for number, (name, extra) in enumerate(variants.items()):
+      torch.manual_seed(number)
+      settings = dict(vocab_size=211, hidden_size=64, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4,
+                      num_key_value_heads=2, max_position_embeddings=256, bos_token_id=1, eos_token_id=2, pad_token_id=0)
+      model = LlamaForCausalLM(LlamaConfig(**{**settings, **extra}, initializer_range=0.2)).eval()
+      model.save_pretrained(f"{out}/{name}")
+      cases = []
+      for length in (1, 7, 40):
+          prompt = torch.randint(3, 211, (1, length))
+          with torch.no_grad():
+              ids = model.generate(prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=32)
+          cases.append([prompt[0].tolist(), ids[0, length:].tolist()])
+      result[name] = cases
+  print(json.dumps(result))
+  """#
+
+@Suite(.enabled(if: Peers.python != nil, "no peer environment")) struct EnginePeerTests {
+  @Test func greedyGenerationEqualsTransformers() async throws {
+    let folder = TemporaryDirectory("generate")
+    let cases: [String: [[[Int32]]]] = try JSONValue(parsing: Peers.run(generate, [folder.path])).decode()
+    for (name, list) in cases {
+      let engine = try InferenceEngine(model: LlamaModel(directory: folder.file(name)), tokenizer: nil)
+      for pair in list {
+        var request = GenerationRequest(id: name, prompt: .tokens(pair[0]))
+        request.sampling = .greedy
+        request.maxTokens = 32
+        let event = try await engine.complete(request)
+        #expect(event.tokenIDs == pair[1], "\(name), prompt of \(pair[0].count)")
+        #expect(event.finish == (pair[1].last == 2 ? .stop : .length))
+      }
+    }
+  }
+
+  /// A folder that transformers and tokenizers wrote, from text to text.
+  @Test func wholeFolderFromTextToText() async throws {
+    let folder = TemporaryDirectory("folder")
+    let script = #"""
+      import sys, json, torch
+      from tokenizers import Tokenizer, models, pre_tokenizers, decoders, trainers
+      from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+      t = Tokenizer(models.BPE()); t.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False); t.decoder = decoders.ByteLevel()
+      t.train_from_iterator(["the quick brown fox", "the lazy dog \u00e4\u00f6\u00fc"] * 5, trainers.BpeTrainer(vocab_size=300,
+          special_tokens=["<s>", "</s>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+      f = PreTrainedTokenizerFast(tokenizer_object=t, bos_token="<s>", eos_token="</s>"); f.save_pretrained(sys.argv[1])
+      torch.manual_seed(3)
+      m = LlamaForCausalLM(LlamaConfig(vocab_size=len(f), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+          num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=128, bos_token_id=0, eos_token_id=1,
+          initializer_range=0.3)).eval(); m.save_pretrained(sys.argv[1])
+      ids = f("the quick dog", return_tensors="pt").input_ids
+      with torch.no_grad(): out = m.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=20, pad_token_id=1)
+      new = out[0, ids.shape[1]:].tolist()
+      print(json.dumps([ids[0].tolist(), new, f.decode(new, skip_special_tokens=True)]))
+      """#
+    let seen = try #require(JSONValue(parsing: Peers.run(script, [folder.path])).arrayValue)
+    let engine = try InferenceEngine(directory: folder.path)
+    let prompt: [Int32] = try seen[0].decode()
+    #expect(try engine.promptTokens(.text("the quick dog")) == prompt)
+    var request = GenerationRequest(id: "text", prompt: .text("the quick dog"))
+    request.sampling = .greedy
+    request.maxTokens = 20
+    let event = try await engine.complete(request)
+    let expected: [Int32] = try seen[1].decode()
+    #expect(event.tokenIDs == expected)
+    #expect(event.text == seen[2].stringValue)
+    // No template: the plain conversation format works.
+    request.prompt = .messages([ChatMessage(role: "user", content: "hi")])
+    #expect(try await engine.complete(request).finish != nil)
+    try Data(#"{"chat_template": "x"}"#.utf8).write(to: URL(fileURLWithPath: folder.file("tokenizer_config.json")))
+    let templated = try InferenceEngine(directory: folder.path)
+    do {
+      _ = try templated.generate(request)
+      Issue.record("a template was ignored")
+    } catch let error as PlatformError {
+      #expect(error.number == "PLT-4202")
+    }
+  }
+}
+
+@Suite(.enabled(if: ProcessInfo.processInfo.environment["PLATFORM_BENCH"] != nil, "set PLATFORM_BENCH"))
+struct EngineBenchmark {
+  /// About 6 million parameters in f32: tokens a second for 1, 8 and 16 requests at once.
+  @Test(arguments: [1, 8, 16]) func decode(batch: Int) async throws {
+    let configuration = LlamaConfiguration(
+      vocabularySize: 8192, hiddenSize: 256, intermediateSize: 688, layerCount: 5, headCount: 8, keyValueHeadCount: 4,
+      maxPositions: 512, tieWordEmbeddings: true)
+    let engine = try InferenceEngine(model: TestModel.random(configuration, seed: 1, spread: 0.05), tokenizer: nil)
+    let started = ContinuousClock.now
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for index in 0..<batch {
+        group.addTask {
+          var request = GenerationRequest(id: "\(index)", prompt: .tokens([Int32](repeating: Int32(index + 5), count: 32)))
+          request.sampling = .greedy
+          request.maxTokens = 200
+          _ = try await engine.complete(request)
+        }
+      }
+      try await group.waitForAll()
+    }
+    let elapsed = ContinuousClock.now - started
+    let seconds = Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) * 1e-18
+    let s = engine.statistics
+    print(
+      "decode: \(configuration.parameterCount) parameters, batch \(batch): \(Int(Double(batch * 200) / seconds)) tokens/s,",
+      "step \(Int(s.stepSeconds / Double(s.steps) * 1e6)) us, first token \(Int(s.firstTokenSeconds / Double(s.firstTokens) * 1e3)) ms"
+    )
+  }
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Foundation
+import Models
+import TestSupport
+import Testing
+
+@testable import Inference
+
+private let model = Result { try TestModel.random(TestModel.small, seed: 5) }
+
+private func engine(_ change: (inout InferenceEngine.Configuration) -> Void = { _ in }) throws -> InferenceEngine {
+  var configuration = InferenceEngine.Configuration()
+  change(&configuration)
+  return try InferenceEngine(model: model.get(), tokenizer: ByteTokenizer(), configuration: configuration)
+}
+
+private func request(_ index: Int, tokens: Int = 24) -> GenerationRequest {
+  let text = String(repeating: "prompt \(index) ", count: 1 + index % 5)
+  var request = GenerationRequest(id: "r\(index)", prompt: .text(text))
+  request.maxTokens = tokens + index % 7
+  request.ignoreEOS = true
+  if index % 2 == 1 {
+    request.sampling.temperature = 0.9
+    request.sampling.topP = 0.95
+    request.sampling.seed = UInt64(index)
+    request.sampling.frequencyPenalty = 0.1
+  } else {
+    request.sampling = .greedy
+  }
+  return request
+}
+
+private func tokens(_ engine: InferenceEngine, _ requests: [GenerationRequest]) async throws -> [[Int32]] {
+  try await withThrowingTaskGroup(of: (Int, [Int32]).self) { group in
+    for (index, request) in requests.enumerated() { group.addTask { (index, try await engine.complete(request).tokenIDs) } }
+    var all = [[Int32]](repeating: [], count: requests.count)
+    for try await (index, ids) in group { all[index] = ids }
+    return all
+  }
+}
+
+private func code(_ body: () throws -> Void) -> String {
+  do {
+    try body()
+    return "accepted"
+  } catch let error as PlatformError {
+    return error.number
+  } catch {
+    return "\(error)"
+  }
+}
+
+@Suite(.timeLimit(.minutes(2))) struct InferenceEngineTests {
+  @Test func tokensDoNotDependOnNeighboursNorChunksNorPreemption() async throws {
+    let requests = (0..<16).map { request($0) }
+    let alone = try engine()
+    var expected: [[Int32]] = []
+    for request in requests { expected.append(try await alone.complete(request).tokenIDs) }
+    #expect(zip(requests, expected).allSatisfy { $0.maxTokens == $1.count })
+    #expect(Set(expected).count > 8)
+
+    #expect(try await tokens(engine(), requests) == expected)
+    let chunked = try engine {
+      $0.scheduler.maxBatch = 5
+      $0.scheduler.tokensPerStep = 7
+    }
+    #expect(try await tokens(chunked, requests) == expected)
+    // 14 blocks of 16 tokens for 16 sequences of up to 90 tokens: they push each other out.
+    let tight = try engine { $0.cacheBytes = 14 * 16 * (try! model.get().cacheBytesPerToken) }
+    #expect(try await tokens(tight, requests) == expected)
+    let statistics = tight.statistics
+    #expect(statistics.preemptions > 0)
+    #expect(statistics.cacheBlocksUsed == 0 && statistics.runningRequests == 0 && statistics.waitingRequests == 0)
+    #expect(statistics.finishedRequests == ["length": 16])
+  }
+
+  @Test func aRequestContinuesOnAnotherEngine() async throws {
+    let first = try engine()
+    let second = try engine()
+    for index in [2, 3] {
+      var whole = request(index)
+      whole.stop = ["\u{1}\u{2}\u{3}"]
+      var prefixText = [""]
+      var all: [Int32] = []
+      var text = ""
+      var finish: GenerationEvent?
+      for try await event in try first.generate(whole) {
+        text += event.text
+        all += event.tokenIDs
+        prefixText.append(text)
+        finish = event
+      }
+      for cut in [1, 5, all.count - 1] {
+        var rest = whole
+        rest.emittedTokenIDs = Array(all[..<cut])
+        let continued = try await second.complete(rest)
+        #expect(rest.emittedTokenIDs + continued.tokenIDs == all)
+        #expect(prefixText[cut] + continued.text == text)
+        #expect(continued.finish == finish?.finish && continued.usage == finish?.usage)
+      }
+      var complete = whole
+      complete.emittedTokenIDs = all
+      let nothing = try await second.complete(complete)
+      #expect(nothing.tokenIDs.isEmpty && nothing.text.isEmpty && nothing.finish == finish?.finish)
+    }
+  }
+
+  @Test func stopsAtTokensAndTextsAndLengths() async throws {
+    let engine = try engine()
+    var base = request(3)
+    let free = try await engine.complete(base)
+    #expect(free.finish == .length && free.usage?.completionTokens == base.maxTokens)
+    base.stopTokenIDs = [free.tokenIDs[6]]
+    let place = try #require(free.tokenIDs.firstIndex(of: free.tokenIDs[6]))
+    let byToken = try await engine.complete(base)
+    #expect(byToken.tokenIDs == Array(free.tokenIDs[...place]) && byToken.finish == .stop)
+
+    base.stopTokenIDs = []
+    // A stop text of two characters from the middle of what comes.
+    let characters = Array(free.text.unicodeScalars)
+    let stop = String(String.UnicodeScalarView(characters[4..<6]))
+    base.stop = [stop]
+    let byText = try await engine.complete(base)
+    let range = try #require(free.text.range(of: stop, options: .literal))
+    #expect(byText.finish == .stop && byText.text == String(free.text[..<range.lowerBound]))
+
+    var long = GenerationRequest(id: "long", prompt: .text("abc"))
+    long.ignoreEOS = true
+    let untilContext = try await engine.complete(long)
+    #expect(untilContext.finish == .length && untilContext.usage == GenerationUsage(promptTokens: 4, completionTokens: 124))
+  }
+
+  @Test func logprobsAndEcho() async throws {
+    let engine = try engine()
+    var asked = request(0, tokens: 8)
+    asked.logprobs = 3
+    asked.echo = true
+    let event = try await engine.complete(asked)
+    #expect(event.text.hasPrefix("prompt 0 "))
+    let logprobs = try #require(event.logprobs)
+    #expect(logprobs.map(\.id) == event.tokenIDs)
+    for entry in logprobs {
+      #expect(entry.top.count == 3 && entry.top[0].id == entry.id && entry.top[0].logprob == entry.logprob)
+      #expect(
+        entry.top[0].logprob >= entry.top[1].logprob && entry.top[1].logprob >= entry.top[2].logprob && entry.logprob < 0)
+    }
+    // The scorer computes the same numbers for the same tokens.
+    let prompt = try engine.promptTokens(asked.prompt)
+    let scores = try SequenceScorer(model: model.get()).logProbabilities(of: prompt + event.tokenIDs)
+    #expect(Array(scores.suffix(event.tokenIDs.count)) == logprobs.map(\.logprob))
+  }
+
+  @Test func badRequestsNeverReachTheLoop() async throws {
+    let engine = try engine()
+    func refused(_ change: (inout GenerationRequest) -> Void) -> String {
+      var bad = request(0)
+      change(&bad)
+      return code { _ = try engine.generate(bad) }
+    }
+    #expect(refused { $0.prompt = .text(String(repeating: "a", count: 127)) } == "PLT-4201")
+    #expect(refused { $0.prompt = .tokens([]) } == "PLT-4203")
+    #expect(refused { $0.prompt = .tokens([258]) } == "PLT-4203")
+    #expect(refused { $0.prompt = .tokens([-1]) } == "PLT-4203")
+    #expect(refused { $0.maxTokens = 0 } == "PLT-4203")
+    #expect(refused { $0.logprobs = 21 } == "PLT-4203")
+    #expect(refused { $0.sampling.temperature = .nan } == "PLT-4203")
+    #expect(refused { $0.emittedTokenIDs = [Int32](repeating: 5, count: 40) } == "PLT-4203")
+    #expect(engine.statistics.refusedRequests == 8)
+    #expect(try await engine.complete(request(0)).finish == .length)
+  }
+
+  @Test func aConsumerThatStopsFreesItsPlace() async throws {
+    let engine = try engine { $0.scheduler.maxBatch = 1 }
+    var endless = GenerationRequest(id: "endless", prompt: .text("x"))
+    endless.ignoreEOS = true
+    for try await _ in try engine.generate(endless) { break }
+    _ = try await engine.complete(request(1))
+    let statistics = engine.statistics
+    #expect(statistics.cacheBlocksUsed == 0 && statistics.runningRequests == 0)
+    #expect(statistics.finishedRequests["length", default: 0] >= 1)
+    #expect(statistics.finishedRequests.values.reduce(0, +) == 2)
+  }
+
+  @Test func queueBoundDrainAndShutdown() async throws {
+    let engine = try engine {
+      $0.scheduler.maxBatch = 1
+      $0.scheduler.queueLimit = 0
+    }
+    engine.drain()
+    #expect(throws: PlatformError.self) { try engine.generate(request(0)) }
+    let other = try InferenceEngineTests.bounded()
+    var streams: [AsyncThrowingStream<GenerationEvent, any Error>] = []
+    var refusals = 0
+    for index in 0..<200 {
+      do {
+        streams.append(try other.generate(request(index, tokens: 60)))
+      } catch let error as PlatformError {
+        #expect(error.code == .resourceExhausted)
+        refusals += 1
+      }
+    }
+    #expect(refusals > 0)
+    other.shutdown()
+    for stream in streams {
+      var last: GenerationEvent?
+      for try await event in stream { last = event }
+      #expect(last?.finish != nil)
+    }
+    #expect(throws: PlatformError.self) { try other.generate(request(0)) }
+  }
+
+  static func bounded() throws -> InferenceEngine {
+    try engine {
+      $0.scheduler.maxBatch = 1
+      $0.scheduler.queueLimit = 2
+    }
+  }
+}
