@@ -173,7 +173,7 @@ package final class Socket {
       var result: Int32
       repeat { result = zmq_msg_recv(&part, handle, waits ? 0 : ZMQ_DONTWAIT) } while result < 0 && zmq_errno() == EINTR
       guard result >= 0 else { return nil }
-      if message.frames.isEmpty, message.userID == nil, let text = zmq_msg_gets(&part, "User-Id") {
+      if message.userID == nil, let text = zmq_msg_gets(&part, "User-Id") {
         message.userID = String(cString: text)
       }
       if message.frames.count < framesMax {
