@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+
+/// Workers, heartbeats, and what happens to units when their lease ends.
+extension Scheduler {
+  // MARK: Workers
+
+  func deadline(of worker: Worker) -> Instant {
+    switch worker.state {
+    case .live: worker.lastHeard + configuration.leaseMs
+    case .suspect: worker.lastHeard + configuration.leaseMs + configuration.marginMs
+    case .restored: worker.lastHeard + configuration.restoreGraceMs
+    }
+  }
+
+  mutating func workerJoined(_ hello: WorkerHello) {
+    if let known = workers[hello.worker] {
+      // A delayed hello of an earlier process; if it is the later one after all, the lease of the other runs out.
+      if hello.incarnation < known.incarnation { return }
+      if hello.incarnation > known.incarnation { loseWorker(hello.worker) }
+    }
+    var worker =
+      workers[hello.worker]
+      ?? Worker(
+        incarnation: hello.incarnation, slots: 0, hostID: hello.hostID, labels: hello.labels, state: .live, lastHeard: now)
+    if worker.state != .live || worker.slots == 0 {
+      worker.slots = max(0, hello.slots)
+      worker.hostID = hello.hostID
+      worker.labels = hello.labels
+    }
+    workers.set(hello.worker, worker)
+    heard(from: hello.worker)
+    reconcile(hello.worker, held: hello.held, resendAll: true)
+  }
+
+  mutating func workerHeartbeat(_ name: String, incarnation: Int64, sequence: Int64, held: [UnitAttempt]) {
+    guard let worker = workers[name], worker.state != .restored, worker.incarnation <= incarnation else {
+      if workers[name]?.incarnation ?? .min <= incarnation { effects.append(.requestJoin(worker: name)) }
+      return
+    }
+    guard worker.incarnation == incarnation else {
+      effects.append(.requestJoin(worker: name))
+      return
+    }
+    guard sequence > worker.lastBeat else { return }
+    workers.update(name) { $0.lastBeat = sequence }
+    heard(from: name)
+    reconcile(name, held: held, resendAll: false)
+    effects.append(.heartbeatAccepted(worker: name, incarnation: incarnation, sequence: sequence))
+  }
+
+  private mutating func heard(from name: String) {
+    let wasAway = workers[name]?.state != .live
+    let time = now
+    workers.update(name) {
+      $0.lastHeard = time
+      $0.state = .live
+    }
+    guard wasAway else { return }
+    for (key, lease) in workers[name]!.leases where lease.active {
+      if let place = find(key.unit) { announce(record(place)) }
+    }
+  }
+
+  /// Compares what a worker holds with what it was leased.
+  private mutating func reconcile(_ name: String, held: [UnitAttempt], resendAll: Bool) {
+    let held = Set(held)
+    for (key, lease) in workers[name]!.leases {
+      if held.contains(key) {
+        workers.update(name) { $0.leases.update(key) { $0.confirmed = true } }
+        if !lease.active { effects.append(.cancelUnit(worker: name, unit: key.unit, attempt: key.attempt)) }
+      } else if lease.active {
+        if let place = find(key.unit), record(place).incarnation != workers[name]!.incarnation {
+          workers.update(name) { $0.leases.remove(key) }
+          end(key, .lost)
+        } else if resendAll || now - lease.sentAt >= configuration.resendMs, let place = find(key.unit) {
+          let time = now
+          workers.update(name) { $0.leases.update(key) { $0.sentAt = time } }
+          effects.append(.assign(assignment(record(place))))
+        }
+      } else if lease.confirmed || resendAll || now - lease.sentAt >= configuration.resendMs {
+        workers.update(name) { $0.leases.remove(key) }
+      }
+    }
+    for key in held.sorted() where workers[name]!.leases[key] == nil {
+      // Unknown work: of a task that ended, or of an older attempt. It takes its slot until it has stopped.
+      let lease = Lease(
+        key: key, slots: key.unit.hasPrefix("service/") ? 0 : 1, active: false, confirmed: true, sentAt: now, beyondSlots: true)
+      workers.update(name) { $0.leases.set(key, lease) }
+      effects.append(.cancelUnit(worker: name, unit: key.unit, attempt: key.attempt))
+    }
+  }
+
+  mutating func expireWorkers() {
+    for name in workers.keys {
+      while let worker = workers[name], deadline(of: worker) <= now {
+        guard worker.state == .live else {
+          loseWorker(name)
+          break
+        }
+        workers.update(name) { $0.state = .suspect }
+        for (key, lease) in worker.leases where lease.active {
+          guard let place = find(key.unit) else { continue }
+          let unit = record(place)
+          if let service = unit.service, unit.state == .ready {
+            effects.append(.replicaGone(service: service, unit: unit.name, attempt: unit.attempt))
+          }
+        }
+      }
+    }
+  }
+
+  /// Forgets the worker; what it ran is lost.
+  mutating func loseWorker(_ name: String) {
+    guard let worker = workers.remove(name) else { return }
+    for (key, lease) in worker.leases where lease.active { end(key, .lost) }
+  }
+
+  // MARK: Reports
+
+  mutating func unitStarted(_ worker: String, _ key: UnitAttempt) {
+    guard let place = current(worker, key) else { return }
+    workers.update(worker) { $0.leases.update(key) { $0.confirmed = true } }
+    if record(place).state == .assigned { change(place) { $0.state = .running } }
+  }
+
+  mutating func unitReady(_ worker: String, _ key: UnitAttempt, address: String, publicKey: String) {
+    guard let place = current(worker, key) else { return }
+    workers.update(worker) { $0.leases.update(key) { $0.confirmed = true } }
+    let unit = record(place)
+    guard unit.state != .draining else { return }
+    if unit.state != .ready || unit.address != address || unit.publicKey != publicKey {
+      change(place) { [now] in
+        $0.state = .ready
+        $0.readySince = now
+        $0.address = address
+        $0.publicKey = publicKey
+      }
+    }
+    announce(record(place))
+    if case .task(let run, let task, _) = place { sendPeerTable(run, task) }
+  }
+
+  mutating func unitFinished(_ worker: String, _ key: UnitAttempt, _ outcome: UnitOutcome) {
+    let isCurrent = current(worker, key) != nil
+    workers.update(worker) { $0.leases.remove(key) }
+    if isCurrent { end(key, outcome) }
+    effects.append(.acknowledge(worker: worker, unit: key.unit, attempt: key.attempt))
+  }
+
+  /// The place of a unit whose live lease is exactly this attempt on this worker.
+  private func current(_ worker: String, _ key: UnitAttempt) -> Place? {
+    guard workers[worker]?.leases[key]?.active == true, let place = find(key.unit) else { return nil }
+    let unit = record(place)
+    return unit.attempt == key.attempt && unit.worker == worker && unit.state.isLeased ? place : nil
+  }
+
+  /// Tells the router about a replica that serves.
+  mutating func announce(_ unit: UnitRecord) {
+    guard unit.state == .ready, let service = unit.service, let worker = unit.worker, let address = unit.address else { return }
+    effects.append(
+      .replicaReady(
+        ReadyReplica(
+          service: service, generation: unit.generation, unit: unit.name, attempt: unit.attempt, worker: worker,
+          address: address, publicKey: unit.publicKey ?? "")))
+  }
+
+  // MARK: The end of a lease
+
+  /// The lease of `key` has ended, and the scheduler wanted it.
+  private mutating func end(_ key: UnitAttempt, _ outcome: UnitOutcome) {
+    guard let place = find(key.unit), record(place).attempt == key.attempt, record(place).state.isLeased else { return }
+    switch place {
+    case .replica(let service, let index): replicaEnded(service, index, outcome)
+    case .task(let run, let task, let unit): workEnded(run, task, unit, outcome)
+    }
+  }
+
+  private mutating func workEnded(_ run: Int, _ task: Int, _ index: Int, _ outcome: UnitOutcome) {
+    let place = Place.task(run: run, task: task, unit: index)
+    if case .succeeded(let result) = outcome {
+      change(place) {
+        $0.state = .succeeded
+        $0.result = result
+        $0.error = nil
+      }
+      return
+    }
+    let error: PlatformError
+    switch outcome {
+    case .failed(let reason):
+      error = reason
+      change(place) { $0.failures += 1 }
+    case .lost, .cancelled, .succeeded:
+      // Nobody asked for a cancellation here: the worker gave up on its own.
+      error = PlatformError(.unavailable, "the worker that ran \(record(place).name) was lost")
+      change(place) { $0.losses += 1 }
+    }
+    let units = runs[run].tasks[task].units
+    let isGang = runs[run].tasks[task].record.shape == .gang
+    let failures = isGang ? units.reduce(0) { $0 + $1.failures } : units[index].failures
+    let losses = isGang ? units.reduce(0) { $0 + $1.losses } : units[index].losses
+    change(place) { $0.error = error }
+    if error.isPermanent || failures >= configuration.unitFailureLimit || losses >= configuration.unitLossLimit {
+      change(place) { $0.state = .failed }
+      failAttempt(run, task, error.wrapping(units[index].name))
+      return
+    }
+    var notBefore: Instant?
+    if case .failed = outcome { notBefore = delay(configuration.unitBackoff, afterAttempt: failures) }
+    if isGang {
+      restartGang(run, task, notBefore: notBefore)
+    } else {
+      change(place) { $0.requeue(notBefore: notBefore) }
+    }
+  }
+
+  /// The scheduler does not want this lease any more; its slot is free once the worker says so.
+  mutating func stop(_ unit: UnitRecord) {
+    guard unit.state.isLeased, let name = unit.worker else { return }
+    workers.update(name) { $0.leases.update(unit.key) { $0.active = false } }
+    effects.append(.cancelUnit(worker: name, unit: unit.name, attempt: unit.attempt))
+  }
+
+  /// Whether any worker still holds a rank of an earlier generation, or of an earlier attempt of the task.
+  func holdsStopping(run: String, task: String) -> Bool {
+    let prefix = "\(run)/\(task)/"
+    return workers.contains { $0.value.leases.contains { !$0.value.active && $0.key.unit.hasPrefix(prefix) } }
+  }
+}
+
+extension UnitRecord {
+  mutating func requeue(notBefore time: Instant?) {
+    state = .waiting
+    notBefore = time
+    worker = nil
+    incarnation = 0
+    readySince = nil
+    drainDeadline = nil
+    address = nil
+    publicKey = nil
+    result = .null
+  }
+}
+
+extension PlatformError {
+  /// Errors that the same input gives every time: another attempt would waste its slot.
+  var isPermanent: Bool {
+    switch code {
+    case .invalidArgument, .invalidFile, .permissionDenied, .unauthenticated: true
+    default: false
+    }
+  }
+}

@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Core
+
+/// Runs, tasks, stages, retries and cancellation.
+extension Scheduler {
+  // MARK: Runs
+
+  mutating func submit(_ spec: RunSpec) {
+    if let known = runs.first(where: { $0.record.spec.id == spec.id }) {
+      effects.append(.runStateChanged(run: spec.id, state: known.record.state, error: known.record.error))
+      return
+    }
+    if let error = Self.problem(with: spec) {
+      effects.append(.refused(name: spec.id, error: error))
+      return
+    }
+    let record = RunRecord(
+      spec: spec, state: .pending, sequence: nextSequence, submittedAt: now, finishedAt: nil, cancelRequested: false, error: nil)
+    nextSequence += 1
+    let tasks = spec.tasks.map { Task(record: TaskRecord(pending: $0.key, of: spec.id), spec: $0) }
+    runs.append(Run(record: record, tasks: tasks))
+    changes["run:\(spec.id)"] = .run(record)
+    for task in tasks { changes["task:\(spec.id)/\(task.spec.key)"] = .task(task.record) }
+    effects.append(.runStateChanged(run: spec.id, state: .pending, error: nil))
+  }
+
+  /// Why a run cannot be accepted: names that cannot be part of unit names, repeated keys, unknown or circular dependencies.
+  public static func problem(with spec: RunSpec) -> PlatformError? {
+    guard isComponent(spec.id) else { return PlatformError(.invalidArgument, "'\(spec.id)' cannot be the identifier of a run") }
+    guard !spec.tasks.isEmpty else { return PlatformError(.invalidArgument, "run '\(spec.name)' has no tasks") }
+    var seen: Set<String> = []
+    for task in spec.tasks {
+      guard isComponent(task.key) else { return PlatformError(.invalidArgument, "'\(task.key)' cannot be a task key") }
+      guard seen.insert(task.key).inserted else { return PlatformError(.invalidArgument, "task key '\(task.key)' is used twice") }
+    }
+    for task in spec.tasks {
+      if let unknown = task.dependsOn.first(where: { !seen.contains($0) }) {
+        return PlatformError(.invalidArgument, "task '\(task.key)' depends on '\(unknown)', which does not exist")
+      }
+    }
+    var done: Set<String> = []
+    while done.count < spec.tasks.count {
+      let ready = spec.tasks.filter { !done.contains($0.key) && $0.dependsOn.allSatisfy(done.contains) }
+      if ready.isEmpty {
+        let circle = spec.tasks.map(\.key).filter { !done.contains($0) }.joined(separator: ", ")
+        return PlatformError(.invalidArgument, "the tasks \(circle) depend on each other in a circle")
+      }
+      done.formUnion(ready.map(\.key))
+    }
+    return nil
+  }
+
+  /// Names become parts of unit names, which are split at `/`.
+  public static func isComponent(_ name: String) -> Bool { !name.isEmpty && name.utf8.count <= 200 && !name.contains("/") }
+
+  mutating func requestCancel(_ id: String) {
+    guard let run = runs.firstIndex(where: { $0.record.spec.id == id }), !runs[run].record.state.isTerminal else { return }
+    changeRun(run) {
+      $0.cancelRequested = true
+      $0.state = .cancelling
+    }
+    // A commit that is under way decides by itself whether its task is done.
+    for task in runs[run].tasks.indices
+    where !runs[run].tasks[task].record.state.isTerminal && runs[run].tasks[task].record.state != .committing {
+      finish(run, task, .cancelled, error: nil)
+    }
+  }
+
+  /// Starts what can start, ends what is over, until nothing changes.
+  mutating func progressRun(_ run: Int) {
+    guard !runs[run].record.state.isTerminal else { return }
+    var changed = true
+    while changed {
+      changed = false
+      for task in runs[run].tasks.indices where progressTask(run, task) { changed = true }
+    }
+    let states = runs[run].tasks.map(\.record.state)
+    if !states.allSatisfy(\.isTerminal) {
+      if runs[run].record.state == .pending, states.contains(where: { $0 != .pending }) { changeRun(run) { $0.state = .running } }
+      return
+    }
+    let state: RunState =
+      states.contains(.failed) ? .failed : states.contains(.cancelled) ? .cancelled : .succeeded
+    let error = runs[run].tasks.first { $0.record.state == .failed }?.record.error
+    changeRun(run) { [now] in
+      $0.state = state
+      $0.error = error
+      $0.finishedAt = now
+    }
+  }
+
+  // MARK: Tasks
+
+  /// One step of one task, when one is due. Returns whether something changed.
+  private mutating func progressTask(_ run: Int, _ task: Int) -> Bool {
+    let record = runs[run].tasks[task].record
+    if !record.state.isTerminal, record.state != .committing, record.state != .pending, record.state != .retrying,
+      let deadline = record.deadline, deadline <= now
+    {
+      failAttempt(run, task, PlatformError(.timeout, "task '\(record.key)' did not finish in time"))
+      return true
+    }
+    switch record.state {
+    case .pending: return startIfReady(run, task)
+    case .retrying:
+      guard record.notBefore ?? now <= now else { return false }
+      startAttempt(run, task, attempt: record.attempt + 1)
+      return true
+    case .planning:
+      guard let time = record.notBefore, time <= now else { return false }
+      changeTask(run, task) { $0.notBefore = nil }
+      effects.append(.planStage(stageCall(run, task)))
+      return true
+    case .committing:
+      guard let time = record.notBefore, time <= now else { return false }
+      changeTask(run, task) { $0.notBefore = nil }
+      commit(run, task)
+      return true
+    case .running: return finishStageIfDone(run, task)
+    case .succeeded, .failed, .cancelled, .skipped: return false
+    }
+  }
+
+  private mutating func startIfReady(_ run: Int, _ task: Int) -> Bool {
+    let upstream = runs[run].tasks[task].spec.dependsOn.compactMap { key in
+      runs[run].tasks.first { $0.record.key == key }?.record.state
+    }
+    if upstream.contains(where: { $0.isTerminal && $0 != .succeeded }) {
+      finish(run, task, .skipped, error: nil)
+      return true
+    }
+    guard upstream.allSatisfy({ $0 == .succeeded }) else { return false }
+    if runs[run].record.cancelRequested {
+      finish(run, task, .cancelled, error: nil)
+    } else {
+      startAttempt(run, task, attempt: 1)
+    }
+    return true
+  }
+
+  private mutating func startAttempt(_ run: Int, _ task: Int, attempt: Int) {
+    let timeout = runs[run].tasks[task].spec.timeoutMs
+    changeTask(run, task) { [now] in
+      $0.attempt = attempt
+      $0.deadline = timeout.map { now + $0 }
+      if $0.startedAt == nil { $0.startedAt = now }
+      $0.error = nil
+    }
+    startPlanning(run, task)
+  }
+
+  private mutating func startPlanning(_ run: Int, _ task: Int) {
+    dropUnits(run, task)
+    changeTask(run, task) {
+      $0.state = .planning
+      $0.shape = .none
+      $0.unitCount = 0
+      $0.notBefore = nil
+      $0.readyDeadline = nil
+      $0.infrastructureFailures = 0
+      $0.generation = 0
+      $0.service = nil
+      $0.serviceGeneration = 0
+      $0.serviceReplicas = 0
+    }
+    effects.append(.planStage(stageCall(run, task)))
+  }
+
+  /// Cancels what still runs and forgets the units of the task's last stage.
+  private mutating func dropUnits(_ run: Int, _ task: Int) {
+    for index in runs[run].tasks[task].units.indices {
+      let unit = runs[run].tasks[task].units[index]
+      stop(unit)
+      if !unit.state.isTerminal { change(.task(run: run, task: task, unit: index)) { $0.state = .cancelled } }
+    }
+    runs[run].tasks[task].units = []
+    runs[run].tasks[task].firstWaiting = 0
+  }
+
+  func stageCall(_ run: Int, _ task: Int) -> StageCall {
+    let current = runs[run].tasks[task]
+    var values: [String: JSONValue] = [:]
+    for other in runs[run].tasks where other.record.state == .succeeded { values[other.record.key] = other.record.values }
+    return StageCall(
+      id: current.record.stageID, kind: current.spec.kind, body: current.spec.body, carry: current.record.carry, values: values)
+  }
+
+  private mutating func finish(_ run: Int, _ task: Int, _ state: TaskState, error: PlatformError?) {
+    dropUnits(run, task)
+    changeTask(run, task) { [now] in
+      $0.state = state
+      $0.error = error
+      $0.finishedAt = now
+      $0.notBefore = nil
+      $0.deadline = nil
+      $0.readyDeadline = nil
+    }
+  }
+
+  /// The attempt is over; another one follows when the task may retry.
+  mutating func failAttempt(_ run: Int, _ task: Int, _ error: PlatformError) {
+    let spec = runs[run].tasks[task].spec
+    let record = runs[run].tasks[task].record
+    guard !runs[run].record.cancelRequested else { return finish(run, task, .cancelled, error: nil) }
+    guard record.attempt <= spec.maxRetries, !error.isPermanent else { return finish(run, task, .failed, error: error) }
+    dropUnits(run, task)
+    let time = delay(spec.retryBackoff, afterAttempt: record.attempt)
+    changeTask(run, task) {
+      $0.state = .retrying
+      $0.error = error
+      $0.notBefore = time
+      $0.deadline = nil
+      $0.readyDeadline = nil
+    }
+  }
+
+  // MARK: Planning
+
+  /// The task that an answer is for, when it is still waiting for exactly this answer.
+  private func waiting(_ id: StageID, in state: TaskState) -> (run: Int, task: Int)? {
+    guard let run = runs.firstIndex(where: { $0.record.spec.id == id.run }),
+      let task = runs[run].tasks.firstIndex(where: { $0.record.key == id.task })
+    else { return nil }
+    let record = runs[run].tasks[task].record
+    // With `notBefore` set the previous call was answered already; a second answer is a repetition.
+    return record.stageID == id && record.state == state && record.notBefore == nil ? (run, task) : nil
+  }
+
+  mutating func stagePlanned(_ id: StageID, _ plan: StagePlan) {
+    guard let (run, task) = waiting(id, in: .planning) else { return }
+    switch plan {
+    case .none: startCommitting(run, task)
+    case .shards(let specs): startUnits(run, task, specs, shape: .shards)
+    case .gang(let specs): startUnits(run, task, specs, shape: .gang)
+    case .service(let spec):
+      switch setService(spec) {
+      case .failure(let error): failAttempt(run, task, error)
+      case .success(let generation):
+        changeTask(run, task) { [now] in
+          $0.state = .running
+          $0.shape = .service
+          $0.service = spec.name
+          $0.serviceGeneration = generation
+          $0.serviceReplicas = max(0, spec.replicas)
+          $0.readyDeadline = now + max(0, spec.readyTimeoutMs)
+        }
+      }
+    }
+  }
+
+  private mutating func startUnits(_ run: Int, _ task: Int, _ specs: [UnitSpec], shape: StageShape) {
+    guard !specs.isEmpty else { return startCommitting(run, task) }
+    let id = runs[run].tasks[task].record.stageID
+    changeTask(run, task) {
+      $0.state = .running
+      $0.shape = shape
+      $0.unitCount = specs.count
+    }
+    runs[run].tasks[task].units = specs.enumerated().map { index, spec in
+      UnitRecord(
+        name: "\(id.run)/\(id.task)/\(id.attempt)/\(id.stage)/\(index)", kind: spec.kind, payload: spec.payload, index: index,
+        run: id.run, task: id.task, taskAttempt: id.attempt, stage: id.stage)
+    }
+    runs[run].tasks[task].firstWaiting = 0
+    for unit in runs[run].tasks[task].units { changes["unit:\(unit.name)"] = .unit(unit) }
+  }
+
+  mutating func stagePlanFailed(_ id: StageID, _ error: PlatformError) {
+    guard let (run, task) = waiting(id, in: .planning) else { return }
+    retryInfrastructure(run, task, error.wrapping("planning stage \(id.stage) of '\(id.task)'"), retryable: error.isRetryable)
+  }
+
+  private mutating func retryInfrastructure(_ run: Int, _ task: Int, _ error: PlatformError, retryable: Bool) {
+    let failures = runs[run].tasks[task].record.infrastructureFailures + 1
+    guard retryable, failures < configuration.infrastructureFailureLimit else { return failAttempt(run, task, error) }
+    let time = delay(configuration.infrastructureBackoff, afterAttempt: failures)
+    changeTask(run, task) {
+      $0.infrastructureFailures = failures
+      $0.notBefore = time
+      $0.error = error
+    }
+  }
+
+  // MARK: Committing
+
+  private mutating func finishStageIfDone(_ run: Int, _ task: Int) -> Bool {
+    let current = runs[run].tasks[task]
+    if current.record.shape == .service {
+      guard let name = current.record.service, let service = services[name], !service.record.removing,
+        service.record.spec.generation == current.record.serviceGeneration
+      else {
+        let error = PlatformError(.conflict, "service '\(current.record.service ?? "")' was changed while it was being deployed")
+        failAttempt(run, task, error)
+        return true
+      }
+      if readyReplicas(service) >= current.record.serviceReplicas {
+        startCommitting(run, task)
+        return true
+      }
+      guard let deadline = current.record.readyDeadline, deadline <= now else { return false }
+      let last = service.replicas.last { $0.error != nil }?.error
+      let reason = last.map { ": \($0.message)" } ?? ""
+      failAttempt(run, task, PlatformError(.timeout, "the replicas of '\(name)' did not become ready in time" + reason))
+      return true
+    }
+    guard current.firstWaiting >= current.units.count || current.units[current.firstWaiting].state == .succeeded,
+      current.units.allSatisfy({ $0.state == .succeeded })
+    else { return false }
+    startCommitting(run, task)
+    return true
+  }
+
+  private mutating func startCommitting(_ run: Int, _ task: Int) {
+    changeTask(run, task) {
+      $0.state = .committing
+      $0.infrastructureFailures = 0
+      $0.notBefore = nil
+      $0.readyDeadline = nil
+    }
+    commit(run, task)
+  }
+
+  mutating func commit(_ run: Int, _ task: Int) {
+    effects.append(.commitStage(stageCall(run, task), results: runs[run].tasks[task].units.map(\.result)))
+  }
+
+  mutating func stageCommitted(_ id: StageID, _ outcome: StageOutcome) {
+    guard let (run, task) = waiting(id, in: .committing) else { return }
+    switch outcome {
+    case .taskDone(let values):
+      changeTask(run, task) { $0.values = values }
+      finish(run, task, .succeeded, error: nil)
+    case .nextStage(let carry):
+      changeTask(run, task) { $0.carry = carry }
+      if runs[run].record.cancelRequested { return finish(run, task, .cancelled, error: nil) }
+      changeTask(run, task) {
+        $0.stage += 1
+        $0.state = .planning
+        $0.error = nil
+      }
+      startPlanning(run, task)
+    }
+  }
+
+  mutating func stageCommitFailed(_ id: StageID, _ error: PlatformError, retryable: Bool) {
+    guard let (run, task) = waiting(id, in: .committing) else { return }
+    retryInfrastructure(run, task, error.wrapping("committing stage \(id.stage) of '\(id.task)'"), retryable: retryable)
+  }
+
+  /// Why a task is not running yet, for people.
+  public func waitingReason(run id: String, task key: String) -> String? {
+    guard let run = runs.first(where: { $0.record.spec.id == id }), let task = run.tasks.first(where: { $0.record.key == key })
+    else { return nil }
+    switch task.record.state {
+    case .pending:
+      let open = task.spec.dependsOn.filter { name in
+        run.tasks.contains { $0.record.key == name && !$0.record.state.isTerminal }
+      }
+      return "waits for " + open.joined(separator: ", ")
+    case .retrying: return "attempt \(task.record.attempt) failed; the next one starts in \(max(0, (task.record.notBefore ?? now) - now)) ms"
+    case .running where task.record.shape == .service:
+      let ready = services[task.record.service ?? ""].map(readyReplicas) ?? 0
+      return "\(ready) of \(task.record.serviceReplicas) replicas are ready"
+    case .running:
+      let waiting = task.units.count { $0.state == .waiting }
+      guard waiting > 0 else { return nil }
+      if !workers.contains(where: { $0.value.acceptsWork }) { return "no worker is connected" }
+      if holdsStopping(run: id, task: key), task.record.shape == .gang { return "ranks of the last generation are still stopping" }
+      return "\(waiting) of \(task.units.count) units wait for a free slot"
+    case .planning, .committing, .succeeded, .failed, .cancelled, .skipped: return nil
+    }
+  }
+}
+
+extension TaskRecord {
+  init(pending key: String, of run: String) {
+    self.init(
+      run: run, key: key, state: .pending, attempt: 0, stage: 0, shape: .none, unitCount: 0, carry: .null, values: .null,
+      notBefore: nil, deadline: nil, readyDeadline: nil, infrastructureFailures: 0, generation: 0, service: nil,
+      serviceGeneration: 0, serviceReplicas: 0, startedAt: nil, finishedAt: nil, error: nil)
+  }
+}
+
+extension UnitRecord {
+  /// A unit that has never been leased.
+  init(
+    name: String, kind: String, payload: JSONValue, index: Int, run: String = "", task: String = "", taskAttempt: Int = 0,
+    stage: Int = 0, service: String? = nil, generation: Int = 0
+  ) {
+    self.init(
+      name: name, run: run, task: task, taskAttempt: taskAttempt, stage: stage, index: index, service: service,
+      generation: generation, kind: kind, payload: payload, state: .waiting, attempt: 0, worker: nil, incarnation: 0,
+      failures: 0, losses: 0, notBefore: nil, readySince: nil, drainDeadline: nil, address: nil, publicKey: nil, result: .null,
+      error: nil)
+  }
+}
