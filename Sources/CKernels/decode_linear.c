@@ -68,6 +68,8 @@ AVX512 INLINE void tile512(const int MR, const int NR, const int type, const flo
 #pragma clang loop unroll(full)
     for (int n = 0; n < NR; n++) {
       const char *row = w + (size_t)n * k * bytes;
+      // Rows are too short for the hardware to run ahead, so the next tile's line is asked for. Past the end it is a no-op.
+      _mm_prefetch(row + (size_t)NR * k * bytes + i * bytes, _MM_HINT_T0);
       __m512 b;
       if (type == PK_WEIGHT_F32) {
         b = _mm512_maskz_loadu_ps(mask, (const float *)row + i);

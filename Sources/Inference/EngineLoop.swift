@@ -220,16 +220,16 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
     var logprobs: [TokenLogprob]?
     let wanted = sequence.state.request.logprobs
     let raw = wanted == nil ? [] : Array(logits)
-    let finite = logits.baseAddress.map { pk_log_sum_exp($0, logits.count) } ?? .nan
-    guard finite.isFinite else {
+    guard let base = logits.baseAddress, base[pk_argmax(base, logits.count)].isFinite else {
       live[piece.id] = sequence
       finish(piece.id, reason: "error", error: PlatformError(.internalError, "the model computed no finite probabilities"))
       return
     }
+    let logSum = wanted == nil ? 0 : pk_log_sum_exp(base, logits.count)
     let token = sequence.state.sampler.draw(logits, position: sequence.state.tokens.count)
     if let wanted {
       logprobs = raw.withUnsafeBufferPointer {
-        [sequence.state.logprob(of: token, logits: $0, logSum: finite, count: wanted)]
+        [sequence.state.logprob(of: token, logits: $0, logSum: logSum, count: wanted)]
       }
     }
     let outcome = sequence.state.accept(token)
