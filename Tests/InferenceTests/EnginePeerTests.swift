@@ -95,7 +95,7 @@ private let generate = #"""
   }
 }
 
-@Suite(.enabled(if: ProcessInfo.processInfo.environment["PLATFORM_BENCH"] != nil, "set PLATFORM_BENCH"))
+@Suite(.serialized, .enabled(if: ProcessInfo.processInfo.environment["PLATFORM_BENCH"] != nil, "set PLATFORM_BENCH"))
 struct EngineBenchmark {
   /// About 6 million parameters in f32: tokens a second for 1, 8 and 16 requests at once.
   @Test(arguments: [1, 8, 16]) func decode(batch: Int) async throws {
