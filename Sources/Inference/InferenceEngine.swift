@@ -63,7 +63,7 @@ public final class InferenceEngine: Sendable {
     if let tokenizer, tokenizer.vocabularySize > model.configuration.vocabularySize {
       throw PlatformError(
         .invalidFile,
-        "the tokenizer has \(tokenizer.vocabularySize) tokens, the model's vocabulary only \(model.configuration.vocabularySize)",
+        "the tokenizer has \(tokenizer.vocabularySize) tokens, the model only \(model.configuration.vocabularySize)",
         number: "PLT-4104")
     }
     let wanted = min(configuration.contextLength ?? .max, model.configuration.maxPositions)

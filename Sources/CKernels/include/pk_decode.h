@@ -29,7 +29,8 @@ void pk_linear(int isa, int type, const float *_Nonnull x, const void *_Nonnull 
                float *_Nonnull y, size_t rows, size_t n_total, size_t k, size_t first, size_t last);
 
 /// y[r, :] = x[r, :] / sqrt(mean(x[r, :]^2) + epsilon) * gain.   x, y: [rows, n].
-void pk_rms_norm(const float *_Nonnull x, const float *_Nonnull gain, float *_Nonnull y, size_t rows, size_t n, float epsilon);
+void pk_rms_norm(const float *_Nonnull x, const float *_Nonnull gain, float *_Nonnull y, size_t rows, size_t n,
+                 float epsilon);
 
 /// cosine, sine: [rows, half] of positions[row] * frequencies[i].
 void pk_rope_table(const int32_t *_Nonnull positions, const float *_Nonnull frequencies, float *_Nonnull cosine,
@@ -53,7 +54,8 @@ void pk_kv_store(const float *_Nonnull key, const float *_Nonnull value, const i
                  float *_Nonnull values, size_t rows, size_t kv_heads, size_t head);
 
 /// Causal attention of rows [first, last) over the paged cache, online softmax block by block in position order.
-/// query, out: [rows, heads, head]; lengths[row]: tokens visible to the row; tables[row]: offset of its block list in `blocks`.
+/// query, out: [rows, heads, head]; lengths[row]: tokens visible to the row;
+/// tables[row]: offset of its block list in `blocks`.
 /// heads is a multiple of kv_heads; head <= 1024.
 void pk_paged_attention(int isa, const float *_Nonnull query, const float *_Nonnull keys, const float *_Nonnull values,
                         const int32_t *_Nonnull lengths, const int64_t *_Nonnull tables, const int32_t *_Nonnull blocks,
