@@ -133,7 +133,7 @@ let package = Package(
       .target(
         name: library.name,
         dependencies: library.depends.map { .target(name: $0) } + library.products.map(product),
-        swiftSettings: shared)
+        exclude: library.name == "Transport" ? ["Messages/control.proto"] : [], swiftSettings: shared)
     }
     + (wanted.contains("platform")
       ? [

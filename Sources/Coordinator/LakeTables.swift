@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Catalog
+import Core
+import DeltaLog
+import DuckDB
+import Foundation
+import ObjectStore
+import Query
+
+/// The catalog's tables as Delta tables on disk. Methods read and write files on the blocking pool.
+struct LakeTables: Sendable {
+  let catalog: CatalogStore
+  /// Folder below which managed tables live.
+  let root: String
+
+  /// A table at one version, as executors need it.
+  struct Resolved: Sendable {
+    var entry: TableEntry
+    var version: Int64
+    var columns: [Column]
+    /// Absolute paths of the live data files, in order of path.
+    var files: [String]
+    var rows: Int64?
+  }
+
+  /// - Throws: `notFound` for no such table or version.
+  func resolve(_ name: ThreePartName, version: Int64? = nil, timestampMilliseconds: Int64? = nil) async throws -> Resolved {
+    let entry = try await catalog.table(name)
+    return try await BlockingPool.shared.run {
+      let table = try Self.open(entry.location)
+      let snapshot =
+        try timestampMilliseconds.map { try table.snapshot(timestampMilliseconds: $0) } ?? table.snapshot(version: version)
+      return Resolved(
+        entry: entry, version: snapshot.version, columns: try TypeMapping.columns(snapshot.schema),
+        files: try snapshot.files.map { entry.location + "/" + (try $0.relativePath()) }, rows: snapshot.rowCount)
+    }
+  }
+
+  private static func open(_ location: String) throws -> DeltaTable {
+    let parent = (location as NSString).deletingLastPathComponent
+    return DeltaTable(
+      store: try LocalObjectStore(root: parent), path: try ObjectPath((location as NSString).lastPathComponent),
+      parquet: DuckDBParquetHandler())
+  }
+
+  /// Makes the catalog entry, so that executors know the folder to write to.
+  func prepare(_ name: ThreePartName, columns: [Column], by actor: String) async throws -> TableEntry {
+    let entry = try await catalog.table(
+      name, creatingIn: root, columns: columns.map { ColumnEntry(name: $0.name, type: $0.type.sql.lowercased()) }, by: actor)
+    try await BlockingPool.shared.run {
+      try FileManager.default.createDirectory(atPath: entry.location, withIntermediateDirectories: true)
+    }
+    return entry
+  }
+
+  enum Mode: Sendable {
+    case append, overwrite
+  }
+
+  /// One commit with all files of a stage. Repeated with the same key, it finds its own version and changes nothing.
+  /// - Returns: the version that holds the files.
+  func commit(
+    _ entry: TableEntry, columns: [Column], files: [WrittenFile], mode: Mode, key: String, operation: String
+  ) async throws -> Int64 {
+    let version = try await BlockingPool.shared.run {
+      let table = try Self.open(entry.location)
+      let schema = TypeMapping.schema(columns)
+      let prefix = entry.location + "/"
+      let adds = try files.map { file in
+        guard file.path.hasPrefix(prefix) else {
+          throw PlatformError(.internalError, "a data file lies outside of its table: \(file.path)")
+        }
+        return AddFile(relativePath: String(file.path.dropFirst(prefix.count)), size: file.sizeBytes, statistics: file.statistics)
+      }
+      let transaction = AppTransaction(appId: "platform/\(key)", version: 1)
+      if try !table.exists() {
+        return try table.create(schema: schema, name: "\(entry.name)", files: adds, transaction: transaction, operation: operation).version
+      }
+      switch mode {
+      case .append: return try table.append(adds, expectedSchema: schema, transaction: transaction, operation: operation).version
+      case .overwrite:
+        var attempt = 0
+        while true {
+          do {
+            let base = try table.snapshot()
+            return try table.overwrite(
+              adds, readVersion: base.version, schema: schema, transaction: transaction, operation: operation
+            ).version
+          } catch let error as PlatformError where error.code == .conflict && attempt < 10 {
+            attempt += 1
+          }
+        }
+      }
+    }
+    try await catalog.updateColumns(
+      entry.name, columns.map { ColumnEntry(name: $0.name, type: $0.type.sql.lowercased()) })
+    return version
+  }
+}
+
+/// Columns of the tables that the built-in tasks write.
+enum BuiltInTables {
+  static let documents = [
+    Column("path", .varchar), Column("size", .bigint), Column("sha256", .varchar), Column("content", .varchar),
+    Column("read_at", .timestampTZ),
+  ]
+  static let quarantine = [
+    Column("path", .varchar), Column("size", .bigint), Column("reason", .varchar), Column("read_at", .timestampTZ),
+  ]
+  static let chunks = [
+    Column("chunk_id", .varchar), Column("path", .varchar), Column("position", .bigint), Column("text", .varchar),
+    Column("tokens", .bigint), Column("split", .varchar),
+  ]
+  static let embeddings = [
+    Column("chunk_id", .varchar), Column("path", .varchar), Column("text", .varchar), Column("embedding", .list(.float)),
+  ]
+}

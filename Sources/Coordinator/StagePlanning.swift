@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Catalog
+import Core
+import Foundation
+import Jobs
+import Scheduling
+import Serving
+
+/// Plans and commits the stages of one kind of task. Planning resolves names to files; committing makes results visible and
+/// must find its own work when it is repeated.
+protocol TaskPlanner: Sendable {
+  func plan(_ call: StageCall) async throws -> StagePlan
+  func commit(_ call: StageCall, results: [JSONValue]) async throws -> StageOutcome
+}
+
+/// What planners need of the coordinator.
+struct PlanningServices: Sendable {
+  var layout: DataLayout
+  var catalog: CatalogStore
+  var tables: LakeTables
+  var gateway: ServingGateway
+  /// Public key (hexadecimal) that replicas answer.
+  var dataKey: String
+  /// Folder of the built-in encoder.
+  var encoderDirectory: @Sendable () throws -> String
+
+  /// A folder for what stages of one task hand to each other; removed some time after the run has ended.
+  func staging(_ call: StageCall) throws -> String {
+    let path = "\(layout.staging)/\(call.id.run)/\(call.id.task)"
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    return path
+  }
+
+  /// Where one shard writes its part of a table. `{attempt}` is replaced by the executor, so that two attempts never write
+  /// the same file.
+  func part(_ entry: TableEntry, _ call: StageCall, _ index: Int) -> String {
+    "\(entry.location)/part-\(call.id.run)-\(call.id.task)-\(call.id.attempt)-\(call.id.stage)-\(index)-{attempt}.parquet"
+  }
+}
+
+extension StageCall {
+  /// The task's body as its type, with `{{tasks.X.values.Y}}` replaced by what those tasks produced.
+  /// - Throws: `invalidArgument` when a referenced value is missing, or the body has another shape.
+  func body<T: Decodable>(_ type: T.Type = T.self) throws -> T {
+    let filled = try Self.fill(body, values)
+    do {
+      return try filled.decode(type)
+    } catch {
+      throw PlatformError(.invalidArgument, "task '\(id.task)': \(JSONValue.reason(error))")
+    }
+  }
+
+  private static func fill(_ value: JSONValue, _ values: [String: JSONValue]) throws -> JSONValue {
+    switch value {
+    case .string(let text): return .string(try fill(text, values))
+    case .array(let items): return .array(try items.map { try fill($0, values) })
+    case .object(let members): return .object(try members.mapValues { try fill($0, values) })
+    default: return value
+    }
+  }
+
+  private static func fill(_ text: String, _ values: [String: JSONValue]) throws -> String {
+    var result = ""
+    var rest = text[...]
+    while let open = rest.range(of: "{{"), let close = rest.range(of: "}}", range: open.upperBound..<rest.endIndex) {
+      result += rest[..<open.lowerBound]
+      let path = rest[open.upperBound..<close.lowerBound].trimmingCharacters(in: .whitespaces).split(separator: ".").map(String.init)
+      guard path.count == 4, path[0] == "tasks", path[2] == "values", let value = values[path[1]]?[path[3]] else {
+        throw PlatformError(
+          .invalidArgument, "'{{\(path.joined(separator: "."))}}' has no value", hint: "Task values: \(values.keys.sorted().joined(separator: ", ")).",
+          number: "PLT-1220")
+      }
+      result += value.stringValue ?? value.sortedText
+      rest = rest[close.upperBound...]
+    }
+    return result + rest
+  }
+}
+
+extension Array where Element == JSONValue {
+  /// Every unit's result as its type.
+  func decoded<T: Decodable>(_ type: T.Type = T.self) throws -> [T] {
+    try map { value in
+      do {
+        return try value.decode(type)
+      } catch {
+        throw PlatformError(.internalError, "a shard's result cannot be read: \(JSONValue.reason(error))")
+      }
+    }
+  }
+}
+
+/// `1 234 567`
+func grouped(_ number: some BinaryInteger) -> String {
+  let digits = String(number)
+  var out = ""
+  for (index, digit) in digits.enumerated() {
+    if index > 0 && (digits.count - index) % 3 == 0 && digit != "-" { out.append("\u{202F}") }
+    out.append(digit)
+  }
+  return out
+}
