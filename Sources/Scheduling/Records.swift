@@ -53,7 +53,8 @@ public struct TaskRecord: Codable, Sendable, Equatable {
   public var stageID: StageID { StageID(run: run, task: key, attempt: attempt, stage: stage) }
 }
 
-/// Shards and ranks: waiting -> assigned -> running (-> ready) -> succeeded | failed | waiting again.
+/// Shards and ranks: waiting -> assigned -> running (-> ready) -> succeeded | failed | waiting again. A rank that has
+/// succeeded waits again when another rank of its gang fails.
 /// Replicas: waiting -> assigned -> running -> ready -> draining -> ended, or back to waiting when they die.
 public enum UnitState: String, Codable, Sendable {
   case waiting, assigned, running, ready, draining, succeeded, failed, cancelled, ended
@@ -119,7 +120,7 @@ public struct ServiceRecord: Codable, Sendable, Equatable {
   public var nextReplica: Int
   /// All replicas drain, then the service is forgotten.
   public var removing: Bool
-  /// The last record of a removed service; the runner may delete it.
+  /// Gone. The record is kept and restored, because the numbers of replicas and generations go on if it is set again.
   public var removed: Bool
 }
 

@@ -20,7 +20,9 @@ extension Scheduler {
         }
         let unit = record(place)
         if unit.attempt != key.attempt || unit.worker != name || !unit.state.isLeased {
-          found.append("\(key.unit): lease \(key.attempt) on \(name) but \(unit.state) attempt \(unit.attempt) on \(unit.worker ?? "-")")
+          found.append(
+            "\(key.unit): lease \(key.attempt) on \(name) but \(unit.state) attempt \(unit.attempt) on \(unit.worker ?? "-")"
+          )
         }
       }
     }
@@ -53,7 +55,8 @@ extension Scheduler {
       for unit in task.units where unit.state.isLeased && active[unit.name] == nil {
         found.append("\(unit.name) is \(unit.state) without a lease")
       }
-      if task.record.state.isTerminal || task.record.state == .pending || task.record.state == .retrying, !task.units.isEmpty {
+      if task.record.state.isTerminal || task.record.state == .pending || task.record.state == .retrying, !task.units.isEmpty
+      {
         found.append("\(name) is \(task.record.state) with units")
       }
       if task.record.attempt > task.spec.maxRetries + 1 { found.append("\(name) has attempt \(task.record.attempt)") }
@@ -65,7 +68,9 @@ extension Scheduler {
         if !waits { found.append("\(name) is pending and waits for nothing") }
       case .retrying: if task.record.notBefore == nil { found.append("\(name) retries at no time") }
       case .running where task.record.shape == .service:
-        if task.record.service.flatMap({ services[$0] }) == nil { found.append("\(name) waits for a service that does not exist") }
+        if task.record.service.flatMap({ services[$0] }) == nil {
+          found.append("\(name) waits for a service that does not exist")
+        }
         if task.record.readyDeadline == nil { found.append("\(name) waits for replicas without a limit") }
       case .running:
         if task.units.count != task.record.unitCount { found.append("\(name) has \(task.units.count) units") }
@@ -89,7 +94,7 @@ extension Scheduler {
     let waiting = task.units.count { $0.state == .waiting }
     if waiting != 0, waiting != task.units.count { found.append("gang \(name) is placed in part") }
     if Set(task.units.map(\.generation)).count > 1 { found.append("gang \(name) has more than one generation") }
-    if waiting == 0, holdsStopping(run: task.record.run, task: task.record.key) {
+    if waiting == 0, holdsStopping(run: task.record.run, task: task.record.key, countForeign: false) {
       found.append("gang \(name) runs while an older generation is stopping")
     }
     return found

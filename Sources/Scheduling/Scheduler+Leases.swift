@@ -86,7 +86,9 @@ extension Scheduler {
     for key in held.sorted() where workers[name]!.leases[key] == nil {
       // Unknown work: of a task that ended, or of an older attempt. It takes its slot until it has stopped.
       let lease = Lease(
-        key: key, slots: key.unit.hasPrefix("service/") ? 0 : 1, active: false, confirmed: true, sentAt: now, beyondSlots: true)
+        key: key, slots: key.unit.hasPrefix("service/") ? 0 : 1, active: false, confirmed: true, sentAt: now,
+        beyondSlots: true,
+        foreign: true)
       workers.update(name) { $0.leases.set(key, lease) }
       effects.append(.cancelUnit(worker: name, unit: key.unit, attempt: key.attempt))
     }
@@ -158,7 +160,9 @@ extension Scheduler {
 
   /// Tells the router about a replica that serves.
   mutating func announce(_ unit: UnitRecord) {
-    guard unit.state == .ready, let service = unit.service, let worker = unit.worker, let address = unit.address else { return }
+    guard unit.state == .ready, let service = unit.service, let worker = unit.worker, let address = unit.address else {
+      return
+    }
     effects.append(
       .replicaReady(
         ReadyReplica(
@@ -224,9 +228,11 @@ extension Scheduler {
   }
 
   /// Whether any worker still holds a rank of an earlier generation, or of an earlier attempt of the task.
-  func holdsStopping(run: String, task: String) -> Bool {
+  func holdsStopping(run: String, task: String, countForeign: Bool = true) -> Bool {
     let prefix = "\(run)/\(task)/"
-    return workers.contains { $0.value.leases.contains { !$0.value.active && $0.key.unit.hasPrefix(prefix) } }
+    return workers.contains {
+      $0.value.leases.contains { !$0.value.active && (countForeign || !$0.value.foreign) && $0.key.unit.hasPrefix(prefix) }
+    }
   }
 }
 

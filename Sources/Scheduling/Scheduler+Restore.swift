@@ -4,7 +4,7 @@ import Core
 
 extension Scheduler {
   /// Continues from what was stored: the runs that have not ended with all their tasks, the units of each task's current
-  /// attempt and stage (others are ignored), services that were not removed and their live replicas.
+  /// attempt and stage (others are ignored), all services (also removed ones) and their live replicas.
   ///
   /// Plannings and commits are issued again. Workers that hold leases have `restoreGraceMs` to report; then what they ran is lost.
   public static func restore(
@@ -26,8 +26,9 @@ extension Scheduler {
         nextSequence = max(nextSequence, run.sequence + 1)
         if !run.state.isTerminal { runs.append(Run(record: run, tasks: [])) }
       case .task(let task): tasks[task.run, default: [:]][task.key] = task
-      case .service(let service): if !service.removed { services.set(service.spec.name, Service(record: service)) }
-      case .unit(let unit): units[unit.service.map { "service/\($0)" } ?? "\(unit.run)/\(unit.task)", default: []].append(unit)
+      case .service(let service): services.set(service.spec.name, Service(record: service))
+      case .unit(let unit):
+        units[unit.service.map { "service/\($0)" } ?? "\(unit.run)/\(unit.task)", default: []].append(unit)
       }
     }
     runs.sort { $0.record.sequence < $1.record.sequence }

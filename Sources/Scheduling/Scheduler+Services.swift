@@ -7,7 +7,8 @@ extension Scheduler {
   /// Applies a specification. Returns the generation that it has now.
   mutating func setService(_ wanted: ServiceSpec) -> Result<Int, PlatformError> {
     guard Self.isComponent(wanted.name), (0...10_000).contains(wanted.replicas) else {
-      return .failure(PlatformError(.invalidArgument, "service '\(wanted.name)' with \(wanted.replicas) replicas is not possible"))
+      return .failure(
+        PlatformError(.invalidArgument, "service '\(wanted.name)' with \(wanted.replicas) replicas is not possible"))
     }
     var spec = wanted
     var record = ServiceRecord(spec: spec, nextReplica: 0, removing: false, removed: false)
@@ -20,13 +21,15 @@ extension Scheduler {
           PlatformError(.conflict, "service '\(spec.name)' is at generation \(known.record.spec.generation) already"))
       }
       guard spec.generation > known.record.spec.generation || same else {
-        return .failure(PlatformError(.conflict, "generation \(spec.generation) of service '\(spec.name)' is something else"))
+        return .failure(
+          PlatformError(.conflict, "generation \(spec.generation) of service '\(spec.name)' is something else"))
       }
     } else if spec.generation == 0 {
       spec.generation = 1
     }
     record.spec = spec
     record.removing = false
+    record.removed = false
     var service = services[spec.name] ?? Service(record: record)
     if services[spec.name] == nil || service.record != record {
       service.record = record
@@ -37,7 +40,7 @@ extension Scheduler {
   }
 
   mutating func removeService(_ name: String) {
-    guard let service = services[name], !service.record.removing else { return }
+    guard let service = services[name], !service.record.removing, !service.record.removed else { return }
     changeService(name) { $0.removing = true }
   }
 
@@ -83,7 +86,9 @@ extension Scheduler {
     let allowed = remainingOld == 0 ? wanted : min(wanted, max(1, wanted + 1 - remainingOld))
     for _ in current.count..<max(allowed, current.count) { addReplica(name) }
     services.update(name) { $0.replicas.removeAll { $0.state.isTerminal } }
-    if let after = services[name], after.record.removing, after.replicas.isEmpty { changeService(name) { $0.removed = true } }
+    if let after = services[name], after.record.removing, after.replicas.isEmpty {
+      changeService(name) { $0.removed = true }
+    }
   }
 
   private mutating func addReplica(_ name: String) {

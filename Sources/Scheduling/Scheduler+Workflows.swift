@@ -16,7 +16,8 @@ extension Scheduler {
       return
     }
     let record = RunRecord(
-      spec: spec, state: .pending, sequence: nextSequence, submittedAt: now, finishedAt: nil, cancelRequested: false, error: nil)
+      spec: spec, state: .pending, sequence: nextSequence, submittedAt: now, finishedAt: nil, cancelRequested: false,
+      error: nil)
     nextSequence += 1
     let tasks = spec.tasks.map { Task(record: TaskRecord(pending: $0.key, of: spec.id), spec: $0) }
     runs.append(Run(record: record, tasks: tasks))
@@ -27,12 +28,16 @@ extension Scheduler {
 
   /// Why a run cannot be accepted: names that cannot be part of unit names, repeated keys, unknown or circular dependencies.
   public static func problem(with spec: RunSpec) -> PlatformError? {
-    guard isComponent(spec.id) else { return PlatformError(.invalidArgument, "'\(spec.id)' cannot be the identifier of a run") }
+    guard isComponent(spec.id) else {
+      return PlatformError(.invalidArgument, "'\(spec.id)' cannot be the identifier of a run")
+    }
     guard !spec.tasks.isEmpty else { return PlatformError(.invalidArgument, "run '\(spec.name)' has no tasks") }
     var seen: Set<String> = []
     for task in spec.tasks {
       guard isComponent(task.key) else { return PlatformError(.invalidArgument, "'\(task.key)' cannot be a task key") }
-      guard seen.insert(task.key).inserted else { return PlatformError(.invalidArgument, "task key '\(task.key)' is used twice") }
+      guard seen.insert(task.key).inserted else {
+        return PlatformError(.invalidArgument, "task key '\(task.key)' is used twice")
+      }
     }
     for task in spec.tasks {
       if let unknown = task.dependsOn.first(where: { !seen.contains($0) }) {
@@ -77,7 +82,9 @@ extension Scheduler {
     }
     let states = runs[run].tasks.map(\.record.state)
     if !states.allSatisfy(\.isTerminal) {
-      if runs[run].record.state == .pending, states.contains(where: { $0 != .pending }) { changeRun(run) { $0.state = .running } }
+      if runs[run].record.state == .pending, states.contains(where: { $0 != .pending }) {
+        changeRun(run) { $0.state = .running }
+      }
       return
     }
     let state: RunState =
@@ -183,7 +190,8 @@ extension Scheduler {
     var values: [String: JSONValue] = [:]
     for other in runs[run].tasks where other.record.state == .succeeded { values[other.record.key] = other.record.values }
     return StageCall(
-      id: current.record.stageID, kind: current.spec.kind, body: current.spec.body, carry: current.record.carry, values: values)
+      id: current.record.stageID, kind: current.spec.kind, body: current.spec.body, carry: current.record.carry,
+      values: values)
   }
 
   private mutating func finish(_ run: Int, _ task: Int, _ state: TaskState, error: PlatformError?) {
@@ -259,7 +267,8 @@ extension Scheduler {
     }
     runs[run].tasks[task].units = specs.enumerated().map { index, spec in
       UnitRecord(
-        name: "\(id.run)/\(id.task)/\(id.attempt)/\(id.stage)/\(index)", kind: spec.kind, payload: spec.payload, index: index,
+        name: "\(id.run)/\(id.task)/\(id.attempt)/\(id.stage)/\(index)", kind: spec.kind, payload: spec.payload,
+        index: index,
         run: id.run, task: id.task, taskAttempt: id.attempt, stage: id.stage)
     }
     runs[run].tasks[task].firstWaiting = 0
@@ -268,7 +277,8 @@ extension Scheduler {
 
   mutating func stagePlanFailed(_ id: StageID, _ error: PlatformError) {
     guard let (run, task) = waiting(id, in: .planning) else { return }
-    retryInfrastructure(run, task, error.wrapping("planning stage \(id.stage) of '\(id.task)'"), retryable: error.isRetryable)
+    retryInfrastructure(
+      run, task, error.wrapping("planning stage \(id.stage) of '\(id.task)'"), retryable: error.isRetryable)
   }
 
   private mutating func retryInfrastructure(_ run: Int, _ task: Int, _ error: PlatformError, retryable: Bool) {
@@ -290,7 +300,8 @@ extension Scheduler {
       guard let name = current.record.service, let service = services[name], !service.record.removing,
         service.record.spec.generation == current.record.serviceGeneration
       else {
-        let error = PlatformError(.conflict, "service '\(current.record.service ?? "")' was changed while it was being deployed")
+        let error = PlatformError(
+          .conflict, "service '\(current.record.service ?? "")' was changed while it was being deployed")
         failAttempt(run, task, error)
         return true
       }
@@ -350,7 +361,8 @@ extension Scheduler {
 
   /// Why a task is not running yet, for people.
   public func waitingReason(run id: String, task key: String) -> String? {
-    guard let run = runs.first(where: { $0.record.spec.id == id }), let task = run.tasks.first(where: { $0.record.key == key })
+    guard let run = runs.first(where: { $0.record.spec.id == id }),
+      let task = run.tasks.first(where: { $0.record.key == key })
     else { return nil }
     switch task.record.state {
     case .pending:
@@ -358,7 +370,9 @@ extension Scheduler {
         run.tasks.contains { $0.record.key == name && !$0.record.state.isTerminal }
       }
       return "waits for " + open.joined(separator: ", ")
-    case .retrying: return "attempt \(task.record.attempt) failed; the next one starts in \(max(0, (task.record.notBefore ?? now) - now)) ms"
+    case .retrying:
+      return
+        "attempt \(task.record.attempt) failed; the next one starts in \(max(0, (task.record.notBefore ?? now) - now)) ms"
     case .running where task.record.shape == .service:
       let ready = services[task.record.service ?? ""].map(readyReplicas) ?? 0
       return "\(ready) of \(task.record.serviceReplicas) replicas are ready"
@@ -366,7 +380,9 @@ extension Scheduler {
       let waiting = task.units.count { $0.state == .waiting }
       guard waiting > 0 else { return nil }
       if !workers.contains(where: { $0.value.acceptsWork }) { return "no worker is connected" }
-      if holdsStopping(run: id, task: key), task.record.shape == .gang { return "ranks of the last generation are still stopping" }
+      if holdsStopping(run: id, task: key), task.record.shape == .gang {
+        return "ranks of the last generation are still stopping"
+      }
       return "\(waiting) of \(task.units.count) units wait for a free slot"
     case .planning, .committing, .succeeded, .failed, .cancelled, .skipped: return nil
     }
@@ -391,7 +407,8 @@ extension UnitRecord {
     self.init(
       name: name, run: run, task: task, taskAttempt: taskAttempt, stage: stage, index: index, service: service,
       generation: generation, kind: kind, payload: payload, state: .waiting, attempt: 0, worker: nil, incarnation: 0,
-      failures: 0, losses: 0, notBefore: nil, readySince: nil, drainDeadline: nil, address: nil, publicKey: nil, result: .null,
+      failures: 0, losses: 0, notBefore: nil, readySince: nil, drainDeadline: nil, address: nil, publicKey: nil,
+      result: .null,
       error: nil)
   }
 }

@@ -80,6 +80,8 @@ public struct Scheduler: Sendable {
     var sentAt: Instant
     /// Granted beyond the slots because the whole cluster is smaller than its gang, or found on a worker.
     var beyondSlots: Bool
+    /// Found on a worker that came back after its lease had run out: it has fenced itself, and only keeps its slot.
+    var foreign = false
   }
 
   struct Worker: Sendable, Equatable {
@@ -151,12 +153,12 @@ public struct Scheduler: Sendable {
   }
 
   /// What has to be stored before the effects of the last `handle` are performed, in a fixed order, each entity once.
-  /// Runs that have ended, and services that are gone, are forgotten here.
+  /// Runs that have ended are forgotten here. Removed services stay as a name and two numbers, so that a service that is
+  /// created again never reuses the name of a replica.
   public mutating func takeChanges() -> [Record] {
     let taken = changes.keys.sorted().compactMap { changes[$0] }
     changes = [:]
     runs.removeAll { $0.record.state.isTerminal }
-    for name in services.keys where services[name]?.record.removed == true { services.remove(name) }
     return taken
   }
 
@@ -237,7 +239,8 @@ public struct Scheduler: Sendable {
     if before.state != after.state || before.attempt != after.attempt || before.stage != after.stage {
       effects.append(
         .taskStateChanged(
-          run: after.run, task: after.key, attempt: after.attempt, stage: after.stage, state: after.state, error: after.error))
+          run: after.run, task: after.key, attempt: after.attempt, stage: after.stage, state: after.state, error: after.error
+        ))
     }
   }
 

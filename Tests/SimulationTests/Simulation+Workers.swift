@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Scheduling
+
+/// The network, the workers with their executors, and the faults.
+extension Simulation {
+  // MARK: Network
+
+  private mutating func travel(_ name: String, _ action: Action) {
+    if workers[name]!.partitioned || roll(.drop, 0.05) { return }
+    var delay = 1 + Instant(random.next() % 8)
+    if roll(.delay, 0.05) { delay += Instant(random.next() % 4_000) }
+    schedule(delay, action)
+    if roll(.duplicate, 0.05) { schedule(delay + Instant(random.next() % 3_000), action) }
+  }
+
+  mutating func send(_ worker: String, _ effect: Effect) {
+    if workers[worker] != nil { travel(worker, .toWorker(worker, effect)) }
+  }
+
+  private mutating func report(_ worker: String, _ event: Event) { travel(worker, .toCoordinator(event)) }
+
+  // MARK: Workers
+
+  mutating func startWorker(_ name: String) {
+    guard !workers[name]!.isUp else { return }
+    workers[name]!.isUp = true
+    workers[name]!.incarnation += 1
+    workers[name]!.partitioned = false
+    workers[name]!.work = [:]
+    workers[name]!.tombstones = []
+    workers[name]!.beat = 0
+    workers[name]!.sentBeats = [:]
+    let lease = time + configuration.leaseMs
+    workers[name]!.leaseUntil = lease
+    note("\(name) starts")
+    hello(name)
+    let incarnation = workers[name]!.incarnation
+    schedule(1_000, .beat(name, incarnation: incarnation))
+  }
+
+  private mutating func hello(_ name: String) {
+    let worker = workers[name]!
+    report(
+      name,
+      .workerJoined(
+        WorkerHello(
+          worker: name, incarnation: worker.incarnation, slots: worker.slots, hostID: name, held: worker.work.keys.sorted()))
+    )
+  }
+
+  private func isCurrent(_ name: String, _ incarnation: Int64) -> Bool {
+    workers[name]!.isUp && workers[name]!.incarnation == incarnation
+  }
+
+  /// Actions of a stalled worker happen when it wakes up.
+  private mutating func postponed(_ name: String, _ action: Action) -> Bool {
+    let until = workers[name]!.stalledUntil
+    guard time < until else { return false }
+    schedule(until - time, action)
+    return true
+  }
+
+  mutating func beat(_ name: String, _ incarnation: Int64) {
+    guard isCurrent(name, incarnation), !postponed(name, .beat(name, incarnation: incarnation)) else { return }
+    fence(name)
+    workers[name]!.beat += 1
+    let sequence = workers[name]!.beat
+    workers[name]!.sentBeats[sequence] = time
+    workers[name]!.sentBeats[sequence - 30] = nil
+    let worker = workers[name]!
+    report(
+      name, .workerHeartbeat(worker: name, incarnation: incarnation, sequence: sequence, held: worker.work.keys.sorted()))
+    for key in worker.work.keys.sorted() {
+      let execution = worker.work[key]!
+      if let outcome = execution.outcome {
+        report(name, .unitFinished(worker: name, unit: key.unit, attempt: key.attempt, outcome: outcome))
+      } else if execution.isReady, !execution.hasPeers {
+        announce(name, key)
+      }
+    }
+    schedule(1_000, .beat(name, incarnation: incarnation))
+  }
+
+  /// Without a renewal for a lease everything stops: it may run elsewhere soon.
+  private mutating func fence(_ name: String) {
+    guard time >= workers[name]!.leaseUntil else { return }
+    for key in workers[name]!.work.keys.sorted() where workers[name]!.work[key]!.outcome == nil {
+      workers[name]!.work[key]!.outcome = .lost
+    }
+  }
+
+  private mutating func announce(_ name: String, _ key: UnitAttempt) {
+    report(
+      name, .unitReady(worker: name, unit: key.unit, attempt: key.attempt, address: "\(name):\(key.attempt)", publicKey: "k")
+    )
+  }
+
+  mutating func receive(_ name: String, _ effect: Effect) {
+    guard workers[name]!.isUp, !postponed(name, .toWorker(name, effect)) else { return }
+    fence(name)
+    let incarnation = workers[name]!.incarnation
+    switch effect {
+    case .assign(let assignment):
+      let key = UnitAttempt(unit: assignment.unit, attempt: assignment.attempt)
+      guard assignment.incarnation == incarnation, workers[name]!.work[key] == nil,
+        !workers[name]!.tombstones.contains(key), time < workers[name]!.leaseUntil
+      else { return }
+      checkGang(name, assignment)
+      workers[name]!.work[key] = Execution(assignment: assignment)
+      report(name, .unitStarted(worker: name, unit: key.unit, attempt: key.attempt))
+      if assignment.gang != nil || assignment.service != nil {
+        schedule(20 + Instant(random.next() % 300), .ready(name, incarnation: incarnation, key))
+      }
+      if assignment.gang != nil {
+        schedule(25_000, .finish(name, incarnation: incarnation, key))
+      } else if assignment.service == nil {
+        schedule(Instant(assignment.payload["ms"]?.intValue ?? 100), .finish(name, incarnation: incarnation, key))
+      }
+    case .cancelUnit(_, let unit, let attempt), .drainReplica(_, let unit, let attempt):
+      let key = UnitAttempt(unit: unit, attempt: attempt)
+      guard let execution = workers[name]!.work[key] else {
+        workers[name]!.tombstones.insert(key)
+        return
+      }
+      guard execution.outcome == nil else { return }
+      end(name, key, .cancelled)
+    case .acknowledge(_, let unit, let attempt):
+      let key = UnitAttempt(unit: unit, attempt: attempt)
+      guard workers[name]!.work[key]?.outcome != nil else { return }
+      workers[name]!.work[key] = nil
+      workers[name]!.tombstones.insert(key)
+    case .heartbeatAccepted(_, let of, let sequence):
+      guard of == incarnation, let sent = workers[name]!.sentBeats[sequence] else { return }
+      let lease = max(workers[name]!.leaseUntil, sent + configuration.leaseMs)
+      workers[name]!.leaseUntil = lease
+    case .requestJoin: hello(name)
+    case .peerTable(let table):
+      for member in table.members where member.worker == name {
+        let key = UnitAttempt(unit: member.unit, attempt: member.attempt)
+        guard let execution = workers[name]!.work[key], execution.outcome == nil, !execution.hasPeers else { continue }
+        if execution.assignment.gang?.generation != table.generation {
+          problems.append("\(key.unit) got peers of another generation")
+        }
+        workers[name]!.work[key]!.hasPeers = true
+        schedule(
+          Instant(execution.assignment.payload["ms"]?.intValue ?? 100), .finish(name, incarnation: incarnation, key))
+      }
+    default: break
+    }
+  }
+
+  /// No rank of another generation may run anywhere it could still write: fenced and stopped ones do not count.
+  private mutating func checkGang(_ name: String, _ assignment: Assignment) {
+    guard let gang = assignment.gang else { return }
+    let task = gang.gang.split(separator: "/").prefix(2).joined(separator: "/") + "/"
+    for other in names
+    where workers[other]!.isUp && time < workers[other]!.leaseUntil && workers[other]!.stalledUntil <= time {
+      for (key, execution) in workers[other]!.work where execution.outcome == nil && key.unit.hasPrefix(task) {
+        guard let theirs = execution.assignment.gang else { continue }
+        if theirs.gang != gang.gang || theirs.generation != gang.generation {
+          problems.append(
+            "\(assignment.unit) generation \(gang.generation) starts while \(key.unit) generation \(theirs.generation) runs")
+        }
+      }
+    }
+  }
+
+  mutating func ready(_ name: String, _ incarnation: Int64, _ key: UnitAttempt) {
+    guard isCurrent(name, incarnation), !postponed(name, .ready(name, incarnation: incarnation, key)) else { return }
+    guard workers[name]!.work[key]?.outcome == nil, workers[name]!.work[key] != nil else { return }
+    workers[name]!.work[key]!.isReady = true
+    announce(name, key)
+  }
+
+  mutating func finish(_ name: String, _ incarnation: Int64, _ key: UnitAttempt) {
+    guard isCurrent(name, incarnation), !postponed(name, .finish(name, incarnation: incarnation, key)) else { return }
+    fence(name)
+    guard let execution = workers[name]!.work[key], execution.outcome == nil else { return }
+    let assignment = execution.assignment
+    if assignment.gang != nil, !execution.hasPeers {
+      return end(name, key, .failed(PlatformError(.timeout, "no peers")))
+    }
+    let index = Int64(key.unit.split(separator: "/").last ?? "") ?? 0
+    if assignment.payload["poison"]?.boolValue == true, index == 0 || roll(.executorFailure, 1) {
+      return end(name, key, .failed(PlatformError(.internalError, "executor ended by signal 11")))
+    }
+    if roll(.executorFailure, 0.1) {
+      return end(name, key, .failed(PlatformError(random.nextUnit() < 0.1 ? .invalidFile : .internalError, "failed")))
+    }
+    let attempt = Int64(key.unit.split(separator: "/").dropLast(2).last ?? "") ?? 0
+    end(name, key, .succeeded(["index": .integer(index), "task": .integer(attempt)]))
+  }
+
+  private mutating func end(_ name: String, _ key: UnitAttempt, _ outcome: UnitOutcome) {
+    workers[name]!.work[key]!.outcome = outcome
+    report(name, .unitFinished(worker: name, unit: key.unit, attempt: key.attempt, outcome: outcome))
+  }
+
+  // MARK: Faults
+
+  mutating func injectFault() {
+    guard !faultsOver else { return }
+    schedule(100 + Instant(random.next() % 1_500), .fault)
+    let fault = Fault.allCases[Int(random.next() % UInt64(Fault.allCases.count))]
+    guard enabled.contains(fault) else { return }
+    let name = names[Int(random.next() % 4)]
+    note("fault \(fault) \(name)")
+    switch fault {
+    case .partition:
+      workers[name]!.partitioned = true
+      schedule(500 + Instant(random.next() % 15_000), .heal(name))
+    case .workerCrash:
+      workers[name]!.isUp = false
+      workers[name]!.work = [:]
+      schedule(200 + Instant(random.next() % 15_000), .startWorker(name))
+      if random.nextUnit() < 0.3 {
+        schedule(5, .toCoordinator(.workerLost(worker: name, incarnation: workers[name]!.incarnation)))
+      }
+    case .executorCrash:
+      let running = workers[name]!.work.filter { $0.value.outcome == nil }.keys.sorted()
+      guard workers[name]!.isUp, workers[name]!.stalledUntil <= time, !running.isEmpty else { return }
+      let key = running[Int(random.next() % UInt64(running.count))]
+      end(name, key, .failed(PlatformError(.internalError, "executor ended by signal 9")))
+    case .workerStall: workers[name]!.stalledUntil = time + 500 + Instant(random.next() % 12_000)
+    case .workerDrain: if random.nextUnit() < 0.3 { schedule(1, .client(.workerDrain(worker: name))) }
+    case .coordinatorStall: stalledCoordinatorUntil = time + 500 + Instant(random.next() % 12_000)
+    case .clockForward: clockOffset += Instant(random.next() % 10_000)
+    case .clockBackward: clockOffset -= Instant(random.next() % 3_000)
+    case .cancel: schedule(1, .client(.runCancelRequested(run: "r\(random.next() % 8)")))
+    case .scale:
+      let service = "s\(random.next() % 2)"
+      if random.nextUnit() < 0.15 {
+        schedule(1, .client(.serviceRemoved(name: service)))
+      } else {
+        let spec = ServiceSpec(
+          name: service, kind: "serve", payload: .integer(Int64(random.next() % 3)), replicas: Int(random.next() % 4))
+        schedule(1, .client(.serviceSet(spec)))
+      }
+    case .drop, .duplicate, .delay, .executorFailure, .crashBeforePersist, .crashAfterPersist, .planFailure, .commitFailure,
+      .commitUnclear, .poison:
+      break  // rolled where they happen
+    }
+  }
+}

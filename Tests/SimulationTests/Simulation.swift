@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Scheduling
+
+/// A cluster on virtual time: one coordinator around the real scheduler, four workers, a store that survives crashes, and a
+/// lake that counts commits. Everything follows from the seed.
+struct Simulation {
+  enum Fault: Int, CaseIterable {
+    case drop, duplicate, delay, partition, workerCrash, executorCrash, executorFailure, workerStall, workerDrain
+    case crashBeforePersist, crashAfterPersist, coordinatorStall, clockForward, clockBackward, planFailure, commitFailure
+    case commitUnclear, poison, cancel, scale
+  }
+
+  enum Action {
+    case toCoordinator(Event)
+    case toWorker(String, Effect)
+    case beat(String, incarnation: Int64)
+    case finish(String, incarnation: Int64, UnitAttempt)
+    case ready(String, incarnation: Int64, UnitAttempt)
+    case planned(StageCall, epoch: Int)
+    case committed(StageCall, [JSONValue], epoch: Int)
+    case tick(epoch: Int)
+    case startCoordinator
+    case startWorker(String)
+    case heal(String)
+    case submit(RunSpec)
+    case client(Event)
+    case fault
+  }
+
+  struct Scheduled {
+    var time: Instant
+    var sequence: Int
+    var action: Action
+  }
+
+  struct Execution {
+    var assignment: Assignment
+    var hasPeers = false
+    var isReady = false
+    /// Finished and not acknowledged.
+    var outcome: UnitOutcome?
+  }
+
+  struct SimulatedWorker {
+    var incarnation: Int64 = 0
+    var isUp = false
+    var partitioned = false
+    var stalledUntil: Instant = 0
+    var beat: Int64 = 0
+    var sentBeats: [Int64: Instant] = [:]
+    var leaseUntil: Instant = 0
+    var work: [UnitAttempt: Execution] = [:]
+    var tombstones: Set<UnitAttempt> = []
+    var slots = 2
+  }
+
+  let seed: UInt64
+  var random: SplitMix64
+  var enabled: Set<Fault> = []
+  var faultsOver = false
+  var time: Instant = 0
+  var clockOffset: Instant = 0
+  var queue: [Scheduled] = []
+  var nextSequence = 0
+  var scheduler: Scheduler?
+  var epoch = 0
+  var tickAt: Instant?
+  var stalledCoordinatorUntil: Instant = 0
+  var workers: [String: SimulatedWorker] = [:]
+  let names = ["w0", "w1", "w2", "w3"]
+  var store: [String: Record] = [:]
+  var lake: [String: StageOutcome] = [:]
+  var submitted: [String: RunSpec] = [:]
+  var events = 0
+  var trace: [String] = []
+  var problems: [String] = []
+  let configuration = Scheduler.Configuration()
+
+  init(seed: UInt64) {
+    self.seed = seed
+    random = SplitMix64(seed: seed)
+    for fault in Fault.allCases where random.nextUnit() < 0.5 { enabled.insert(fault) }
+  }
+
+  // MARK: Running
+
+  mutating func run() {
+    for name in names {
+      workers[name] = SimulatedWorker(slots: 1 + Int(random.next() % 3))
+      schedule(Instant(random.next() % 500), .startWorker(name))
+    }
+    schedule(0, .startCoordinator)
+    let faultsEnd: Instant = 60_000
+    for index in 0..<(3 + Int(random.next() % 5)) {
+      schedule(Instant(random.next() % 40_000), .submit(makeRun("r\(index)")))
+    }
+    for index in 0..<2 {
+      let spec = ServiceSpec(name: "s\(index)", kind: "serve", payload: .integer(0), replicas: 1 + index)
+      schedule(Instant(random.next() % 5_000), .client(.serviceSet(spec)))
+    }
+    schedule(500, .fault)
+    let limit: Instant = 60_000 + 3_600_000
+    while let next = pop(), problems.isEmpty {
+      time = max(time, next.time)
+      if !faultsOver, time >= faultsEnd { endFaults() }
+      if time > limit { break }
+      perform(next.action)
+      if faultsOver, isQuiet { break }
+    }
+    if problems.isEmpty { finalChecks() }
+  }
+
+  private mutating func endFaults() {
+    faultsOver = true
+    note("faults end")
+    for name in names where workers[name]!.isUp { workers[name]!.partitioned = false }
+    // A drained worker takes nothing more until it starts again.
+    guard enabled.contains(.workerDrain) else { return }
+    for name in names where workers[name]!.isUp {
+      workers[name]!.isUp = false
+      workers[name]!.work = [:]
+      schedule(100, .startWorker(name))
+    }
+  }
+
+  /// Whether everything accepted has ended and services are as wanted.
+  private var isQuiet: Bool {
+    for run in submitted.keys {
+      guard case .run(let record)? = store["run:\(run)"], record.state.isTerminal else { return false }
+    }
+    guard scheduler != nil, submitted.count > 0,
+      !queue.contains(where: { if case .submit = $0.action { true } else { false } })
+    else { return false }
+    return servicesAreReady
+  }
+
+  private var servicesAreReady: Bool {
+    for record in store.values {
+      guard case .service(let service) = record, !service.removed else { continue }
+      let ready = store.values.count {
+        if case .unit(let unit) = $0 {
+          unit.service == service.spec.name && unit.state == .ready && unit.generation == service.spec.generation
+        } else {
+          false
+        }
+      }
+      if service.removing || ready != service.spec.replicas { return false }
+    }
+    return true
+  }
+
+  private mutating func finalChecks() {
+    for run in submitted.keys.sorted() {
+      guard case .run(let record)? = store["run:\(run)"] else {
+        problems.append("accepted run \(run) is not in the store")
+        continue
+      }
+      if !record.state.isTerminal { problems.append("run \(run) is \(record.state) for ever: \(reasons(run))") }
+      if record.state == .succeeded {
+        for task in record.spec.tasks {
+          for stage in 0..<(task.body["stages"]?.intValue ?? 1) where lake["\(run)/\(task.key)/\(stage)"] == nil {
+            problems.append("\(run)/\(task.key) succeeded without committing stage \(stage)")
+          }
+        }
+      }
+    }
+    if !servicesAreReady { problems.append("services did not converge") }
+    guard let scheduler else { return problems.append("there is no coordinator at the end") }
+    compareStore(scheduler)
+    let restored = Scheduler.restore(Array(store.values), configuration: configuration, now: time + clockOffset).scheduler
+    let difference = zip(restored.snapshot(), scheduler.snapshot()).first { $0 != $1 }
+    if restored.snapshot() != scheduler.snapshot() {
+      problems.append("a restored scheduler differs from the live one: \(difference.map { "\($0)" } ?? "length")")
+    }
+  }
+
+  private func reasons(_ run: String) -> String {
+    guard let scheduler, let spec = submitted[run] else { return "no coordinator" }
+    return spec.tasks.map { task in
+      var state = "?"
+      if case .task(let record)? = store["task:\(run)/\(task.key)"] { state = "\(record.state)" }
+      return "\(task.key) \(state) \(scheduler.waitingReason(run: run, task: task.key) ?? "")"
+    }.joined(separator: "; ")
+  }
+
+  private mutating func compareStore(_ scheduler: Scheduler) {
+    for record in scheduler.snapshot() where store[record.key] != record {
+      problems.append("\(record.key) is not what was stored")
+      return
+    }
+  }
+
+  // MARK: Workload
+
+  private mutating func makeRun(_ id: String) -> RunSpec {
+    var tasks: [TaskSpec] = []
+    for index in 0..<(1 + Int(random.next() % 4)) {
+      let shapes = ["shards", "shards", "gang", "service", "none"]
+      let shape = shapes[Int(random.next() % UInt64(shapes.count))]
+      let body: JSONValue = [
+        "shape": .string(shape), "stages": .integer(1 + Int64(random.next() % 2)),
+        "width": .integer(1 + Int64(random.next() % 5)),
+        "ms": .integer(50 + Int64(random.next() % 4_000)),
+        "poison": .bool(enabled.contains(.poison) && random.nextUnit() < 0.15),
+      ]
+      tasks.append(
+        TaskSpec(
+          key: "t\(index)", kind: shape, dependsOn: tasks.map(\.key).filter { _ in random.nextUnit() < 0.5 },
+          maxRetries: Int(random.next() % 3), timeoutMs: random.nextUnit() < 0.2 ? 30_000 : nil, body: body))
+    }
+    return RunSpec(id: id, name: id, tasks: tasks)
+  }
+
+  // MARK: Queue
+
+  mutating func schedule(_ delay: Instant, _ action: Action) {
+    nextSequence += 1
+    queue.append(Scheduled(time: time + max(0, delay), sequence: nextSequence, action: action))
+    var child = queue.count - 1
+    while child > 0, isBefore(queue[child], queue[(child - 1) / 2]) {
+      queue.swapAt(child, (child - 1) / 2)
+      child = (child - 1) / 2
+    }
+  }
+
+  private mutating func pop() -> Scheduled? {
+    guard let first = queue.first else { return nil }
+    let last = queue.removeLast()
+    guard !queue.isEmpty else { return first }
+    queue[0] = last
+    var parent = 0
+    while true {
+      var least = parent
+      for child in [2 * parent + 1, 2 * parent + 2] where child < queue.count && isBefore(queue[child], queue[least]) {
+        least = child
+      }
+      if least == parent { return first }
+      queue.swapAt(parent, least)
+      parent = least
+    }
+  }
+
+  private func isBefore(_ a: Scheduled, _ b: Scheduled) -> Bool { (a.time, a.sequence) < (b.time, b.sequence) }
+
+  /// Kept short: the last lines of a failing seed.
+  mutating func note(_ line: String) {
+    if trace.count >= 400 { trace.removeFirst(200) }
+    trace.append("\(time): \(line)")
+  }
+
+  func happens(_ fault: Fault, _ probability: Double) -> Bool {
+    !faultsOver && enabled.contains(fault) && probability > 0
+  }
+
+  mutating func roll(_ fault: Fault, _ probability: Double) -> Bool {
+    happens(fault, probability) && random.nextUnit() < probability
+  }
+
+  // MARK: Coordinator
+
+  mutating func perform(_ action: Action) {
+    switch action {
+    case .toCoordinator(let event):
+      if time < stalledCoordinatorUntil { schedule(stalledCoordinatorUntil - time, action) } else { deliver(event) }
+    case .startCoordinator:
+      guard scheduler == nil else { return }
+      epoch += 1
+      note("coordinator starts, epoch \(epoch)")
+      let (restored, effects) = Scheduler.restore(
+        store.keys.sorted().compactMap { store[$0] }, configuration: configuration, now: time + clockOffset)
+      scheduler = restored
+      settle(effects)
+    case .tick(let of):
+      guard of == epoch else { return }
+      if time < stalledCoordinatorUntil { return schedule(stalledCoordinatorUntil - time, action) }
+      tickAt = nil
+      deliver(.tick)
+    case .planned(let call, let of): if of == epoch { deliver(plan(call)) }
+    case .committed(let call, let results, let of):
+      // The commit lands even when the coordinator that asked for it is gone.
+      let answer = commit(call, results)
+      if of == epoch { deliver(answer) }
+    case .submit(let spec):
+      if scheduler == nil || time < stalledCoordinatorUntil { return schedule(700, action) }
+      if store["run:\(spec.id)"] == nil { deliver(.runSubmitted(spec)) }
+      if store["run:\(spec.id)"] == nil { schedule(700, action) } else { submitted[spec.id] = spec }
+    case .client(let event):
+      if scheduler == nil || time < stalledCoordinatorUntil { return schedule(700, action) }
+      deliver(event)
+    case .fault: injectFault()
+    case .toWorker(let name, let effect): receive(name, effect)
+    case .beat(let name, let incarnation): beat(name, incarnation)
+    case .finish(let name, let incarnation, let key): finish(name, incarnation, key)
+    case .ready(let name, let incarnation, let key): ready(name, incarnation, key)
+    case .startWorker(let name): startWorker(name)
+    case .heal(let name): workers[name]!.partitioned = false
+    }
+  }
+
+  private mutating func deliver(_ event: Event) {
+    guard scheduler != nil else { return }
+    events += 1
+    if case .workerHeartbeat = event {} else { note("event \(event)".prefixed(300)) }
+    let now = time + clockOffset
+    let effects = scheduler!.handle(event, now: now)
+    if let violation = scheduler!.violations().first { problems.append(violation) }
+    settle(effects)
+  }
+
+  private mutating func settle(_ effects: [Effect]) {
+    let changes = scheduler!.takeChanges()
+    if !changes.isEmpty, roll(.crashBeforePersist, 0.005) { return crashCoordinator("before persist") }
+    for record in changes { persist(record) }
+    if events % 8 == 0, let live = scheduler { compareStore(live) }
+    if !effects.isEmpty, roll(.crashAfterPersist, 0.004) { return crashCoordinator("after persist") }
+    for effect in effects { act(effect) }
+    if let deadline = scheduler!.nextDeadline {
+      let at = max(time + 1, deadline - clockOffset)
+      if tickAt.map({ at < $0 || $0 < time }) ?? true {
+        tickAt = at
+        schedule(at - time, .tick(epoch: epoch))
+      }
+    }
+  }
+
+  private mutating func persist(_ record: Record) {
+    if let old = store[record.key], old.isTerminal, old != record, !mayReturn(old) {
+      problems.append("\(record.key) changed after its end")
+    }
+    if case .task(let new) = record, case .task(let old)? = store[record.key] {
+      if (new.attempt, new.stage) < (old.attempt, old.stage), new.attempt < old.attempt || new.stage < old.stage {
+        problems.append("\(record.key) went back")
+      }
+    }
+    if case .unit(let new) = record, case .unit(let old)? = store[record.key], new.attempt < old.attempt {
+      problems.append("\(record.key) went back")
+    }
+    store[record.key] = record
+  }
+
+  /// A finished rank runs again with its gang, and a removed service can be set again.
+  private func mayReturn(_ old: Record) -> Bool {
+    switch old {
+    case .unit(let unit): unit.service == nil && unit.generation > 0 && unit.state == .succeeded
+    case .service: true
+    case .run, .task: false
+    }
+  }
+
+  private mutating func crashCoordinator(_ when: String) {
+    note("coordinator crashes \(when)")
+    scheduler = nil
+    tickAt = nil
+    epoch += 1
+    schedule(300 + Instant(random.next() % 4_000), .startCoordinator)
+  }
+
+  private mutating func act(_ effect: Effect) {
+    switch effect {
+    case .planStage(let call): schedule(5 + Instant(random.next() % 200), .planned(call, epoch: epoch))
+    case .commitStage(let call, let results):
+      schedule(5 + Instant(random.next() % 300), .committed(call, results, epoch: epoch))
+    case .assign(let assignment): send(assignment.worker, effect)
+    case .cancelUnit(let worker, _, _), .drainReplica(let worker, _, _), .acknowledge(let worker, _, _),
+      .heartbeatAccepted(let worker, _, _), .requestJoin(let worker):
+      send(worker, effect)
+    case .peerTable(let table): for name in Set(table.members.map(\.worker)).sorted() { send(name, effect) }
+    case .replicaReady, .replicaGone, .runStateChanged, .taskStateChanged, .refused: break
+    }
+  }
+
+  private mutating func plan(_ call: StageCall) -> Event {
+    if roll(.planFailure, 0.1) {
+      return .stagePlanFailed(call.id, PlatformError(random.nextUnit() < 0.7 ? .unavailable : .notFound, "planning failed"))
+    }
+    let width = call.body["width"]?.intValue ?? 1
+    let units = (0..<width).map { UnitSpec(index: $0, kind: call.kind, payload: call.body) }
+    switch call.kind {
+    case "shards": return .stagePlanned(call.id, .shards(units))
+    case "gang": return .stagePlanned(call.id, .gang(units))
+    case "service":
+      let payload = JSONValue.string("\(call.id.run)/\(call.id.task)")
+      return .stagePlanned(
+        call.id,
+        .service(
+          ServiceSpec(
+            name: "s\(width % 2)", kind: "serve", payload: payload, replicas: min(width, 3), readyTimeoutMs: 40_000)))
+    default: return .stagePlanned(call.id, .none)
+    }
+  }
+
+  private mutating func commit(_ call: StageCall, _ results: [JSONValue]) -> Event {
+    if let known = lake[call.commitKey] { return .stageCommitted(call.id, known) }
+    if roll(.commitFailure, 0.1) {
+      return .stageCommitFailed(call.id, PlatformError(.unavailable, "commit failed"), retryable: random.nextUnit() < 0.7)
+    }
+    for (index, result) in results.enumerated()
+    where result["index"]?.intValue != index || result["task"]?.intValue != call.id.attempt {
+      problems.append("\(call.commitKey) commits a result of something else: \(result.sortedText)")
+    }
+    if call.kind == "shards" || call.kind == "gang", results.count != call.body["width"]?.intValue {
+      problems.append("\(call.commitKey) commits \(results.count) results")
+    }
+    let isLast = call.id.stage + 1 >= call.body["stages"]?.intValue ?? 1
+    let outcome: StageOutcome = isLast ? .taskDone(values: ["ok": true]) : .nextStage(carry: .integer(Int64(call.id.stage)))
+    lake[call.commitKey] = outcome
+    if roll(.commitUnclear, 0.2) {
+      return .stageCommitFailed(call.id, PlatformError(.timeout, "no answer"), retryable: random.nextUnit() < 0.7)
+    }
+    return .stageCommitted(call.id, outcome)
+  }
+}
+
+extension String {
+  func prefixed(_ count: Int) -> String { String(prefix(count)) }
+}
