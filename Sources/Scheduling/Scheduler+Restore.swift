@@ -17,7 +17,7 @@ extension Scheduler {
     return (scheduler, effects)
   }
 
-  private mutating func load(_ records: [Record]) {
+  mutating func load(_ records: [Record]) {
     var tasks: [String: [String: TaskRecord]] = [:]
     var units: [String: [UnitRecord]] = [:]
     for record in records {

@@ -5,7 +5,10 @@ import Foundation
 import Testing
 
 /// Seeds that once failed, each with what it found.
-let regressionSeeds: [UInt64] = []
+let regressionSeeds: [UInt64] = [
+  6,  // a rejoined, fenced worker was taken for a running older generation
+  18,  // a removed service that was set again reused the names of its replicas
+]
 
 /// `SIMULATION_SEED=n SIMULATION_COUNT=m` runs the seeds n ..< n + m.
 @Suite struct ClusterSimulationTests {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Core
-import Scheduling
+
+@testable import Scheduling
 
 /// A cluster on virtual time: one coordinator around the real scheduler, four workers, a store that survives crashes, and a
 /// lake that counts commits. Everything follows from the seed.
@@ -169,7 +170,8 @@ struct Simulation {
     if !servicesAreReady { problems.append("services did not converge") }
     guard let scheduler else { return problems.append("there is no coordinator at the end") }
     compareStore(scheduler)
-    let restored = Scheduler.restore(Array(store.values), configuration: configuration, now: time + clockOffset).scheduler
+    var restored = Scheduler(configuration: configuration, now: time + clockOffset)
+    restored.load(Array(store.values))
     let difference = zip(restored.snapshot(), scheduler.snapshot()).first { $0 != $1 }
     if restored.snapshot() != scheduler.snapshot() {
       problems.append("a restored scheduler differs from the live one: \(difference.map { "\($0)" } ?? "length")")
