@@ -147,7 +147,7 @@ public enum Record: Codable, Sendable, Equatable {
     case .run(let run): run.state.isTerminal
     case .task(let task): task.state.isTerminal
     case .unit(let unit): unit.state.isTerminal
-    case .service(let service): service.removed
+    case .service: false  // a removed one is restored too, see `ServiceRecord.removed`
     }
   }
 }
