@@ -37,7 +37,7 @@ public final class TokenShardFile: Sendable {
     }
     let width = Int(word(8, UInt32.self))
     let vocabulary = Int(word(12, UInt32.self))
-    guard width == 2 || width == 4, vocabulary > 0 else { throw refuse("id width \(width), vocabulary \(vocabulary)") }
+    guard width == 2 || width == 4, vocabulary > 0, vocabulary <= 1 << 24 else { throw refuse("id width \(width), vocabulary \(vocabulary)") }
     guard let documents = Int(exactly: word(24, UInt64.self)), let tokens = Int(exactly: word(32, UInt64.self)),
       documents < bytes.count / 8, tokens <= bytes.count / width,
       bytes.count == Self.headerSize + (documents + 1) * 8 + tokens * width
