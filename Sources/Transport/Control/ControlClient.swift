@@ -115,9 +115,11 @@ final class ControlClientHandler: LoopHandler {
       switch session.received(envelope, now: monotonicMilliseconds()) {
       case .ignore: break
       case .helloAgain(let lost):
+        updateOnline()
         if lost { emit(.lost) }
         nextHello = 0
       case .event(let event):
+        updateOnline()
         if case .refused = event {
           if before == .online { emit(.lost) }
           // Nothing changes by itself within moments.
@@ -125,12 +127,14 @@ final class ControlClientHandler: LoopHandler {
         }
         emit(event)
       }
-      updateOnline()
     }
   }
 
+  /// Tells what has happened. `updateOnline` comes first: whoever sees `.connected` may send at once.
   private func emit(_ event: WorkerEvent) {
-    if case .dropped = events.yield(event) { session.drop() }
+    guard case .dropped = events.yield(event) else { return }
+    session.drop()
+    updateOnline()
   }
 
   private func updateOnline() {
@@ -153,14 +157,14 @@ final class ControlClientHandler: LoopHandler {
 
   private func loseSession() {
     session.drop()
-    emit(.lost)
     updateOnline()
+    emit(.lost)
   }
 
   func tick(now: Int64) -> Int {
     if session.expire(now: now) {
-      emit(.lost)
       updateOnline()
+      emit(.lost)
       nextHello = 0
     }
     if session.state == .online {

@@ -18,6 +18,7 @@ public final class InProcessControl: ControlServing {
     var isClosed = false
   }
   private let state: Mutex<State>
+  private let outbox = Outbox<(client: InProcessClient, envelope: Envelope)>()
   private let timer: Timer
 
   public init(platformVersion: String, epoch: UInt64, timing: ControlTiming = ControlTiming()) {
@@ -39,35 +40,39 @@ public final class InProcessControl: ControlServing {
 
   func received(_ data: Data, from node: String, client: InProcessClient) {
     guard let envelope = try? Envelope(decoding: data) else { return }  // as over a socket: garbage is dropped
-    let isBeat = if case .message(.heartbeat) = envelope.body { true } else { false }
-    let decision = state.withLock { state in
-      state.isClosed ? .ignore : state.table.received(envelope, from: node, route: 0, now: monotonicMilliseconds())
+    state.withLock { state in
+      guard !state.isClosed else { return }
+      switch state.table.received(envelope, from: node, route: 0, now: monotonicMilliseconds()) {
+      case .ignore: break
+      case .refuse(let error): number(.refused(error), for: client, &state)
+      case .connected(let hello):
+        state.clients[node] = client
+        // Numbered before anybody can know of the node: whatever is sent to it comes after the welcome.
+        let welcome = Welcome(
+          epoch: configuration.epoch, heartbeatMilliseconds: configuration.timing.heartbeatMilliseconds,
+          leaseMilliseconds: configuration.timing.leaseMilliseconds)
+        number(.welcome(welcome), for: client, &state)
+        continuation.yield(.connected(hello))
+      case .deliver(let message):
+        if case .heartbeat = message { number(.heartbeatAck(epoch: configuration.epoch), for: client, &state) }
+        continuation.yield(.message(node: node, epoch: envelope.epoch, message))
+      }
     }
-    switch decision {
-    case .ignore: break
-    case .refuse(let error): transmit(.refused(error), to: client)
-    case .connected(let hello):
-      state.withLock { $0.clients[node] = client }
-      continuation.yield(.connected(hello))
-      transmit(
-        .welcome(
-          Welcome(
-            epoch: configuration.epoch, heartbeatMilliseconds: configuration.timing.heartbeatMilliseconds,
-            leaseMilliseconds: configuration.timing.leaseMilliseconds)), to: client)
-    case .deliver(let message):
-      if isBeat { transmit(.heartbeatAck(epoch: configuration.epoch), to: client) }
-      continuation.yield(.message(node: node, epoch: envelope.epoch, message))
-    }
+    deliver()
   }
 
-  private func transmit(_ message: ControlMessage, to client: InProcessClient) {
-    let sequence = state.withLock { state in
-      state.sequence += 1
-      return state.sequence
-    }
+  /// Gives a message its number and its place in the queue, under the lock, so that both orders are the same.
+  private func number(_ message: ControlMessage, for client: InProcessClient, _ state: inout State) {
+    state.sequence += 1
     let envelope = Envelope(
-      sender: "coordinator", sequence: sequence, epoch: configuration.epoch, incarnation: 1, body: .message(message))
-    if let data = try? envelope.encoded() { client.received(data) }  // our own types always encode
+      sender: "coordinator", sequence: state.sequence, epoch: configuration.epoch, incarnation: 1, body: .message(message))
+    outbox.append((client, envelope))
+  }
+
+  private func deliver() {
+    outbox.drain { client, envelope in
+      if let data = try? envelope.encoded() { client.received(data) }  // our own types always encode
+    }
   }
 
   private func expire() {
@@ -83,10 +88,13 @@ public final class InProcessControl: ControlServing {
   }
 
   public func send(_ message: ControlMessage, to node: String) throws {
-    guard let client = state.withLock({ $0.clients[node] }) else {
-      throw PlatformError(.unavailable, "node '\(node)' is not connected")
+    try state.withLock { state in
+      guard let client = state.clients[node] else {
+        throw PlatformError(.unavailable, "node '\(node)' is not connected")
+      }
+      number(message, for: client, &state)
     }
-    transmit(message, to: client)
+    deliver()
   }
 
   public func disconnect(_ node: String, reason: String) {
@@ -123,6 +131,7 @@ final class InProcessClient: ControlConnecting {
     var isClosed = false
   }
   private let state = Mutex(State())
+  private let outbox = Outbox<Envelope>()
   private let timer = Timer()
 
   init(
@@ -141,60 +150,108 @@ final class InProcessClient: ControlConnecting {
 
   func received(_ data: Data) {
     guard let envelope = try? Envelope(decoding: data) else { return }  // as over a socket: garbage is dropped
-    let events: [WorkerEvent] = state.withLock { state in
-      guard !state.isClosed else { return [] }
+    state.withLock { state in
+      guard !state.isClosed else { return }
       let before = state.session.state
       switch state.session.received(envelope, now: monotonicMilliseconds()) {
-      case .ignore: return []
-      case .helloAgain(let lost): return lost ? [.lost] : []
+      case .ignore: break
+      case .helloAgain(let lost):
+        state.nextBeat = 0
+        if lost { continuation.yield(.lost) }
       case .event(let event):
-        if case .refused = event, before == .online { return [.lost, event] }
-        return [event]
+        if case .refused = event, before == .online { continuation.yield(.lost) }
+        continuation.yield(event)
       }
     }
-    for event in events { continuation.yield(event) }
   }
 
   private func tick() {
     let now = monotonicMilliseconds()
-    let (lost, say): (Bool, ControlMessage?) = state.withLock { state in
-      guard !state.isClosed else { return (false, nil) }
+    let isOnline: Bool? = state.withLock { state in
+      guard !state.isClosed else { return nil }
       let lost = state.session.expire(now: now)
-      guard now >= state.nextBeat || lost else { return (lost, nil) }
-      if state.session.state == .online {
-        state.nextBeat = now + Int64(state.session.welcome?.heartbeatMilliseconds ?? 500)
-        return (lost, .heartbeat(heartbeat()))
-      }
-      state.nextBeat = now + 20
-      let hello = hello()
-      state.incarnation = hello.incarnation
-      return (lost, .hello(hello))
+      if lost { continuation.yield(.lost) }
+      guard now >= state.nextBeat || lost else { return nil }
+      let isOnline = state.session.state == .online
+      state.nextBeat = now + (isOnline ? Int64(state.session.welcome?.heartbeatMilliseconds ?? 500) : 20)
+      return isOnline
     }
-    if lost { continuation.yield(.lost) }
-    if let say { transmit(say) }
+    // The owner's closures run outside the lock: they may use this link.
+    switch isOnline {
+    case nil: return
+    case true?: transmit(.heartbeat(heartbeat()))
+    case false?:
+      let hello = hello()
+      transmit(.hello(hello), incarnation: hello.incarnation)
+    }
   }
 
-  private func transmit(_ message: ControlMessage) {
-    let envelope = state.withLock { state in
-      state.sequence += 1
-      return Envelope(
+  /// Gives a message its number and its place in the queue, under the lock, so that both orders are the same.
+  private func number(_ message: ControlMessage, _ state: inout State) {
+    state.sequence += 1
+    outbox.append(
+      Envelope(
         sender: node, sequence: state.sequence, epoch: state.session.epoch, incarnation: state.incarnation,
-        body: .message(message))
+        body: .message(message)))
+  }
+
+  private func transmit(_ message: ControlMessage, incarnation: UInt64? = nil) {
+    state.withLock { state in
+      if let incarnation { state.incarnation = incarnation }
+      number(message, &state)
     }
-    if let data = try? envelope.encoded() { server.received(data, from: node, client: self) }  // our own types always encode
+    deliver()
+  }
+
+  private func deliver() {
+    outbox.drain { envelope in
+      if let data = try? envelope.encoded() { server.received(data, from: node, client: self) }  // our own types always encode
+    }
   }
 
   func send(_ message: ControlMessage) throws {
-    guard state.withLock({ $0.session.state == .online && !$0.isClosed }) else {
-      throw PlatformError(.unavailable, "there is no connection to the coordinator")
+    try state.withLock { state in
+      guard state.session.state == .online, !state.isClosed else {
+        throw PlatformError(.unavailable, "there is no connection to the coordinator")
+      }
+      number(message, &state)
     }
-    transmit(message)
+    deliver()
   }
 
   func close() {
     timer.stop()
     state.withLock { $0.isClosed = true }
     continuation.finish()
+  }
+}
+
+/// Messages on their way in the order in which they were appended. One thread at a time hands them on, outside all locks;
+/// others that come meanwhile, or the same thread from within a delivery, leave theirs to it.
+private final class Outbox<Item: Sendable>: Sendable {
+  private struct State {
+    var items: [Item] = []
+    var isDraining = false
+  }
+  private let state = Mutex(State())
+
+  func append(_ item: Item) { state.withLock { $0.items.append(item) } }
+
+  func drain(_ deliver: (Item) -> Void) {
+    let begins = state.withLock { state in
+      defer { state.isDraining = true }
+      return !state.isDraining
+    }
+    guard begins else { return }
+    while true {
+      let items = state.withLock { state in
+        defer { state.items = [] }
+        if state.items.isEmpty { state.isDraining = false }
+        return state.items
+      }
+      if items.isEmpty { return }
+      for item in items { deliver(item) }
+    }
   }
 }
 
