@@ -17,7 +17,10 @@ let outside: [(product: String, package: String, url: String, from: Version)] = 
   ("ArgumentParser", "swift-argument-parser", "https://github.com/apple/swift-argument-parser", "1.8.2"),
   ("AsyncHTTPClient", "async-http-client", "https://github.com/swift-server/async-http-client", "1.37.0"),
   ("Hummingbird", "hummingbird", "https://github.com/hummingbird-project/hummingbird", "2.28.1"),
+  ("HTTPTypes", "swift-http-types", "https://github.com/apple/swift-http-types", "1.8.0"),
   ("Logging", "swift-log", "https://github.com/apple/swift-log", "1.16.2"),
+  ("NIOCore", "swift-nio", "https://github.com/apple/swift-nio", "2.101.2"),
+  ("NIOHTTP1", "swift-nio", "https://github.com/apple/swift-nio", "2.101.2"),
   ("SwiftProtobuf", "swift-protobuf", "https://github.com/apple/swift-protobuf", "1.39.0"),
   ("Yams", "Yams", "https://github.com/jpsim/Yams", "6.2.2"),
 ]
@@ -50,8 +53,8 @@ let libraries: [Library] = [
   Library(name: "Evaluation", depends: ["Core", "Tokenizers", "Inference"], layer: 5),
   Library(name: "Monitoring", depends: ["Core", "Query", "DuckDB"], layer: 5),
   // 6 surfaces
-  Library(name: "Client", depends: ["Core"], products: ["AsyncHTTPClient"], layer: 6),
-  Library(name: "API", depends: ["Core", "Client", "Catalog", "Jobs", "Serving", "Console"], products: ["Logging", "Hummingbird"], layer: 6),
+  Library(name: "Client", depends: ["Core"], products: ["AsyncHTTPClient", "NIOCore", "NIOHTTP1"], layer: 6),
+  Library(name: "API", depends: ["Core", "Client", "Serving", "Transport", "Console"], products: ["Logging", "Hummingbird", "HTTPTypes", "NIOCore"], layer: 6),
   Library(name: "Console", depends: ["Core", "CConsoleAssets"], layer: 6),
   // 7 roots
   Library(
@@ -127,7 +130,9 @@ func product(_ name: String) -> Target.Dependency {
 let package = Package(
   name: "platform",
   products: wanted.contains("platform") ? [.executable(name: "platform", targets: ["platform"])] : [],
-  dependencies: outside.filter { usedProducts.contains($0.product) }.map { .package(url: $0.url, from: $0.from) },
+  dependencies: outside.enumerated().filter { index, one in
+    usedProducts.contains(one.product) && !outside[..<index].contains { $0.package == one.package && usedProducts.contains($0.product) }
+  }.map { .package(url: $0.element.url, from: $0.element.from) },
   targets: cTargets.filter { wanted.contains($0.name) }
     + chosen.map { library in
       .target(

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Core
+import Core
 public import Foundation
 
 import AsyncHTTPClient
 import NIOCore
-import NIOFoundationCompat
 import NIOHTTP1
 
 /// Speaks to a coordinator's HTTP API. Every call has a deadline; errors come back as the `PlatformError` that the server threw.
@@ -39,7 +38,7 @@ public struct PlatformClient: Sendable {
     let response = try await execute(method, path, body: body, timeout: timeout)
     do {
       let buffer = try await response.body.collect(upTo: 64 << 20)
-      let data = Data(buffer: buffer)
+      let data = Data(buffer.readableBytesView)
       if !(200..<300).contains(Int(response.status.code)) { throw Self.error(status: Int(response.status.code), data) }
       return data
     } catch let error as PlatformError {
@@ -57,7 +56,7 @@ public struct PlatformClient: Sendable {
           let response = try await execute(method, path, body: body, timeout: .seconds(86_400))
           if !(200..<300).contains(Int(response.status.code)) {
             let buffer = try await response.body.collect(upTo: 1 << 20)
-            throw Self.error(status: Int(response.status.code), Data(buffer: buffer))
+            throw Self.error(status: Int(response.status.code), Data(buffer.readableBytesView))
           }
           var parser = ServerSentEventParser()
           for try await buffer in response.body {
@@ -85,7 +84,7 @@ public struct PlatformClient: Sendable {
     if let token { request.headers.add(name: "Authorization", value: "Bearer \(token)") }
     if let body {
       request.headers.add(name: "Content-Type", value: "application/json")
-      request.body = .bytes(ByteBuffer(data: body))
+      request.body = .bytes(ByteBuffer(bytes: body))
     }
     do {
       return try await HTTPClient.shared.execute(request, timeout: .milliseconds(Int64(timeout / .milliseconds(1))))

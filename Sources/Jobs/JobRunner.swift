@@ -48,12 +48,14 @@ public actor JobRunner {
     self.logger = logger
   }
 
-  /// Milliseconds that never go back while this runner lives, close to the wall clock so that stored deadlines mean the
-  /// same to a successor.
+  /// Milliseconds of a monotonic clock that was set by the wall clock once, at start: stored deadlines mean the same to a
+  /// successor, and a jump of the wall clock cannot end a lease early.
+  private let clockStart = (wall: ProcessSupport.wallMilliseconds, monotonic: ContinuousClock.now)
   private func now() -> Instant {
-    lastInstant = max(lastInstant + 1, ProcessSupport.wallMilliseconds)
+    lastInstant = max(lastInstant + 1, currentInstant)
     return lastInstant
   }
+  private var currentInstant: Instant { clockStart.wall + Int64((ContinuousClock.now - clockStart.monotonic) / .milliseconds(1)) }
 
   /// Queues an event without waiting.
   public func post(_ event: Event) {
@@ -139,7 +141,7 @@ public actor JobRunner {
   }
 
   private func tick() {
-    if let deadline = scheduler.nextDeadline, deadline <= ProcessSupport.wallMilliseconds { post(.tick) }
+    if let deadline = scheduler.nextDeadline, deadline <= currentInstant { post(.tick) }
     // The loop sleeps in a continuation that cancellation cannot reach.
     if Task.isCancelled { wake() }
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Core
+import Core
 public import Foundation
 public import Postgres
 public import Scheduling
@@ -55,6 +55,9 @@ public struct JobStore: Sendable {
 
   // MARK: runs
 
+  /// Name of the runs that `platform sql` makes; lists of runs leave them out.
+  public static let statementRunName = "sql statement"
+
   /// Stores a new run. With an idempotency key that exists already, returns that run instead.
   public func create(_ spec: RunSpec, submittedBy: String) async throws -> (runID: String, created: Bool) {
     try await pool.transaction { transaction in
@@ -107,15 +110,15 @@ public struct JobStore: Sendable {
     public var record: RunRecord?
   }
 
-  /// Runs, newest first.
+  /// Runs that people submitted, newest first.
   public func list(limit: Int, before: String?) async throws -> [RunRow] {
     let rows = try await pool.query(
       """
       SELECT r.run_id, r.name, r.submitted_at, j.body::text AS body FROM runs r
       LEFT JOIN job_records j ON j.key = 'run:' || r.run_id
-      WHERE ($2::bigint IS NULL OR r.run_id::bigint < $2::bigint)
+      WHERE ($2::bigint IS NULL OR r.run_id::bigint < $2::bigint) AND r.name <> $3
       ORDER BY r.run_id::bigint DESC LIMIT $1::int
-      """, [.int(limit), .optional(before.flatMap(Int.init))])
+      """, [.int(limit), .optional(before.flatMap(Int.init)), .text(Self.statementRunName)])
     return try rows.map(Self.runRow)
   }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Core
-public import Foundation
+import Foundation
 import Synchronization
 
 /// The local, bounded file queue in front of the inference log: a record is in the file system before its reply ends, so

@@ -67,10 +67,11 @@ public struct RouterState: Sendable, Equatable {
       return nil
     }
     choices += 1
+    let sequence = choices
     update(best.unit, endpoint) { replica in
       replica.outstanding += 1
       replica.outstandingWork += work
-      replica.lastChosen = choices
+      replica.lastChosen = sequence
     }
     return best
   }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Core
 public import Foundation
 
 /// One machine of the cluster as `platform nodes list` shows it.

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import API
+import Catalog
+public import Core
+import Foundation
+import Jobs
+public import Logging
+import Postgres
+import Scheduling
+import Serving
+import Transport
+
+/// One coordinator: catalog, scheduler, router and HTTP API over one Postgres. Everything that matters is stored there, so it
+/// may be killed at any moment and started again.
+public struct CoordinatorProcess: Sendable {
+  public struct Configuration: Sendable {
+    public var layout: DataLayout
+    /// `HOST:PORT` for people and clients.
+    public var httpBind: String
+    /// `HOST:PORT` for nodes; the port above it takes joining nodes.
+    public var nodeBind: String
+    /// Connection string of the Postgres.
+    public var postgres: String
+
+    public init(layout: DataLayout, httpBind: String, nodeBind: String, postgres: String) {
+      self.layout = layout
+      self.httpBind = httpBind
+      self.nodeBind = nodeBind
+      self.postgres = postgres
+    }
+  }
+
+  private let configuration: Configuration
+  private let logger: Logger
+
+  public init(configuration: Configuration, logger: Logger) {
+    self.configuration = configuration
+    self.logger = logger
+  }
+
+  /// The folder of the Postgres server's programs, or nil when none is installed.
+  public static func postgresBinaries() -> String? { PrivatePostgres.binaries() }
+
+  /// Runs until SIGTERM or SIGINT, or until another coordinator has taken over.
+  /// - Throws: what keeps it from starting or from going on; the supervisor starts it again.
+  public func run() async throws {
+    let layout = configuration.layout
+    try layout.create()
+    let pool = try PostgresPool(PostgresConfiguration(connectionString: configuration.postgres, poolSize: 6))
+    try await connect(pool)
+    let applied = try await Migrator(
+      pool: pool, migrations: CatalogMigrations.all + JobMigrations.all + InferenceLog.migrations
+    ).migrate()
+    for name in applied { logger.info("migration", metadata: ["name": "\(name)"]) }
+    let catalog = CatalogStore(pool: pool)
+    try await catalog.bootstrap()
+    try await registerEncoder(catalog)
+    try await adminToken(AccessTokens(pool: pool))
+
+    let keys = try KeyPairStore(path: layout.coordinatorKey).loadOrCreate()
+    try layout.writePrivate(Data((keys.publicKey.description + "\n").utf8), to: layout.keys + "/coordinator.pub")
+    let leadership = Leadership(pool: pool)
+    let epoch = try await acquire(leadership)
+    logger.info("leading", metadata: ["epoch": "\(epoch)"])
+
+    let spool = try InferenceSpool(directory: layout.spool)
+    let dataKeys = keys
+    let gateway = ServingGateway(spool: spool, logger: logger) { replica in
+      try StreamClient(
+        .init(address: replica.address, serverKey: CurvePublicKey(replica.publicKey), keys: dataKeys)) as any ReplicaChannel
+    }
+    for entry in try await catalog.endpoints() {
+      gateway.set(ServedEndpoint(name: entry.name, kind: entry.kind, model: entry.model, createdAt: entry.createdAt))
+    }
+
+    let nodes = NodeStore(pool: pool)
+    let admitted = AdmittedKeys()
+    for (name, key) in try await nodes.admitted() { admitted.admit(try CurvePublicKey(key), as: name) }
+    var control = ControlServer.Configuration(keys: keys, platformVersion: PlatformVersion.current, epoch: UInt64(epoch))
+    control.address = "tcp://\(configuration.nodeBind)"
+    control.joinAddress = "tcp://\(try Self.nextPort(configuration.nodeBind))"
+    let server = try ControlServer(control, admitted: admitted) { request in
+      await Self.join(request, nodes: nodes, admitted: admitted)
+    }
+
+    let waiters = RunWaiters()
+    let store = JobStore(pool: pool)
+    let telemetry = RunTelemetry(pool: pool)
+    let plane = ControlPlane(server: server, telemetry: telemetry, gateway: gateway, waiters: waiters, logger: logger)
+    let services = PlanningServices(
+      layout: layout, catalog: catalog, tables: LakeTables(catalog: catalog, root: layout.lake), gateway: gateway,
+      dataKey: keys.publicKey.description, encoderDirectory: { try Self.encoderDirectory() })
+    let handler = CoordinatorEffects(services: services, plane: plane)
+    let restored = Scheduler.restore(try await store.loadLive(), now: ProcessSupport.wallMilliseconds)
+    let runner = JobRunner(scheduler: restored.scheduler, store: store, epoch: epoch, handler: handler, logger: logger)
+    let service = CoordinatorService(
+      configuration: configuration, epoch: epoch, pool: pool, catalog: catalog, tokens: AccessTokens(pool: pool), store: store,
+      telemetry: telemetry, nodes: nodes, plane: plane, gateway: gateway, runner: runner, waiters: waiters,
+      coordinatorKey: keys.publicKey, joinAddress: try Self.nextPort(configuration.nodeBind))
+    let api = try APIServer(address: configuration.httpBind, service: service, gateway: gateway, logger: logger)
+    let log = InferenceLog(pool: pool, spool: spool, logger: logger)
+    let signals = SignalWaiter([SIGTERM, SIGINT])
+    let restoring = restored.effects
+    let logger = self.logger
+    let localNodes = layout.localNodes
+
+    try await withThrowingTaskGroup(of: String.self) { group in
+      group.addTask {
+        try await runner.run(initial: restoring)
+        return "scheduler"
+      }
+      group.addTask {
+        for spec in try await store.unscheduledRuns() { await runner.post(.runSubmitted(spec)) }
+        await plane.receive(into: runner)
+        return "control link"
+      }
+      group.addTask {
+        try await Self.renew(leadership, epoch: epoch)
+        return "lease"
+      }
+      group.addTask {
+        try await api.run()
+        return "http"
+      }
+      group.addTask {
+        await log.run()
+        return "inference log"
+      }
+      group.addTask {
+        await plane.storeTelemetry()
+        return "telemetry"
+      }
+      group.addTask {
+        await Self.admitLocal(localNodes, nodes: nodes, admitted: admitted, logger: logger)
+        return "local nodes"
+      }
+      group.addTask {
+        await signals.wait()
+        return "signal"
+      }
+      // The first part that ends, ends the process: the others are of no use alone.
+      defer { group.cancelAll() }
+      if let ended = try await group.next() { logger.info("stopping", metadata: ["because": "\(ended)"]) }
+      // What was acknowledged is in the spool; storing it now only makes it visible sooner.
+      do { try await log.flush() } catch { logger.warning("the spool stays for the next start", metadata: ["error": "\(error)"]) }
+      try await leadership.release(epoch: epoch)
+      server.close()
+      // Hummingbird ends by its own signal handling or cancellation; nothing acknowledged depends on it.
+      exit(0)
+    }
+  }
+
+  // MARK: start
+
+  /// Waits for a Postgres that is starting.
+  private func connect(_ pool: PostgresPool) async throws {
+    var attempt = 0
+    while true {
+      do {
+        _ = try await pool.query("SELECT 1")
+        return
+      } catch let error as PlatformError where error.isRetryable && attempt < 60 {
+        attempt += 1
+        if attempt == 1 { logger.info("waiting for Postgres", metadata: ["error": "\(error)"]) }
+        try await Task.sleep(for: .milliseconds(500))
+      }
+    }
+  }
+
+  private func acquire(_ leadership: Leadership) async throws -> Int64 {
+    let holder = "\(ProcessInfo.processInfo.hostName):\(getpid())"
+    var waited = false
+    while true {
+      if let epoch = try await leadership.acquire(holder: holder) { return epoch }
+      if !waited { logger.info("another coordinator leads; waiting for its lease to end") }
+      waited = true
+      try await Task.sleep(for: .milliseconds(250))
+    }
+  }
+
+  /// - Throws: `conflict` when the epoch is over; what Postgres says when it stays away for longer than the lease.
+  private static func renew(_ leadership: Leadership, epoch: Int64) async throws {
+    var lastRenewed = ContinuousClock.now
+    while true {
+      try await Task.sleep(for: .seconds(1))
+      do {
+        guard try await leadership.renew(epoch: epoch) else {
+          throw PlatformError(.conflict, "another coordinator has taken over from epoch \(epoch)", number: "PLT-1301")
+        }
+        lastRenewed = .now
+      } catch let error as PlatformError where error.isRetryable && error.number != "PLT-1301" {
+        // Nobody else can take the lease while Postgres is away; every write checks the epoch anyway.
+        if ContinuousClock.now - lastRenewed > .seconds(60) { throw error }
+      }
+    }
+  }
+
+  /// `host:port` with the next port.
+  static func nextPort(_ address: String) throws -> String {
+    guard let colon = address.lastIndex(of: ":"), let port = Int(address[address.index(after: colon)...]), port < 65_535 else {
+      throw PlatformError(.invalidArgument, "'\(address)' is not HOST:PORT", number: "PLT-1003")
+    }
+    return "\(address[..<colon]):\(port + 1)"
+  }
+
+  private static func encoderDirectory() throws -> String {
+    try InstalledFiles.require("models/all-MiniLM-L6-v2", what: "the MiniLM encoder")
+  }
+
+  private func registerEncoder(_ catalog: CatalogStore) async throws {
+    guard let directory = InstalledFiles.find("models/all-MiniLM-L6-v2") else {
+      logger.warning("the MiniLM encoder is not installed: embedding tasks will say so")
+      return
+    }
+    _ = try await catalog.registerModel(
+      ThreePartName(BuiltInModels.encoder), kind: "embed", location: directory, runID: nil,
+      facts: ["dimension": .integer(Int64(BuiltInModels.encoderDimension))], by: "platform")
+  }
+
+  /// The administrator's token: made once, kept in a file that only the owner can read, stored as a hash.
+  private func adminToken(_ tokens: AccessTokens) async throws {
+    let layout = configuration.layout
+    let secret: String
+    if let existing = layout.loadAdminToken(), !existing.isEmpty {
+      secret = existing
+    } else {
+      secret = SecureRandom.token(prefix: AccessTokens.prefix)
+      try layout.writePrivate(Data((secret + "\n").utf8), to: layout.adminTokenFile)
+    }
+    try await tokens.store(secret, principal: "admin")
+  }
+
+  // MARK: nodes
+
+  private static func join(_ request: JoinRequest, nodes: NodeStore, admitted: AdmittedKeys) async -> JoinReply {
+    do {
+      guard request.platformVersion == PlatformVersion.current else {
+        throw PlatformError(
+          .badConfiguration,
+          "node '\(request.node)' runs platform \(request.platformVersion), the coordinator runs platform \(PlatformVersion.current)",
+          hint: "Install platform \(PlatformVersion.current) on '\(request.node)'.", number: "PLT-2123")
+      }
+      try await nodes.admit(
+        name: request.node, publicKey: request.publicKey.description, secretDigest: SHA256Digest.hex(request.secret))
+      admitted.admit(request.publicKey, as: request.node)
+      return .accepted(node: request.node, controlEndpoint: "")
+    } catch {
+      return .refused(PlatformError.from(error))
+    }
+  }
+
+  /// Admits the workers whose keys this machine's supervisor put into the cluster's own folder.
+  private static func admitLocal(_ folder: String, nodes: NodeStore, admitted: AdmittedKeys, logger: Logger) async {
+    var seen: [String: String] = [:]
+    while !Task.isCancelled {
+      for file in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [] where file.hasSuffix(".pub") {  // gone: none
+        guard let data = FileManager.default.contents(atPath: folder + "/" + file) else { continue }
+        let text = String(decoding: data, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+        let name = String(file.dropLast(4))
+        guard seen[name] != text else { continue }
+        do {
+          try await nodes.admitLocal(name: name, publicKey: text)
+          admitted.admit(try CurvePublicKey(text), as: name)
+          seen[name] = text
+        } catch {
+          logger.warning("cannot admit a local worker", metadata: ["name": "\(name)", "error": "\(error)"])
+        }
+      }
+      try? await Task.sleep(for: .milliseconds(200))  // cancelled: the loop condition ends it
+    }
+  }
+}
+
+extension StreamClient: ReplicaChannel {}
+
+/// Plans, commits and messages for the runner.
+final class CoordinatorEffects: EffectHandler {
+  private let planners: [String: any TaskPlanner]
+  private let plane: ControlPlane
+
+  init(services: PlanningServices, plane: ControlPlane) {
+    self.plane = plane
+    planners = [
+      "ingest": IngestPlanner(services: services), "prepare": PreparePlanner(services: services),
+      "embed": EmbedPlanner(services: services), "index_sync": IndexPlanner(services: services),
+      "train": TrainPlanner(services: services), "evaluate": EvaluatePlanner(services: services),
+      "deploy": DeployPlanner(services: services), "monitor": MonitorPlanner(services: services),
+      "sql": StatementPlanner(services: services),
+    ]
+  }
+
+  private func planner(_ call: StageCall) throws -> any TaskPlanner {
+    guard let planner = planners[call.kind] else {
+      throw PlatformError(.invalidArgument, "tasks of kind '\(call.kind)' are not built", number: "PLT-1210")
+    }
+    return planner
+  }
+
+  func plan(_ call: StageCall) async throws -> StagePlan { try await planner(call).plan(call) }
+  func commit(_ call: StageCall, results: [JSONValue]) async throws -> StageOutcome {
+    try await planner(call).commit(call, results: results)
+  }
+  func deliver(_ effect: Effect) { plane.deliver(effect) }
+}

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import API
+import Catalog
+import Client
+import Core
+import Foundation
+import Jobs
+import Postgres
+import Scheduling
+import Serving
+import Synchronization
+import Transport
+
+/// The coordinator's answers to the HTTP API.
+final class CoordinatorService: PlatformService {
+  let configuration: CoordinatorProcess.Configuration
+  let epoch: Int64
+  let pool: PostgresPool
+  let catalog: CatalogStore
+  let tokens: AccessTokens
+  let store: JobStore
+  let telemetry: RunTelemetry
+  let nodeStore: NodeStore
+  let plane: ControlPlane
+  let gateway: ServingGateway
+  let runner: JobRunner
+  let waiters: RunWaiters
+  let coordinatorKey: CurvePublicKey
+  let joinAddress: String
+  let startedAt = Date()
+  /// Principals of tokens that were valid a moment ago; revoking takes effect when an entry ages out.
+  private let recentTokens = Mutex<[String: (principal: String, until: ContinuousClock.Instant)]>([:])
+
+  init(
+    configuration: CoordinatorProcess.Configuration, epoch: Int64, pool: PostgresPool, catalog: CatalogStore, tokens: AccessTokens,
+    store: JobStore, telemetry: RunTelemetry, nodes: NodeStore, plane: ControlPlane, gateway: ServingGateway, runner: JobRunner,
+    waiters: RunWaiters, coordinatorKey: CurvePublicKey, joinAddress: String
+  ) {
+    self.configuration = configuration
+    self.epoch = epoch
+    self.pool = pool
+    self.catalog = catalog
+    self.tokens = tokens
+    self.store = store
+    self.telemetry = telemetry
+    nodeStore = nodes
+    self.plane = plane
+    self.gateway = gateway
+    self.runner = runner
+    self.waiters = waiters
+    self.coordinatorKey = coordinatorKey
+    self.joinAddress = joinAddress
+  }
+
+  // MARK: access, health
+
+  /// A valid token is remembered for a second, so that streams of requests do not each ask Postgres, and so that serving
+  /// goes on for that long when Postgres restarts.
+  func authenticate(token: String) async throws -> Principal {
+    let key = SHA256Digest.hex(token)
+    let now = ContinuousClock.now
+    if let known = recentTokens.withLock({ $0[key] }), known.until > now { return Principal(name: known.principal) }
+    let principal = try await tokens.authenticate(token)
+    recentTokens.withLock { cache in
+      if cache.count > 10_000 { cache.removeAll() }
+      cache[key] = (principal, now + .seconds(1))
+    }
+    return Principal(name: principal)
+  }
+
+  func readiness() async throws {
+    try await withDeadline(.seconds(2), "Postgres") { [pool] in _ = try await pool.query("SELECT 1") }
+  }
+
+  func status() async throws -> StatusInfo {
+    let nodes = plane.nodes()
+    let endpoints = try await endpoints().endpoints
+    let runs = try await store.list(limit: 200, before: nil)
+    let active = runs.filter { $0.record?.state == .running || $0.record?.state == .cancelling }.count
+    let drift = try await catalog.latestDrift().filter(\.alert)
+    return StatusInfo(
+      version: PlatformVersion.current, epoch: epoch, startedAt: startedAt, postgres: "ok",
+      storage: "file://\(configuration.layout.lake)", storageFreeBytes: ProcessSupport.freeBytes(at: configuration.layout.root) ?? 0,
+      nodesReady: nodes.filter(\.connected).count, nodesTotal: nodes.count,
+      endpointsReady: endpoints.filter { $0.ready >= $0.desiredReplicas }.count, endpointsTotal: endpoints.count, runsActive: active,
+      runsQueued: runs.filter { $0.record == nil || $0.record?.state == .pending }.count,
+      alerts: Self.alerts(drift: drift, nodes: nodes))
+  }
+
+  private static func alerts(drift: [DriftEntry], nodes: [ControlPlane.NodeView]) -> [String] {
+    nodes.filter { !$0.connected }.map { "node \($0.name) has not been heard since \($0.lastSeen.formatted(.iso8601))" }
+      + drift.map { "drift: \($0.table).\($0.column) PSI \(String(format: "%.2f", $0.psi ?? 0))" }
+  }
+
+  func metricsText() async throws -> String {
+    var text = PrometheusText()
+    let nodes = plane.nodes()
+    text.family("platform_nodes", "gauge", "Nodes by state.")
+    text.sample("platform_nodes", ["state": "ready"], Double(nodes.filter(\.connected).count))
+    text.sample("platform_nodes", ["state": "lost"], Double(nodes.filter { !$0.connected }.count))
+    let states = try await pool.query("SELECT state, count(*) AS n FROM job_records WHERE kind = 'run' GROUP BY 1 ORDER BY 1")
+    text.family("platform_runs", "gauge", "Runs by state.")
+    for row in states { text.sample("platform_runs", ["state": try row.string("state")], Double(try row.int("n"))) }
+    for (name, counters) in gateway.counters().sorted(by: { $0.key < $1.key }) where gateway.endpoint(name) != nil {
+      text.endpoint(name, counters)
+    }
+    text.family("platform_endpoint_replicas", "gauge", "Replicas by state.")
+    for endpoint in try await endpoints().endpoints {
+      for (state, list) in Dictionary(grouping: endpoint.replicas, by: \.state).sorted(by: { $0.key < $1.key }) {
+        text.sample("platform_endpoint_replicas", ["endpoint": endpoint.name, "state": state.lowercased()], Double(list.count))
+      }
+    }
+    let curves = try await pool.query(
+      """
+      SELECT DISTINCT ON (run_id, task_key, name) run_id, task_key, name, value FROM run_metrics
+      WHERE name IN ('loss', 'tokens_per_second') AND recorded_at > now() - interval '1 day'
+      ORDER BY run_id, task_key, name, step DESC LIMIT 100
+      """)
+    text.family("platform_training_loss", "gauge", "Latest training loss.")
+    text.family("platform_training_tokens_per_second", "gauge", "Latest training speed.")
+    for row in curves {
+      let metric = try row.string("name") == "loss" ? "platform_training_loss" : "platform_training_tokens_per_second"
+      text.sample(metric, ["run": try row.string("run_id"), "task": try row.string("task_key")], try row.double("value"))
+    }
+    text.family("platform_drift", "gauge", "Latest drift statistics.")
+    for one in try await catalog.latestDrift() {
+      for (name, value) in [("psi", one.psi), ("ks", one.ks), ("js", one.js)] {
+        if let value { text.sample("platform_drift", ["table": one.table, "column": one.column, "statistic": name], value) }
+      }
+    }
+    text.family("platform_inference_log_dropped_total", "counter", "Records that a full spool did not take.")
+    text.sample("platform_inference_log_dropped_total", [:], Double(gateway.droppedLogRecords))
+    return text.text
+  }
+
+  // MARK: runs
+
+  func submit(_ request: SubmitFileRequest, by principal: Principal) async throws -> SubmitFileResponse {
+    let parsed = WorkflowFile.parse(
+      text: request.text, path: request.file, job: request.job, parameters: request.parameters, attachments: request.attachments)
+    guard parsed.errors.isEmpty, var spec = parsed.run else { throw PlatformErrors(parsed.errors) }
+    spec.idempotencyKey = request.idempotencyKey
+    let (runID, created) = try await store.create(spec, submittedBy: principal.name)
+    if created {
+      spec.id = runID
+      try await runner.submit(.runSubmitted(spec))
+    }
+    return SubmitFileResponse(runID: runID, name: spec.name, warnings: parsed.warnings, created: created)
+  }
+
+  func runs(limit: Int, before: String?) async throws -> RunList {
+    let rows = try await store.list(limit: limit, before: before)
+    let runs = rows.map { RunView.summary($0) }
+    return RunList(runs: runs, nextPageToken: rows.count == limit ? rows.last?.runID : nil)
+  }
+
+  func run(_ runID: String) async throws -> RunInfo {
+    let row = try await store.row(of: runID)
+    let (_, tasks, units) = try await store.records(of: runID)
+    return RunView.info(row, spec: try await store.spec(of: runID), tasks: tasks, units: units)
+  }
+
+  func cancelRun(_ runID: String, by principal: Principal) async throws -> RunInfo {
+    let before = try await run(runID)
+    if !before.isFinished {
+      try await runner.submit(.runCancelRequested(run: runID))
+      try await catalog.audit(actor: principal.name, action: "cancel run", object: runID, outcome: "ok")
+    }
+    return try await run(runID)
+  }
+
+  func logs(runID: String, taskKey: String?, attempt: Int?, after: Int64, limit: Int) async throws -> LogPage {
+    _ = try await store.row(of: runID)
+    let lines = try await telemetry.logs(runID: runID, taskKey: taskKey, attempt: attempt, after: after, limit: limit)
+    return LogPage(
+      lines: lines.map { LogLine(id: $0.id, time: $0.time, taskKey: $0.taskKey, attempt: $0.attempt, unit: $0.unit, line: $0.line) })
+  }
+
+  func metrics(runID: String, taskKey: String?, name: String?) async throws -> MetricPage {
+    _ = try await store.row(of: runID)
+    return MetricPage(
+      points: try await telemetry.metrics(runID: runID, taskKey: taskKey, name: name).map {
+        MetricPoint(taskKey: $0.taskKey, name: $0.name, step: $0.step, value: $0.value)
+      })
+  }
+
+  /// Runs an internal one-task run to its end.
+  /// - Returns: the task's values.
+  func runToEnd(_ spec: RunSpec, by principal: Principal, limit: Duration) async throws -> JSONValue {
+    var spec = spec
+    spec.id = try await store.create(spec, submittedBy: principal.name).runID
+    let runID = spec.id
+    try await runner.submit(.runSubmitted(spec))
+    do {
+      return try await withDeadline(limit, spec.name) { [store, waiters] in
+        while true {
+          let (run, tasks, _) = try await store.records(of: runID)
+          if let run, run.state.isTerminal {
+            if run.state == .succeeded { return tasks.first?.values ?? .null }
+            throw run.error ?? tasks.compactMap(\.error).first ?? PlatformError(.cancelled, "run \(runID) was cancelled")
+          }
+          // Woken at the end; looked at now and then anyway, should the end have come before the wait.
+          await withTaskGroup(of: Void.self) { group in
+            group.addTask { await waiters.wait(for: runID) }
+            group.addTask {
+              try? await Task.sleep(for: .milliseconds(250))  // cancelled: poked below all the same
+              waiters.poke(runID)
+            }
+            await group.next()
+            waiters.poke(runID)
+            group.cancelAll()
+          }
+          try Task.checkCancellation()
+        }
+      }
+    } catch {
+      await runner.post(.runCancelRequested(run: runID))
+      throw error
+    }
+  }
+
+  func execute(_ request: StatementRequest, by principal: Principal) async throws -> StatementResponse {
+    guard request.statement.utf8.count <= 1 << 20 else {
+      throw PlatformError(.invalidArgument, "the statement is longer than 1 MB", number: "PLT-3201")
+    }
+    let body: JSONValue = [
+      "statement": .string(request.statement), "catalog": .string(request.catalog ?? "main"),
+      "schema": .string(request.schema ?? "default"), "row_limit": .integer(Int64(request.rowLimit ?? 1000)), "interactive": true,
+    ]
+    let values = try await runToEnd(
+      RunSpec(id: "", name: JobStore.statementRunName, tasks: [TaskSpec(key: "statement", kind: "sql", body: body)]), by: principal,
+      limit: .seconds(600))
+    return try values["response"].map { try $0.decode(StatementResponse.self) }
+      ?? { throw PlatformError(.internalError, "the statement returned nothing") }()
+  }
+
+  func queryIndex(_ name: String, _ request: IndexQueryRequest, by principal: Principal) async throws -> IndexQueryResponse {
+    let index = try await catalog.index(ThreePartName(name))
+    guard !request.queryText.trimmingCharacters(in: .whitespacesAndNewlines).isEmpty else {
+      throw PlatformError(.invalidArgument, "query_text is empty")
+    }
+    let frame = try await gateway.search(
+      endpoint: "\(index.name)", SearchCall(text: request.queryText, count: request.numResults ?? 5),
+      origin: RequestOrigin(
+        requestID: "search-" + UUID().uuidString.lowercased(), principal: principal.name, operation: "search", stream: false))
+    return IndexQueryResponse(
+      index: "\(index.name)", tableVersion: frame.tableVersion,
+      hits: frame.hits.map { IndexHit(id: $0.id, path: $0.path, text: $0.text, score: $0.score) })
+  }
+
+  // MARK: serving
+
+  func endpoints() async throws -> EndpointList {
+    let live = await runner.inspect { $0.snapshot() }
+    return EndpointList(endpoints: try await catalog.endpoints().map { EndpointView.info($0, live: live, gateway: gateway) })
+  }
+
+  func endpoint(_ name: String) async throws -> EndpointInfo {
+    guard let found = try await endpoints().endpoints.first(where: { $0.name == name }) else {
+      throw PlatformError(
+        .notFound, "endpoint '\(name)' does not exist", hint: "List them with 'platform endpoints list'.", number: "PLT-4304")
+    }
+    return found
+  }
+
+  func scale(_ name: String, replicas: Int, by principal: Principal) async throws -> EndpointInfo {
+    _ = try await endpoint(name)
+    let records = await runner.inspect { $0.snapshot() }
+    let current = records.compactMap { record -> ServiceRecord? in
+      if case .service(let service) = record, service.spec.name == name, !service.removed { service } else { nil }
+    }.first
+    guard let current, let entry = try await catalog.endpoints().first(where: { $0.name == name }) else {
+      throw PlatformError(.conflict, "endpoint '\(name)' has no service; deploy it again", number: "PLT-4305")
+    }
+    var spec = current.spec
+    spec.replicas = replicas
+    spec.generation = 0
+    try await runner.submit(.serviceSet(spec))
+    try await catalog.setEndpoint(name: name, kind: entry.kind, model: entry.model, replicas: replicas, by: principal.name)
+    return try await endpoint(name)
+  }
+
+  // MARK: nodes
+
+  func nodes() async throws -> NodeList {
+    NodeList(
+      nodes: plane.nodes().map {
+        NodeInfo(
+          name: $0.name, state: $0.connected ? "READY" : "LOST", hostID: $0.hostID, slots: $0.slots, running: $0.running,
+          residentBytes: $0.residentBytes, lastSeen: $0.lastSeen, version: $0.version)
+      })
+  }
+
+  func createJoinToken(_ request: JoinTokenRequest, by principal: Principal) async throws -> JoinTokenResponse {
+    let token = JoinToken(coordinatorKey: coordinatorKey)
+    try await nodeStore.addToken(digest: token.secretDigest, ttlSeconds: request.ttlSeconds, uses: request.uses)
+    try await catalog.audit(actor: principal.name, action: "create join token", object: coordinatorKey.fingerprint, outcome: "ok")
+    return JoinTokenResponse(token: token.text, address: joinAddress)
+  }
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Serving
+
+/// Builds the Prometheus text format, version 0.0.4.
+struct PrometheusText {
+  private(set) var text = ""
+  private var declared: Set<String> = []
+
+  mutating func family(_ name: String, _ type: String, _ help: String) {
+    guard declared.insert(name).inserted else { return }
+    text += "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n"
+  }
+
+  mutating func sample(_ name: String, _ labels: [String: String], _ value: Double) {
+    let rendered = labels.sorted { $0.key < $1.key }.map { "\($0.key)=\"\(Self.escape($0.value))\"" }.joined(separator: ",")
+    text += rendered.isEmpty ? name : "\(name){\(rendered)}"
+    text += " \(value == value.rounded() && abs(value) < 1e15 ? String(Int64(value)) : String(value))\n"
+  }
+
+  private static func escape(_ label: String) -> String {
+    label.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"").replacing("\n", with: "\\n")
+  }
+
+  mutating func endpoint(_ name: String, _ counters: EndpointCounters) {
+    let labels = ["endpoint": name]
+    family("platform_endpoint_requests_total", "counter", "Requests, failed ones included.")
+    sample("platform_endpoint_requests_total", labels, Double(counters.requests))
+    family("platform_endpoint_errors_total", "counter", "Requests that ended with a status of 400 or above.")
+    sample("platform_endpoint_errors_total", labels, Double(counters.errors))
+    family("platform_endpoint_moved_total", "counter", "Requests that needed more than one replica.")
+    sample("platform_endpoint_moved_total", labels, Double(counters.moved))
+    family("platform_endpoint_tokens_total", "counter", "Tokens read and written.")
+    sample("platform_endpoint_tokens_total", labels.merging(["kind": "prompt"]) { $1 }, Double(counters.promptTokens))
+    sample("platform_endpoint_tokens_total", labels.merging(["kind": "completion"]) { $1 }, Double(counters.completionTokens))
+    histogram("platform_endpoint_latency_seconds", "Time to the whole answer.", labels, counters.latencyBuckets, counters.latencySeconds)
+    histogram(
+      "platform_endpoint_first_token_seconds", "Time to the first token.", labels, counters.firstTokenBuckets,
+      counters.firstTokenSeconds)
+  }
+
+  private mutating func histogram(_ name: String, _ help: String, _ labels: [String: String], _ buckets: [Int64], _ sum: Double) {
+    family(name, "histogram", help)
+    var total: Int64 = 0
+    for (index, count) in buckets.enumerated() {
+      total += count
+      let bound = index < EndpointCounters.bounds.count ? String(EndpointCounters.bounds[index]) : "+Inf"
+      sample(name + "_bucket", labels.merging(["le": bound]) { $1 }, Double(total))
+    }
+    sample(name + "_sum", labels, sum)
+    sample(name + "_count", labels, Double(total))
+  }
+}

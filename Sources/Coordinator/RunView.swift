@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Catalog
+import Client
+import Core
+import Foundation
+import Jobs
+import Scheduling
+import Serving
+
+/// Stored records as the API shows them.
+enum RunView {
+  private static func date(_ instant: Instant?) -> Date? { instant.map { Date(timeIntervalSince1970: Double($0) / 1000) } }
+
+  static func summary(_ row: JobStore.RunRow) -> RunInfo {
+    RunInfo(
+      runID: row.runID, name: row.name, state: state(row.record), submittedAt: row.submittedAt,
+      startedAt: date(row.record?.submittedAt), endedAt: date(row.record?.finishedAt), message: row.record?.error?.message ?? "")
+  }
+
+  private static func state(_ record: RunRecord?) -> String {
+    switch record?.state {
+    case nil, .pending: "PENDING"
+    case .running, .cancelling: "RUNNING"
+    case .succeeded: "SUCCEEDED"
+    case .failed: "FAILED"
+    case .cancelled: "CANCELLED"
+    }
+  }
+
+  static func info(_ row: JobStore.RunRow, spec: RunSpec, tasks: [TaskRecord], units: [UnitRecord]) -> RunInfo {
+    var info = summary(row)
+    info.tasks = spec.tasks.map { task in
+      let record = tasks.first { $0.key == task.key }
+      let own = units.filter { $0.task == task.key }
+      let current = own.filter { $0.taskAttempt == record?.attempt && $0.stage == record?.stage }
+      return TaskInfo(
+        taskKey: task.key, kind: task.kind, dependsOn: task.dependsOn, state: (record?.state ?? .pending).rawValue.uppercased(),
+        attempt: record?.attempt ?? 1, stage: record?.stage ?? 0, startedAt: date(record?.startedAt), endedAt: date(record?.finishedAt),
+        workers: Set(own.compactMap(\.worker)).sorted(), unitsDone: current.filter { $0.state == .succeeded }.count,
+        unitsTotal: record?.unitCount ?? 0, values: record?.values ?? .null,
+        summary: record?.values["summary"]?.stringValue ?? "", error: record?.error)
+    }
+    return info
+  }
+}
+
+/// An endpoint's entry with the replicas that the scheduler and the router know.
+enum EndpointView {
+  static func info(_ entry: EndpointEntry, live: [Record], gateway: ServingGateway) -> EndpointInfo {
+    let routed = gateway.replicas(of: entry.name)
+    let counters = gateway.counters()[entry.name] ?? EndpointCounters()
+    let replicas = live.compactMap { record -> EndpointInfo.Replica? in
+      guard case .unit(let unit) = record, unit.service == entry.name, !unit.state.isTerminal else { return nil }
+      let state =
+        switch unit.state {
+        case .ready: "READY"
+        case .draining: "DRAINING"
+        default: "STARTING"
+        }
+      return EndpointInfo.Replica(
+        unit: unit.name, node: unit.worker ?? "-", state: state,
+        outstanding: routed.first { $0.unit == unit.name }?.outstanding ?? 0)
+    }
+    return EndpointInfo(
+      name: entry.name, kind: entry.kind, model: entry.model, desiredReplicas: entry.replicas, replicas: replicas,
+      requests: counters.requests, errors: counters.errors)
+  }
+}

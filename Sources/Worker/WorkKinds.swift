@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Monitoring
+import Pipelines
+import Query
+import Training
+import Transport
+
+/// Which function runs which kind of work.
+enum WorkKinds {
+  /// Blocks until the work is done.
+  /// - Throws: what the work throws; `internalError` for a kind that this binary does not have.
+  static func run(_ spec: WorkSpec, context: ExecutorContext) throws -> JSONValue {
+    var spec = spec
+    spec.payload = ownPaths(spec.payload, attempt: spec.attempt)
+    switch spec.kind {
+    case IngestShard.kind: return try encode(spec.decodePayload(IngestShard.self).run(context: context))
+    case PrepareCleanShard.kind: return try encode(spec.decodePayload(PrepareCleanShard.self).run(context: context))
+    case PrepareDedupeShard.kind: return try encode(spec.decodePayload(PrepareDedupeShard.self).run(context: context))
+    case PrepareFinishShard.kind: return try encode(spec.decodePayload(PrepareFinishShard.self).run(context: context))
+    case "embed": return try encode(EmbeddingExecutor.run(spec.decodePayload(), context: context))
+    case "index.build": return try IndexBuildExecutor.run(spec.decodePayload(), context: context)
+    case "train.tokenizer": return try TrainingExecutor.tokenizer(spec.decodePayload(), context: context)
+    case "train.tokenize": return try TrainingExecutor.tokenize(spec.decodePayload(), context: context)
+    case "train.rank": return try TrainingExecutor.rank(spec.decodePayload(), context: context)
+    case "evaluate": return try TrainingExecutor.evaluateModel(spec.decodePayload(), context: context)
+    case "monitor": return try encode(spec.decodePayload(MonitorShard.self).run(context: context))
+    case "sql": return try encode(StatementRunner.run(spec.decodePayload(), context: context))
+    case "serve.replica": return try ReplicaExecutor.run(spec.decodePayload(), context: context)
+    default: throw PlatformError(.internalError, "this binary cannot run work of kind '\(spec.kind)'")
+    }
+  }
+
+  private static func encode(_ value: some Encodable) throws -> JSONValue { try JSONValue(encoding: value) }
+
+  /// Absolute paths with `{attempt}` become this attempt's own, so that no two attempts write the same file.
+  private static func ownPaths(_ value: JSONValue, attempt: Int) -> JSONValue {
+    switch value {
+    case .string(let text) where text.hasPrefix("/"): .string(text.replacing("{attempt}", with: String(attempt)))
+    case .array(let items): .array(items.map { ownPaths($0, attempt: attempt) })
+    case .object(let members): .object(members.mapValues { ownPaths($0, attempt: attempt) })
+    default: value
+    }
+  }
+}

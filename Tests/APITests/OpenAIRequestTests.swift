@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Foundation
+import Testing
+import Transport
+
+@testable import API
+
+@Suite struct OpenAIRequestTests {
+  @Test func ordinaryBodiesAreRead() throws {
+    let chat = try OpenAIRequest(
+      JSONValue(
+        parsing: #"{"model":"m","messages":[{"role":"developer","content":"s"},{"role":"user","content":[{"type":"text","text":"hi"}]}],"max_tokens":7,"stop":"x","seed":-1,"stream":true,"stream_options":{"include_usage":true},"tools":[],"user":"u","temperature":0}"#),
+      chat: true, requestID: "r")
+    #expect(chat.calls[0].messages == [ChatTurn(role: "system", content: "s"), ChatTurn(role: "user", content: "hi")])
+    #expect(chat.calls[0].maxTokens == 7 && chat.calls[0].stop == ["x"] && chat.calls[0].temperature == 0)
+    #expect(chat.stream && chat.includeUsage)
+    let completion = try OpenAIRequest(
+      JSONValue(parsing: #"{"model":"m","prompt":["a","b"],"n":2,"seed":5}"#), chat: false, requestID: "r")
+    #expect(completion.calls.map(\.prompt) == ["a", "a", "b", "b"])
+    #expect(Set(completion.calls.map(\.requestID)).count == 4)
+    #expect(completion.calls[0].seed != completion.calls[1].seed && completion.calls[0].seed == completion.calls[2].seed)
+    #expect(completion.calls[0].maxTokens == 16)
+  }
+
+  @Test(arguments: [
+    #"{}"#, #"{"model":"m"}"#, #"{"model":"m","messages":[]}"#, #"{"model":"m","messages":[{"role":"robot","content":"x"}]}"#,
+    #"{"model":"m","messages":[{"role":"user","content":5}]}"#,
+    #"{"model":"m","messages":[{"role":"user","content":"x"}],"temperature":3}"#,
+    #"{"model":"m","messages":[{"role":"user","content":"x"}],"max_tokens":0}"#,
+    #"{"model":"m","messages":[{"role":"user","content":"x"}],"n":100}"#,
+    #"{"model":"m","messages":[{"role":"user","content":"x"}],"tools":[{"type":"function"}]}"#,
+    #"{"model":"m","messages":[{"role":"user","content":"x"}],"response_format":{"type":"json_object"}}"#,
+    #"{"model":"m","messages":[{"role":"user","content":"x"}],"logit_bias":{"1":500}}"#,
+    #"{"model":"m","messages":[{"role":"user","content":"x"}],"seed":1.5}"#,
+    #"{"model":"m","messages":[{"role":"user","content":"x"}],"stop":[1]}"#,
+  ])
+  func badBodiesAreRefusedByName(text: String) throws {
+    let body = try JSONValue(parsing: text)
+    #expect(throws: PlatformError.self) { try OpenAIRequest(body, chat: true, requestID: "r") }
+  }
+
+  @Test func answersHaveTheShapeThatClientsRead() {
+    let shape = OpenAIAnswer(id: "i", model: "m", chat: true, wantsLogprobs: false)
+    var collected = OpenAIAnswer.Collected()
+    collected.add(GenerateFrame(text: "he", tokens: [1]))
+    collected.add(GenerateFrame(text: "llo", tokens: [2], finish: "length", promptTokens: 4, completionTokens: 2))
+    let body = shape.complete([collected], choicesPerPrompt: 1)
+    #expect(body["choices"]?.arrayValue?.first?["message"]?["content"] == "hello")
+    #expect(body["choices"]?.arrayValue?.first?["finish_reason"] == "length")
+    #expect(body["usage"]?["total_tokens"] == 6)
+    let chunks = shape.chunks(0, GenerateFrame(text: "x", tokens: [1], finish: "stop"))
+    #expect(chunks.count == 2 && chunks[1]["choices"]?.arrayValue?.first?["finish_reason"] == "stop")
+  }
+}

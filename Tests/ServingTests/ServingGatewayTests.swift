@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Foundation
+import Logging
+import Serving
+import Synchronization
+import TestSupport
+import Testing
+import Transport
+
+/// A replica that says the letters of the alphabet, one token each, and dies after a given number of tokens.
+private final class ScriptedReplica: ReplicaChannel {
+  let diesAfter: Int?
+  let calls = Mutex<[GenerateCall]>([])
+  init(diesAfter: Int? = nil) { self.diesAfter = diesAfter }
+  func close() {}
+
+  func call(verb: String, payload: Data, deadline: Duration) -> AsyncThrowingStream<Data, any Error> {
+    AsyncThrowingStream { continuation in
+      guard let call = try? JSONDecoder.platform.decode(GenerateCall.self, from: payload) else {
+        return continuation.finish(throwing: PlatformError(.invalidArgument, "not a call"))
+      }
+      calls.withLock { $0.append(call) }
+      let wanted = call.maxTokens ?? 5
+      for (sent, token) in (call.emittedTokens.count..<wanted).enumerated() {
+        if sent == diesAfter { return continuation.finish(throwing: PlatformError(.unavailable, "killed")) }
+        let last = token == wanted - 1
+        let frame = GenerateFrame(
+          text: String(UnicodeScalar(UInt8(97 + token))), tokens: [Int32(token)], finish: last ? "length" : nil,
+          promptTokens: last ? 3 : nil, completionTokens: last ? wanted : nil)
+        continuation.yield((try? JSONEncoder.platform.encode(frame)) ?? Data())
+      }
+      continuation.finish()
+    }
+  }
+}
+
+@Suite struct ServingGatewayTests {
+  private func gateway(_ replicas: [String: ScriptedReplica], _ folder: TemporaryDirectory) throws -> (ServingGateway, InferenceSpool) {
+    let spool = try InferenceSpool(directory: folder.path)
+    let gateway = ServingGateway(spool: spool, logger: Logger(label: "test"), connect: { replicas[$0.unit]! })
+    gateway.set(ServedEndpoint(name: "e", kind: "generate", model: "m/1", createdAt: Date()))
+    for unit in replicas.keys.sorted() {
+      gateway.replicaReady(.init(unit: unit, attempt: 1, node: "w", address: "a", publicKey: "k"), endpoint: "e")
+    }
+    return (gateway, spool)
+  }
+
+  private let origin = RequestOrigin(requestID: "q", principal: "p", operation: "completions", stream: true)
+
+  @Test func aRequestWhoseReplicaDiesGoesOnElsewhereWithoutRepeatingText() async throws {
+    let folder = TemporaryDirectory("gateway")
+    // 'a' is chosen first (both idle, insertion order), says two letters and dies.
+    let replicas = ["a": ScriptedReplica(diesAfter: 2), "b": ScriptedReplica()]
+    let (gateway, spool) = try gateway(replicas, folder)
+    var call = GenerateCall(requestID: "q")
+    call.prompt = "x"
+    call.maxTokens = 6
+    var text = ""
+    for try await frame in gateway.generate(endpoint: "e", call, origin: origin) { text += frame.text }
+    #expect(text == "abcdef")
+    #expect(replicas["b"]!.calls.withLock { $0.first?.emittedTokens } == [0, 1])
+    let record = try #require(spool.drain().flatMap(\.records).first)
+    #expect(record.replicas == ["a", "b"])
+    #expect(record.output == "abcdef" && record.outcome == "length" && record.completionTokens == 6 && record.promptTokens == 3)
+    #expect(gateway.replicas(of: "e").allSatisfy { $0.outstanding == 0 })
+  }
+
+  @Test func failedRequestsAreLoggedWithTheirStatus() async throws {
+    let folder = TemporaryDirectory("gateway")
+    let (gateway, spool) = try gateway([:], folder)
+    await #expect(throws: PlatformError.self) {
+      for try await _ in gateway.generate(endpoint: "nobody", GenerateCall(requestID: "q"), origin: origin) {}
+    }
+    gateway.logRefused(endpoint: "e", origin: origin, error: PlatformError(.invalidArgument, "bad body"))
+    let records = spool.drain().flatMap(\.records)
+    #expect(records.map(\.status) == [404, 400])
+    #expect(records.allSatisfy { $0.outcome == "error" && !$0.error.isEmpty })
+  }
+
+  @Test func everyReplicaDeadIsAnErrorNotAHang() async throws {
+    let folder = TemporaryDirectory("gateway")
+    let (gateway, spool) = try gateway(["a": ScriptedReplica(diesAfter: 0)], folder)
+    gateway.replicaGone(unit: "a", attempt: 1, endpoint: "e")
+    let task = Task {
+      for try await _ in gateway.generate(endpoint: "e", GenerateCall(requestID: "q"), origin: origin) {}
+    }
+    try await Task.sleep(for: .milliseconds(100))
+    task.cancel()
+    _ = await task.result
+    // The consumer has gone: the record says so.
+    for _ in 0..<100 where spool.pendingBytes == 0 { try await Task.sleep(for: .milliseconds(20)) }
+    #expect(spool.drain().flatMap(\.records).map(\.status) == [499])
+  }
+}
