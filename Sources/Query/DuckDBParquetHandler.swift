@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+public import DeltaLog
+import DuckDB
+public import Foundation
+
+/// Delta checkpoints through the SQL engine.
+public struct DuckDBParquetHandler: ParquetHandler {
+  public init() {}
+
+  static let columns: [(name: String, type: String)] = [
+    ("txn", "STRUCT(appId VARCHAR, version BIGINT, lastUpdated BIGINT)"),
+    (
+      "add",
+      "STRUCT(path VARCHAR, partitionValues MAP(VARCHAR, VARCHAR), size BIGINT, modificationTime BIGINT, dataChange BOOLEAN, stats VARCHAR)"
+    ),
+    (
+      "remove",
+      """
+      STRUCT(path VARCHAR, deletionTimestamp BIGINT, dataChange BOOLEAN, extendedFileMetadata BOOLEAN,
+        partitionValues MAP(VARCHAR, VARCHAR), size BIGINT)
+      """
+    ),
+    (
+      "metaData",
+      """
+      STRUCT(id VARCHAR, name VARCHAR, description VARCHAR, format STRUCT(provider VARCHAR, options MAP(VARCHAR, VARCHAR)),
+        schemaString VARCHAR, partitionColumns VARCHAR[], configuration MAP(VARCHAR, VARCHAR), createdTime BIGINT)
+      """
+    ),
+    (
+      "protocol",
+      "STRUCT(minReaderVersion INTEGER, minWriterVersion INTEGER, readerFeatures VARCHAR[], writerFeatures VARCHAR[])"
+    ),
+  ]
+
+  private func withFolder<T>(_ body: (String) throws -> T) throws -> T {
+    let folder = NSTemporaryDirectory() + "platform-checkpoint-" + UUID().uuidString
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(atPath: folder) }  // a leftover in the temporary folder harms nobody
+    return try body(folder)
+  }
+
+  public func readCheckpoint(_ parquet: Data) throws -> [Data] {
+    try withFolder { folder in
+      let file = folder + "/checkpoint.parquet"
+      try parquet.write(to: URL(fileURLWithPath: file))
+      let connection = try Database(settings: .init(threads: 1)).connect()
+      let source = "read_parquet(\(SQLText.literal(file)))"
+      let present = Set(try connection.query("SELECT * FROM \(source) LIMIT 0").columns.map(\.name))
+      let list = Self.columns.map(\.name).filter(present.contains).map(SQLText.identifier).joined(separator: ", ")
+      guard !list.isEmpty else { throw PlatformError(.invalidFile, "the checkpoint holds no actions") }
+      return try connection.rows("SELECT CAST(to_json(a) AS VARCHAR) FROM (SELECT \(list) FROM \(source)) a").compactMap {
+        $0[0].stringValue.map { Data($0.utf8) }
+      }
+    }
+  }
+
+  public func writeCheckpoint(_ actions: [Data]) throws -> Data {
+    try withFolder { folder in
+      let lines = folder + "/actions.json"
+      let file = folder + "/checkpoint.parquet"
+      try Data(actions.joined(separator: [10])).write(to: URL(fileURLWithPath: lines))
+      let types = Self.columns.map { "\($0.name): \(SQLText.literal($0.type))" }.joined(separator: ", ")
+      let connection = try Database(settings: .init(threads: 1)).connect()
+      try connection.execute(
+        """
+        COPY (SELECT * FROM read_json(\(SQLText.literal(lines)), format='newline_delimited', maximum_object_size=268435456,
+          columns={\(types)})) TO \(SQLText.literal(file)) (FORMAT parquet, COMPRESSION zstd)
+        """)
+      return try Data(contentsOf: URL(fileURLWithPath: file))
+    }
+  }
+}

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Core
+public import DuckDB
+
+/// A named, typed column.
+public struct Column: Codable, Sendable, Hashable {
+  public var name: String
+  public var type: SQLType
+  public init(_ name: String, _ type: SQLType) {
+    self.name = name
+    self.type = type
+  }
+}
+
+/// A data file that was written, complete and durable, and waits to be committed.
+public struct WrittenFile: Codable, Sendable, Hashable {
+  /// Absolute.
+  public var path: String
+  public var sizeBytes: Int64
+  public var rows: Int64
+  /// Delta statistics: numRecords, minValues, maxValues, nullCount.
+  public var statistics: JSONValue
+  public init(path: String, sizeBytes: Int64, rows: Int64, statistics: JSONValue) {
+    self.path = path
+    self.sizeBytes = sizeBytes
+    self.rows = rows
+    self.statistics = statistics
+  }
+}
