@@ -11,6 +11,8 @@ import Transport
 final class Mesh {
   private enum Kind { static let data: UInt32 = 1, leave: UInt32 = 2 }
   private static let headerBytes = 28
+  /// What a lost peer sent before may still be on its way through our own queues for so long without any progress.
+  private static let graceMilliseconds: Int64 = 300
 
   private let listener: RankListener
   private let rank: Int
@@ -18,13 +20,20 @@ final class Mesh {
   private let generation: UInt64
   private let ranks: [String: Int]
   private let waitMilliseconds: Int64
+  private let peers: [PeerAddress]
   private let router: Socket
   private var dealers: [Socket?] = []
   private var operation: UInt64 = 0
-  /// Frames of this and the next operation, by sender, that were not used yet.
+  /// Frames of this and the next two operations, by sender, that were not used yet.
   private var inbox: [Slot: Data] = [:]
   /// Last operation that a rank took part in before it left.
   private var departed: [Int: UInt64] = [:]
+  /// Peers whose connection stood, and since when it does not: their process was killed, or their machine cannot be reached.
+  private var established: Set<Int> = []
+  /// When to try anew to reach a peer, and how long to wait the next time: libzmq does not always come back by itself after
+  /// a handshake that was refused, as it is by a peer that does not yet know the members of its group.
+  private var retries: [Int: (at: Int64, interval: Int64)] = [:]
+  private var lost: [Int: Int64] = [:]
   private var broken: PlatformError?
 
   private struct Slot: Hashable {
@@ -43,17 +52,20 @@ final class Mesh {
     self.generation = generation
     self.ranks = ranks
     self.waitMilliseconds = waitMilliseconds
+    self.peers = peers
     router = try listener.take()
     for peer in peers {
-      if peer.rank == rank {
-        dealers.append(nil)
-        continue
-      }
-      let socket = try Socket(.dealer, context: listener.context, limits: TransportGroup.limits)
-      try socket.authenticate(keys: listener.keys, server: try CurvePublicKey(peer.publicKey))
-      try socket.connect(peer.address)
-      dealers.append(socket)
+      dealers.append(peer.rank == rank ? nil : try open(peer))
+      retries[peer.rank] = (monotonicMilliseconds() + 1000, 1000)
     }
+  }
+
+  private func open(_ peer: PeerAddress) throws -> Socket {
+    let socket = try Socket(.dealer, context: listener.context, limits: TransportGroup.limits)
+    try socket.authenticate(keys: listener.keys, server: try CurvePublicKey(peer.publicKey))
+    try socket.watchConnections()
+    try socket.connect(peer.address)
+    return socket
   }
 
   func leave() {
@@ -243,17 +255,48 @@ final class Mesh {
         progress = now
         continue
       }
+      try noteConnections(now)
+      let index = UInt32(used)
+      let missing = senders.filter { used < frames && inbox[Slot(operation: operation, rank: $0, index: index)] == nil }
+      let unsent = receivers.filter { nextToSend[$0] < frames }
+      if let gone = (missing + unsent).first(where: { peer in
+        lost[peer].map { now - max($0, progress) >= Self.graceMilliseconds } ?? false
+      }) {
+        throw PlatformError(.unavailable, "the connection to rank \(gone) is lost", number: "PLT-2150")
+      }
       guard now - progress < waitMilliseconds else {
-        let missing = senders.first { inbox[Slot(operation: operation, rank: $0, index: UInt32(used))] == nil }
-        let unsent = receivers.first { nextToSend[$0] < frames }
         throw PlatformError(
-          .timeout, "rank \(missing ?? unsent ?? rank) did not take part within \(waitMilliseconds) ms", number: "PLT-2151")
+          .timeout, "rank \(missing.first ?? unsent.first ?? rank) did not take part within \(waitMilliseconds) ms",
+          number: "PLT-2151")
       }
       var watched: [(socket: Socket, wanted: Socket.Readiness)] = [(router, .readable)]
-      for peer in receivers where nextToSend[peer] < frames {
-        if let dealer = dealers[peer] { watched.append((dealer, .writable)) }
-      }
+      for dealer in dealers { if let news = dealer?.connectionNews { watched.append((news, .readable)) } }
+      for peer in unsent { if let dealer = dealers[peer] { watched.append((dealer, .writable)) } }
       _ = Socket.poll(watched, milliseconds: Int(min(100, waitMilliseconds - (now - progress))))
+    }
+  }
+
+  private func noteConnections(_ now: Int64) throws {
+    for peer in dealers.indices {
+      while let event = dealers[peer]?.connectionEvent() {
+        switch event {
+        case .established:
+          established.insert(peer)
+          lost[peer] = nil
+        case .lost where established.contains(peer): if lost[peer] == nil { lost[peer] = now }
+        // Attempts that fail before the first connection stands are part of starting up.
+        case .lost:
+          if let retry = retries[peer] { retries[peer] = (min(now + 30, retry.at), retry.interval) }
+        }
+      }
+      guard !established.contains(peer), let dealer = dealers[peer], let retry = retries[peer], now >= retry.at else {
+        continue
+      }
+      // Nothing is lost with the old socket: it takes messages only when its connection stands.
+      dealer.close()
+      dealers[peer] = try open(peers[peer])
+      let interval = min(4000, retry.interval * 2)
+      retries[peer] = (now + interval, interval)
     }
   }
 
@@ -274,7 +317,9 @@ final class Mesh {
       departed[sender] = theirs
       return true
     }
-    guard kind == Kind.data, theirs == operation || theirs == operation + 1 else { return false }
+    // A rank can be two operations ahead: it has all that it needs of this one while another's part is still on its way to
+    // us, it has taken the root's bytes in the next, and is at the barrier that ends that one.
+    guard kind == Kind.data, theirs >= operation, theirs - operation <= 2 else { return false }
     inbox[Slot(operation: theirs, rank: sender, index: UInt32(number(20, 4)))] = message.frames[2]
     return true
   }

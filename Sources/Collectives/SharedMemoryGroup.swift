@@ -13,8 +13,8 @@ import Transport
 /// published n, and reads all slots in rank order. A slot is written again in phase n + 2, which nobody enters before all
 /// have published n + 1, and so have finished reading phase n. Buffers above the slot size take several phases.
 ///
-/// Waiting spins for a moment when there is a core for every rank, then sleeps on a futex; it looks for dead peers 20
-/// times a second. After an error the group is unusable on every rank: the gang starts again with a new name.
+/// Waiting spins for a moment when there is a core for every rank, gives the core away a few times, then sleeps on a futex;
+/// it looks for dead peers 20 times a second. After an error the group is unusable on every rank: the gang starts again with a new name.
 public final class SharedMemoryGroup: Collective {
   public let rank: Int
   public let worldSize: Int
@@ -97,9 +97,11 @@ extension Duration {
 /// The mapped segment. Used under the group's lock only.
 ///
 /// Layout: 64 bytes of header (words: magic, ranks, slot bytes, attached count), 64 bytes for each rank (words: published phase,
-/// sleepers, process, state), then two slots for each rank.
+/// sleepers, process, state, start time of the process), then two slots for each rank.
 private final class Segment {
   private static let magic: UInt32 = 0x3153_4C50
+  private static let yields = 20
+  private static let lookMilliseconds: Int64 = 50
   private enum Life { static let absent: UInt32 = 0, joined: UInt32 = 1, left: UInt32 = 2 }
 
   private let base: UnsafeMutableRawPointer
@@ -132,6 +134,7 @@ private final class Segment {
         file, label: label, size: size, worldSize: worldSize, slotBytes: slotBytes, rank: rank, limit: limit)
     }
     SharedWords.store(Self.word(base, rank, 2), UInt32(bitPattern: processID))
+    SharedWords.store(Self.word(base, rank, 4), ProcessLife.startTime(of: processID) ?? 0)
     SharedWords.store(Self.word(base, rank, 3), Life.joined)
     SharedWords.add(Self.header(base, 3), 1)
     defer { if rank == 0 { ps_shared_memory_unlink(file) } }
@@ -245,25 +248,43 @@ private final class Segment {
       if arrived(SharedWords.load(word)) { return }
       SharedWords.relax()
     }
+    for _ in 0..<Self.yields {
+      sched_yield()
+      if arrived(SharedWords.load(word)) { return }
+    }
     let limit = monotonicMilliseconds() + waitMilliseconds
+    var nextLook = monotonicMilliseconds() + Self.lookMilliseconds
     SharedWords.add(sleepers, 1)
     defer { SharedWords.add(sleepers, UInt32.max) }
     while true {
       let value = SharedWords.load(word)
       if arrived(value) { return }
-      let life = SharedWords.load(Self.word(base, peer, 3))
-      let process = Int32(bitPattern: SharedWords.load(Self.word(base, peer, 2)))
-      if life == Life.left || (life == Life.joined && process > 0 && kill(process, 0) != 0 && errno == ESRCH) {
-        // It may have published just before it went.
-        if arrived(SharedWords.load(word)) { return }
-        throw PlatformError(.unavailable, "rank \(peer) of '\(label)' has gone", number: "PLT-2150")
+      let now = monotonicMilliseconds()
+      if SharedWords.load(Self.word(base, peer, 3)) == Life.left || now >= nextLook {
+        nextLook = now + Self.lookMilliseconds
+        // Any rank that has gone ends this phase for all, not only the one that is waited for.
+        for other in 0..<worldSize where other != rank && hasGone(other) {
+          // It may have published just before it went.
+          if arrived(SharedWords.load(Self.word(base, other, 0))) { continue }
+          throw PlatformError(.unavailable, "rank \(other) of '\(label)' has gone", number: "PLT-2150")
+        }
       }
-      let left = limit - monotonicMilliseconds()
+      let left = limit - now
       guard left > 0 else {
         throw PlatformError(
           .timeout, "rank \(peer) of '\(label)' did not come within \(waitMilliseconds) ms", number: "PLT-2151")
       }
-      SharedWords.wait(word, while: value, milliseconds: Int32(min(left, 50)))
+      SharedWords.wait(word, while: value, milliseconds: Int32(min(left, Self.lookMilliseconds)))
+    }
+  }
+
+  private func hasGone(_ peer: Int) -> Bool {
+    switch SharedWords.load(Self.word(base, peer, 3)) {
+    case Life.left: true
+    case Life.joined:
+      ProcessLife.hasEnded(
+        Int32(bitPattern: SharedWords.load(Self.word(base, peer, 2))), startTime: SharedWords.load(Self.word(base, peer, 4)))
+    default: false
     }
   }
 

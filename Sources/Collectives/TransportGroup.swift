@@ -23,7 +23,7 @@ public final class RankListener: Sendable {
   /// - Throws: `unavailable` when the address is taken, `badConfiguration` when it may not be used.
   public init(address: String = "tcp://127.0.0.1:0", keys: CurveKeyPair, allowsWildcardAddress: Bool = false) throws {
     self.keys = keys
-    context = try MessageContext()
+    context = try MessageContext(maxSockets: 1023)  // three for each peer
     let admitted = admitted
     try AuthenticationHandler.start(context) { _, key in admitted.name(of: key) != nil }
     let socket = try Socket(.router, context: context, limits: TransportGroup.limits)
@@ -55,6 +55,9 @@ public final class RankListener: Sendable {
 
 /// The collective of ranks on several machines: every rank sends to every other over ZeroMQ with CURVE ("one-shot") and
 /// adds what it gets in rank order. One hop, (ranks - 1) x bytes sent by each.
+///
+/// A rank whose process is killed is noticed when its connection breaks, at once; one whose machine is cut off when it does
+/// not answer heartbeats for five seconds; one that hangs at the deadline.
 ///
 /// After an error the group is unusable on every rank: the gang starts again with the next generation.
 public final class TransportGroup: Collective {

@@ -146,6 +146,23 @@ func first<E: Sendable, T: Sendable>(
     after?.close()
   }
 
+  @Test func keyMayBeAdmittedAfterTheWorkerHasCome() async throws {
+    let keys = try CurveKeyPair.generate()
+    let mine = try CurveKeyPair.generate()
+    let admitted = AdmittedKeys()
+    let server = try ControlServer(.init(keys: keys, platformVersion: "1.0", epoch: 1), admitted: admitted) { _ in
+      .refused(PlatformError(.notFound, ""))
+    }
+    let worker = try ControlClient(
+      .init(address: server.endpoint, serverKey: keys.publicKey, keys: mine), hello: helloOf("a"), heartbeat: { Heartbeat() }
+    )
+    try await Task.sleep(for: .milliseconds(300))
+    admitted.admit(mine.publicKey, as: "a")
+    _ = try await first(worker.events, "welcome") { if case .connected = $0 { true } else { nil } }
+    worker.close()
+    server.close()
+  }
+
   @Test func addressesAreChecked() async throws {
     func make(_ address: String) throws -> ControlServer {
       var configuration = ControlServer.Configuration(keys: try .generate(), platformVersion: "1", epoch: 1)

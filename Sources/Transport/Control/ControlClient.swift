@@ -84,6 +84,9 @@ final class ControlClientHandler: LoopHandler {
   private var incarnation: UInt64 = 0
   private var nextHello: Int64 = 0
   private var nextBeat: Int64 = 0
+  /// libzmq does not always come back by itself after a refused handshake, and the key may be admitted at any time.
+  private var nextOpen: Int64 = monotonicMilliseconds() + reopenMilliseconds
+  private static let reopenMilliseconds: Int64 = 3000
   /// Messages that the socket did not take yet; bounded, and dropped with the session.
   private var backlog: [ControlMessage] = []
 
@@ -168,6 +171,7 @@ final class ControlClientHandler: LoopHandler {
       nextHello = 0
     }
     if session.state == .online {
+      nextOpen = now + Self.reopenMilliseconds
       while let first = backlog.first, transmit(first) == .sent { backlog.removeFirst() }
       let interval = Int64(session.welcome?.heartbeatMilliseconds ?? 500)
       if now >= nextBeat {
@@ -175,6 +179,14 @@ final class ControlClientHandler: LoopHandler {
         nextBeat = now + interval
       }
       return backlog.isEmpty ? max(1, Int(nextBeat - now)) : 5
+    }
+    if now >= nextOpen {
+      nextOpen = now + Self.reopenMilliseconds
+      // Where no socket can be opened (no descriptors left), the old one stays until the next try.
+      if let fresh = try? Self.open(context, configuration) {
+        socket.close()
+        socket = fresh
+      }
     }
     if now >= nextHello {
       let hello = hello()

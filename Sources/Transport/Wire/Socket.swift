@@ -38,6 +38,8 @@ package final class Socket {
 
   private let context: MessageContext
   private var handle: UnsafeMutableRawPointer?
+  /// Where libzmq tells what happens to this socket's connections, once `watchConnections` was called.
+  private var monitor: Socket?
 
   package init(_ kind: Kind, context: MessageContext, limits: SocketLimits) throws {
     let type =
@@ -72,7 +74,13 @@ package final class Socket {
   deinit { close() }
 
   package func close() {
-    if let handle { zmq_close(handle) }
+    if let handle {
+      // In this order: libzmq would wait for ever to tell a monitor whose reader is closed.
+      if monitor != nil { zmq_socket_monitor(handle, nil, 0) }
+      monitor?.close()
+      zmq_close(handle)
+    }
+    monitor = nil
     handle = nil
   }
 
@@ -133,6 +141,42 @@ package final class Socket {
         "cannot connect to \(address)", code: .invalidArgument, hint: "Write it as tcp://host:port.")
     }
   }
+
+  /// `lost` also stands for a handshake that failed.
+  package enum ConnectionEvent { case established, lost }
+
+  private static let lostEvents =
+    ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL
+
+  /// From now on `connectionEvent` tells what happens to this socket's connections. Call it before `connect`.
+  package func watchConnections() throws {
+    let address = "inproc://monitor-\(UUID().uuidString)"
+    let wanted = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | Self.lostEvents
+    guard zmq_socket_monitor(handle, address, wanted) == 0 else {
+      throw MessageContext.failure("cannot watch a connection")
+    }
+    var limits = SocketLimits(messageBytesMax: 4096)
+    limits.receiveQueue = 0  // libzmq must never wait for us
+    limits.lingerMilliseconds = 0
+    let reader = try Socket(.pair, context: context, limits: limits)
+    monitor = reader
+    try reader.connect(address)
+  }
+
+  /// The next thing that happened to a connection and was not yet read. Never waits.
+  package func connectionEvent() -> ConnectionEvent? {
+    while let message = monitor?.receive(framesMax: 2) {
+      guard let first = message.frames.first, first.count >= 2 else { continue }
+      let number = first.withUnsafeBytes { Int32($0.loadUnaligned(as: UInt16.self)) }
+      if number == ZMQ_EVENT_HANDSHAKE_SUCCEEDED { return .established }
+      if number & Self.lostEvents != 0 { return .lost }
+    }
+    return nil
+  }
+
+  /// To be watched by `poll` for news of connections; nil when they are not watched.
+  package var connectionNews: Socket? { monitor }
 
   /// Sends all frames as one message without waiting.
   package func send(_ frames: [Data]) -> SendOutcome {
