@@ -60,7 +60,7 @@ let libraries: [Library] = [
   Library(
     name: "Coordinator",
     depends: [
-      "Core", "API", "Catalog", "Client", "DeltaLog", "Jobs", "Monitoring", "ObjectStore", "Pipelines", "Postgres", "Query",
+      "Core", "API", "Catalog", "Client", "DeltaLog", "DuckDB", "Jobs", "Monitoring", "ObjectStore", "Pipelines", "Postgres", "Query",
       "Scheduling", "Serving", "Transport",
     ], products: ["Logging"], layer: 7),
   Library(
@@ -106,7 +106,7 @@ let shared: [SwiftSetting] = [
 func closure(_ names: [String], into found: Set<String> = []) -> Set<String> {
   names.reduce(into: found) { found, name in
     guard found.insert(name).inserted else { return }
-    let extra: [String: [String]] = ["CHNSW": ["CKernels"], "platform": ["Client", "Coordinator", "Worker", "Core"]]
+    let extra: [String: [String]] = ["CHNSW": ["CKernels"], "platform": ["Client", "Console", "Coordinator", "Worker", "Core"]]
     let next = (extra[name] ?? []) + (libraries.first { $0.name == name }?.depends ?? [])
     found = closure(next, into: found)
   }
@@ -143,7 +143,7 @@ let package = Package(
     + (wanted.contains("platform")
       ? [
         .executableTarget(
-          name: "platform", dependencies: ["Client", "Coordinator", "Worker", "Core", product("ArgumentParser"), product("Logging")],
+          name: "platform", dependencies: ["Client", "Console", "Coordinator", "Worker", "Core", product("ArgumentParser"), product("Logging")],
           swiftSettings: shared)
       ] : [])
     + (only == nil || !suites.isEmpty

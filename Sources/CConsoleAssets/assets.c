@@ -17,6 +17,10 @@ static const unsigned char icon_svg[] = {
 #embed "assets/icon.svg"
 };
 
+static const unsigned char lifecycle_workflow[] = {
+#embed "../../cluster/workflows/lifecycle.yml"
+};
+
 static const pc_asset assets[] = {
     {"/", "text/html; charset=utf-8", index_html, sizeof index_html},
     {"/console.css", "text/css; charset=utf-8", console_css, sizeof console_css},
@@ -27,3 +31,8 @@ static const pc_asset assets[] = {
 
 size_t pc_asset_count(void) { return sizeof assets / sizeof assets[0]; }
 pc_asset pc_asset_at(size_t index) { return assets[index]; }
+
+pc_asset pc_lifecycle_workflow(void) {
+  pc_asset file = {"cluster/workflows/lifecycle.yml", "application/yaml", lifecycle_workflow, sizeof lifecycle_workflow};
+  return file;
+}

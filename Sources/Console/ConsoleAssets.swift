@@ -17,4 +17,10 @@ public enum ConsoleAssets {
       path: String(cString: asset.path), contentType: String(cString: asset.content_type),
       bytes: Array(UnsafeBufferPointer(start: asset.bytes, count: asset.count)))
   }
+
+  /// The text of `cluster/workflows/lifecycle.yml`, which `platform demo` submits.
+  public static let lifecycleWorkflow: String = {
+    let file = pc_lifecycle_workflow()
+    return String(decoding: UnsafeBufferPointer(start: file.bytes, count: file.count), as: UTF8.self)
+  }()
 }

@@ -2,7 +2,7 @@
 
 import API
 import Catalog
-public import Core
+import Core
 import Foundation
 import Jobs
 public import Logging
@@ -67,8 +67,9 @@ public struct CoordinatorProcess: Sendable {
     let spool = try InferenceSpool(directory: layout.spool)
     let dataKeys = keys
     let gateway = ServingGateway(spool: spool, logger: logger) { replica in
-      try StreamClient(
-        .init(address: replica.address, serverKey: CurvePublicKey(replica.publicKey), keys: dataKeys)) as any ReplicaChannel
+      StreamChannel(
+        client: try StreamClient(
+          .init(address: replica.address, serverKey: CurvePublicKey(replica.publicKey), keys: dataKeys)))
     }
     for entry in try await catalog.endpoints() {
       gateway.set(ServedEndpoint(name: entry.name, kind: entry.kind, model: entry.model, createdAt: entry.createdAt))
@@ -272,7 +273,14 @@ public struct CoordinatorProcess: Sendable {
   }
 }
 
-extension StreamClient: ReplicaChannel {}
+/// A replica over the data plane.
+struct StreamChannel: ReplicaChannel {
+  let client: StreamClient
+  func call(verb: String, payload: Data, deadline: Duration) -> AsyncThrowingStream<Data, any Error> {
+    client.call(verb: verb, payload: payload, deadline: deadline)
+  }
+  func close() { client.close() }
+}
 
 /// Plans, commits and messages for the runner.
 final class CoordinatorEffects: EffectHandler {
@@ -286,7 +294,6 @@ final class CoordinatorEffects: EffectHandler {
       "embed": EmbedPlanner(services: services), "index_sync": IndexPlanner(services: services),
       "train": TrainPlanner(services: services), "evaluate": EvaluatePlanner(services: services),
       "deploy": DeployPlanner(services: services), "monitor": MonitorPlanner(services: services),
-      "sql": StatementPlanner(services: services),
     ]
   }
 

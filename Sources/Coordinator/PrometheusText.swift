@@ -4,18 +4,23 @@ import Serving
 
 /// Builds the Prometheus text format, version 0.0.4.
 struct PrometheusText {
-  private(set) var text = ""
-  private var declared: Set<String> = []
+  /// Header and samples of each family, in order of declaration: the format wants a family's samples together.
+  private var families: [(name: String, lines: String)] = []
+
+  var text: String { families.map(\.lines).joined() }
 
   mutating func family(_ name: String, _ type: String, _ help: String) {
-    guard declared.insert(name).inserted else { return }
-    text += "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n"
+    guard !families.contains(where: { $0.name == name }) else { return }
+    families.append((name, "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n"))
   }
 
   mutating func sample(_ name: String, _ labels: [String: String], _ value: Double) {
     let rendered = labels.sorted { $0.key < $1.key }.map { "\($0.key)=\"\(Self.escape($0.value))\"" }.joined(separator: ",")
-    text += rendered.isEmpty ? name : "\(name){\(rendered)}"
-    text += " \(value == value.rounded() && abs(value) < 1e15 ? String(Int64(value)) : String(value))\n"
+    // A histogram's samples carry the family's name with a suffix.
+    guard let index = families.firstIndex(where: { $0.name == name }) ?? families.lastIndex(where: { name.hasPrefix($0.name + "_") })
+    else { return }
+    families[index].lines += rendered.isEmpty ? name : "\(name){\(rendered)}"
+    families[index].lines += " \(value == value.rounded() && abs(value) < 1e15 ? String(Int64(value)) : String(value))\n"
   }
 
   private static func escape(_ label: String) -> String {

@@ -23,11 +23,11 @@ public struct DriftStatistics: Sendable, Equatable {
     let (now, before) = (current.categories, baseline.categories)
     guard !now.isEmpty, !before.isEmpty else { return DriftStatistics() }
     let keys = Set(now.keys).union(before.keys).sorted()
-    func shares(_ counts: [String: Int]) -> [Double] {
+    func frequencies(_ counts: [String: Int]) -> [Double] {
       let total = Double(counts.values.reduce(0, +))
       return keys.map { Double(counts[$0] ?? 0) / total }
     }
-    let (p, q) = (shares(now), shares(before))
+    let (p, q) = (frequencies(now), frequencies(before))
     return DriftStatistics(psi: psi(p, q), ks: nil, js: jensenShannon(p, q))
   }
 

@@ -2,7 +2,7 @@
 
 public import Core
 import DuckDB
-import Query
+public import Query
 
 /// Profiles some columns of a table and measures how far each has moved from a baseline: payload of work of kind `monitor`.
 public struct MonitorShard: Codable, Sendable, Equatable {

@@ -74,6 +74,7 @@ public actor WorkerProcess {
     let scratch = scratchRoot
     // Scratch of an earlier process is of no use to anyone.
     try? FileManager.default.removeItem(atPath: scratch)
+    try? FileManager.default.removeItem(atPath: unitsFolder)
     try FileManager.default.createDirectory(atPath: scratch, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
     let name = configuration.name
     let slots = configuration.slots
@@ -110,7 +111,9 @@ public actor WorkerProcess {
     housekeeping.cancel()
     listener.cancel()
     // Replicas get a moment to finish their answers; shards and ranks are simply repeated elsewhere.
-    for (_, unit) in units { unit.isReplica ? unit.child?.send(.drain) : unit.child?.kill() }
+    for (_, unit) in units {
+      if unit.isReplica { unit.child?.send(.drain) } else { unit.child?.kill() }
+    }
     let deadline = Date().addingTimeInterval(8)
     while Date() < deadline && units.values.contains(where: \.isReplica) { try? await Task.sleep(for: .milliseconds(50)) }
     for (_, unit) in units { unit.child?.kill() }
@@ -224,6 +227,7 @@ public actor WorkerProcess {
         return
       }
       units[key]?.child = child
+      noteProcess(key, child)
       let scratch = scratchRoot + "/" + key.unit.replacingOccurrences(of: "/", with: "_") + "-\(key.attempt)"
       let seat = work.gang.map { GangSeat(gang: $0.gang, generation: $0.generation, rank: $0.rank, size: $0.size) }
       child.send(.run(WorkSpec(unit: key.unit, attempt: key.attempt, kind: kind, payload: work.payload), scratch: scratch, gang: seat))
@@ -231,6 +235,15 @@ public actor WorkerProcess {
     } catch {
       finish(key, .failed, error: PlatformError.from(error))
     }
+  }
+
+  /// One small file a running unit with its process identifier, for people and tests who want to look or to disturb.
+  private var unitsFolder: String { configuration.directory + "/units" }
+  private func noteProcess(_ key: UnitAttempt, _ child: ExecutorChild) {
+    let path = unitsFolder + "/" + key.unit.replacingOccurrences(of: "/", with: "_")
+    // Only a convenience: nothing depends on the note.
+    try? FileManager.default.createDirectory(atPath: unitsFolder, withIntermediateDirectories: true)
+    try? Data(String(child.processID).utf8).write(to: URL(fileURLWithPath: path))
   }
 
   private func executor(reusable: Bool) async throws -> ExecutorChild {
@@ -313,6 +326,7 @@ public actor WorkerProcess {
   private func complete(_ key: UnitAttempt, _ end: (UnitOutcome, result: Data, error: Data)) {
     flushLogs()
     units[key] = nil
+    unlink(unitsFolder + "/" + key.unit.replacingOccurrences(of: "/", with: "_"))
     finished[key] = end
     remembered.append(key)
     rememberedSet.insert(key)

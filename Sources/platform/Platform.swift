@@ -3,6 +3,7 @@
 import ArgumentParser
 import Core
 import Foundation
+import Glibc
 
 /// `platform`: one binary for every process and every command.
 @main
@@ -37,9 +38,9 @@ struct Platform: AsyncParsableCommand {
       }
     } catch let error as PlatformError {
       Report.failure(error, json: CommandLine.arguments.contains("json"))
-      exit(ExitCodes.of(error.code))
+      Glibc.exit(ExitCodes.of(error.code))
     } catch is CancellationError {
-      exit(130)
+      Glibc.exit(130)
     } catch {
       exit(withError: error)
     }

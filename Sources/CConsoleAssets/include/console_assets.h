@@ -13,3 +13,5 @@ typedef struct {
 /// Number of assets, and the asset at `index`.
 size_t pc_asset_count(void);
 pc_asset pc_asset_at(size_t index);
+/// The demo's workflow file.
+pc_asset pc_lifecycle_workflow(void);

@@ -2,6 +2,7 @@
 
 import Catalog
 import Core
+import DuckDB
 import Foundation
 import Monitoring
 import Query

@@ -53,12 +53,12 @@ enum IndexBuildExecutor {
     var rows: [(vector: [Float], payload: VectorPayload)] = []
     while let chunk = try scan.next() {
       try context.checkCancelled()
-      let (ids, paths, texts) = (try chunk.column(0), try chunk.column(1), try chunk.column(2))
-      let vectors = try chunk.column(3)
+      let (ids, paths, texts) = (chunk.column(0), chunk.column(1), chunk.column(2))
+      let vectors = chunk.column(3)
       for row in 0..<chunk.count {
         rows.append(
-          (try vectors.floats(row) ?? [], VectorPayload(
-            chunkID: try ids.string(row) ?? "", path: try paths.string(row) ?? "", text: try texts.string(row) ?? "")))
+          (vectors.floats(row), VectorPayload(
+            chunkID: ids.string(row), path: paths.string(row), text: texts.string(row))))
       }
     }
     let builder = try VectorIndexBuilder(folder: shard.folder, dimension: shard.dimension, capacity: max(1, rows.count))
@@ -89,9 +89,9 @@ enum TextRows {
     let scan = try ParquetScan(files: files, columns: ["chunk_id", "path", "text"], where: filter)
     var rows: [Row] = []
     while let chunk = try scan.next() {
-      let (ids, paths, texts) = (try chunk.column(0), try chunk.column(1), try chunk.column(2))
+      let (ids, paths, texts) = (chunk.column(0), chunk.column(1), chunk.column(2))
       for row in 0..<chunk.count {
-        rows.append(Row(id: try ids.string(row) ?? "", path: try paths.string(row) ?? "", text: try texts.string(row) ?? ""))
+        rows.append(Row(id: ids.string(row), path: paths.string(row), text: texts.string(row)))
       }
     }
     return rows

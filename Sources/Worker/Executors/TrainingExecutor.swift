@@ -39,8 +39,9 @@ enum TrainingExecutor {
   /// Shared memory when all ranks are on this machine, ZeroMQ otherwise.
   private static func joinGang(_ seat: GangSeat, _ context: ExecutorContext) throws -> any Collective {
     if seat.size == 1 { return SingleRank() }
-    let listener = try RankListener(keys: CurveKeyPair.generate())
-    context.announce(address: listener.endpoint, publicKey: listener.publicKey.description)
+    let keys = try CurveKeyPair.generate()
+    let listener = try RankListener(keys: keys)
+    context.announce(address: listener.endpoint, publicKey: keys.publicKey.description)
     let peers = try context.waitForPeers(deadline: 120)
     if peers.allSatisfy({ $0.hostID == ProcessSupport.hostID }) {
       context.log("rank \(seat.rank) of \(seat.size), shared memory, generation \(seat.generation)")

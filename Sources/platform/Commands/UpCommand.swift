@@ -5,6 +5,7 @@ import Client
 import Coordinator
 import Core
 import Foundation
+import Glibc
 
 struct UpCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -124,7 +125,7 @@ struct UpCommand: AsyncParsableCommand {
     var yes: Int32 = 1
     setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &yes, socklen_t(MemoryLayout<Int32>.size))
     let result = withUnsafePointer(to: &target) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { Glibc.bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
     }
     if result != 0 {
       let reason = errno == EADDRINUSE ? "is in use by another program" : "cannot be bound: \(String(cString: strerror(errno)))"

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Foundation
+import Tokenizers
+import Training
+import Transport
+
+extension TrainingExecutor {
+  /// Trains a byte-level BPE on the training split.
+  static func tokenizer(_ work: TokenizerWork, context: any WorkContext) throws -> JSONValue {
+    var counts = WordCounts()
+    var documents: Int64 = 0
+    try forEachText(work.files, context) { text, isTest in
+      guard !isTest else { return }
+      counts.add(text)
+      documents += 1
+      if documents % 256 == 0 { context.progress(done: documents, total: 0, unit: "texts") }
+    }
+    guard documents > 0 else {
+      throw PlatformError(.invalidArgument, "the data has no rows of the training split", hint: "Rows need split = 'train'.")
+    }
+    let tokenizer = try BytePairTrainer(vocabularySize: work.vocabulary).train(counts, isCancelled: { context.isCancelled })
+    // An attempt has a folder of its own: what an earlier start of this very attempt left is replaced.
+    try tokenizer.write(to: work.output)
+    context.log("tokenizer of \(tokenizer.vocabularySize) entries from \(documents) texts, \(counts.count) words")
+    return ["directory": .string(work.output), "vocabularySize": .integer(Int64(tokenizer.vocabularySize))]
+  }
+
+  /// Writes the token files of some data files. A split without texts has no file.
+  static func tokenize(_ work: TokenizeWork, context: any WorkContext) throws -> JSONValue {
+    let tokenizer = try BytePairTokenizer(path: work.tokenizer)
+    let digest = try SHA256Digest.hex(contentsOf: work.tokenizer + "/tokenizer.json")
+    var train: [[Int32]] = []
+    var test: [[Int32]] = []
+    try forEachText(work.files, context) { text, isTest in
+      let ids = tokenizer.encode(text, addSpecialTokens: false)
+      guard !ids.isEmpty else { return }
+      if isTest { test.append(ids) } else { train.append(ids) }
+    }
+    var result: [String: JSONValue] = [:]
+    for (name, documents, path) in [("train", train, work.trainOutput), ("test", test, work.testOutput)] {
+      result[name + "Tokens"] = .integer(Int64(documents.reduce(0) { $0 + $1.count }))
+      guard !documents.isEmpty else { continue }
+      try TokenShardFile.write(
+        documents, vocabularySize: tokenizer.vocabularySize, beginning: tokenizer.bosID, end: tokenizer.eosID,
+        tokenizerSHA256: digest, to: path)
+      result[name] = .string(path)
+    }
+    return .object(result)
+  }
+}
