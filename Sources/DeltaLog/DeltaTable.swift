@@ -80,6 +80,7 @@ public struct DeltaTable: Sendable {
       throw PlatformError(.notFound, "the table has no version \(target); its latest is \(latest)", path: path.text)
     }
     var damage: (any Error)?
+    var damageIsGap = false
     // A checkpoint only saves time: a damaged one is passed over for an older one, and for the commits alone at the end.
     for start in listing.checkpoints.keys.filter({ $0 <= target }).sorted(by: >) + [-1] {
       do {
@@ -87,7 +88,9 @@ public struct DeltaTable: Sendable {
       } catch let error as PlatformError
         where error.code == .invalidFile || error.code == .notFound || error.code == .invalidArgument
       {
-        damage = damage ?? error
+        // A gap behind the newest readable checkpoint explains more than a damaged checkpoint.
+        let isGap = error.message.contains("is missing from the table's log")
+        if damage == nil || (isGap && !damageIsGap) { (damage, damageIsGap) = (error, isGap) }
         if error.message.contains("which this reader does not know") { throw error }
       }
     }

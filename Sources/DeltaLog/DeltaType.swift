@@ -4,7 +4,8 @@ public import Core
 
 /// A column type of the Delta protocol ("Schema Serialization Format").
 public indirect enum DeltaType: Sendable, Hashable {
-  /// `string`, `long`, `integer`, `short`, `byte`, `float`, `double`, `boolean`, `binary`, `date`, `timestamp`, `timestamp_ntz`,
+  /// `string`, `long`, `integer`, `short`, `byte`, `float`, `double`, `boolean`, `binary`, `date`, `timestamp`,
+  /// `timestamp_ntz`,
   /// `decimal(p,s)`.
   case primitive(String)
   case array(DeltaType, containsNull: Bool)

@@ -5,7 +5,7 @@ public import Core
 import Foundation
 
 /// A connection. All members block and belong to one thread at a time, except `interrupt` and `progress`.
-public final class Connection: @unchecked Sendable {  // the callers keep to one thread; the two exceptions are thread-safe in DuckDB
+public final class Connection: @unchecked Sendable {  // one thread at a time; two safe exceptions
   let database: Database
   var handle: cd_connection?
   var engine: Engine { database.engine }

@@ -40,10 +40,11 @@ public final class LocalObjectStore: ObjectStorage {
     guard fstat(descriptor, &info) == 0 else { throw Self.failure("read", file) }
     guard info.st_mode & S_IFMT == S_IFREG else { throw PlatformError(.notFound, "object not found", path: file) }
     let size = Int(info.st_size)
-    let wanted = range.map { $0.lowerBound..<min($0.upperBound, size) } ?? 0..<size
-    guard wanted.lowerBound >= 0, wanted.lowerBound <= size else {
+    let start = range?.lowerBound ?? 0
+    guard start >= 0, start <= size else {
       throw PlatformError(.invalidArgument, "the range starts behind the end of the object", path: file)
     }
+    let wanted = start..<max(start, min(range?.upperBound ?? size, size))
     var data = Data(count: wanted.count)
     var done = 0
     try data.withUnsafeMutableBytes { buffer in

@@ -13,7 +13,10 @@ public struct DuckDBParquetHandler: ParquetHandler {
     ("txn", "STRUCT(appId VARCHAR, version BIGINT, lastUpdated BIGINT)"),
     (
       "add",
-      "STRUCT(path VARCHAR, partitionValues MAP(VARCHAR, VARCHAR), size BIGINT, modificationTime BIGINT, dataChange BOOLEAN, stats VARCHAR)"
+      """
+      STRUCT(path VARCHAR, partitionValues MAP(VARCHAR, VARCHAR), size BIGINT, modificationTime BIGINT, dataChange BOOLEAN,
+        stats VARCHAR)
+      """
     ),
     (
       "remove",

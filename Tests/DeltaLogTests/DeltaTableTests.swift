@@ -87,14 +87,14 @@ final class FaultyStore: ObjectStorage {
     let pointer = try ObjectPath(log + "_last_checkpoint")
     #expect(try JSONValue(parsing: store.get(pointer))["version"] == 20)
     try store.put(pointer, Data("{\"version\":999}".utf8))
-    #expect(try table.snapshot().files == whole.files)
+    #expect(try table.snapshot().files.map(\.path) == whole.files.map(\.path))
     try store.delete(pointer)
     try store.put(ObjectPath(log + "00000000000000000020.checkpoint.parquet"), Data("garbage".utf8))
-    #expect(try table.snapshot().files == whole.files)
+    #expect(try table.snapshot().files.map(\.path) == whole.files.map(\.path))
     #expect(try table.snapshot().transactions == whole.transactions)
     // Commits before a good checkpoint may be gone.
     for index in 0..<10 { try store.delete(ObjectPath(log + "0000000000000000000\(index).json")) }
-    #expect(try table.snapshot().files == whole.files)
+    #expect(try table.snapshot().files.map(\.path) == whole.files.map(\.path))
     #expect(code { _ = try table.snapshot(version: 5) } == .invalidFile)
     try store.delete(ObjectPath(log + "00000000000000000015.json"))
     let error = #expect(throws: PlatformError.self) { try table.snapshot() }

@@ -133,7 +133,8 @@ typedef struct {
 } cd_api;
 
 /// Opens the stub library (may be NULL) and the engine, and fills `api`. Returns 0, or -1 with a text in `error`.
-int cd_load(const char *_Nonnull engine, const char *_Nullable stubs, cd_api *_Nonnull api, char *_Nonnull error, size_t error_size);
+int cd_load(const char *_Nonnull engine, const char *_Nullable stubs, cd_api *_Nonnull api,
+            char *_Nonnull error, size_t error_size);
 
 /// The bytes of row `row` of a VARCHAR or BLOB vector's data.
 static inline const char *_Nonnull cd_string_bytes(const void *_Nonnull data, uint64_t row, uint32_t *_Nonnull length) {

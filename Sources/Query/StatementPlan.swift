@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import DuckDB
+import Foundation
+
+/// One SQL statement, taken apart: what it is, which tables it reads and writes, and the query for the executor.
+///
+/// Tables may carry `VERSION AS OF 3` or `TIMESTAMP AS OF '2026-01-31 12:00:00'` (UTC) behind their name. In `sql` each
+/// reference is replaced by a view's name (with the table's name as its alias), so the engine never sees catalogs:
+/// columns are qualified by alias or table name (`t.x`), not by schema (`demo.t.x`).
+public struct StatementPlan: Sendable {
+  /// A table that the query reads.
+  public struct Reference: Sendable, Hashable {
+    public var name: QualifiedName
+    public var version: Int64?
+    public var timestampMilliseconds: Int64?
+    /// The name to give in `StatementSpec.Table.view`.
+    public var view: String
+  }
+
+  public private(set) var kind = StatementKind.select
+  /// The query with replaced names; empty for statements that run no query.
+  public private(set) var sql = ""
+  public private(set) var references: [Reference] = []
+  /// The table that is created, filled, dropped or described; for `showTables` and `createSchema` the name is empty.
+  public private(set) var target: QualifiedName?
+  /// Columns that `INSERT INTO t (a, b)` names.
+  public private(set) var insertColumns: [String] = []
+  /// Columns of `CREATE TABLE t (a BIGINT, ..)`.
+  public private(set) var columns: [Column] = []
+  /// `IF EXISTS` or `IF NOT EXISTS`.
+  public private(set) var isConditional = false
+  /// `CREATE OR REPLACE TABLE`.
+  public private(set) var replaces = false
+
+  /// Table functions that read nothing from outside.
+  static let harmlessFunctions: Set<String> = [
+    "range", "generate_series", "unnest", "json_each", "json_tree", "repeat", "repeat_row",
+  ]
+
+  private let source: SQLTokens
+  private var position = 0
+  private let defaults: (catalog: String, schema: String)
+
+  /// - Parameter catalog, schema: complete names of one or two parts.
+  /// - Throws: `invalidArgument` for bad SQL, more than one statement, or a statement that is not supported;
+  ///   `permissionDenied` for functions that read files.
+  public init(parsing text: String, catalog: String, schema: String) throws {
+    defaults = (catalog, schema)
+    var text = text
+    let first = try SQLTokens(text)
+    if let last = first.tokens.last, last.isSymbol(";") { text = first.text(0..<last.range.lowerBound) }
+    source = try SQLTokens(text)
+    try parse()
+  }
+
+  private var token: SQLTokens.Token? { position < source.tokens.count ? source.tokens[position] : nil }
+
+  private func unsupported() -> PlatformError {
+    PlatformError(
+      .invalidArgument, "the statement is not supported",
+      hint: "Supported are SELECT, EXPLAIN, CREATE TABLE, INSERT INTO, CREATE SCHEMA, DROP TABLE, SHOW TABLES and DESCRIBE.")
+  }
+
+  private mutating func take(_ words: String...) -> Bool {
+    let found = words.enumerated().allSatisfy { offset, word in
+      position + offset < source.tokens.count && source.tokens[position + offset].isWord(word)
+    }
+    if found { position += words.count }
+    return found
+  }
+
+  private mutating func name() throws -> [String] {
+    var parts: [String] = []
+    repeat {
+      guard let token, token.isName else { throw PlatformError(.invalidArgument, "a name is expected in the statement") }
+      parts.append(token.text)
+      position += 1
+      guard self.token?.isSymbol(".") == true else { break }
+      position += 1
+    } while true
+    guard parts.count <= 3, parts.allSatisfy({ !$0.isEmpty }) else {
+      throw PlatformError(.invalidArgument, "the name '\(parts.joined(separator: "."))' has too many or empty parts")
+    }
+    return parts
+  }
+
+  private func qualified(_ parts: [String]) -> QualifiedName {
+    QualifiedName(
+      catalog: parts.count > 2 ? parts[0] : defaults.catalog,
+      schema: parts.count > 1 ? parts[parts.count - 2] : defaults.schema,
+      name: parts[parts.count - 1])
+  }
+
+  private mutating func expectEnd() throws { if token != nil { throw unsupported() } }
+
+  private mutating func parse() throws {
+    guard let first = token else { throw PlatformError(.invalidArgument, "the text holds no SQL statement") }
+    if take("CREATE", "SCHEMA") {
+      kind = .createSchema
+      isConditional = take("IF", "NOT", "EXISTS")
+      let parts = try name()
+      guard parts.count <= 2 else { throw PlatformError(.invalidArgument, "a schema's name has one or two parts") }
+      target = QualifiedName(
+        catalog: parts.count == 2 ? parts[0] : defaults.catalog, schema: parts[parts.count - 1], name: "")
+      try expectEnd()
+    } else if take("CREATE", "OR", "REPLACE", "TABLE") {
+      replaces = true
+      try parseCreate()
+    } else if take("CREATE", "TABLE") {
+      try parseCreate()
+    } else if take("INSERT", "INTO") {
+      kind = .insert
+      target = qualified(try name())
+      if token?.isSymbol("(") == true, position + 1 < source.tokens.count, isColumnList() {
+        position += 1
+        repeat {
+          insertColumns += try name()
+        } while takeSymbol(",")
+        guard takeSymbol(")") else { throw unsupported() }
+      }
+      try parseQuery()
+    } else if take("DROP", "TABLE") {
+      kind = .dropTable
+      isConditional = take("IF", "EXISTS")
+      target = qualified(try name())
+      try expectEnd()
+    } else if take("SHOW", "TABLES") {
+      kind = .showTables
+      var parts: [String] = []
+      if take("IN") || take("FROM") { parts = try name() }
+      target = QualifiedName(
+        catalog: parts.count == 2 ? parts[0] : defaults.catalog, schema: parts.last ?? defaults.schema, name: "")
+      try expectEnd()
+    } else if take("DESCRIBE", "TABLE") || take("DESCRIBE") {
+      kind = .describe
+      target = qualified(try name())
+      try expectEnd()
+    } else if take("EXPLAIN") {
+      kind = .explain
+      try parseQuery()
+    } else if ["SELECT", "WITH", "FROM", "VALUES"].contains(where: first.isWord) || first.isSymbol("(") {
+      try parseQuery()
+    } else {
+      throw unsupported()
+    }
+  }
+
+  private mutating func takeSymbol(_ symbol: String) -> Bool {
+    guard token?.isSymbol(symbol) == true else { return false }
+    position += 1
+    return true
+  }
+
+  /// Whether the parenthesis ahead holds names and not a query.
+  private func isColumnList() -> Bool {
+    let next = source.tokens[position + 1]
+    return next.isName && !["SELECT", "WITH", "FROM", "VALUES"].contains(where: next.isWord)
+  }
+
+  private mutating func parseCreate() throws {
+    isConditional = take("IF", "NOT", "EXISTS")
+    target = qualified(try name())
+    if take("AS") {
+      kind = .createTableAs
+      return try parseQuery()
+    }
+    kind = .createTable
+    guard takeSymbol("(") else { throw unsupported() }
+    repeat {
+      guard let column = token, column.isName else { throw PlatformError(.invalidArgument, "a column's name is expected") }
+      position += 1
+      guard let start = token?.range.lowerBound else { throw unsupported() }
+      var end = start
+      var depth = 0
+      while let token, !(depth == 0 && (token.isSymbol(",") || token.isSymbol(")"))) {
+        if token.isSymbol("(") { depth += 1 }
+        if token.isSymbol(")") { depth -= 1 }
+        end = token.range.upperBound
+        position += 1
+      }
+      columns.append(Column(column.text, try SQLType(sql: source.text(start..<end))))
+    } while takeSymbol(",")
+    guard takeSymbol(")") else { throw unsupported() }
+    try expectEnd()
+  }
+
+  // MARK: the query
+
+  private struct Travel {
+    var version: Int64?
+    var timestamp: String?
+  }
+
+  /// Takes the rest of the text as a query: cuts out time travel, finds the tables, replaces their names.
+  private mutating func parseQuery() throws {
+    guard let start = token?.range.lowerBound else { throw unsupported() }
+    var bytes = source.bytes
+    var travels: [Int: Travel] = [:]  // by the name's offset
+    let tokens = source.tokens
+    for index in tokens.indices.dropFirst(position) where index + 3 < tokens.count && index > position {
+      guard tokens[index].isWord("VERSION") || tokens[index].isWord("TIMESTAMP"), tokens[index + 1].isWord("AS"),
+        tokens[index + 2].isWord("OF"), tokens[index - 1].isName
+      else { continue }
+      var first = index - 1
+      while first - 2 >= position, tokens[first - 1].isSymbol("."), tokens[first - 2].isName { first -= 2 }
+      var travel = Travel()
+      if tokens[index].isWord("VERSION") {
+        guard tokens[index + 3].kind == .number, let version = Int64(tokens[index + 3].text) else {
+          throw PlatformError(.invalidArgument, "VERSION AS OF needs a whole number")
+        }
+        travel.version = version
+      } else {
+        guard tokens[index + 3].kind == .string else {
+          throw PlatformError(.invalidArgument, "TIMESTAMP AS OF needs a quoted time")
+        }
+        travel.timestamp = tokens[index + 3].text
+      }
+      travels[tokens[first].range.lowerBound] = travel
+      for offset in tokens[index].range.lowerBound..<tokens[index + 3].range.upperBound { bytes[offset] = 32 }
+    }
+    let query = String(decoding: bytes[start...], as: UTF8.self)
+    let connection = try Database(settings: .init(threads: 1)).connect()
+    try connection.execute("SET TimeZone='UTC'")
+    guard
+      let text = try connection.rows("SELECT CAST(json_serialize_sql(CAST(? AS VARCHAR)) AS VARCHAR)", [.string(query)])
+        .first?[0].stringValue
+    else {
+      throw unsupported()
+    }
+    let tree = try JSONValue(parsing: text)
+    guard tree["error"]?.boolValue == false, tree["statements"]?.arrayValue?.count == 1 else {
+      throw PlatformError(.invalidArgument, tree["error_message"]?.stringValue ?? "exactly one query is expected")
+    }
+    var found = Found()
+    try Self.walk(tree, &found)
+    try replace(found, in: bytes, from: start, travels, connection)
+  }
+
+  private struct Found {
+    struct Table {
+      var parts: [String]
+      var hasAlias: Bool
+      var offset: Int?
+    }
+    var tables: [Table] = []
+    var commonTables: Set<String> = []
+  }
+
+  private static func walk(_ node: JSONValue, _ found: inout Found) throws {
+    switch node {
+    case .array(let items): for item in items { try walk(item, &found) }
+    case .object(let members):
+      if let entries = members["cte_map"]?["map"]?.arrayValue {
+        for entry in entries { if let key = entry["key"]?.stringValue { found.commonTables.insert(key.lowercased()) } }
+      }
+      if members["type"] == "BASE_TABLE" {
+        guard members["at_clause"] ?? .null == .null else {
+          throw PlatformError(.invalidArgument, "write VERSION AS OF or TIMESTAMP AS OF instead of AT")
+        }
+        let parts = ["catalog_name", "schema_name", "table_name"].compactMap { members[$0]?.stringValue }.filter {
+          !$0.isEmpty
+        }
+        found.tables.append(
+          Found.Table(
+            parts: parts, hasAlias: members["alias"]?.stringValue?.isEmpty == false,
+            offset: members["query_location"]?.intValue))
+      }
+      if members["type"] == "TABLE_FUNCTION" {
+        let name = members["function"]?["function_name"]?.stringValue?.lowercased() ?? ""
+        guard harmlessFunctions.contains(name) else {
+          throw PlatformError(
+            .permissionDenied, "the table function '\(name)' is not allowed", hint: "Read tables of the catalog.")
+        }
+      }
+      for value in members.values { try walk(value, &found) }
+    default: break
+    }
+  }
+
+  private mutating func replace(
+    _ found: Found, in bytes: [UInt8], from start: Int, _ travels: [Int: Travel], _ connection: Connection
+  ) throws {
+    var unused = Set(travels.keys)
+    var edits: [(range: Range<Int>, text: String)] = []
+    for table in found.tables {
+      if table.parts.count == 1, found.commonTables.contains(table.parts[0].lowercased()) { continue }
+      let offset = start + (table.offset ?? -1)
+      guard let index = source.tokens.firstIndex(where: { $0.range.lowerBound == offset }), source.tokens[index].isName
+      else {
+        throw PlatformError(
+          .invalidArgument, "the table '\(table.parts.joined(separator: "."))' cannot be located in the statement")
+      }
+      var last = index
+      for _ in table.parts.dropFirst() where last + 2 < source.tokens.count && source.tokens[last + 1].isSymbol(".") {
+        last += 2
+      }
+      let travel = travels[offset]
+      unused.remove(offset)
+      var time: Int64?
+      if let text = travel?.timestamp {
+        time = try connection.rows("SELECT epoch_ms(CAST(? AS TIMESTAMPTZ))", [.string(text)]).first?[0].intValue
+      }
+      var reference = Reference(
+        name: qualified(table.parts), version: travel?.version, timestampMilliseconds: time, view: "")
+      if let known = references.first(where: {
+        $0.name == reference.name && $0.version == reference.version && $0.timestampMilliseconds == time
+      }) {
+        reference = known
+      } else {
+        reference.view = "__table_\(references.count)"
+        references.append(reference)
+      }
+      let alias = table.hasAlias ? "" : " AS " + SQLText.identifier(table.parts.last ?? "")
+      edits.append((offset..<source.tokens[last].range.upperBound, reference.view + alias))
+    }
+    guard unused.isEmpty else {
+      throw PlatformError(.invalidArgument, "VERSION AS OF and TIMESTAMP AS OF stand behind a table's name")
+    }
+    var out: [UInt8] = []
+    var done = start
+    for edit in edits.sorted(by: { $0.range.lowerBound < $1.range.lowerBound }) where edit.range.lowerBound >= done {
+      out += bytes[done..<edit.range.lowerBound] + Array(edit.text.utf8)
+      done = edit.range.upperBound
+    }
+    sql = String(decoding: out + bytes[done...], as: UTF8.self)
+  }
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Core
+
+/// A table's full name.
+public struct QualifiedName: Codable, Sendable, Hashable, CustomStringConvertible {
+  public var catalog: String
+  public var schema: String
+  public var name: String
+  public init(catalog: String, schema: String, name: String) {
+    self.catalog = catalog
+    self.schema = schema
+    self.name = name
+  }
+  public var description: String { "\(catalog).\(schema).\(name)" }
+}
+
+/// What kind of statement a text is.
+public enum StatementKind: String, Codable, Sendable {
+  case select, explain, createTable, createTableAs, insert, createSchema, dropTable, showTables, describe
+}
+
+/// A statement for an executor: the query with its tables resolved to files.
+public struct StatementSpec: Codable, Sendable, Hashable {
+  public struct Table: Codable, Sendable, Hashable {
+    /// `StatementPlan.Reference.view`: the name that `sql` uses.
+    public var view: String
+    /// Absolute paths of the live data files.
+    public var files: [String]
+    public var columns: [Column]
+    public init(view: String, files: [String], columns: [Column]) {
+      self.view = view
+      self.files = files
+      self.columns = columns
+    }
+  }
+
+  public struct Limits: Codable, Sendable, Hashable {
+    public var rows = 10_000
+    /// Of the rows' JSON, roughly.
+    public var bytes = 8 << 20
+    public var memory = "1GB"
+    public var threads = 2
+    public init() {}
+  }
+
+  public var kind: StatementKind
+  /// `StatementPlan.sql`.
+  public var sql: String
+  public var tables: [Table]
+  /// For `insert`: all columns of the target.
+  public var targetColumns: [Column]
+  /// For `insert`: the columns named in the statement; empty: all.
+  public var insertColumns: [String]
+  /// For `createTableAs` and `insert`: an absolute folder that takes the new file.
+  public var outputDirectory: String?
+  /// For `?` and `$1`: null, truth values, numbers and texts.
+  public var parameters: [JSONValue]
+  public var limits: Limits
+
+  public init(
+    kind: StatementKind, sql: String, tables: [Table], targetColumns: [Column] = [], insertColumns: [String] = [],
+    outputDirectory: String? = nil, parameters: [JSONValue] = [], limits: Limits = Limits()
+  ) {
+    self.kind = kind
+    self.sql = sql
+    self.tables = tables
+    self.targetColumns = targetColumns
+    self.insertColumns = insertColumns
+    self.outputDirectory = outputDirectory
+    self.parameters = parameters
+    self.limits = limits
+  }
+}
+
+/// What a statement gave.
+public struct StatementResult: Codable, Sendable, Hashable {
+  public var columns: [Column]
+  /// An array for each row, in the columns' order.
+  public var rows: [[JSONValue]]
+  /// Whether rows were left out because of the limits.
+  public var isTruncated: Bool
+  /// Files to commit, for `createTableAs` and `insert`.
+  public var files: [WrittenFile]
+  /// Rows returned or written.
+  public var rowCount: Int64
+}
