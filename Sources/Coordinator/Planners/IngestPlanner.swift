@@ -27,6 +27,8 @@ struct IngestPlanner: TaskPlanner {
     if let input = body.input { configuration.directories = [input] }
     if let limit = body.limit { configuration.textBytes = limit == 0 ? .max : limit }
     if let seed = body.seed { configuration.seed = seed }
+    // Some sixteen shards, so that several workers share the stages; the number never depends on how many there are.
+    configuration.shardBytes = max(32_768, min(configuration.shardBytes, configuration.textBytes / 16))
     let wanted = configuration
     let plan = try await BlockingPool.shared.run { try IngestPlan.make(wanted) }
     let documents = try await services.tables.prepare(ThreePartName(body.table), columns: BuiltInTables.documents, by: "run \(call.id.run)")
