@@ -168,7 +168,7 @@ final class FaultyStore: ObjectStorage {
     (#"{"protocol":{"minReaderVersion":9,"minWriterVersion":2}}"#, "reader version 9"),
     (#"{"protocol":{"minReaderVersion":"#, "damaged action"),
     (
-      #"{"add":{"path":"x","partitionValues":{},"size":1,"modificationTime":1,"dataChange":true,"deletionVector":{"cardinality":1}}}"#,
+      #"{"add":{"path":"x","partitionValues":{},"size":1,"modificationTime":1,"dataChange":true,"deletionVector":{}}}"#,
       "deletionVectors"
     ),
   ]) func unknownFeaturesAreRefusedByName(_ line: String, _ expected: String) throws {

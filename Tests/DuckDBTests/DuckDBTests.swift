@@ -13,9 +13,12 @@ import Testing
     try connection.execute("SET TimeZone='UTC'")
     let rows = try connection.rows(
       """
-      SELECT true, 1::TINYINT, -2::SMALLINT, 3::INTEGER, 4::BIGINT, (170141183460469231731687303715884105727)::HUGEINT, 1.5::FLOAT,
-        2.5::DOUBLE, -0.05::DECIMAL(4,2), 123456789.125::DECIMAL(30,3), 'a', 'a text longer than twelve bytes', '\\x00\\xFF'::BLOB,
-        DATE '2024-02-29', TIMESTAMP '1969-12-31 23:59:59.5', [1.0::FLOAT, 2], ['x', NULL], {'k': 7, 'l': [1, 2]}, MAP {'m': 1}, NULL::VARCHAR
+      SELECT true, 1::TINYINT, -2::SMALLINT, 3::INTEGER, 4::BIGINT, (170141183460469231731687303715884105727)::HUGEINT,
+        1.5::FLOAT,
+        2.5::DOUBLE, -0.05::DECIMAL(4,2), 123456789.125::DECIMAL(30,3), 'a', 'a text longer than twelve bytes',
+        '\\x00\\xFF'::BLOB,
+        DATE '2024-02-29', TIMESTAMP '1969-12-31 23:59:59.5', [1.0::FLOAT, 2], ['x', NULL], {'k': 7, 'l': [1, 2]},
+        MAP {'m': 1}, NULL::VARCHAR
       """)
     #expect(
       rows == [
@@ -51,7 +54,8 @@ import Testing
     let connection = try Database().connect()
     try connection.execute(
       """
-      CREATE TABLE t (a BOOLEAN, b TINYINT, c SMALLINT, d INTEGER, e BIGINT, f FLOAT, g DOUBLE, h VARCHAR, i BLOB, j DATE, k TIMESTAMP,
+      CREATE TABLE t (a BOOLEAN, b TINYINT, c SMALLINT, d INTEGER, e BIGINT, f FLOAT, g DOUBLE, h VARCHAR, i BLOB,
+        j DATE, k TIMESTAMP,
         l HUGEINT, m DECIMAL(9,2), n FLOAT[], o VARCHAR[])
       """)
     let row: [SQLValue] = [
