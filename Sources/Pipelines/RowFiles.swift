@@ -1,23 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Core
-
-/// A data file that a shard wrote, with what its Delta commit needs.
-public struct PipelineFile: Codable, Sendable, Equatable {
-  /// Absolute.
-  public var path: String
-  public var sizeBytes: Int64
-  public var rows: Int64
-  /// Delta statistics: numRecords, minValues, maxValues, nullCount. Null when the writer gives none.
-  public var statistics: JSONValue
-
-  public init(path: String, sizeBytes: Int64, rows: Int64, statistics: JSONValue = .null) {
-    self.path = path
-    self.sizeBytes = sizeBytes
-    self.rows = rows
-    self.statistics = statistics
-  }
-}
+import Core
+public import Query
 
 /// The values of one column; no value is null.
 public enum ColumnValues: Sendable, Equatable {
@@ -70,7 +54,7 @@ public struct RowSet: Sendable, Equatable {
 /// Where shards read and write tables. Implementations block; a written file is complete or absent.
 public protocol RowFiles: Sendable {
   /// Writes all rows to a new file at the absolute `path`, replacing what an earlier attempt left there.
-  func write(_ rows: RowSet, to path: String) throws -> PipelineFile
+  func write(_ rows: RowSet, to path: String) throws -> WrittenFile
   /// Reads the named columns of all rows, in the order of the file.
   func read(_ path: String, columns: [String]) throws -> RowSet
 }

@@ -2,6 +2,7 @@
 
 import Core
 import Foundation
+import Query
 import TestSupport
 import Testing
 

@@ -2,6 +2,7 @@
 
 import Core
 import Foundation
+import Query
 import Synchronization
 
 @testable import Pipelines
@@ -10,9 +11,9 @@ import Synchronization
 final class MemoryFiles: RowFiles {
   private let tables = Mutex<[String: RowSet]>([:])
 
-  func write(_ rows: RowSet, to path: String) throws -> PipelineFile {
+  func write(_ rows: RowSet, to path: String) throws -> WrittenFile {
     tables.withLock { $0[path] = rows }
-    return PipelineFile(path: path, sizeBytes: 0, rows: Int64(rows.count))
+    return WrittenFile(path: path, sizeBytes: 0, rows: Int64(rows.count), statistics: .null)
   }
 
   func read(_ path: String, columns: [String]) throws -> RowSet {

@@ -55,7 +55,10 @@ func document(_ sentences: Range<Int>) -> String { sentences.map(sentence).joine
         (0..<20).map { "the line that ends with dots and number \($0) to be ...\nbut it is here" }.joined(separator: "\n"),
         .ellipsisLines
       ),
-      (String(repeating: "whenever (the) { winters } of {to} letters {in} houses {that} bridges {be} and ", count: 10), .braces),
+      (
+        String(repeating: "whenever (the) { winters } of {to} letters {in} houses {that} bridges {be} and ", count: 10),
+        .braces
+      ),
       (prose + " Lorem ipsum dolor sit amet.", .placeholder),
       (String(repeating: "antidisestablishmentarianism ", count: 40), .wordLength),
     ] as [(String, QualityRules.Rejection?)]) func qualityRulesGiveTheirReason(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Core
+public import Query
 
 /// Work of kind `ingest`: some files become rows of the tables of documents and of quarantined files.
 public struct IngestShard: Codable, Sendable, Equatable {
@@ -24,8 +25,8 @@ public struct IngestShard: Codable, Sendable, Equatable {
 }
 
 public struct IngestResult: Codable, Sendable, Equatable {
-  public var documents: PipelineFile?
-  public var quarantine: PipelineFile?
+  public var documents: WrittenFile?
+  public var quarantine: WrittenFile?
   public var documentCount: Int
   /// Bytes of text in UTF-8.
   public var textBytes: Int64

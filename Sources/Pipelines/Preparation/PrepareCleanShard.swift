@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Core
+public import Query
 
 /// Work of kind `prepare.clean`: documents become normalised texts that pass the quality rules, and their signatures.
 public struct PrepareCleanShard: Codable, Sendable, Equatable {
@@ -27,9 +28,9 @@ public struct PrepareCleanShard: Codable, Sendable, Equatable {
 }
 
 public struct PrepareCleanResult: Codable, Sendable, Equatable {
-  public var cleaned: PipelineFile?
-  public var signatures: PipelineFile?
-  public var rejected: PipelineFile?
+  public var cleaned: WrittenFile?
+  public var signatures: WrittenFile?
+  public var rejected: WrittenFile?
   public var read: Int
   public var kept: Int
   /// Rejected documents by reason.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Core
+public import Query
 
 /// Work of kind `prepare.dedupe`: the signatures of all shards become one list of documents to drop.
 public struct PrepareDedupeShard: Codable, Sendable, Equatable {
@@ -20,7 +21,7 @@ public struct PrepareDedupeShard: Codable, Sendable, Equatable {
 
 public struct PrepareDedupeResult: Codable, Sendable, Equatable {
   /// Nil when nothing is dropped.
-  public var dropped: PipelineFile?
+  public var dropped: WrittenFile?
   public var documents: Int
   public var kept: Int
   public var exactDuplicates: Int

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Core
+public import Query
 import Tokenizers
 
 /// Work of kind `prepare.finish`: cleaned texts that stay become masked chunks on one side of the split.
@@ -28,7 +29,7 @@ public struct PrepareFinishShard: Codable, Sendable, Equatable {
 
 public struct PrepareFinishResult: Codable, Sendable, Equatable {
   /// Nil when no document of the shard stays.
-  public var chunks: PipelineFile?
+  public var chunks: WrittenFile?
   public var documents: Int
   public var droppedDocuments: Int
   public var chunkCount: Int
