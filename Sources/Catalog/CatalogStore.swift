@@ -60,9 +60,9 @@ public struct CatalogStore: Sendable {
 
   // MARK: tables
 
-  /// The table's entry, made when it does not exist yet. The location is decided here, once.
+  /// The table's entry, made when it does not exist yet. The location is decided here, once, unless one is given.
   public func table(
-    _ name: ThreePartName, creatingIn lake: String, columns: [ColumnEntry], by actor: String
+    _ name: ThreePartName, creatingIn lake: String, columns: [ColumnEntry], by actor: String, location given: String? = nil
   ) async throws -> TableEntry {
     if let found = try await findTable(name) { return found }
     let id = UUID()
@@ -70,7 +70,7 @@ public struct CatalogStore: Sendable {
     try await pool.transaction { transaction in
       guard try !transaction.query("SELECT 1 FROM schemas WHERE catalog = $1 AND name = $2", [.text(name.catalog), .text(name.schema)]).isEmpty
       else { throw Self.missing("schema", "\(name.catalog).\(name.schema)") }
-      let location = "\(lake)/\(name.catalog)/\(name.schema)/\(name.name)-\(id.uuidString.prefix(8).lowercased())"
+      let location = given ?? "\(lake)/\(name.catalog)/\(name.schema)/\(name.name)-\(id.uuidString.prefix(8).lowercased())"
       let made = try transaction.execute(
         """
         INSERT INTO tables (id, catalog, schema, name, location, columns, owner) VALUES ($1::uuid, $2, $3, $4, $5, $6::jsonb, $7)

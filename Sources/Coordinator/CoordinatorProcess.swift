@@ -294,6 +294,7 @@ final class CoordinatorEffects: EffectHandler {
       "embed": EmbedPlanner(services: services), "index_sync": IndexPlanner(services: services),
       "train": TrainPlanner(services: services), "evaluate": EvaluatePlanner(services: services),
       "deploy": DeployPlanner(services: services), "monitor": MonitorPlanner(services: services),
+      "sql": StatementPlanner(services: services),
     ]
   }
 

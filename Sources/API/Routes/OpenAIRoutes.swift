@@ -17,7 +17,7 @@ struct OpenAIRoutes {
     let gateway = self.gateway
     router.get("/v1/models") { _, _ in
       try Response.json(
-        JSONValue.object(["object": "list", "data": .array(gateway.endpoints().map(Self.model))]))
+        JSONValue.object(["object": "list", "data": .array(gateway.endpoints().filter { $0.kind != "search" }.map(Self.model))]))
     }
     router.get("/v1/models/{name}") { _, context in
       let name = try context.parameters.require("name")

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Catalog
+import Client
+import Core
+import DuckDB
+import Foundation
+import Query
+import Scheduling
+
+/// One SQL statement. Queries run as one shard in an executor, shut off from files and settings; what only concerns the catalog
+/// is done at the commit.
+struct StatementPlanner: TaskPlanner {
+  let services: PlanningServices
+
+  private struct Body: Decodable {
+    var statement: String
+    var catalog: String?
+    var schema: String?
+    var row_limit: Int?
+
+    func plan() throws -> StatementPlan {
+      try StatementPlan(parsing: statement, catalog: catalog ?? "main", schema: schema ?? "default")
+    }
+  }
+
+  private func name(_ qualified: QualifiedName) throws -> ThreePartName {
+    try ThreePartName("\(qualified.catalog).\(qualified.schema).\(qualified.name)")
+  }
+
+  func plan(_ call: StageCall) async throws -> StagePlan {
+    let body: Body = try call.body()
+    let plan = try await BlockingPool.shared.run { try body.plan() }
+    guard [.select, .explain, .createTableAs, .insert].contains(plan.kind) else { return .none }
+    var tables: [StatementSpec.Table] = []
+    for reference in plan.references {
+      let table = try await services.tables.resolve(
+        name(reference.name), version: reference.version, timestampMilliseconds: reference.timestampMilliseconds)
+      tables.append(.init(view: reference.view, files: table.files, columns: table.columns))
+    }
+    var spec = StatementSpec(kind: plan.kind, sql: plan.sql, tables: tables)
+    spec.limits.rows = max(1, min(body.row_limit ?? 1000, 100_000))
+    spec.limits.bytes = 4 << 20
+    if let target = plan.target {
+      let targetName = try name(target)
+      switch plan.kind {
+      case .createTableAs:
+        if try await services.catalog.findTable(targetName) != nil, !plan.replaces {
+          if plan.isConditional { return .none }
+          throw PlatformError(
+            .alreadyExists, "table '\(targetName)' exists already", hint: "Use CREATE OR REPLACE TABLE, or INSERT INTO.", number: "PLT-3003")
+        }
+        spec.outputDirectory = try await newLocation(targetName, call)
+      default:
+        let table = try await services.tables.resolve(targetName)
+        spec.targetColumns = table.columns
+        spec.insertColumns = plan.insertColumns
+        spec.outputDirectory = table.entry.location
+      }
+    }
+    return .shards([UnitSpec(index: 0, kind: "sql", payload: try JSONValue(encoding: spec))])
+  }
+
+  /// The folder of a table that exists, or the one that the commit will give to the new table.
+  private func newLocation(_ name: ThreePartName, _ call: StageCall) async throws -> String {
+    if let found = try await services.catalog.findTable(name) { return found.location }
+    guard try await services.catalog.schemas().contains(where: { $0.catalog == name.catalog && $0.name == name.schema }) else {
+      throw PlatformError(.notFound, "schema '\(name.catalog).\(name.schema)' does not exist", hint: "CREATE SCHEMA it first.", number: "PLT-3002")
+    }
+    let path = "\(services.layout.lake)/\(name.catalog)/\(name.schema)/\(name.name)-\(call.id.run)-\(call.id.task)"
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    return path
+  }
+
+  func commit(_ call: StageCall, results: [JSONValue]) async throws -> StageOutcome {
+    let body: Body = try call.body()
+    let plan = try await BlockingPool.shared.run { try body.plan() }
+    var response = StatementResponse(statementID: call.id.run, columns: [], rows: [], truncated: false)
+    var values: [String: JSONValue] = [:]
+    let outcome: [StatementResult] = try results.decoded()
+    switch plan.kind {
+    case .select, .explain:
+      guard let result = outcome.first else { throw PlatformError(.internalError, "the statement returned nothing") }
+      response.columns = result.columns.map { .init(name: $0.name, type: $0.type.sql.lowercased()) }
+      response.rows = result.rows
+      response.truncated = result.isTruncated
+      values["rows_out"] = .integer(result.rowCount)
+    case .createTableAs, .insert:
+      try await write(plan, outcome.first, call, &response)
+    default:
+      try await define(plan, call, &response)
+    }
+    if let rows = response.affectedRows { values["rows_out"] = .integer(rows) }
+    if let version = response.version { values["version"] = .integer(version) }
+    // The first row is what a later task may refer to by column name.
+    if let first = response.rows.first {
+      for (column, value) in zip(response.columns, first) where values[column.name] == nil { values[column.name] = value }
+    }
+    values["response"] = try JSONValue(encoding: response)
+    values["summary"] = .string("\(plan.kind.rawValue)  \(grouped(response.affectedRows ?? Int64(response.rows.count))) rows")
+    return .taskDone(values: .object(values))
+  }
+
+  private func write(_ plan: StatementPlan, _ result: StatementResult?, _ call: StageCall, _ response: inout StatementResponse) async throws {
+    guard let target = plan.target else { throw PlatformError(.internalError, "the statement has no target") }
+    let targetName = try name(target)
+    let actor = "run \(call.id.run)"
+    // A conditional CREATE of a table that exists has run nothing.
+    guard let result else { return response.affectedRows = 0 }
+    let mode: LakeTables.Mode = plan.kind == .insert ? .append : .overwrite
+    let entry: TableEntry
+    let columns: [Column]
+    if plan.kind == .insert {
+      let table = try await services.tables.resolve(targetName)
+      (entry, columns) = (table.entry, table.columns)
+    } else {
+      entry = try await services.catalog.table(
+        targetName, creatingIn: services.layout.lake,
+        columns: result.columns.map { ColumnEntry(name: $0.name, type: $0.type.sql.lowercased()) }, by: actor,
+        location: try await newLocation(targetName, call))
+      columns = result.columns
+    }
+    response.version = try await services.tables.commit(
+      entry, columns: columns, files: result.files, mode: mode, key: call.commitKey,
+      operation: plan.kind == .insert ? "WRITE" : "CREATE TABLE AS SELECT")
+    response.affectedRows = result.rowCount
+    try await services.catalog.addLineage(
+      plan.references.map {
+        LineageEdge(
+          sourceKind: "table", source: "\($0.name)", sourceVersion: $0.version, targetKind: "table", target: "\(targetName)",
+          targetVersion: response.version, runID: call.id.run, taskKey: call.id.task)
+      })
+  }
+
+  /// Statements that only concern the catalog.
+  private func define(_ plan: StatementPlan, _ call: StageCall, _ response: inout StatementResponse) async throws {
+    let actor = "run \(call.id.run)"
+    guard let target = plan.target else { throw PlatformError(.internalError, "the statement has no target") }
+    switch plan.kind {
+    case .createSchema:
+      let made = try await services.catalog.createSchema(catalog: target.catalog, name: target.schema, by: actor)
+      if !made && !plan.isConditional {
+        throw PlatformError(.alreadyExists, "schema '\(target.catalog).\(target.schema)' exists already", number: "PLT-3003")
+      }
+    case .createTable:
+      let targetName = try name(target)
+      if try await services.catalog.findTable(targetName) != nil {
+        if plan.isConditional { return }
+        throw PlatformError(.alreadyExists, "table '\(targetName)' exists already", number: "PLT-3003")
+      }
+      let entry = try await services.tables.prepare(targetName, columns: plan.columns, by: actor)
+      response.version = try await services.tables.commit(
+        entry, columns: plan.columns, files: [], mode: .overwrite, key: call.commitKey, operation: "CREATE TABLE")
+    case .dropTable:
+      do {
+        try await services.catalog.dropTable(name(target), by: actor)
+      } catch let error as PlatformError where error.code == .notFound && plan.isConditional {
+        return
+      }
+    case .showTables:
+      response.columns = [.init(name: "table", type: "varchar"), .init(name: "owner", type: "varchar")]
+      response.rows = try await services.catalog.tables(catalog: target.catalog, schema: target.schema).map {
+        [.string("\($0.name)"), .string($0.owner)]
+      }
+    default:
+      let table = try await services.tables.resolve(name(target))
+      response.columns = [.init(name: "column", type: "varchar"), .init(name: "type", type: "varchar")]
+      response.rows = table.columns.map { [.string($0.name), .string($0.type.sql.lowercased())] }
+    }
+  }
+}
