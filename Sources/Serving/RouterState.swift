@@ -21,6 +21,9 @@ public struct RouterState: Sendable, Equatable {
     /// Position in the sequence of choices when it was last chosen.
     public var lastChosen: UInt64 = 0
 
+    /// This very process: a restarted replica keeps its unit and has a new attempt.
+    public var process: String { "\(unit)#\(attempt)" }
+
     public init(unit: String, attempt: Int, node: String, address: String, publicKey: String) {
       self.unit = unit
       self.attempt = attempt
@@ -60,9 +63,9 @@ public struct RouterState: Sendable, Equatable {
   public mutating func endpointRemoved(_ endpoint: String) { endpoints[endpoint] = nil }
 
   /// Picks a replica for a request that costs about `work` tokens, and books it.
-  /// - Parameter excluding: units that already failed this request.
+  /// - Parameter excluding: `process` of replicas that already failed this request.
   public mutating func choose(endpoint: String, work: Int, excluding: Set<String> = []) -> Replica? {
-    let ready = replicas(of: endpoint).filter { !$0.draining && !excluding.contains($0.unit) }
+    let ready = replicas(of: endpoint).filter { !$0.draining && !excluding.contains($0.process) }
     guard let best = ready.min(by: { ($0.outstandingWork, $0.lastChosen) < ($1.outstandingWork, $1.lastChosen) }) else {
       return nil
     }

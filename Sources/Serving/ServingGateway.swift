@@ -176,7 +176,7 @@ public final class ServingGateway: Sendable {
           throw PlatformError(.unavailable, "the replica ended the stream early")
         } catch let error as PlatformError where error.code == .unavailable {
           try Task.checkCancellation()
-          failed.insert(replica.unit)
+          failed.insert(replica.process)
           logger.warning("request moves", metadata: ["request.id": "\(origin.requestID)", "from": "\(replica.unit)", "error": "\(error)"])
           if failed.count > 8 { throw error }
         }
@@ -236,7 +236,7 @@ public final class ServingGateway: Sendable {
         throw PlatformError(.unavailable, "the replica sent no answer")
       } catch let error as PlatformError where error.code == .unavailable {
         try Task.checkCancellation()
-        failed.insert(replica.unit)
+        failed.insert(replica.process)
         if failed.count > 4 { throw error }
       }
     }
@@ -261,7 +261,7 @@ public final class ServingGateway: Sendable {
     defer { if waiting { state.withLock { $0.waiting -= 1 } } }
     while true {
       let found = try state.withLock { state -> (RouterState.Replica, any ReplicaChannel)? in
-        let ready = state.router.replicas(of: name).filter { !$0.draining && !excluding.contains($0.unit) }
+        let ready = state.router.replicas(of: name).filter { !$0.draining && !excluding.contains($0.process) }
         if !ready.isEmpty && ready.allSatisfy({ $0.outstanding >= Self.outstandingLimit }) {
           throw PlatformError(.resourceExhausted, "'\(name)' is at its limit", hint: "Try again shortly, or add replicas.", number: "PLT-4302")
         }

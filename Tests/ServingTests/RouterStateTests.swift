@@ -24,7 +24,7 @@ import Testing
     router.replicaReady(replica("b"), endpoint: "e")
     router.drain(unit: "a", endpoint: "e")
     #expect(router.choose(endpoint: "e", work: 1)?.unit == "b")
-    #expect(router.choose(endpoint: "e", work: 1, excluding: ["b"]) == nil)
+    #expect(router.choose(endpoint: "e", work: 1, excluding: ["b#1"]) == nil)
     #expect(router.choose(endpoint: "other", work: 1) == nil)
   }
 
@@ -38,6 +38,14 @@ import Testing
     #expect(router.replicas(of: "e")[0].outstanding == 1)
     #expect(router.replicaGone(unit: "a", attempt: 1, endpoint: "e") == nil)
     #expect(router.replicas(of: "e").count == 1)
+  }
+
+  @Test func aRestartedReplicaIsOfferedToTheRequestThatItsPredecessorFailed() {
+    var router = RouterState()
+    router.replicaReady(replica("a", attempt: 1), endpoint: "e")
+    #expect(router.choose(endpoint: "e", work: 1, excluding: ["a#1"]) == nil)
+    router.replicaReady(replica("a", attempt: 2), endpoint: "e")
+    #expect(router.choose(endpoint: "e", work: 1, excluding: ["a#1"])?.attempt == 2)
   }
 
   @Test(arguments: [1, 2, 3, 4, 5] as [UInt64])

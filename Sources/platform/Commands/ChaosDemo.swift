@@ -5,6 +5,7 @@ import Client
 import Coordinator
 import Core
 import Foundation
+import Synchronization
 
 /// Kills processes of this machine's cluster at bad moments and compares what came out with a run in peace.
 struct ChaosDemo {
@@ -22,7 +23,7 @@ struct ChaosDemo {
       throw PlatformError(
         .conflict, "chaos needs two workers, this cluster has \(nodes.nodes.count)", hint: "platform down && platform up --workers 2")
     }
-    let before = try await count("main.demo.embeddings")
+    let before = try await count("main.demo.chunks")
     try await killWorkerWhileEmbedding(expecting: before)
     try await killReplicaWhileAnswering(endpoint.name)
     Report.note("\(Report.check) nothing was lost")
@@ -73,42 +74,69 @@ struct ChaosDemo {
     Report.note("\(Report.check) the same \(after) rows, once each")
   }
 
+  /// Streams of one endpoint at the same time, each with a seed of its own.
+  private static let streams = 16
+
   private func killReplicaWhileAnswering(_ name: String) async throws {
-    let prompt = "The following conditions"
-    func body(stream: Bool) -> JSONValue {
+    func body(_ seed: Int, stream: Bool) -> JSONValue {
       [
-        "model": .string(name), "prompt": .string(prompt), "max_tokens": 200, "temperature": 0.8, "seed": 7, "stream": .bool(stream),
-        "ignore_eos": true,
+        "model": .string(name), "prompt": "The following conditions", "max_tokens": 100, "temperature": 0.8,
+        "seed": .integer(Int64(seed)), "stream": .bool(stream), "ignore_eos": true,
       ]
     }
-    let calm: JSONValue = try await client.post("/v1/completions", body(stream: false))
-    let expected = calm["choices"]?.arrayValue?.first?["text"]?.stringValue ?? ""
-    var streamed = ""
-    var killed = false
-    var finish = ""
-    for try await event in client.events("POST", "/v1/completions", body: try JSONEncoder.platform.encode(body(stream: true))) {
-      if event.data == "[DONE]" { break }
-      let chunk = try JSONValue(parsing: event.data)
-      if let failure = chunk["error"]?["message"]?.stringValue { throw PlatformError(.internalError, "the stream broke: \(failure)") }
-      streamed += chunk["choices"]?.arrayValue?.first?["text"]?.stringValue ?? ""
-      finish = chunk["choices"]?.arrayValue?.first?["finish_reason"]?.stringValue ?? finish
-      if !killed && streamed.count > 20 {
-        killed = true
-        let endpoint: EndpointInfo = try await client.get("/api/2.0/serving-endpoints/\(segment(name))")
-        if let busy = endpoint.replicas.first(where: { $0.outstanding > 0 }),
-          let pid = Self.executor(of: busy.unit, cluster: layout.root)
-        {
-          kill(pid, SIGKILL)
-          Report.note("\(Report.cross) killed replica \(busy.unit) on \(busy.node) (process \(pid)) in mid-sentence")
-        } else {
-          Report.note("! the answer was finished before its replica could be killed")
+    // The worker that was killed before may still be bringing its replicas back.
+    for _ in 0..<300 {
+      let endpoint: EndpointInfo = try await client.get("/api/2.0/serving-endpoints/\(segment(name))")
+      if endpoint.ready >= endpoint.desiredReplicas { break }
+      try await Task.sleep(for: .milliseconds(100))
+    }
+    var expected: [String] = []
+    for seed in 0..<Self.streams {
+      let calm: JSONValue = try await client.post("/v1/completions", body(seed, stream: false))
+      expected.append(calm["choices"]?.arrayValue?.first?["text"]?.stringValue ?? "")
+    }
+    let endpoint: EndpointInfo = try await client.get("/api/2.0/serving-endpoints/\(segment(name))")
+    guard let victim = endpoint.replicas.first(where: { $0.state == "READY" }), let pid = Self.executor(of: victim.unit, cluster: layout.root)
+    else { throw PlatformError(.conflict, "\(name) has no replica on this machine") }
+    let movedBefore = try await moved(name)
+    let client = self.client
+    let once = OneShot()
+    let answers = try await withThrowingTaskGroup(of: (Int, String).self) { group in
+      for seed in 0..<Self.streams {
+        let request = try JSONEncoder.platform.encode(body(seed, stream: true))
+        group.addTask {
+          var text = ""
+          for try await event in client.events("POST", "/v1/completions", body: request) {
+            if event.data == "[DONE]" { break }
+            let chunk = try JSONValue(parsing: event.data)
+            if let failure = chunk["error"]?["message"]?.stringValue {
+              throw PlatformError(.internalError, "a stream broke: \(failure)")
+            }
+            text += chunk["choices"]?.arrayValue?.first?["text"]?.stringValue ?? ""
+            // In the middle of the streams, at the first sign of text.
+            if !text.isEmpty && once.take() { kill(pid, SIGKILL) }
+          }
+          return (seed, text)
         }
       }
+      var all = [String](repeating: "", count: Self.streams)
+      for try await (seed, text) in group { all[seed] = text }
+      return all
     }
-    guard streamed == expected, !finish.isEmpty else {
-      throw PlatformError(.internalError, "the answer differs: \(streamed.count) instead of \(expected.count) characters")
+    Report.note("\(Report.cross) killed replica \(victim.unit) on \(victim.node) (process \(pid)) while \(Self.streams) answers streamed")
+    guard answers == expected else {
+      let different = zip(answers, expected).filter { $0 != $1 }.count
+      throw PlatformError(.internalError, "\(different) of \(Self.streams) answers differ from those in peace")
     }
-    Report.note("\(Report.check) the answer went on elsewhere and is the same, letter for letter (\(streamed.count) characters)")
+    let count = try await moved(name) - movedBefore
+    Report.note("\(Report.check) \(Self.streams) answers finished, \(count) of them on another replica; all are the same, letter for letter")
+  }
+
+  /// Requests of an endpoint that needed more than one replica.
+  private func moved(_ name: String) async throws -> Int {
+    let text = String(decoding: try await client.send("GET", "/metrics", body: nil), as: UTF8.self)
+    let line = text.split(separator: "\n").first { $0.hasPrefix("platform_endpoint_moved_total{endpoint=\"\(name)\"}") }
+    return line.flatMap { $0.split(separator: " ").last }.flatMap { Int($0) } ?? 0
   }
 
   /// A process of this cluster whose command line holds all `words`.
@@ -134,5 +162,16 @@ struct ChaosDemo {
       if matches(words) { return pid }
     }
     return nil
+  }
+}
+
+/// True for the first caller only.
+private final class OneShot: Sendable {
+  private let taken = Mutex(false)
+  func take() -> Bool {
+    taken.withLock { value in
+      defer { value = true }
+      return !value
+    }
   }
 }
