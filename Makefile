@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+SEED ?= 1
+COUNT ?= 200
+RELEASE := .build-release
+
+help:        ## what can be made
+	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /|/' | awk -F'|' '{ printf "%-10s %s\n", $$1, $$2 }'
+
+setup:       ## install what building and running needs
+	@deploy/install-dependencies.sh
+
+peers:       ## also the Python packages that tests compare with
+	@deploy/install-dependencies.sh --peers
+
+build: setup ## the release binary
+	swift build -c release --product platform --scratch-path $(RELEASE)
+	@echo "$(RELEASE)/release/platform"
+
+test: peers  ## everything that continuous integration runs
+	swift build --build-tests
+	SIMULATION_COUNT=200 swift test --skip-build
+
+check:       ## format, warnings as errors, imports, layers
+	swift format lint --strict -r Package.swift Tests $$(find Sources -name '*.swift' ! -name '*.pb.swift')
+	swift build --build-tests --explicit-target-dependency-import-check error
+	swift test --skip-build --filter TidyTests
+
+format:      ## rewrite the sources in our format
+	swift format -i -r Package.swift Tests $$(find Sources -name '*.swift' ! -name '*.pb.swift')
+
+demo: build  ## start a cluster here and run the whole lifecycle on this machine's documentation
+	$(RELEASE)/release/platform up --workers 2
+	$(RELEASE)/release/platform demo
+
+simulate:    ## the scheduler on a simulated cluster: make simulate SEED=7 COUNT=1000
+	SIMULATION_SEED=$(SEED) SIMULATION_COUNT=$(COUNT) PLATFORM_ONLY=SimulationTests \
+	  swift test -c release --scratch-path .build-simulate --filter SimulationTests
+
+clean:       ## remove what was built
+	rm -rf .build .build-*
+
+.PHONY: help setup peers build test check format demo simulate clean
