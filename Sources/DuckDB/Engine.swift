@@ -26,7 +26,7 @@ final class Engine: @unchecked Sendable {  // immutable after loading; the C fun
       let reason = String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
       throw PlatformError(
         .badConfiguration, "the SQL engine DuckDB cannot be loaded: \(reason)", hint: "Run deploy/install-dependencies.sh.",
-        number: "PLT-1002", path: path)
+        number: "PLT-1005", path: path)
     }
     return Engine(api: api.pointee)
   }

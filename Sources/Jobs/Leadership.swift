@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Core
+import Core
 public import Postgres
 
 /// The lease row that makes one coordinator the scheduler. Its epoch grows with every change of holder, and every write of

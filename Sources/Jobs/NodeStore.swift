@@ -23,7 +23,7 @@ public struct NodeStore: Sendable {
 
   /// Uses up one use of the token and admits the key under the name, in one transaction. A node that joins again with the
   /// key it has uses nothing.
-  /// - Throws: `permissionDenied` (PLT-2105) for an unknown, expired or used-up token; `alreadyExists` for a name that
+  /// - Throws: `permissionDenied` (PLT-2162) for an unknown, expired or used-up token; `alreadyExists` for a name that
   ///   another key holds.
   public func admit(name: String, publicKey: String, secretDigest: String) async throws {
     try await pool.transaction { transaction in
@@ -31,7 +31,7 @@ public struct NodeStore: Sendable {
         if try row.string("public_key") == publicKey { return }
         throw PlatformError(
           .alreadyExists, "a node named '\(name)' has already joined with another key",
-          hint: "Choose another name with --name.", number: "PLT-2104")
+          hint: "Choose another name with --name.", number: "PLT-2161")
       }
       let used = try transaction.execute(
         "UPDATE join_tokens SET uses_left = uses_left - 1 WHERE hash = $1 AND uses_left > 0 AND expires_at > now()",
@@ -39,7 +39,7 @@ public struct NodeStore: Sendable {
       guard used == 1 else {
         throw PlatformError(
           .permissionDenied, "the join token is unknown, expired or used up",
-          hint: "Make a new one on the coordinator with 'platform token create'.", number: "PLT-2105")
+          hint: "Make a new one on the coordinator with 'platform token create'.", number: "PLT-2162")
       }
       try transaction.execute("INSERT INTO nodes (name, public_key) VALUES ($1, $2)", [.text(name), .text(publicKey)])
     }

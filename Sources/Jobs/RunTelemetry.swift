@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import Core
+import Core
 public import Foundation
 public import Postgres
 

@@ -13,7 +13,7 @@ extension BytePairTokenizer {
     let filePath = exists && isDirectory.boolValue ? path + "/tokenizer.json" : path
     let file = try ByteJSON.read(filePath)
     func refuse(_ what: String) -> PlatformError {
-      PlatformError(.invalidFile, "tokenizer is not usable: \(what)", number: "PLT-3001", path: filePath)
+      PlatformError(.invalidFile, "tokenizer is not usable: \(what)", number: "PLT-3301", path: filePath)
     }
     guard let model = file["model"], model["type"]?.text == "BPE", let vocabulary = model["vocab"]?.members,
       let mergeItems = model["merges"]?.items

@@ -68,7 +68,7 @@ public final class BytePairTokenizer: Tokenizer {
     }
     byteIDs = try (0..<256).map { byte in
       guard let id = id([UInt8(byte)]) else {
-        throw PlatformError(.invalidFile, "byte-level vocabulary lacks an entry for byte \(byte)", number: "PLT-3001")
+        throw PlatformError(.invalidFile, "byte-level vocabulary lacks an entry for byte \(byte)", number: "PLT-3301")
       }
       return id
     }
@@ -79,7 +79,7 @@ public final class BytePairTokenizer: Tokenizer {
         throw PlatformError(
           .invalidFile,
           "merge \(mergedIDs.count) (\(ByteAlphabet.spell(merge.left)) \(ByteAlphabet.spell(merge.right))) is not in the vocabulary",
-          number: "PLT-3001")
+          number: "PLT-3301")
       }
       // The same pair twice: the last one holds in the reference; files of trainers never have it.
       _ = ranks.insert(PairTable.key(left, right), Int32(mergedIDs.count))

@@ -41,7 +41,7 @@ public struct BytePairTrainer: Sendable, Codable, Equatable {
     guard vocabularySize >= specials.count + 256, vocabularySize <= 1 << 20 else {
       throw PlatformError(
         .invalidArgument, "vocabulary size \(vocabularySize) must be between \(specials.count + 256) and \(1 << 20)",
-        number: "PLT-3002")
+        number: "PLT-3302")
     }
     var entries: [[UInt8]?] = specials.map { _ in nil }
     entries += ByteAlphabet.ordered.map { [$0] }

@@ -40,7 +40,7 @@ public final class WordPieceTokenizer: Tokenizer {
   public init(tokenizerJSON path: String) throws {
     let file = try ByteJSON.read(path)
     func refuse(_ what: String) -> PlatformError {
-      PlatformError(.invalidFile, "tokenizer is not usable: \(what)", number: "PLT-3001", path: path)
+      PlatformError(.invalidFile, "tokenizer is not usable: \(what)", number: "PLT-3301", path: path)
     }
     guard let model = file["model"], model["type"]?.text == "WordPiece", let vocabulary = model["vocab"]?.members else {
       throw refuse("expected a model of type WordPiece")

@@ -51,16 +51,16 @@ public final class HNSWIndex: VectorIndex, @unchecked Sendable {  // the graph h
   }
 
   /// Reads what `save` wrote. The caller has verified the file's digest; its structure is checked here.
-  /// - Throws: `invalidFile` (PLT-4201).
+  /// - Throws: `invalidFile` (PLT-4601).
   public init(graphFile path: String, dimension: Int, metric: VectorMetric, count: Int) throws {
     try VectorChecks.dimension(dimension)
     guard count >= 0, count <= Int(Int32.max) else {
-      throw PlatformError(.invalidFile, "\(count) rows are more than an index holds", number: "PLT-4201", path: path)
+      throw PlatformError(.invalidFile, "\(count) rows are more than an index holds", number: "PLT-4601", path: path)
     }
     let loaded = Self.withMessage { ph_load(path, dimension, metric == .l2, count, $0) }
     guard let graph = loaded.value else {
       throw PlatformError(
-        .invalidFile, loaded.message, hint: "Build the index again.", number: "PLT-4201", path: path)
+        .invalidFile, loaded.message, hint: "Build the index again.", number: "PLT-4601", path: path)
     }
     self.dimension = dimension
     self.metric = metric

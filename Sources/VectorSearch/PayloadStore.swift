@@ -96,16 +96,16 @@ public final class PayloadStore: @unchecked Sendable {  // a read-only mapping, 
   private let bytes: Data
   private let tableStart: Int
 
-  /// - Throws: `notFound`, or `invalidFile` (PLT-4202) when the file is truncated or not a payload file.
+  /// - Throws: `notFound`, or `invalidFile` (PLT-4602) when the file is truncated or not a payload file.
   public init(path: String) throws {
     guard FileManager.default.fileExists(atPath: path) else {
-      throw PlatformError(.notFound, "no such file", number: "PLT-4202", path: path)
+      throw PlatformError(.notFound, "no such file", number: "PLT-4602", path: path)
     }
     let bytes: Data
     do {
       bytes = try Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped)
     } catch {
-      throw PlatformError(.invalidFile, "cannot be mapped: \(error.localizedDescription)", number: "PLT-4202", path: path)
+      throw PlatformError(.invalidFile, "cannot be mapped: \(error.localizedDescription)", number: "PLT-4602", path: path)
     }
     self.path = path
     self.bytes = bytes
@@ -146,6 +146,6 @@ public final class PayloadStore: @unchecked Sendable {  // a read-only mapping, 
   }
 
   private static func bad(_ message: String, _ path: String) -> PlatformError {
-    PlatformError(.invalidFile, message, hint: "Build the index again.", number: "PLT-4202", path: path)
+    PlatformError(.invalidFile, message, hint: "Build the index again.", number: "PLT-4602", path: path)
   }
 }

@@ -133,16 +133,16 @@ public final class StoredVectorIndex: Sendable {
 
   /// Reads the manifest, verifies size and SHA-256 of every file, then loads the graph into memory (the payloads stay
   /// mapped). Takes about a second a gigabyte.
-  /// - Throws: `notFound`; `invalidFile` (PLT-4201 graph or manifest, PLT-4202 payloads) saying which file is torn or
+  /// - Throws: `notFound`; `invalidFile` (PLT-4601 graph or manifest, PLT-4602 payloads) saying which file is torn or
   ///   foreign.
   public init(path: String) throws {
     self.path = path
     let manifestPath = path + "/manifest.json"
     guard let data = FileManager.default.contents(atPath: manifestPath) else {
-      throw PlatformError(.notFound, "there is no vector index (no manifest.json)", number: "PLT-4201", path: path)
+      throw PlatformError(.notFound, "there is no vector index (no manifest.json)", number: "PLT-4601", path: path)
     }
     func bad(_ message: String, _ path: String) -> PlatformError {
-      PlatformError(.invalidFile, message, hint: "Build the index again.", number: "PLT-4201", path: path)
+      PlatformError(.invalidFile, message, hint: "Build the index again.", number: "PLT-4601", path: path)
     }
     let json: JSONValue
     do {
