@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What the body of a task may contain. One table for checking, suggestions and conversion to JSON.
+struct Field: Sendable {
+  indirect enum Kind: Sendable {
+    case integer(ClosedRange<Int64>)
+    case number(ClosedRange<Double>)
+    case flag
+    case text
+    /// Letters, digits, `_`, `-` and `.`.
+    case word
+    /// `catalog.schema.object`, or a reference.
+    case object
+    /// `catalog.schema.model`, with `/version` or `@alias`, or a reference.
+    case model
+    /// A whole number of bytes, or text such as `5MB`.
+    case bytes
+    case texts
+    case fields([Field])
+  }
+  var name: String
+  var kind: Kind
+  var required = false
+
+  static func required(_ name: String, _ kind: Kind) -> Field { Field(name: name, kind: kind, required: true) }
+  static func optional(_ name: String, _ kind: Kind) -> Field { Field(name: name, kind: kind) }
+}
+
+enum TaskSchema {
+  private static let seed = Field.optional("seed", .integer(0...Int64.max))
+  private static let replicas = Field.optional("replicas", .integer(0...64))
+
+  /// By the key in the file.
+  static let bodies: [(key: String, fields: [Field])] = [
+    (
+      "ingest_task",
+      [
+        .optional("input", .text), .required("table", .object), .optional("quarantine", .object), .optional("limit", .bytes),
+        seed,
+      ]
+    ),
+    (
+      "prepare_task",
+      [
+        .required("source", .object), .required("output", .object), .optional("chunk_tokens", .integer(8...8192)),
+        .optional("overlap", .integer(0...4096)),
+        .optional("split", .fields([.optional("train", .number(0...1)), .optional("test", .number(0...1))])), seed,
+      ]
+    ),
+    ("embed_task", [.required("source", .object), .required("output", .object), .optional("model", .model)]),
+    ("index_sync_task", [.required("index", .object), .required("source", .object), replicas]),
+    (
+      "train_task",
+      [
+        .required("data", .object), .required("register_as", .object), .optional("vocabulary", .integer(258...1_000_000)),
+        .optional("hidden", .integer(2...65_536)), .optional("layers", .integer(1...1024)),
+        .optional("heads", .integer(1...1024)),
+        .optional("kv_heads", .integer(1...1024)), .optional("intermediate", .integer(1...1_048_576)),
+        .optional("sequence_length", .integer(2...1_048_576)), .optional("batch_tokens", .integer(1...1_073_741_824)),
+        .optional("steps", .integer(1...1_000_000_000)), .optional("learning_rate", .number(1e-12...10)),
+        .optional("warmup_steps", .integer(0...1_000_000_000)), .optional("weight_decay", .number(0...10)), seed,
+        .optional("checkpoint", .fields([.optional("every_steps", .integer(1...1_000_000_000))])),
+        .optional("compute", .fields([.optional("tensor_parallel", .integer(1...8))])),
+      ]
+    ),
+    (
+      "evaluate_task",
+      [
+        .required("model", .model), .required("data", .object),
+        .optional(
+          "gate", .fields([.optional("max_ratio_to_unigram", .number(0...1000)), .optional("below_bigram", .flag)])),
+      ]
+    ),
+    ("deploy_task", [.required("endpoint", .word), .required("model", .model), replicas]),
+    (
+      "monitor_task",
+      [
+        .optional("table", .object), .optional("endpoint", .word), .required("baseline", .object),
+        .required("output", .object),
+        .optional("columns", .texts), .optional("threshold", .number(0...1000)),
+      ]
+    ),
+    ("sql_task", [.optional("statement", .text), .optional("file", .fields([.required("path", .text)]))]),
+  ]
+
+  static let taskKeys = [
+    "task_key", "depends_on", "max_retries", "min_retry_interval_millis", "timeout_seconds", "description",
+  ]
+
+  /// Kinds of tasks of Databricks, and of our own design, that no planner exists for.
+  static let notBuilt: Set<String> = [
+    "notebook_task", "spark_python_task", "spark_jar_task", "spark_submit_task", "python_wheel_task", "pipeline_task",
+    "dbt_task",
+    "run_job_task", "for_each_task", "condition_task", "alert_task", "dashboard_task", "power_bi_task",
+    "clean_rooms_notebook_task",
+    "gen_ai_compute_task", "command_task", "finetune_task",
+  ]
+
+  static let ignoredTaskKeys: Set<String> = [
+    "job_cluster_key", "existing_cluster_id", "new_cluster", "environment_key", "libraries", "email_notifications",
+    "webhook_notifications", "notification_settings", "health", "retry_on_timeout", "disable_auto_optimization",
+  ]
+  static let ignoredJobKeys: Set<String> = [
+    "schedule", "trigger", "continuous", "job_clusters", "environments", "email_notifications", "webhook_notifications",
+    "notification_settings", "permissions", "run_as", "git_source", "health", "timeout_seconds", "format", "edit_mode",
+    "deployment",
+    "performance_target", "budget_policy_id",
+  ]
+  static let ignoredTopKeys: Set<String> = [
+    "targets", "permissions", "run_as", "sync", "artifacts", "scripts", "include", "workspace", "experimental", "presets",
+  ]
+}

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Scheduling
+
+/// A task as it was read, with the lines that later errors need.
+struct ReadTask {
+  var spec: TaskSpec
+  var line: Int
+  var place: String
+  var dependencies: [(key: String, line: Int)] = []
+  var references: [(task: String, place: String, line: Int)] = []
+}
+
+extension WorkflowChecker {
+  mutating func task(_ tree: YAMLTree, index: Int) -> ReadTask? {
+    let place = "tasks[\(index)]"
+    guard let members = map(tree, place) else { return nil }
+    references = []
+    var read = ReadTask(spec: TaskSpec(key: "", kind: ""), line: tree.line, place: place)
+    var works: [String] = []
+    let known = TaskSchema.taskKeys + TaskSchema.bodies.map(\.key)
+    for member in members where !member.value.isNull {
+      let value = member.value
+      let here = "\(place).\(member.key)"
+      switch member.key {
+      case "task_key":
+        guard let key = text(value, here) else { continue }
+        read.line = value.line
+        read.spec.key = key
+        if !Self.isTaskKey(key) {
+          fail(
+            "PLT-1204", value.line, here, "'\(Self.short(key))' is not a usable key",
+            hint: "Use letters, digits, '_' and '-'.")
+        }
+      case "depends_on": read.dependencies = dependencies(value, here)
+      case "max_retries": read.spec.maxRetries = Int(integer(value, 0...100, here) ?? 0)
+      case "min_retry_interval_millis":
+        guard let milliseconds = integer(value, 0...86_400_000, here) else { continue }
+        // Half of the first delay is the least that jitter leaves.
+        let first = max(1, milliseconds * 2)
+        read.spec.retryBackoff = Backoff(firstMilliseconds: first, limitMilliseconds: max(10_000, first))
+      case "timeout_seconds":
+        guard let seconds = integer(value, 0...31_536_000, here) else { continue }
+        read.spec.timeoutMs = seconds == 0 ? nil : seconds * 1000
+      case "description": _ = text(value, here)
+      default:
+        if let schema = TaskSchema.bodies.first(where: { $0.key == member.key }) {
+          works.append(member.key)
+          read.spec.kind = String(member.key.dropLast("_task".count))
+          if let body = object(value, schema.fields, here) { read.spec.body = check(body, of: member.key, value, here) }
+        } else if TaskSchema.notBuilt.contains(member.key) {
+          works.append(member.key)
+          fail(
+            "PLT-1210", member.line, here, "'\(member.key)' is not built yet",
+            hint: "Built: \(TaskSchema.bodies.map(\.key).joined(separator: ", ")).")
+        } else if TaskSchema.ignoredTaskKeys.contains(member.key) {
+          ignore(member.key, member.line, place)
+        } else {
+          unknown(member.key, member.line, place, known: known)
+        }
+      }
+    }
+    if tree["task_key"] == nil { fail("PLT-1202", tree.line, place, "'task_key' is missing") }
+    if works.count > 1 {
+      fail(
+        "PLT-1202", tree.line, place, "has \(works.joined(separator: " and "))", hint: "One task does one thing: split it.")
+    } else if works.isEmpty {
+      fail(
+        "PLT-1202", tree.line, place, "says nothing to do",
+        hint: "Give it one of \(TaskSchema.bodies.map(\.key).joined(separator: ", ")).")
+    }
+    read.references = references
+    read.spec.dependsOn = read.dependencies.map(\.key)
+    return read
+  }
+
+  private mutating func dependencies(_ tree: YAMLTree, _ place: String) -> [(key: String, line: Int)] {
+    guard let items = tree.items else {
+      fail("PLT-1202", tree.line, place, "must be a list", hint: "For example [ { task_key: ingest } ].")
+      return []
+    }
+    var result: [(key: String, line: Int)] = []
+    for (index, item) in items.enumerated() {
+      let here = "\(place)[\(index)]"
+      guard let members = map(item, here) else { continue }
+      for member in members where member.key != "task_key" { unknown(member.key, member.line, here, known: ["task_key"]) }
+      guard let value = item["task_key"] else {
+        fail("PLT-1202", item.line, here, "'task_key' is missing")
+        continue
+      }
+      if let key = text(value, here + ".task_key"), !result.contains(where: { $0.key == key }) {
+        result.append((key, value.line))
+      }
+    }
+    return result
+  }
+
+  /// Rules over several fields. Returns the body as its planner reads it.
+  private mutating func check(_ body: JSONValue, of kind: String, _ tree: YAMLTree, _ place: String) -> JSONValue {
+    func line(_ key: String) -> Int { tree[key]?.line ?? tree.line }
+    switch kind {
+    case "prepare_task":
+      let shares = ["train", "test"].compactMap { body["split"]?[$0]?.doubleValue }
+      if shares.reduce(0, +) > 1 + 1e-9 {
+        fail("PLT-1203", line("split"), place + ".split", "the shares add up to more than 1")
+      }
+      // What the preparation uses when the file does not say.
+      let (chunk, overlap) = (body["chunk_tokens"]?.intValue ?? 200, body["overlap"]?.intValue ?? 32)
+      if body["overlap"] != nil || body["chunk_tokens"] != nil, overlap * 2 >= chunk {
+        fail("PLT-1203", line("overlap"), place + ".overlap", "\(overlap) must be below half of chunk_tokens \(chunk)")
+      }
+    case "train_task": checkTraining(body, tree, place)
+    case "monitor_task":
+      if body["endpoint"] != nil {
+        fail(
+          "PLT-1210", line("endpoint"), place + ".endpoint", "monitoring an endpoint is not built yet",
+          hint: "Give 'table', with the table of logged requests.")
+      } else if tree["table"] == nil {
+        fail("PLT-1202", tree.line, place, "'table' is missing")
+      }
+    case "sql_task": return statement(body, tree, place)
+    default: break
+    }
+    return body
+  }
+
+  private mutating func checkTraining(_ body: JSONValue, _ tree: YAMLTree, _ place: String) {
+    func number(_ key: String, _ fallback: Int) -> Int { body[key]?.intValue ?? fallback }
+    func line(_ key: String) -> Int { tree[key]?.line ?? tree.line }
+    // What the planner uses when the file does not say.
+    let (heads, shared, hidden) = (number("heads", 6), number("kv_heads", 2), number("hidden", 192))
+    let (length, batch) = (number("sequence_length", 128), number("batch_tokens", 2048))
+    if heads % shared != 0 {
+      fail("PLT-1203", line("kv_heads"), place + ".kv_heads", "\(shared) does not divide the \(heads) heads")
+    }
+    if hidden % (2 * heads) != 0 {
+      fail("PLT-1203", line("hidden"), place + ".hidden", "\(hidden) is no multiple of twice the \(heads) heads")
+    }
+    if batch % length != 0 {
+      fail("PLT-1203", line("batch_tokens"), place + ".batch_tokens", "\(batch) is no multiple of sequence_length \(length)")
+    }
+    let ranks = body["compute"]?["tensor_parallel"]?.intValue ?? 1
+    let here = place + ".compute.tensor_parallel"
+    let at = tree["compute"]?["tensor_parallel"]?.line ?? tree.line
+    let sizes = [(heads, "heads"), (shared, "key/value heads"), (number("intermediate", 512), "units of intermediate")]
+    let possible = (1...8).filter { count in sizes.allSatisfy { $0.0 % count == 0 } }.map { "\($0)" }.joined(separator: ", ")
+    for (size, name) in sizes where size % ranks != 0 {
+      fail("PLT-1203", at, here, "\(ranks) does not divide the \(size) \(name)", hint: "Use one of \(possible).")
+      break
+    }
+  }
+
+  private mutating func statement(_ body: JSONValue, _ tree: YAMLTree, _ place: String) -> JSONValue {
+    switch (tree["statement"], tree["file"]) {
+    case (nil, nil):
+      fail("PLT-1202", tree.line, place, "'statement' is missing", hint: "Or give file: { path: query.sql }.")
+    case (_?, _?): fail("PLT-1202", tree.line, place, "has both 'statement' and 'file'")
+    case (nil, let file?):
+      guard let path = body["file"]?["path"]?.stringValue else { return body }
+      if let text = attachments[path] {
+        return ["statement": .string(text)]
+      }
+      fail(
+        "PLT-1211", file.line, place + ".file.path", "'\(path)' was not sent along",
+        hint: "Paths are relative to the workflow file.")
+    default: break
+    }
+    return body
+  }
+
+  // MARK: The graph
+
+  mutating func checkGraph(_ tasks: [ReadTask]) {
+    var byKey: [String: ReadTask] = [:]
+    for task in tasks where !task.spec.key.isEmpty {
+      if let first = byKey[task.spec.key] {
+        fail(
+          "PLT-1205", task.line, task.place, "task_key '\(task.spec.key)' is used twice",
+          hint: "First used on line \(first.line).")
+      } else {
+        byKey[task.spec.key] = task
+      }
+    }
+    let keys = byKey.keys.sorted()
+    for task in tasks {
+      for (index, dependency) in task.dependencies.enumerated() where byKey[dependency.key] == nil {
+        let close = Spelling.suggestion(for: dependency.key, among: keys)
+        fail(
+          "PLT-1205", dependency.line, "\(task.place).depends_on[\(index)]", "there is no task '\(dependency.key)'",
+          hint: close.map { "Did you mean '\($0)'?" } ?? "Tasks: \(keys.joined(separator: ", ")).")
+      }
+    }
+    if let circle = Self.circle(tasks, byKey), let first = byKey[circle[0]] {
+      let text = circle.joined(separator: " -> ")
+      fail(
+        "PLT-1205", first.line, first.place, "tasks depend on each other in a circle: \(text)",
+        hint: "Remove one of them from depends_on.")
+    }
+    for task in tasks {
+      let upstream = Self.upstream(of: task, byKey)
+      for reference in task.references where !upstream.contains(reference.task) {
+        let message =
+          "'{{tasks.\(reference.task)...}}' names "
+          + (byKey[reference.task] == nil ? "no task" : "a task that may not have ended")
+        fail("PLT-1206", reference.line, reference.place, message, hint: "Add it to depends_on of '\(task.spec.key)'.")
+      }
+    }
+  }
+
+  private static func upstream(of task: ReadTask, _ tasks: [String: ReadTask]) -> Set<String> {
+    var found: Set<String> = []
+    var open = task.dependencies.map(\.key)
+    while let key = open.popLast() {
+      guard let next = tasks[key], found.insert(key).inserted else { continue }
+      open += next.dependencies.map(\.key)
+    }
+    return found
+  }
+
+  /// One circle, from a task to itself, when there is one.
+  private static func circle(_ tasks: [ReadTask], _ byKey: [String: ReadTask]) -> [String]? {
+    guard let start = tasks.first(where: { upstream(of: $0, byKey).contains($0.spec.key) })?.spec.key else { return nil }
+    var trail = [start]
+    var seen: Set<String> = [start]
+    // Each task on the trail is upstream of the one before and has `start` upstream: the trail comes back to it.
+    while let here = byKey[trail[trail.count - 1]] {
+      if here.dependencies.contains(where: { $0.key == start }) { return trail + [start] }
+      let next = here.dependencies.first { dependency in
+        guard let task = byKey[dependency.key], !seen.contains(dependency.key) else { return false }
+        return upstream(of: task, byKey).contains(start)
+      }
+      guard let next else { return trail + [start] }
+      seen.insert(next.key)
+      trail.append(next.key)
+    }
+    return trail
+  }
+}
