@@ -46,7 +46,7 @@ let libraries: [Library] = [
   Library(name: "Query", depends: ["Core", "Catalog", "DuckDB", "DeltaLog", "ObjectStore"], layer: 4),
   Library(name: "Jobs", depends: ["Core", "Scheduling", "Postgres"], products: ["Logging", "Yams"], layer: 4),
   Library(name: "Training", depends: ["Core", "Tensor", "Models", "Tokenizers", "CKernels", "COpenBLAS"], layer: 4),
-  Library(name: "Inference", depends: ["Core", "Tensor", "Models", "Tokenizers", "CKernels", "COpenBLAS"], layer: 4),
+  Library(name: "Inference", depends: ["Core", "Tensor", "Models", "Tokenizers", "CKernels", "CSupport"], layer: 4),
   Library(name: "Serving", depends: ["Core", "Catalog", "Postgres", "Transport"], products: ["Logging"], layer: 4),
   // 5 product
   Library(name: "Pipelines", depends: ["Core", "Query", "DuckDB", "Tokenizers"], layer: 5),

@@ -12,6 +12,12 @@ public struct DriftStatistics: Sendable, Equatable {
   public var ks: Double?
   public var js: Double?
 
+  public init(psi: Double? = nil, ks: Double? = nil, js: Double? = nil) {
+    self.psi = psi
+    self.ks = ks
+    self.js = js
+  }
+
   /// Bins of the baseline's deciles for numbers, values for categories. Empty samples give no statistics.
   public static func compare(current: ColumnSample, baseline: ColumnSample) -> DriftStatistics {
     if let now = current.numbers, let before = baseline.numbers {

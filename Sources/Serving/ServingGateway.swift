@@ -96,7 +96,15 @@ public final class ServingGateway: Sendable {
   public func counters() -> [String: EndpointCounters] { state.withLock { $0.counters } }
   public var droppedLogRecords: Int64 { spool.dropped }
 
+  /// A replica serves. Workers repeat this; a replica that is known keeps its channel and what it has in flight.
   public func replicaReady(_ replica: RouterState.Replica, endpoint: String) {
+    let known = state.withLock { state in
+      state.channels[replica.unit] != nil
+        && state.router.replicas(of: endpoint).contains {
+          $0.process == replica.process && $0.address == replica.address && $0.publicKey == replica.publicKey
+        }
+    }
+    if known { return }
     do {
       let channel = try connect(replica)
       let old = state.withLock { state in

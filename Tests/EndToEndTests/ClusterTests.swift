@@ -5,124 +5,139 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Real processes: supervisor, private Postgres, coordinator, workers, executors, driven as a person would.
-@Suite(.serialized) struct ClusterTests {
-  @Test func startsOnceStopsAndPurges() throws {
-    let cluster = try LocalCluster("updown")
-    let first = try cluster.start(workers: 1)
-    #expect(first.status == 0, "\(first.all)")
-    #expect(first.err.contains("Console"))
-    let again = try cluster.start(workers: 1)
-    #expect(again.status == 0 && again.err.contains("already running"), "\(again.all)")
-    #expect(try cluster.cli(["sql", "create table main.default.kept as select 42 as answer"]).status == 0)
-    #expect(try cluster.cli(["down"]).err.contains("stopped"))
-    #expect(try cluster.cli(["down"]).err.contains("already stopped"))
-    let unreachable = try cluster.cli(["status"])
-    #expect(unreachable.status == 69 && unreachable.err.contains("platform up"), "\(unreachable.all)")
-    #expect(try cluster.start(workers: 1).status == 0)
-    #expect(try cluster.scalar("select answer from main.default.kept") == 42)
-    #expect(try cluster.cli(["down", "--purge"]).status == 64, "purging needs a confirmation")
-    let purged = try cluster.cli(["down", "--purge", "--yes"])
-    #expect(purged.status == 0, "\(purged.all)")
-    #expect(!FileManager.default.fileExists(atPath: cluster.data))
-    #expect(cluster.processes([]).isEmpty)
-  }
+/// One cluster at a time: two cores are shared by all its processes.
+@Suite(.serialized) enum EndToEnd {}
 
-  @Test func badInputIsExplainedWithItsExitCode() throws {
-    let cluster = try LocalCluster("bad")
-    // Before anything runs: the port is taken.
-    let taken = try #require(Int(cluster.http.split(separator: ":")[1]))
-    let blocker = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_port = UInt16(taken).bigEndian
-    address.sin_addr.s_addr = inet_addr("127.0.0.1")
-    let bound = withUnsafePointer(to: &address) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(blocker, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+extension EndToEnd {
+  /// Real processes: supervisor, private Postgres, coordinator, workers, executors, driven as a person would.
+  @Suite(.serialized) struct ClusterTests {
+    @Test func startsOnceStopsAndPurges() throws {
+      let cluster = try LocalCluster("updown")
+      let first = try cluster.start(workers: 1)
+      #expect(first.status == 0, "\(first.all)")
+      #expect(first.err.contains("Console"))
+      let again = try cluster.start(workers: 1)
+      #expect(again.status == 0 && again.err.contains("already running"), "\(again.all)")
+      #expect(try cluster.cli(["sql", "create table main.default.kept as select 42 as answer"]).status == 0)
+      #expect(try cluster.cli(["down"]).err.contains("stopped"))
+      #expect(try cluster.cli(["down"]).err.contains("already stopped"))
+      let unreachable = try cluster.cli(["status"])
+      #expect(unreachable.status == 69 && unreachable.err.contains("platform up"), "\(unreachable.all)")
+      #expect(try cluster.start(workers: 1).status == 0)
+      #expect(try cluster.scalar("select answer from main.default.kept") == 42)
+      #expect(try cluster.cli(["down", "--purge"]).status == 64, "purging needs a confirmation")
+      let purged = try cluster.cli(["down", "--purge", "--yes"])
+      #expect(purged.status == 0, "\(purged.all)")
+      #expect(!FileManager.default.fileExists(atPath: cluster.data))
+      #expect(cluster.processes([]).isEmpty)
     }
-    #expect(bound == 0 && listen(blocker, 1) == 0)
-    let inUse = try cluster.start()
-    #expect(inUse.status == 73 && inUse.err.contains("\(taken)") && inUse.err.contains("--bind"), "\(inUse.all)")
-    close(blocker)
 
-    #expect(try cluster.start(workers: 1).status == 0)
-    let missing = try cluster.cli(["submit", "/no/such/file.yml"])
-    #expect(missing.status == 66 && missing.err.contains("/no/such/file.yml"), "\(missing.all)")
-    let broken = try cluster.cli(["submit", try cluster.write("broken.yml", "resources:\n  jobs: [unclosed\n")])
-    #expect(broken.status == 65, "\(broken.all)")
-    let unknown = try cluster.cli([
-      "submit",
-      try cluster.write(
-        "kind.yml", "resources:\n  jobs:\n    j:\n      name: n\n      tasks:\n        - task_key: a\n          ingst_task: { table: main.demo.d }\n"),
-    ])
-    #expect(unknown.status == 65 && unknown.err.contains("ingest_task") && unknown.err.contains("7"), "\(unknown.all)")
-    let cycle = try cluster.cli([
-      "submit",
-      try cluster.write(
-        "cycle.yml",
-        """
-        resources:
-          jobs:
-            j:
-              name: n
-              tasks:
-                - { task_key: a, depends_on: [ { task_key: b } ], sql_task: { statement: select 1 } }
-                - { task_key: b, depends_on: [ { task_key: a } ], sql_task: { statement: select 1 } }
-        """),
-    ])
-    #expect(cycle.status == 65 && cycle.err.contains("a -> b"), "\(cycle.all)")
-    let noRun = try cluster.cli(["runs", "get", "999"])
-    #expect(noRun.status == 66, "\(noRun.all)")
-    let wrongToken = try cluster.cli(["status"], environment: ["PLATFORM_TOKEN": "plt_wrong"])
-    #expect(wrongToken.status == 77 && wrongToken.err.contains("token"), "\(wrongToken.all)")
-    let wrongJoin = try cluster.cli(["join", cluster.joinAddress, "--token", "pt1.nonsense", "--name", "stranger"], timeout: 30)
-    #expect(wrongJoin.status == 64 && wrongJoin.err.contains("token"), "\(wrongJoin.all)")
-    let badSQL = try cluster.cli(["sql", "select * from main.demo.nothing"])
-    #expect(badSQL.status == 66 && badSQL.err.contains("main.demo.nothing"), "\(badSQL.all)")
-    let stolen = try cluster.cli(["sql", "select * from read_csv('/etc/passwd')"])
-    #expect(stolen.status == 77 && !stolen.all.contains("root:"), "\(stolen.all)")
-    let json = try cluster.cli(["sql", "select * from main.demo.nothing", "-o", "json"])
-    #expect(try JSONValue(parsing: json.err)["code"] == "PLT-3002", "\(json.all)")
+    @Test func badInputIsExplainedWithItsExitCode() throws {
+      let cluster = try LocalCluster("bad")
+      // Before anything runs: the port is taken.
+      let taken = try #require(Int(cluster.http.split(separator: ":")[1]))
+      let blocker = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+      var address = sockaddr_in()
+      address.sin_family = sa_family_t(AF_INET)
+      address.sin_port = UInt16(taken).bigEndian
+      address.sin_addr.s_addr = inet_addr("127.0.0.1")
+      let bound = withUnsafePointer(to: &address) {
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(blocker, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+      }
+      #expect(bound == 0 && listen(blocker, 1) == 0)
+      let inUse = try cluster.start()
+      #expect(inUse.status == 73 && inUse.err.contains("\(taken)") && inUse.err.contains("--bind"), "\(inUse.all)")
+      close(blocker)
 
-    // A folder without anything readable, and one with a single 5 MB line.
-    let empty = cluster.folder.file("empty")
-    try FileManager.default.createDirectory(atPath: empty, withIntermediateDirectories: true)
-    try Data([0, 1, 2, 3]).write(to: URL(fileURLWithPath: empty + "/program.txt"))
-    func ingest(_ input: String) -> String {
-      "resources:\n  jobs:\n    j:\n      name: n\n      tasks:\n        - task_key: a\n          ingest_task: { input: \"\(input)\", table: main.demo.d }\n"
+      #expect(try cluster.start(workers: 1).status == 0)
+      let missing = try cluster.cli(["submit", "/no/such/file.yml"])
+      #expect(missing.status == 66 && missing.err.contains("/no/such/file.yml"), "\(missing.all)")
+      let broken = try cluster.cli(["submit", try cluster.write("broken.yml", "resources:\n  jobs: [unclosed\n")])
+      #expect(broken.status == 65, "\(broken.all)")
+      let unknown = try cluster.cli([
+        "submit",
+        try cluster.write(
+          "kind.yml",
+          "resources:\n  jobs:\n    j:\n      name: n\n      tasks:\n        - task_key: a\n          ingst_task: { table: main.demo.d }\n"
+        ),
+      ])
+      #expect(unknown.status == 65 && unknown.err.contains("ingest_task") && unknown.err.contains("7"), "\(unknown.all)")
+      let cycle = try cluster.cli([
+        "submit",
+        try cluster.write(
+          "cycle.yml",
+          """
+          resources:
+            jobs:
+              j:
+                name: n
+                tasks:
+                  - { task_key: a, depends_on: [ { task_key: b } ], sql_task: { statement: select 1 } }
+                  - { task_key: b, depends_on: [ { task_key: a } ], sql_task: { statement: select 1 } }
+          """),
+      ])
+      #expect(cycle.status == 65 && cycle.err.contains("a -> b"), "\(cycle.all)")
+      let noRun = try cluster.cli(["runs", "get", "999"])
+      #expect(noRun.status == 66, "\(noRun.all)")
+      let wrongToken = try cluster.cli(["status"], environment: ["PLATFORM_TOKEN": "plt_wrong"])
+      #expect(wrongToken.status == 77 && wrongToken.err.contains("token"), "\(wrongToken.all)")
+      let wrongJoin = try cluster.cli(
+        ["join", cluster.joinAddress, "--token", "pt1.nonsense", "--name", "stranger"], timeout: 30)
+      #expect(wrongJoin.status == 64 && wrongJoin.err.contains("token"), "\(wrongJoin.all)")
+      let badSQL = try cluster.cli(["sql", "select * from main.demo.nothing"])
+      #expect(badSQL.status == 66 && badSQL.err.contains("main.demo.nothing"), "\(badSQL.all)")
+      let stolen = try cluster.cli(["sql", "select * from read_csv('/etc/passwd')"])
+      #expect(stolen.status == 77 && !stolen.all.contains("root:"), "\(stolen.all)")
+      let json = try cluster.cli(["sql", "select * from main.demo.nothing", "-o", "json"])
+      #expect(try JSONValue(parsing: json.err)["code"] == "PLT-3002", "\(json.all)")
+
+      // A folder without anything readable, and one with a single 5 MB line.
+      let empty = cluster.folder.file("empty")
+      try FileManager.default.createDirectory(atPath: empty, withIntermediateDirectories: true)
+      try Data([0, 1, 2, 3]).write(to: URL(fileURLWithPath: empty + "/program.txt"))
+      func ingest(_ input: String) -> String {
+        "resources:\n  jobs:\n    j:\n      name: n\n      tasks:\n        - task_key: a\n          ingest_task: { input: \"\(input)\", table: main.demo.d }\n"
+      }
+      let failed = try cluster.finish(try cluster.submit(ingest(empty)))
+      #expect(failed["state"] == "FAILED" && failed.task("a").sortedText.contains("PLT-3101"), "\(failed.sortedText)")
+      let long = cluster.folder.file("long")
+      try FileManager.default.createDirectory(atPath: long, withIntermediateDirectories: true)
+      try Data(String(repeating: "all in one line ", count: 330_000).utf8).write(to: URL(fileURLWithPath: long + "/one.txt"))
+      let fine = try cluster.finish(try cluster.submit(ingest(long)))
+      #expect(fine["state"] == "SUCCEEDED", "\(fine.sortedText)")
+      #expect(try cluster.scalar("select max(length(content)) > 5000000 from main.demo.d") == true)
     }
-    let failed = try cluster.finish(try cluster.submit(ingest(empty)))
-    #expect(failed["state"] == "FAILED" && failed.task("a").sortedText.contains("PLT-3101"), "\(failed.sortedText)")
-    let long = cluster.folder.file("long")
-    try FileManager.default.createDirectory(atPath: long, withIntermediateDirectories: true)
-    try Data(String(repeating: "all in one line ", count: 330_000).utf8).write(to: URL(fileURLWithPath: long + "/one.txt"))
-    let fine = try cluster.finish(try cluster.submit(ingest(long)))
-    #expect(fine["state"] == "SUCCEEDED", "\(fine.sortedText)")
-    #expect(try cluster.scalar("select max(length(content)) > 5000000 from main.demo.d") == true)
-  }
 
-  @Test func everyRouteButHealthNeedsTheToken() throws {
-    let cluster = try LocalCluster("access")
-    #expect(try cluster.start(workers: 0).status == 0)
-    for path in ["/healthz", "/readyz", "/livez"] { #expect(try cluster.http("GET", path, token: nil).status == 200, "\(path)") }
-    for (method, path) in [
-      ("GET", "/"), ("GET", "/console.js"), ("GET", "/metrics"), ("GET", "/v1/models"), ("POST", "/v1/completions"),
-      ("POST", "/v1/chat/completions"), ("POST", "/v1/embeddings"), ("GET", "/api/2.0/status"), ("GET", "/api/2.0/nodes"),
-      ("POST", "/api/2.0/join-tokens"), ("POST", "/api/2.2/jobs/runs/submit-file"), ("GET", "/api/2.2/jobs/runs/list"),
-      ("POST", "/api/2.2/jobs/runs/cancel"), ("POST", "/api/2.0/sql/statements"), ("GET", "/api/2.0/serving-endpoints"),
-      ("PUT", "/api/2.0/serving-endpoints/x/scale"), ("GET", "/api/2.0/console/events"), ("GET", "/nothing"), ("DELETE", "/v1/models"),
-    ] {
-      #expect(try cluster.http(method, path, token: nil, body: method == "GET" ? nil : "{}").status == 401, "\(method) \(path)")
-      #expect(try cluster.http(method, path, token: "plt_x", body: method == "GET" ? nil : "{}").status == 401, "\(method) \(path)")
-    }
-    #expect(try cluster.http("GET", "/metrics", token: cluster.token).status == 200)
-    #expect(try cluster.http("GET", "/", token: cluster.token).body.contains("<html"))
-    // The token is kept as a hash, in one private file, and nowhere in the logs.
-    let mode = try FileManager.default.attributesOfItem(atPath: cluster.data + "/admin-token")[.posixPermissions] as? Int
-    #expect(mode == 0o600)
-    for log in try FileManager.default.contentsOfDirectory(atPath: cluster.data + "/logs") {
-      let text = String(decoding: FileManager.default.contents(atPath: cluster.data + "/logs/" + log) ?? Data(), as: UTF8.self)
-      #expect(!text.contains(cluster.token), "\(log)")
+    @Test func everyRouteButHealthNeedsTheToken() throws {
+      let cluster = try LocalCluster("access")
+      #expect(try cluster.start(workers: 0).status == 0)
+      for path in ["/healthz", "/readyz", "/livez"] {
+        #expect(try cluster.http("GET", path, token: nil).status == 200, "\(path)")
+      }
+      for (method, path) in [
+        ("GET", "/"), ("GET", "/console.js"), ("GET", "/metrics"), ("GET", "/v1/models"), ("POST", "/v1/completions"),
+        ("POST", "/v1/chat/completions"), ("POST", "/v1/embeddings"), ("GET", "/api/2.0/status"), ("GET", "/api/2.0/nodes"),
+        ("POST", "/api/2.0/join-tokens"), ("POST", "/api/2.2/jobs/runs/submit-file"), ("GET", "/api/2.2/jobs/runs/list"),
+        ("POST", "/api/2.2/jobs/runs/cancel"), ("POST", "/api/2.0/sql/statements"), ("GET", "/api/2.0/serving-endpoints"),
+        ("PUT", "/api/2.0/serving-endpoints/x/scale"), ("GET", "/api/2.0/console/events"), ("GET", "/nothing"),
+        ("DELETE", "/v1/models"),
+      ] {
+        #expect(
+          try cluster.http(method, path, token: nil, body: method == "GET" ? nil : "{}").status == 401, "\(method) \(path)")
+        #expect(
+          try cluster.http(method, path, token: "plt_x", body: method == "GET" ? nil : "{}").status == 401,
+          "\(method) \(path)")
+      }
+      #expect(try cluster.http("GET", "/metrics", token: cluster.token).status == 200)
+      #expect(try cluster.http("GET", "/", token: cluster.token).body.contains("<html"))
+      // The token is kept as a hash, in one private file, and nowhere in the logs.
+      let mode = try FileManager.default.attributesOfItem(atPath: cluster.data + "/admin-token")[.posixPermissions] as? Int
+      #expect(mode == 0o600)
+      for log in try FileManager.default.contentsOfDirectory(atPath: cluster.data + "/logs") {
+        let text = String(
+          decoding: FileManager.default.contents(atPath: cluster.data + "/logs/" + log) ?? Data(), as: UTF8.self)
+        #expect(!text.contains(cluster.token), "\(log)")
+      }
     }
   }
 }

@@ -5,219 +5,248 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The loop from files to a served model, and what happens to it when processes are killed.
-@Suite(.serialized) struct LifecycleTests {
-  private func workflow(_ input: String, steps: Int, name: String = "lifecycle") -> String {
-    """
-    resources:
-      jobs:
-        lifecycle:
-          name: \(name)
-          tasks:
-            - task_key: ingest
-              ingest_task: { input: "\(input)", table: main.demo.documents, quarantine: main.demo.quarantine, limit: 400000 }
-            - task_key: prepare
-              depends_on: [ { task_key: ingest } ]
-              prepare_task: { source: main.demo.documents, output: main.demo.chunks, chunk_tokens: 100, overlap: 16 }
-            - task_key: embed
-              depends_on: [ { task_key: prepare } ]
-              embed_task: { source: main.demo.chunks, output: main.demo.embeddings }
-            - task_key: index
-              depends_on: [ { task_key: embed } ]
-              index_sync_task: { index: main.demo.docs_index, source: main.demo.embeddings }
-            - task_key: encoder
-              depends_on: [ { task_key: ingest } ]
-              deploy_task: { endpoint: minilm, model: system.ai.minilm }
-            - task_key: train
-              depends_on: [ { task_key: prepare } ]
-              train_task:
-                data: main.demo.chunks
-                register_as: main.demo.doc_lm
-                vocabulary: 512
-                hidden: 48
-                layers: 2
-                heads: 4
-                kv_heads: 2
-                intermediate: 128
-                sequence_length: 64
-                batch_tokens: 512
-                steps: \(steps)
-                learning_rate: 0.01
-                checkpoint: { every_steps: 20 }
-                compute: { tensor_parallel: 2 }
-            - task_key: evaluate
-              depends_on: [ { task_key: train } ]
-              evaluate_task: { model: "{{tasks.train.values.model_uri}}", data: main.demo.chunks, gate: { max_ratio_to_unigram: 0.9 } }
-            - task_key: deploy
-              depends_on: [ { task_key: evaluate } ]
-              deploy_task: { endpoint: demo-lm, model: "{{tasks.train.values.model_uri}}", replicas: 2 }
-            - task_key: monitor
-              depends_on: [ { task_key: prepare } ]
-              monitor_task: { table: main.demo.chunks, baseline: main.demo.chunks, output: main.demo.watch, columns: [ tokens, split ] }
-    """
-  }
-
-  @Test func documentsBecomeAnAnsweringModel() throws {
-    let cluster = try LocalCluster("lifecycle")
-    #expect(try cluster.start(workers: 2).status == 0)
-    let run = try cluster.finish(try cluster.submit(workflow(try cluster.documents(40), steps: 150)))
-    #expect(run["state"] == "SUCCEEDED", "\(run.sortedText)")
-    // Sharded stages ran on both workers, and so did the two ranks.
-    for task in ["prepare", "embed", "train"] {
-      #expect(run.task(task)["workers"]?.arrayValue?.count == 2, "\(task): \(run.task(task).sortedText)")
+extension EndToEnd {
+  /// The loop from files to a served model, and what happens to it when processes are killed.
+  @Suite(.serialized) struct LifecycleTests {
+    private func workflow(_ input: String, steps: Int, name: String = "lifecycle") -> String {
+      """
+      resources:
+        jobs:
+          lifecycle:
+            name: \(name)
+            tasks:
+              - task_key: ingest
+                ingest_task: { input: "\(input)", table: main.demo.documents, quarantine: main.demo.quarantine, limit: 400000 }
+              - task_key: prepare
+                depends_on: [ { task_key: ingest } ]
+                prepare_task: { source: main.demo.documents, output: main.demo.chunks, chunk_tokens: 100, overlap: 16 }
+              - task_key: embed
+                depends_on: [ { task_key: prepare } ]
+                embed_task: { source: main.demo.chunks, output: main.demo.embeddings }
+              - task_key: index
+                depends_on: [ { task_key: embed } ]
+                index_sync_task: { index: main.demo.docs_index, source: main.demo.embeddings }
+              - task_key: encoder
+                depends_on: [ { task_key: ingest } ]
+                deploy_task: { endpoint: minilm, model: system.ai.minilm }
+              - task_key: train
+                depends_on: [ { task_key: prepare } ]
+                train_task:
+                  data: main.demo.chunks
+                  register_as: main.demo.doc_lm
+                  vocabulary: 512
+                  hidden: 48
+                  layers: 2
+                  heads: 4
+                  kv_heads: 2
+                  intermediate: 128
+                  sequence_length: 64
+                  batch_tokens: 512
+                  steps: \(steps)
+                  learning_rate: 0.01
+                  checkpoint: { every_steps: 20 }
+                  compute: { tensor_parallel: 2 }
+              - task_key: evaluate
+                depends_on: [ { task_key: train } ]
+                evaluate_task: { model: "{{tasks.train.values.model_uri}}", data: main.demo.chunks, gate: { max_ratio_to_unigram: 0.9 } }
+              - task_key: deploy
+                depends_on: [ { task_key: evaluate } ]
+                deploy_task: { endpoint: demo-lm, model: "{{tasks.train.values.model_uri}}", replicas: 2 }
+              - task_key: monitor
+                depends_on: [ { task_key: prepare } ]
+                monitor_task: { table: main.demo.chunks, baseline: main.demo.chunks, output: main.demo.watch, columns: [ tokens, split ] }
+      """
     }
-    let values = run.task("evaluate")["values"] ?? .null
-    let perplexity = try #require(values["perplexity"]?.doubleValue)
-    let unigram = try #require(values["unigram"]?.doubleValue)
-    #expect(perplexity < unigram)
-    #expect(run.task("monitor")["values"]?["alerts"] == [])
 
-    // Tables, index, vectors.
-    let chunks = try cluster.scalar("select count(*) from main.demo.chunks")
-    #expect(try cluster.scalar("select count(*) from main.demo.embeddings") == chunks)
-    #expect(try cluster.scalar("select count(distinct chunk_id) from main.demo.embeddings") == chunks)
-    let hits = try JSONValue(parsing: cluster.cli(["index", "query", "main.demo.docs_index", "the scheduler returns a message", "-k", "3", "-o", "json"]).out)
-    #expect(hits["hits"]?.arrayValue?.count == 3)
-    #expect((hits["hits"]?.arrayValue?.first?["score"]?.doubleValue ?? 0) > 0.3)
-    #expect(hits["hits"]?.arrayValue?.first?["path"]?.stringValue?.contains("doc-") == true)
+    @Test func documentsBecomeAnAnsweringModel() throws {
+      let cluster = try LocalCluster("lifecycle")
+      #expect(try cluster.start(workers: 2).status == 0)
+      let run = try cluster.finish(try cluster.submit(workflow(try cluster.documents(40), steps: 150)))
+      #expect(run["state"] == "SUCCEEDED", "\(run.sortedText)")
+      // Sharded stages ran on both workers, and so did the two ranks.
+      for task in ["prepare", "embed", "train"] {
+        #expect(run.task(task)["workers"]?.arrayValue?.count == 2, "\(task): \(run.task(task).sortedText)")
+      }
+      let values = run.task("evaluate")["values"] ?? .null
+      let perplexity = try #require(values["perplexity"]?.doubleValue)
+      let unigram = try #require(values["unigram"]?.doubleValue)
+      #expect(perplexity < unigram)
+      #expect(run.task("monitor")["values"]?["alerts"] == [])
 
-    // Every kind of request leaves one row within a second of its reply.
-    let before = try cluster.requestRows()
-    let bodies = [
-      (#"{"model":"demo-lm","prompt":"The server","max_tokens":8,"temperature":0}"#, "/v1/completions", 200),
-      (#"{"model":"demo-lm","messages":[{"role":"user","content":"hi"}],"max_tokens":8,"stream":true}"#, "/v1/chat/completions", 200),
-      (#"{"model":"nobody","prompt":"x"}"#, "/v1/completions", 404), (#"{"model":"demo-lm","prompt":7}"#, "/v1/completions", 400),
-      (#"{"model":"minilm","input":"hello"}"#, "/v1/embeddings", 200),
-    ]
-    for (body, path, status) in bodies {
-      #expect(try cluster.http("POST", path, token: cluster.token, body: body).status == status, "\(body)")
+      // Tables, index, vectors.
+      let chunks = try cluster.scalar("select count(*) from main.demo.chunks")
+      #expect(try cluster.scalar("select count(*) from main.demo.embeddings") == chunks)
+      #expect(try cluster.scalar("select count(distinct chunk_id) from main.demo.embeddings") == chunks)
+      let hits = try JSONValue(
+        parsing: cluster.cli([
+          "index", "query", "main.demo.docs_index", "the scheduler returns a message", "-k", "3", "-o", "json",
+        ]).out)
+      #expect(hits["hits"]?.arrayValue?.count == 3)
+      #expect((hits["hits"]?.arrayValue?.first?["score"]?.doubleValue ?? 0) > 0.3)
+      #expect(hits["hits"]?.arrayValue?.first?["path"]?.stringValue?.contains("doc-") == true)
+
+      // Every kind of request leaves one row within a second of its reply.
+      usleep(1_000_000)
+      let before = try cluster.requestRows()
+      let bodies = [
+        (#"{"model":"demo-lm","prompt":"The server","max_tokens":8,"temperature":0}"#, "/v1/completions", 200),
+        (
+          #"{"model":"demo-lm","messages":[{"role":"user","content":"hi"}],"max_tokens":8,"stream":true}"#,
+          "/v1/chat/completions", 200
+        ),
+        (#"{"model":"nobody","prompt":"x"}"#, "/v1/completions", 404),
+        (#"{"model":"demo-lm","prompt":7}"#, "/v1/completions", 400),
+        (#"{"model":"minilm","input":"hello"}"#, "/v1/embeddings", 200),
+      ]
+      for (body, path, status) in bodies {
+        #expect(try cluster.http("POST", path, token: cluster.token, body: body).status == status, "\(body)")
+      }
+      usleep(1_000_000)
+      #expect(try cluster.requestRows() == before + bodies.count)
+
+      // Scaling while answers stream fails none of them.
+      if Peers.python != nil {
+        let script = """
+          import concurrent.futures as cf, openai, os, subprocess, sys
+          client = openai.OpenAI(max_retries=0)
+          def stream(i):
+              text = ""
+              for chunk in client.chat.completions.create(model="demo-lm", messages=[{"role": "user", "content": "The worker"}],
+                  max_tokens=40, seed=i, stream=True):
+                  if chunk.choices: text += chunk.choices[0].delta.content or ""
+              return text
+          calm = [stream(i) for i in range(16)]
+          with cf.ThreadPoolExecutor(17) as pool:
+              scale = pool.submit(subprocess.run, [sys.argv[1], "scale", "endpoint", "demo-lm", "--replicas", "3"], capture_output=True, text=True)
+              rounds = [list(pool.map(stream, range(16))) for _ in range(3)]
+              done = scale.result()
+          assert done.returncode == 0, done.stderr
+          assert all(r == calm for r in rounds), "an answer differs"
+          down = subprocess.run([sys.argv[1], "scale", "endpoint", "demo-lm", "--replicas", "1"], capture_output=True, text=True)
+          assert down.returncode == 0, down.stderr
+          assert [stream(i) for i in range(4)] == calm[:4]
+          vectors = client.embeddings.create(model="minilm", input=["a", "b"]).data
+          assert len(vectors) == 2 and abs(sum(x * x for x in vectors[0].embedding) - 1) < 1e-3
+          assert "demo-lm" in [m.id for m in client.models.list()]
+          try:
+              client.completions.create(model="nope", prompt="x"); assert False
+          except openai.NotFoundError:
+              pass
+          print("ok")
+          """
+        let answer = try LocalCluster.run(
+          Peers.python!, ["-c", script, LocalCluster.binary], timeout: 240,
+          environment: cluster.clientEnvironment.merging(["PLATFORM_HOME": cluster.data]) { $1 })
+        #expect(answer.status == 0 && answer.out.contains("ok"), "\(answer.all)")
+
+        // Other readers see the same table at each version.
+        let location = try cluster.tableFolder("chunks")
+        let rows = try Peers.run(
+          "import sys, deltalake; t = deltalake.DeltaTable(sys.argv[1]); print(t.version(), t.to_pyarrow_table().num_rows, flush=True); __import__('os')._exit(0)",
+          [location])
+        #expect(
+          rows.split(separator: " ").last.map { $0.trimmingCharacters(in: .whitespacesAndNewlines) } == chunks.sortedText)
+      }
+      #expect(
+        try cluster.http("GET", "/metrics", token: cluster.token).body.contains(
+          "platform_endpoint_requests_total{endpoint=\"demo-lm\"}"))
+      let dashboard = try JSONValue(parsing: cluster.http("GET", "/api/2.0/console/dashboard", token: cluster.token).body)
+      #expect((dashboard["loss"]?["points"]?.arrayValue?.count ?? 0) > 10)
+      #expect(dashboard["nodes"]?.arrayValue?.count == 2)
+      let logs = try cluster.cli(["runs", "logs", run["run_id"]?.stringValue ?? ""])
+      #expect(logs.out.contains("shared memory"))
     }
-    usleep(1_000_000)
-    #expect(try cluster.requestRows() == before + bodies.count)
 
-    // Scaling while answers stream fails none of them.
-    if Peers.python != nil {
-      let script = """
-        import concurrent.futures as cf, openai, os, subprocess, sys
-        client = openai.OpenAI(max_retries=0)
-        def stream(i):
-            text = ""
-            for chunk in client.chat.completions.create(model="demo-lm", messages=[{"role": "user", "content": "The worker"}],
-                max_tokens=40, seed=i, stream=True):
-                if chunk.choices: text += chunk.choices[0].delta.content or ""
-            return text
-        calm = [stream(i) for i in range(16)]
-        with cf.ThreadPoolExecutor(17) as pool:
-            scale = pool.submit(subprocess.run, [sys.argv[1], "scale", "endpoint", "demo-lm", "--replicas", "3"], capture_output=True, text=True)
-            rounds = [list(pool.map(stream, range(16))) for _ in range(3)]
-            done = scale.result()
-        assert done.returncode == 0, done.stderr
-        assert all(r == calm for r in rounds), "an answer differs"
-        down = subprocess.run([sys.argv[1], "scale", "endpoint", "demo-lm", "--replicas", "1"], capture_output=True, text=True)
-        assert down.returncode == 0, down.stderr
-        assert [stream(i) for i in range(4)] == calm[:4]
-        vectors = client.embeddings.create(model="minilm", input=["a", "b"]).data
-        assert len(vectors) == 2 and abs(sum(x * x for x in vectors[0].embedding) - 1) < 1e-3
-        assert "demo-lm" in [m.id for m in client.models.list()]
-        try:
-            client.completions.create(model="nope", prompt="x"); assert False
-        except openai.NotFoundError:
-            pass
-        print("ok")
-        """
-      let answer = try LocalCluster.run(
-        Peers.python!, ["-c", script, LocalCluster.binary], timeout: 240,
-        environment: cluster.clientEnvironment.merging(["PLATFORM_HOME": cluster.data]) { $1 })
-      #expect(answer.status == 0 && answer.out.contains("ok"), "\(answer.all)")
+    @Test func killedProcessesLoseNothing() throws {
+      let cluster = try LocalCluster("kill")
+      #expect(try cluster.start(workers: 2).status == 0)
+      let documents = try cluster.documents(40)
 
-      // Other readers see the same table at each version.
-      let location = try cluster.tableFolder("chunks")
-      let rows = try Peers.run(
-        "import sys, deltalake; t = deltalake.DeltaTable(sys.argv[1]); print(t.version(), t.to_pyarrow_table().num_rows)", [location])
-      #expect(rows.split(separator: " ").last.map { $0.trimmingCharacters(in: .whitespacesAndNewlines) } == chunks.sortedText)
+      // In peace.
+      let calm = try cluster.finish(try cluster.submit(workflow(documents, steps: 120, name: "calm")))
+      #expect(calm["state"] == "SUCCEEDED", "\(calm.sortedText)")
+      let rows = try cluster.scalar("select count(*) from main.demo.embeddings")
+      let loss = try #require(calm.task("train")["values"]?["final_loss"]?.doubleValue)
+
+      // A rank, a worker and the coordinator die while the same runs again.
+      let id = try cluster.submit(workflow(documents, steps: 120, name: "fire"))
+      try cluster.wait("a rank at work") { cluster.executor("\(id)_train_1_2_") != nil }
+      usleep(700_000)
+      if let rank = cluster.executor("\(id)_train_1_2_0") { kill(rank, SIGKILL) }
+      try cluster.wait("an embedding shard") {
+        try cluster.executor("\(id)_embed") != nil || cluster.run(id).task("embed")["state"] == "SUCCEEDED"
+      }
+      if let worker = cluster.processes(["worker", "w1"]).first { kill(worker, SIGKILL) }
+      usleep(500_000)
+      for coordinator in cluster.processes(["coordinator"]) { kill(coordinator, SIGKILL) }
+      let fire = try cluster.finish(id)
+      #expect(fire["state"] == "SUCCEEDED", "\(fire.sortedText)")
+      #expect(try cluster.scalar("select count(*) from main.demo.embeddings") == rows)
+      #expect(try cluster.scalar("select count(distinct chunk_id) from main.demo.embeddings") == rows)
+      let again = try #require(fire.task("train")["values"]?["final_loss"]?.doubleValue)
+      // A resumed gang of the same layout and seed computes the same bits.
+      #expect(again == loss)
+
+      // Postgres dies: what was acknowledged is there, and everything answers again.
+      let server = String(
+        decoding: FileManager.default.contents(atPath: cluster.data + "/pg/data/postmaster.pid") ?? Data(), as: UTF8.self)
+      if let pid = server.split(separator: "\n").first.flatMap({ Int32($0) }) { kill(pid, SIGKILL) }
+      try cluster.wait("the API after Postgres came back") {
+        try cluster.cli(["status"]).status == 0 && cluster.http("GET", "/readyz", token: nil).status == 200
+      }
+      #expect(try cluster.scalar("select count(*) from main.demo.embeddings") == rows)
+
+      // A worker that joins while everything runs.
+      let token = try cluster.cli(["token", "create"])
+      let words = token.out.split(separator: " ").map(String.init)
+      #expect(words.count >= 5, "\(token.all)")
+      let joined = Process()
+      joined.executableURL = URL(fileURLWithPath: LocalCluster.binary)
+      joined.arguments = [
+        "join", words[2], "--token", words[4].trimmingCharacters(in: .whitespacesAndNewlines), "--name", "w9", "--data-dir",
+        cluster.folder.file("joined"),
+      ]
+      joined.standardError = FileHandle.nullDevice
+      joined.standardOutput = FileHandle.nullDevice
+      try joined.run()
+      defer {
+        joined.terminate()
+        joined.waitUntilExit()
+      }
+      try cluster.wait("the joined worker") { try cluster.cli(["nodes", "list"]).out.contains("w9") }
+      let reused = try cluster.cli(
+        [
+          "join", words[2], "--token", words[4].trimmingCharacters(in: .whitespacesAndNewlines), "--name", "w10",
+          "--data-dir", cluster.folder.file("second"),
+        ], timeout: 30)
+      #expect(reused.status == 77 && reused.err.contains("used up"), "\(reused.all)")
     }
-    #expect(try cluster.http("GET", "/metrics", token: cluster.token).body.contains("platform_endpoint_requests_total{endpoint=\"demo-lm\"}"))
-    let dashboard = try JSONValue(parsing: cluster.http("GET", "/api/2.0/console/dashboard", token: cluster.token).body)
-    #expect((dashboard["loss"]?["points"]?.arrayValue?.count ?? 0) > 10)
-    #expect(dashboard["nodes"]?.arrayValue?.count == 2)
-    let logs = try cluster.cli(["runs", "logs", run["run_id"]?.stringValue ?? ""])
-    #expect(logs.out.contains("shared memory"))
-  }
 
-  @Test func killedProcessesLoseNothing() throws {
-    let cluster = try LocalCluster("kill")
-    #expect(try cluster.start(workers: 2).status == 0)
-    let documents = try cluster.documents(40)
-
-    // In peace.
-    let calm = try cluster.finish(try cluster.submit(workflow(documents, steps: 120, name: "calm")))
-    #expect(calm["state"] == "SUCCEEDED", "\(calm.sortedText)")
-    let rows = try cluster.scalar("select count(*) from main.demo.embeddings")
-    let loss = try #require(calm.task("train")["values"]?["final_loss"]?.doubleValue)
-
-    // A rank, a worker and the coordinator die while the same runs again.
-    let id = try cluster.submit(workflow(documents, steps: 120, name: "fire"))
-    try cluster.wait("a rank at work") { cluster.executor("\(id)_train_1_2_") != nil }
-    usleep(700_000)
-    if let rank = cluster.executor("\(id)_train_1_2_0") { kill(rank, SIGKILL) }
-    try cluster.wait("an embedding shard") { cluster.executor("\(id)_embed") != nil || (try cluster.run(id)).task("embed")["state"] == "SUCCEEDED" }
-    if let worker = cluster.processes(["worker", "w1"]).first { kill(worker, SIGKILL) }
-    usleep(500_000)
-    for coordinator in cluster.processes(["coordinator"]) { kill(coordinator, SIGKILL) }
-    let fire = try cluster.finish(id)
-    #expect(fire["state"] == "SUCCEEDED", "\(fire.sortedText)")
-    #expect(try cluster.scalar("select count(*) from main.demo.embeddings") == rows)
-    #expect(try cluster.scalar("select count(distinct chunk_id) from main.demo.embeddings") == rows)
-    let again = try #require(fire.task("train")["values"]?["final_loss"]?.doubleValue)
-    // A resumed gang of the same layout and seed computes the same bits.
-    #expect(again == loss)
-
-    // Postgres dies: what was acknowledged is there, and everything answers again.
-    let server = String(decoding: FileManager.default.contents(atPath: cluster.data + "/pg/data/postmaster.pid") ?? Data(), as: UTF8.self)
-    if let pid = server.split(separator: "\n").first.flatMap({ Int32($0) }) { kill(pid, SIGKILL) }
-    try cluster.wait("the API after Postgres came back") { try cluster.cli(["status"]).status == 0 && cluster.http("GET", "/readyz", token: nil).status == 200 }
-    #expect(try cluster.scalar("select count(*) from main.demo.embeddings") == rows)
-
-    // A worker that joins while everything runs.
-    let token = try cluster.cli(["token", "create"])
-    let words = token.out.split(separator: " ").map(String.init)
-    #expect(words.count >= 5, "\(token.all)")
-    let joined = Process()
-    joined.executableURL = URL(fileURLWithPath: LocalCluster.binary)
-    joined.arguments = ["join", words[2], "--token", words[4].trimmingCharacters(in: .whitespacesAndNewlines), "--name", "w9", "--data-dir", cluster.folder.file("joined")]
-    joined.standardError = FileHandle.nullDevice
-    joined.standardOutput = FileHandle.nullDevice
-    try joined.run()
-    defer {
-      joined.terminate()
-      joined.waitUntilExit()
+    @Test func cancelledAndFailedRunsSayWhy() throws {
+      let cluster = try LocalCluster("cancel")
+      #expect(try cluster.start(workers: 1).status == 0)
+      let id = try cluster.submit(workflow(try cluster.documents(30), steps: 100_000))
+      try cluster.wait("training") { (try cluster.run(id)).task("train")["state"] == "RUNNING" }
+      #expect(try cluster.cli(["runs", "cancel", id]).status == 0)
+      let run = try cluster.finish(id)
+      #expect(run["state"] == "CANCELLED", "\(run.sortedText)")
+      #expect(try cluster.cli(["runs", "watch", id]).status == 11)
+      // The gate keeps a bad model from being deployed.
+      let gated = try cluster.finish(
+        try cluster.submit(
+          workflow(try cluster.documents(30), steps: 5).replacing(
+            "max_ratio_to_unigram: 0.9", with: "max_ratio_to_unigram: 0.01")))
+      #expect(gated["state"] == "FAILED")
+      #expect(gated.task("evaluate")["error"]?["number"] == "PLT-4401", "\(gated.sortedText)")
+      #expect(gated.task("deploy")["state"] == "SKIPPED")
+      let watched = try cluster.cli(["runs", "watch", gated["run_id"]?.stringValue ?? ""])
+      #expect(watched.status == 10, "\(watched.all)")
+      // The same key submits once.
+      let small =
+        "resources:\n  jobs:\n    j:\n      name: once\n      tasks:\n        - { task_key: a, sql_task: { statement: select 1 } }\n"
+      let first = try cluster.submit(small, ["--idempotency-key", "k1"])
+      #expect(try cluster.submit(small, ["--idempotency-key", "k1"]) == first)
     }
-    try cluster.wait("the joined worker") { try cluster.cli(["nodes", "list"]).out.contains("w9") }
-    let reused = try cluster.cli(["join", words[2], "--token", words[4].trimmingCharacters(in: .whitespacesAndNewlines), "--name", "w10", "--data-dir", cluster.folder.file("second")], timeout: 30)
-    #expect(reused.status == 77 && reused.err.contains("used up"), "\(reused.all)")
-  }
-
-  @Test func cancelledAndFailedRunsSayWhy() throws {
-    let cluster = try LocalCluster("cancel")
-    #expect(try cluster.start(workers: 1).status == 0)
-    let id = try cluster.submit(workflow(try cluster.documents(30), steps: 100_000))
-    try cluster.wait("training") { (try cluster.run(id)).task("train")["state"] == "RUNNING" }
-    #expect(try cluster.cli(["runs", "cancel", id]).status == 0)
-    let run = try cluster.finish(id)
-    #expect(run["state"] == "CANCELLED", "\(run.sortedText)")
-    #expect(try cluster.cli(["runs", "watch", id]).status == 11)
-    // The gate keeps a bad model from being deployed.
-    let gated = try cluster.finish(
-      try cluster.submit(workflow(try cluster.documents(30), steps: 5).replacing("max_ratio_to_unigram: 0.9", with: "max_ratio_to_unigram: 0.01")))
-    #expect(gated["state"] == "FAILED")
-    #expect(gated.task("evaluate")["error"]?["number"] == "PLT-4401")
-    #expect(gated.task("deploy")["state"] == "SKIPPED")
-    let watched = try cluster.cli(["runs", "watch", gated["run_id"]?.stringValue ?? ""])
-    #expect(watched.status == 10, "\(watched.all)")
-    // The same key submits once.
-    let small = "resources:\n  jobs:\n    j:\n      name: once\n      tasks:\n        - { task_key: a, sql_task: { statement: select 1 } }\n"
-    let first = try cluster.submit(small, ["--idempotency-key", "k1"])
-    #expect(try cluster.submit(small, ["--idempotency-key", "k1"]) == first)
   }
 }
 
@@ -226,14 +255,16 @@ extension LocalCluster {
   func requestRows() throws -> Int {
     let answer = try Self.run(
       "/usr/bin/psql",
-      ["-h", data + "/pg", "-U", "platform", "-d", "platform", "-tAc", "select count(*) from platform.inference_log"], timeout: 20)
+      ["-h", data + "/pg", "-U", "platform", "-d", "platform", "-tAc", "select count(*) from platform.inference_log"],
+      timeout: 20)
     return Int(answer.out.trimmingCharacters(in: .whitespacesAndNewlines)) ?? -1
   }
 
   /// Folder of a table of main.demo.
   func tableFolder(_ name: String) throws -> String {
     let parent = data + "/lake/main/demo"
-    guard let folder = try FileManager.default.contentsOfDirectory(atPath: parent).first(where: { $0.hasPrefix(name + "-") }) else {
+    guard let folder = try FileManager.default.contentsOfDirectory(atPath: parent).first(where: { $0.hasPrefix(name + "-") })
+    else {
       throw PlatformError(.notFound, "no folder of table \(name)")
     }
     return parent + "/" + folder

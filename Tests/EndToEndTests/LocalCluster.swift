@@ -38,7 +38,9 @@ final class LocalCluster: Sendable {
     var folder = (CommandLine.arguments[0] as NSString).deletingLastPathComponent
     while folder.count > 1 {
       let candidate = folder + "/platform"
-      if FileManager.default.isExecutableFile(atPath: candidate) && !candidate.hasSuffix(".xctest/platform") { return candidate }
+      if FileManager.default.isExecutableFile(atPath: candidate) && !candidate.hasSuffix(".xctest/platform") {
+        return candidate
+      }
       folder = (folder as NSString).deletingLastPathComponent
     }
     return "platform"
@@ -61,7 +63,9 @@ final class LocalCluster: Sendable {
     let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
     defer { close(descriptor) }
     return withUnsafePointer(to: &address) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+      }
     } == 0
   }
 
@@ -135,17 +139,25 @@ final class LocalCluster: Sendable {
   /// A folder with documents of some repetitive but varied English, so that everything downstream has something to do.
   func documents(_ count: Int, seed: UInt64 = 1) throws -> String {
     var random = SplitMix64(seed: seed)
-    let subjects = ["The server", "A worker", "The scheduler", "This program", "The user", "A table", "The index", "The model"]
+    let subjects = [
+      "The server", "A worker", "The scheduler", "This program", "The user", "A table", "The index", "The model",
+    ]
     let verbs = ["reads", "writes", "starts", "stops", "copies", "checks", "repeats", "returns", "keeps", "removes"]
-    let objects = ["the file", "a message", "the result", "every row", "the request", "its own log", "the next block", "an answer"]
-    let endings = ["when it is asked to", "and then waits for more", "before the others have finished", "without any delay", "in the same order"]
+    let objects = [
+      "the file", "a message", "the result", "every row", "the request", "its own log", "the next block", "an answer",
+    ]
+    let endings = [
+      "when it is asked to", "and then waits for more", "before the others have finished", "without any delay",
+      "in the same order",
+    ]
     let path = folder.file("documents")
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
     for index in 0..<count {
       var text = "# Document \(index)\n\n"
       for _ in 0..<40 {
         text += "\(subjects.randomElement(using: &random)!) \(verbs.randomElement(using: &random)!) "
-        text += "\(objects.randomElement(using: &random)!) \(endings.randomElement(using: &random)!) and this is number \(Int.random(in: 0..<500, using: &random)). "
+        text +=
+          "\(objects.randomElement(using: &random)!) \(endings.randomElement(using: &random)!) and this is number \(Int.random(in: 0..<500, using: &random)). "
       }
       try Data((text + "\n").utf8).write(to: URL(fileURLWithPath: "\(path)/doc-\(index).md"))
     }
@@ -155,7 +167,9 @@ final class LocalCluster: Sendable {
   /// Process identifiers whose command line holds all `words`, of this cluster only.
   func processes(_ words: [String]) -> [Int32] {
     ((try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []).compactMap { entry in  // no /proc: none
-      guard let pid = Int32(entry), let bytes = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") else { return nil }
+      guard let pid = Int32(entry), let bytes = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") else {
+        return nil
+      }
       let command = String(decoding: bytes, as: UTF8.self).split(separator: "\0").map(String.init)
       let own = command.contains { $0.hasPrefix(data) }
       return own && words.allSatisfy(command.contains) ? pid : nil
@@ -168,7 +182,9 @@ final class LocalCluster: Sendable {
     for worker in (try? FileManager.default.contentsOfDirectory(atPath: workers)) ?? [] {  // none yet
       let units = "\(workers)/\(worker)/units"
       for unit in (try? FileManager.default.contentsOfDirectory(atPath: units)) ?? [] where unit.contains(part) {  // none yet
-        if let bytes = FileManager.default.contents(atPath: units + "/" + unit) { return Int32(String(decoding: bytes, as: UTF8.self)) }
+        if let bytes = FileManager.default.contents(atPath: units + "/" + unit) {
+          return Int32(String(decoding: bytes, as: UTF8.self))
+        }
       }
     }
     return nil

@@ -67,6 +67,27 @@ private final class ScriptedReplica: ReplicaChannel {
     #expect(gateway.replicas(of: "e").allSatisfy { $0.outstanding == 0 })
   }
 
+  @Test func aRepeatedAnnouncementDisturbsNothing() async throws {
+    let folder = TemporaryDirectory("gateway")
+    let opened = Mutex(0)
+    let spool = try InferenceSpool(directory: folder.path)
+    let gateway = ServingGateway(spool: spool, logger: Logger(label: "test")) { _ in
+      opened.withLock { $0 += 1 }
+      return ScriptedReplica()
+    }
+    let replica = RouterState.Replica(unit: "a", attempt: 1, node: "w", address: "x", publicKey: "k")
+    gateway.replicaReady(replica, endpoint: "e")
+    gateway.replicaDraining(unit: "a", endpoint: "e")
+    gateway.replicaReady(replica, endpoint: "e")
+    #expect(opened.withLock { $0 } == 1)
+    #expect(gateway.replicas(of: "e").map(\.draining) == [true])
+    var restarted = replica
+    restarted.attempt = 2
+    gateway.replicaReady(restarted, endpoint: "e")
+    #expect(opened.withLock { $0 } == 2)
+    #expect(gateway.replicas(of: "e").map(\.draining) == [false])
+  }
+
   @Test func failedRequestsAreLoggedWithTheirStatus() async throws {
     let folder = TemporaryDirectory("gateway")
     let (gateway, spool) = try gateway([:], folder)

@@ -57,7 +57,7 @@ import Testing
   @Test func everyImportIsDeclared() throws {
     let targets = try Self.targets()
     let own = Set(targets.map(\.name))
-    let always: Set<String> = ["Foundation", "Synchronization", "Glibc", "Dispatch"]
+    let always: Set<String> = ["Foundation", "FoundationEssentials", "Synchronization", "Glibc", "Dispatch"]
     for target in targets {
       let declared = Set(target.depends + target.products).union(always)
       for file in try Self.sources("Sources/" + target.name) {
