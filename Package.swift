@@ -54,7 +54,8 @@ let libraries: [Library] = [
   Library(name: "Monitoring", depends: ["Core", "Query", "DuckDB"], layer: 5),
   // 6 surfaces
   Library(name: "Client", depends: ["Core"], products: ["AsyncHTTPClient", "NIOCore", "NIOHTTP1"], layer: 6),
-  Library(name: "API", depends: ["Core", "Client", "Serving", "Transport", "Console"], products: ["Logging", "Hummingbird", "HTTPTypes", "NIOCore"], layer: 6),
+  Library(
+    name: "API", depends: ["Core", "Client", "Serving", "Transport", "Console"], products: ["Logging", "Hummingbird", "HTTPTypes", "NIOCore"], layer: 6),
   Library(name: "Console", depends: ["Core", "CConsoleAssets"], layer: 6),
   // 7 roots
   Library(

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Core
-public import Logging
-public import Serving
-
 import Console
+import Core
 import Foundation
 import HTTPTypes
 import Hummingbird
+public import Logging
 import NIOCore
+public import Serving
 
 /// The HTTP server of a coordinator: console, platform API and OpenAI API on one port.
 public struct APIServer: Sendable {

@@ -41,7 +41,8 @@ struct OpenAIRequest {
     choicesPerPrompt = try fields.int("n", in: 1...16) ?? 1
 
     var call = GenerateCall(requestID: requestID)
-    call.maxTokens = try fields.int("max_completion_tokens", in: 1...1_000_000) ?? fields.int("max_tokens", in: chat ? 1...1_000_000 : 0...1_000_000) ?? (chat ? nil : 16)
+    call.maxTokens =
+      try fields.int("max_completion_tokens", in: 1...1_000_000) ?? fields.int("max_tokens", in: chat ? 1...1_000_000 : 0...1_000_000) ?? (chat ? nil : 16)
     call.temperature = try fields.number("temperature", in: 0...2) ?? 1
     call.topP = try fields.number("top_p", in: 0...1) ?? 1
     call.topK = try fields.int("top_k", in: -1...1_000_000).map { max(0, $0) } ?? 0

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AsyncHTTPClient
 import Core
 public import Foundation
-
-import AsyncHTTPClient
 import NIOCore
 import NIOHTTP1
 

@@ -186,8 +186,7 @@ private final class Segment {
       var facts = stat()
       var code: Int32 = 0
       // Mapping a file that is still empty would be a bus error at the first touch.
-      if stat("/dev/shm" + file, &facts) == 0, facts.st_size == size, let base = ps_shared_memory_open(file, size, 0, &code)
-      {
+      if stat("/dev/shm" + file, &facts) == 0, facts.st_size == size, let base = ps_shared_memory_open(file, size, 0, &code) {
         if SharedWords.load(header(base, 0)) == magic {
           guard SharedWords.load(header(base, 1)) == UInt32(worldSize),
             SharedWords.load(header(base, 2)) == UInt32(slotBytes)

@@ -64,9 +64,10 @@ public struct DataLayout: Sendable {
   /// Makes the folders. The root may be entered by others (Postgres' own user has to), everything below only by us.
   /// - Throws: `badConfiguration` naming the folder that cannot be made.
   public func create() throws {
-    for (path, mode) in [(root, 0o711), (lake, 0o700), (models, 0o700), (indexes, 0o700), (checkpoints, 0o700), (staging, 0o700),
-      (spool, 0o700), (logs, 0o700), (keys, 0o700), (localNodes, 0o700), (workers, 0o700)]
-    {
+    for (path, mode) in [
+      (root, 0o711), (lake, 0o700), (models, 0o700), (indexes, 0o700), (checkpoints, 0o700), (staging, 0o700),
+      (spool, 0o700), (logs, 0o700), (keys, 0o700), (localNodes, 0o700), (workers, 0o700),
+    ] {
       do {
         try FileManager.default.createDirectory(
           atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: mode])

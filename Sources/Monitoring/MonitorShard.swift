@@ -54,7 +54,6 @@ extension MonitorShard {
     Column("column_name", .varchar), Column("psi", .double), Column("ks", .double), Column("js", .double), Column("alert", .boolean),
   ]
 
-
   /// Blocks. Numbers are compared in ten bins of the baseline's quantiles, categories by their frequency.
   /// - Throws: `notFound` for a column that one of the tables does not have.
   public func run(context: any WorkContext) throws -> MonitorResult {

@@ -55,8 +55,7 @@ extension Scheduler {
       for unit in task.units where unit.state.isLeased && active[unit.name] == nil {
         found.append("\(unit.name) is \(unit.state) without a lease")
       }
-      if task.record.state.isTerminal || task.record.state == .pending || task.record.state == .retrying, !task.units.isEmpty
-      {
+      if task.record.state.isTerminal || task.record.state == .pending || task.record.state == .retrying, !task.units.isEmpty {
         found.append("\(name) is \(task.record.state) with units")
       }
       if task.record.attempt > task.spec.maxRetries + 1 { found.append("\(name) has attempt \(task.record.attempt)") }

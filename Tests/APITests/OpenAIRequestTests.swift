@@ -11,7 +11,9 @@ import Transport
   @Test func ordinaryBodiesAreRead() throws {
     let chat = try OpenAIRequest(
       JSONValue(
-        parsing: #"{"model":"m","messages":[{"role":"developer","content":"s"},{"role":"user","content":[{"type":"text","text":"hi"}]}],"max_tokens":7,"stop":"x","seed":-1,"stream":true,"stream_options":{"include_usage":true},"tools":[],"user":"u","temperature":0}"#),
+        parsing:
+          #"{"model":"m","messages":[{"role":"developer","content":"s"},{"role":"user","content":[{"type":"text","text":"hi"}]}],"max_tokens":7,"stop":"x","seed":-1,"stream":true,"stream_options":{"include_usage":true},"tools":[],"user":"u","temperature":0}"#
+      ),
       chat: true, requestID: "r")
     #expect(chat.calls[0].messages == [ChatTurn(role: "system", content: "s"), ChatTurn(role: "user", content: "hi")])
     #expect(chat.calls[0].maxTokens == 7 && chat.calls[0].stop == ["x"] && chat.calls[0].temperature == 0)

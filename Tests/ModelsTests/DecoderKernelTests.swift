@@ -80,8 +80,7 @@ private func random(_ count: Int, seed: UInt64) -> [Float] {
     }
   }
 
-  @Test(arguments: [(4, 2, 8), (6, 1, 10), (3, 3, 64)]) func attentionMatchesAPlainLoop(heads: Int, kvHeads: Int, size: Int)
-  {
+  @Test(arguments: [(4, 2, 8), (6, 1, 10), (3, 3, 64)]) func attentionMatchesAPlainLoop(heads: Int, kvHeads: Int, size: Int) {
     let tokens = 39
     let keys = random(tokens * kvHeads * size, seed: 8)
     let values = random(tokens * kvHeads * size, seed: 9)

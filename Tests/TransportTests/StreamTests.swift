@@ -47,8 +47,7 @@ final class Counter: Sendable {
           let count = call * 37
           var next = 0
           do {
-            for try await piece in pair.client.call(verb: "v\(call)", payload: Data("\(count)".utf8), deadline: .seconds(30))
-            {
+            for try await piece in pair.client.call(verb: "v\(call)", payload: Data("\(count)".utf8), deadline: .seconds(30)) {
               guard piece == Data("v\(call)-\(next)".utf8) else { return false }
               next += 1
             }

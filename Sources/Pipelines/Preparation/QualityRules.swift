@@ -103,8 +103,7 @@ struct TextStatistics: Equatable {
     distinctStopWords = seenStopWords.count
   }
 
-  private mutating func countLine(_ line: UnsafeBufferPointer<UInt8>, _ seen: inout Set<UInt64>, _ stops: inout Set<UInt64>)
-  {
+  private mutating func countLine(_ line: UnsafeBufferPointer<UInt8>, _ seen: inout Set<UInt64>, _ stops: inout Set<UInt64>) {
     lines += 1
     lineBytes += line.count
     if line.count > 3, !seen.insert(StableHash.hash(line)).inserted { repeatedLineBytes += line.count }

@@ -57,8 +57,11 @@ enum IndexBuildExecutor {
       let vectors = chunk.column(3)
       for row in 0..<chunk.count {
         rows.append(
-          (vectors.floats(row), VectorPayload(
-            chunkID: ids.string(row), path: paths.string(row), text: texts.string(row))))
+          (
+            vectors.floats(row),
+            VectorPayload(
+              chunkID: ids.string(row), path: paths.string(row), text: texts.string(row))
+          ))
       }
     }
     let builder = try VectorIndexBuilder(folder: shard.folder, dimension: shard.dimension, capacity: max(1, rows.count))

@@ -37,7 +37,8 @@ struct UpCommand: AsyncParsableCommand {
     }
     let start = Date()
     try preflight()
-    Report.note("\(Report.check) preflight   \(ProcessInfo.processInfo.activeProcessorCount) cores, \(Report.bytes(Int64(ProcessInfo.processInfo.physicalMemory)))")
+    Report.note(
+      "\(Report.check) preflight   \(ProcessInfo.processInfo.activeProcessorCount) cores, \(Report.bytes(Int64(ProcessInfo.processInfo.physicalMemory)))")
     try layout.create()
     var arguments = ["supervise", "--data-dir", layout.root, "--workers", String(workers), "--bind", bind, "--node-bind", nodeBind]
     if let slots { arguments += ["--slots", String(slots)] }
