@@ -211,8 +211,8 @@ public actor Supervisor {
 
   /// Keeps one older log of at most 16 MB.
   private func rotate(_ path: String) {
-    var info = stat()
-    if stat(path, &info) == 0 && info.st_size > 16 << 20 { rename(path, path + ".1") }
+    let attributes = try? FileManager.default.attributesOfItem(atPath: path)  // no log yet: nothing to rotate
+    if let size = attributes?[.size] as? Int, size > 16 << 20 { rename(path, path + ".1") }
   }
 
   /// Starts the private Postgres again when it dies.
