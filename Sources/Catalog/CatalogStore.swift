@@ -33,9 +33,13 @@ public struct CatalogStore: Sendable {
 
   // MARK: catalogs and schemas
 
+  /// - Throws: `invalidArgument` PLT-3001 for a name that cannot be used, `alreadyExists` when there is one of this name.
   public func createCatalog(_ name: String, by actor: String) async throws {
+    guard ThreePartName.isPlain(name) else { throw PlatformError(.invalidArgument, "'\(name)' is not a usable name", number: "PLT-3001") }
     try await pool.transaction { transaction in
-      try transaction.execute("INSERT INTO catalogs (name) VALUES ($1)", [.text(name)])
+      guard try transaction.execute("INSERT INTO catalogs (name) VALUES ($1) ON CONFLICT DO NOTHING", [.text(name)]) == 1 else {
+        throw PlatformError(.alreadyExists, "catalog '\(name)' exists already")
+      }
       try Self.audit(transaction, actor, "create catalog", name)
     }
   }
