@@ -20,7 +20,8 @@ build: setup ## the release binary
 
 test: peers  ## everything that continuous integration runs
 	swift build --build-tests
-	SIMULATION_COUNT=200 swift test --skip-build
+	SIMULATION_COUNT=200 swift test --skip-build --no-parallel --skip EndToEndTests
+	swift test --skip-build --no-parallel --filter EndToEndTests
 
 check:       ## format, warnings as errors, imports, layers
 	swift format lint --strict -r Package.swift Tests $$(find Sources -name '*.swift' ! -name '*.pb.swift')
