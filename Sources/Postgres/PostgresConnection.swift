@@ -50,6 +50,13 @@ final class PostgresConnection {
   deinit { PQfinish(handle) }
 
   var isBroken: Bool { PQstatus(handle) != CONNECTION_OK }
+  /// Broken, or closed by the other end while nobody used it: an idle server has nothing to say unless it says goodbye.
+  var isDead: Bool {
+    if isBroken { return true }
+    var descriptor = pollfd(fd: PQsocket(handle), events: Int16(POLLIN), revents: 0)
+    guard poll(&descriptor, 1, 0) > 0 else { return false }
+    return PQconsumeInput(handle) == 0 || isBroken || descriptor.revents & Int16(POLLHUP | POLLERR) != 0
+  }
   var inTransaction: Bool { PQtransactionStatus(handle) != PQTRANS_IDLE }
 
   /// Runs one statement with parameters. Returns its rows and the number of affected rows.

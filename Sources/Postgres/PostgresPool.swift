@@ -30,8 +30,8 @@ struct TransactionFailure: Error {
 
 /// A fixed number of connections, each on a thread of its own: the smallest design and the fastest that was measured.
 ///
-/// Calls wait in a bounded queue. A broken connection is opened anew by the next call; a call that found it broken before
-/// anything was sent in a transaction is tried once more.
+/// Calls wait in a bounded queue. A connection that died while idle is opened anew; a statement whose connection breaks under
+/// it fails with `unavailable` and is never repeated, because it may have been done.
 public final class PostgresPool: Sendable {
   public enum Isolation: String, Sendable {
     case readCommitted = "READ COMMITTED"
@@ -109,11 +109,10 @@ public final class PostgresPool: Sendable {
   /// Several statements in one text, outside of a transaction of ours.
   func script(_ sql: String) async throws { try await withConnection { try $0.runScript(sql) } }
 
-  /// Refuses further calls; connections close as running calls end.
+  /// Refuses further calls and closes idle connections; one in use closes with the pool.
   public func close() {
     closed.store(true, ordering: .releasing)
-    let slots = idle.withLock { $0 }
-    _ = try? threads.submit { for slot in slots { slot.connection = nil } }  // a full queue: they close with the pool
+    idle.withLock { for slot in $0 { slot.connection = nil } }
   }
 
   func withConnection<T: Sendable>(_ body: @escaping @Sendable (PostgresConnection) throws -> T) async throws -> T {
@@ -134,20 +133,16 @@ public final class PostgresPool: Sendable {
   private static func run<T>(
     _ body: (PostgresConnection) throws -> T, _ slot: Slot, _ configuration: PostgresConfiguration
   ) throws -> T {
-    if slot.connection?.isBroken == true { slot.connection = nil }
-    let reused = slot.connection != nil
+    // A connection that died while it was idle (the server restarted) is opened anew before anything is sent on it.
+    if slot.connection?.isDead == true { slot.connection = nil }
     let connection = try slot.connection ?? PostgresConnection(configuration)
     slot.connection = connection
     do {
       return try body(connection)
     } catch let error as PostgresError where error.isConnectionLoss {
+      // Whether the statement was done cannot be known: the caller decides, nothing is repeated here.
       slot.connection = nil
-      // A connection that sat idle while the server restarted fails on its first statement: nothing was done yet when
-      // the server says so itself (57P01) or the socket was closed before an answer to BEGIN or a read.
-      guard reused, error.sqlState == "57P01" else { throw error }
-      let fresh = try PostgresConnection(configuration)
-      slot.connection = fresh
-      return try body(fresh)
+      throw error
     }
   }
 }

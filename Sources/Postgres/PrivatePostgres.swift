@@ -20,6 +20,8 @@ public final class PrivatePostgres: Sendable {
 
   /// Written after a complete initialisation: a data folder without it was left half-made.
   private static let marker = "initialised"
+  /// Written before the initialisation begins: what it leaves half-made may be removed.
+  private static let beginning = "initialising"
   private static let user = "platform"
 
   static func connectionString(_ directory: String) -> String { "host=\(directory) user=\(user) dbname=platform" }
@@ -142,8 +144,17 @@ public final class PrivatePostgres: Sendable {
         .badConfiguration, "the Postgres data in \(data) is gone, but it was complete once",
         hint: "Restore it from a backup, or remove \(done) to begin with an empty database.", number: "PLT-1106")
     }
-    // Without the marker nothing was ever acknowledged from here: the half-made folder is made anew.
-    if files.fileExists(atPath: data) { try files.removeItem(atPath: data) }
+    // A folder that we began to make and never finished was never used: it is made anew. Any other one is not ours to remove.
+    let begun = directory + "/" + beginning
+    if files.fileExists(atPath: data) {
+      guard files.fileExists(atPath: begun) else {
+        throw PlatformError(
+          .badConfiguration, "\(data) holds a Postgres data folder that this program did not make",
+          hint: "If it is complete, create the empty file \(done); otherwise move it away.", number: "PLT-1106")
+      }
+      try files.removeItem(atPath: data)
+    }
+    try mark(begun)
     let arguments = [
       bin + "/initdb", "-D", data, "-U", user, "--auth-local=trust", "--auth-host=reject", "-E", "UTF8", "--locale=C.UTF-8",
     ]
@@ -153,11 +164,21 @@ public final class PrivatePostgres: Sendable {
       let last = files.contents(atPath: log).map { String(decoding: $0.suffix(600), as: UTF8.self) } ?? ""
       throw PlatformError(.badConfiguration, "initdb failed: \(last.split(separator: "\n").last ?? "")", hint: "See \(log).", number: "PLT-1105")
     }
-    let descriptor = open(done, O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
-    guard descriptor >= 0, fsync(descriptor) == 0 else {
-      throw PlatformError(.resourceExhausted, "cannot write \(done): \(String(cString: strerror(errno)))")
+    try mark(done)
+    unlink(begun)
+  }
+
+  /// Makes an empty file that survives a power cut.
+  private static func mark(_ path: String) throws {
+    let descriptor = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
+    let folder = open((path as NSString).deletingLastPathComponent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    defer {
+      close(descriptor)
+      close(folder)
     }
-    close(descriptor)
+    guard descriptor >= 0, folder >= 0, fsync(descriptor) == 0, fsync(folder) == 0 else {
+      throw PlatformError(.resourceExhausted, "cannot write \(path): \(String(cString: strerror(errno)))")
+    }
   }
 
   private static func launch(_ data: String, bin: String, directory: String, owner: Account?, diesWithParent: Bool) async throws {
