@@ -33,7 +33,7 @@ function lineChart(series, { height = 180, xLabel = "", floor = null } = {}) {
   if (all.length === 0) return chart;
   const xs = all.map(point => point[0]), ys = all.map(point => point[1]);
   const x0 = Math.min(...xs), x1 = Math.max(...xs, x0 + 1);
-  const y0 = floor === null ? Math.min(...ys) : floor, y1 = Math.max(...ys, y0 + 1e-9);
+  const y0 = floor === null ? Math.min(...ys) : floor, y1 = Math.max(...ys, y0 + (floor === null ? 1e-9 : 1));
   const px = x => left + (x - x0) / (x1 - x0) * (width - left - right);
   const py = y => height - bottom - (y - y0) / (y1 - y0) * (height - top - bottom);
   for (let tick = 0; tick <= 4; tick++) {
