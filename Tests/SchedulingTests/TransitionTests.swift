@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Scheduling
+import Testing
+
+/// A scheduler with its workers and a clock that the test turns.
+private struct Bench {
+  var scheduler = Scheduler(now: 0)
+  var now: Instant = 0
+  var effects: [Effect] = []
+  var beats: [String: Int64] = [:]
+
+  mutating func send(_ event: Event) {
+    now += 1
+    effects = scheduler.handle(event, now: now)
+    #expect(scheduler.violations().isEmpty, "\(scheduler.violations())")
+    _ = scheduler.takeChanges()
+  }
+
+  mutating func join(_ name: String, incarnation: Int64 = 1, slots: Int = 2, held: [UnitAttempt] = []) {
+    send(.workerJoined(WorkerHello(worker: name, incarnation: incarnation, slots: slots, hostID: "h", held: held)))
+  }
+
+  /// Time passes while these workers go on beating.
+  mutating func pass(_ milliseconds: Int64, alive: [String: [UnitAttempt]] = [:]) -> [Effect] {
+    var all: [Effect] = []
+    let end = now + milliseconds
+    while now < end {
+      now += 499
+      for (worker, held) in alive.sorted(by: { $0.key < $1.key }) {
+        beats[worker, default: 0] += 1
+        send(.workerHeartbeat(worker: worker, incarnation: 1, sequence: beats[worker]!, held: held))
+        all += effects
+      }
+      send(.tick)
+      all += effects
+    }
+    return all
+  }
+
+  mutating func submit(_ tasks: [TaskSpec], id: String = "1") { send(.runSubmitted(RunSpec(id: id, name: "n", tasks: tasks))) }
+
+  var calls: [StageCall] { effects.compactMap { if case .planStage(let call) = $0 { call } else { nil } } }
+  var assignments: [Assignment] { effects.assignments }
+  var commits: [StageCall] { effects.compactMap { if case .commitStage(let call, _) = $0 { call } else { nil } } }
+  func state(_ task: String) -> TaskState? {
+    effects.compactMap { if case .taskStateChanged(_, let key, _, _, let state, _) = $0, key == task { state } else { nil } }.last
+  }
+}
+
+extension [Effect] {
+  fileprivate var assignments: [Assignment] { compactMap { if case .assign(let one) = $0 { one } else { nil } } }
+}
+
+private func units(_ count: Int) -> [UnitSpec] { (0..<count).map { UnitSpec(index: $0, kind: "k", payload: .null) } }
+
+@Suite struct TransitionTests {
+  /// A run of one task whose first stage has been planned as shards.
+  private func running(shards: Int = 1, retries: Int = 0, workers: [String] = ["a", "b"]) throws -> Bench {
+    var bench = Bench()
+    for name in workers { bench.join(name) }
+    bench.submit([TaskSpec(key: "t", kind: "k", maxRetries: retries)])
+    let call = try #require(bench.calls.first)
+    bench.send(.stagePlanned(call.id, .shards(units(shards))))
+    return bench
+  }
+
+  @Test func shardsAreSpreadRunAndCommittedOnce() throws {
+    var bench = try running(shards: 2)
+    let assigned = bench.assignments
+    #expect(assigned.count == 2)
+    for one in assigned {
+      bench.send(.unitFinished(worker: one.worker, unit: one.unit, attempt: one.attempt, outcome: .succeeded(1)))
+    }
+    let commit = try #require(bench.commits.first)
+    // A repeated report and a repeated answer change nothing.
+    let last = try #require(assigned.last)
+    bench.send(.unitFinished(worker: last.worker, unit: last.unit, attempt: last.attempt, outcome: .succeeded(1)))
+    #expect(bench.commits.isEmpty)
+    bench.send(.stageCommitted(commit.id, .taskDone(values: ["x": 1])))
+    #expect(bench.state("t") == .succeeded)
+    bench.send(.stageCommitted(commit.id, .taskDone(values: ["x": 2])))
+    #expect(bench.state("t") == nil)
+  }
+
+  @Test func aSilentWorkersShardRunsElsewhereAndItsLateResultCountsForNothing() throws {
+    var bench = try running()
+    let first = try #require(bench.assignments.first)
+    let other = first.worker == "a" ? "b" : "a"
+    let later = bench.pass(12_000, alive: [other: []])
+    let second = try #require(later.assignments.first { $0.unit == first.unit && $0.worker == other })
+    #expect(second.attempt > first.attempt)
+    bench.send(.unitFinished(worker: first.worker, unit: first.unit, attempt: first.attempt, outcome: .succeeded(1)))
+    #expect(bench.commits.isEmpty)
+    bench.send(.unitFinished(worker: second.worker, unit: second.unit, attempt: second.attempt, outcome: .succeeded(2)))
+    #expect(bench.commits.count == 1)
+  }
+
+  @Test func aMistakeEndsTheTaskAtOnceAndSkipsWhatFollows() throws {
+    var bench = Bench()
+    bench.join("a")
+    bench.submit([TaskSpec(key: "t", kind: "k", maxRetries: 3), TaskSpec(key: "u", kind: "k", dependsOn: ["t"])])
+    let call = try #require(bench.calls.first)
+    bench.send(.stagePlanFailed(call.id, PlatformError(.invalidArgument, "no such column")))
+    #expect(bench.state("t") == .failed)
+    #expect(bench.state("u") == .skipped)
+  }
+
+  @Test func aGangIsPlacedWholeAndStartsAgainAsAWhole() throws {
+    var bench = Bench()
+    bench.join("a", slots: 1)
+    bench.join("b", slots: 1)
+    bench.submit([TaskSpec(key: "t", kind: "train")])
+    bench.send(.stagePlanned(try #require(bench.calls.first).id, .gang(units(2))))
+    let ranks = bench.assignments
+    #expect(Set(ranks.map(\.worker)) == ["a", "b"])
+    #expect(Set(ranks.compactMap(\.gang?.generation)).count == 1)
+    for one in ranks { bench.send(.unitReady(worker: one.worker, unit: one.unit, attempt: one.attempt, address: "x", publicKey: "k")) }
+    #expect(bench.effects.contains { if case .peerTable(let table) = $0 { table.members.count == 2 } else { false } })
+    // One rank dies: the other is cancelled, and both come back in the next generation.
+    bench.send(
+      .unitFinished(worker: ranks[0].worker, unit: ranks[0].unit, attempt: ranks[0].attempt, outcome: .failed(PlatformError(.unavailable, "killed"))))
+    #expect(bench.effects.contains { if case .cancelUnit(_, let unit, _) = $0 { unit == ranks[1].unit } else { false } })
+    bench.send(.unitFinished(worker: ranks[1].worker, unit: ranks[1].unit, attempt: ranks[1].attempt, outcome: .cancelled))
+    var again = bench.assignments
+    again += bench.pass(5_000, alive: ["a": [], "b": []]).assignments
+    let generation = try #require(ranks[0].gang?.generation)
+    #expect(Set(again.filter { ($0.gang?.generation ?? 0) > generation }.map(\.unit)) == Set(ranks.map(\.unit)))
+  }
+
+  @Test func aCancelledRunEndsAndItsUnitsAreStopped() throws {
+    var bench = try running()
+    let one = try #require(bench.assignments.first)
+    bench.send(.runCancelRequested(run: "1"))
+    #expect(bench.effects.contains { if case .cancelUnit(one.worker, one.unit, one.attempt) = $0 { true } else { false } })
+    bench.send(.unitFinished(worker: one.worker, unit: one.unit, attempt: one.attempt, outcome: .cancelled))
+    let scheduler = bench.scheduler
+    #expect(scheduler.snapshot().allSatisfy { if case .run(let run) = $0 { run.state.isTerminal } else { true } })
+  }
+
+  @Test func aServiceIsReconciledToItsSize() throws {
+    var bench = Bench()
+    bench.join("a")
+    bench.join("b")
+    var spec = ServiceSpec(name: "s", kind: "serve", payload: .null, replicas: 2)
+    bench.send(.serviceSet(spec))
+    let replicas = bench.assignments
+    #expect(Set(replicas.map(\.worker)) == ["a", "b"], "replicas are spread")
+    for one in replicas { bench.send(.unitReady(worker: one.worker, unit: one.unit, attempt: one.attempt, address: "x", publicKey: "k")) }
+    spec.replicas = 1
+    bench.send(.serviceSet(spec))
+    let drained = bench.effects.filter { if case .drainReplica = $0 { true } else { false } }
+    #expect(drained.count == 1)
+  }
+
+  @Test func restoringIssuesWhatWasUnderWayAgain() throws {
+    var scheduler = Scheduler(now: 0)
+    _ = scheduler.handle(.runSubmitted(RunSpec(id: "1", name: "n", tasks: [TaskSpec(key: "t", kind: "k")])), now: 1)
+    let restored = Scheduler.restore(scheduler.takeChanges(), now: 2)
+    #expect(restored.effects.contains { if case .planStage(let call) = $0 { call.id.task == "t" } else { false } })
+    #expect(restored.scheduler.violations().isEmpty)
+  }
+}
