@@ -15,7 +15,7 @@ public struct PostgresConfiguration: Sendable {
   public var applicationName = "platform"
   /// Bounds finding the server and logging in; libpq counts whole seconds, at least two.
   public var connectTimeout: Duration = .seconds(5)
-  /// Bounds each statement, in the server and (5 s later) in this process, should the server hang. Zero: no bound.
+  /// Bounds each statement in the server. Zero: no bound. A server that hangs holds the calling thread of the pool.
   public var statementTimeout: Duration = .seconds(30)
   public var lockTimeout: Duration = .seconds(2)
   public var idleInTransactionTimeout: Duration = .seconds(10)

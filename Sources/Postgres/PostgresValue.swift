@@ -7,7 +7,7 @@ public import Foundation
 ///
 /// Parameters travel beside the statement, never inside it. They are sent in text form without a type, so that the server
 /// takes the type from the place where `$n` stands (an `int` may go into an `integer`, `bigint` or `numeric` column);
-/// `bytes` are sent in binary. Where the place says nothing, write a cast: `SELECT $1::bigint`.
+/// `bytes` go as hexadecimal text. Where the place says nothing, write a cast: `SELECT $1::bigint`.
 public enum PostgresValue: Sendable, Hashable {
   case null
   case bool(Bool)

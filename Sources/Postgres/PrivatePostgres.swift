@@ -26,7 +26,7 @@ public final class PrivatePostgres: Sendable {
 
   static func connectionString(_ directory: String) -> String { "host=\(directory) user=\(user) dbname=platform" }
 
-  /// The folder with `initdb` and `postgres`: what `pg_config` says, else the newest under /usr/lib/postgresql, else PATH.
+  /// The folder with `initdb` and `postgres`: the newest under /usr/lib/postgresql, else PATH.
   public static func binaries(search: [String]? = nil) -> String? {
     var candidates = search ?? []
     if search == nil {
