@@ -19,7 +19,7 @@ extension EndToEnd {
                 ingest_task: { input: "\(input)", table: main.demo.documents, quarantine: main.demo.quarantine, limit: 400000 }
               - task_key: prepare
                 depends_on: [ { task_key: ingest } ]
-                prepare_task: { source: main.demo.documents, output: main.demo.chunks, chunk_tokens: 100, overlap: 16 }
+                prepare_task: { source: main.demo.documents, output: main.demo.chunks, chunk_tokens: 100, overlap: 16, split: { train: 0.7, test: 0.3 } }
               - task_key: embed
                 depends_on: [ { task_key: prepare } ]
                 embed_task: { source: main.demo.chunks, output: main.demo.embeddings }
