@@ -10,8 +10,7 @@ public enum TrainRank {
   /// own. Every rank of `collective` calls it with the same configuration and files.
   /// - Throws: `invalidArgument` for a configuration or data that does not fit, `conflict` for a checkpoint of another run,
   ///   `internalError` naming the step when loss or gradient is not finite, `CancellationError`.
-  public static func run(_ shard: TrainRankShard, collective: any Collective, context: any WorkContext) throws -> TrainResult
-  {
+  public static func run(_ shard: TrainRankShard, collective: any Collective, context: any WorkContext) throws -> TrainResult {
     let c = shard.configuration
     guard shard.rank == collective.rank, shard.world == collective.worldSize, c.tensorParallel == collective.worldSize else {
       throw PlatformError(
