@@ -106,7 +106,7 @@ struct UpCommand: AsyncParsableCommand {
     return (try? await client.send("GET", "/readyz", body: nil)) != nil  // any failure means: not ready
   }
 
-  /// `host:port` with a loopback host: other addresses need TLS in front, which is not built yet.
+  /// Checks the form HOST:PORT. Any host of this machine is taken; HTTP is plain, so another than loopback needs TLS in front.
   static func checkAddress(_ address: String) throws {
     let parts = address.split(separator: ":")
     guard parts.count == 2, let port = Int(parts[1]), (1...65_535).contains(port) else {
