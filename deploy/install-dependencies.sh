@@ -65,6 +65,7 @@ if [ "$peers" = 1 ]; then
     say "peer packages are there: $folder"
   else
     say "peer packages -> $folder (some hundred megabytes)"
+    [ -e "$folder" ] || rm -f "$folder" # a link to a folder that is gone
     if ! python3 -m venv "$folder" 2>/dev/null; then
       as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null
       python3 -m venv "$folder"
