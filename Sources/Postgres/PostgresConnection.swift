@@ -6,7 +6,7 @@ import Foundation
 
 /// One libpq connection. Belongs to the pool thread that holds it; every call blocks.
 final class PostgresConnection {
-  private let handle: OpaquePointer
+  let handle: OpaquePointer
 
   /// Connects and applies the session settings.
   /// - Throws: `unavailable` when the server cannot be reached within the deadline, `badConfiguration` when it refuses us.
@@ -48,6 +48,11 @@ final class PostgresConnection {
   }
 
   deinit { PQfinish(handle) }
+
+  /// The descriptor to poll; negative when the connection is lost.
+  var socket: Int32 { PQsocket(handle) }
+  /// Takes in what the server sent. False: the connection is lost.
+  func consumeInput() -> Bool { PQconsumeInput(handle) == 1 && !isBroken }
 
   var isBroken: Bool { PQstatus(handle) != CONNECTION_OK }
   /// Broken, or closed by the other end while nobody used it: an idle server has nothing to say unless it says goodbye.
@@ -101,7 +106,7 @@ final class PostgresConnection {
 
   private static func affected(_ result: OpaquePointer) -> Int { Int(String(cString: PQcmdTuples(result))) ?? 0 }
 
-  private func failure(_ result: OpaquePointer?) -> PostgresError {
+  func failure(_ result: OpaquePointer?) -> PostgresError {
     func field(_ code: UnicodeScalar) -> String? {
       result.flatMap { PQresultErrorField($0, Int32(code.value)) }.map { String(cString: $0) }
     }

@@ -6,31 +6,9 @@ import Postgres
 import TestSupport
 import Testing
 
-/// One private server for all tests of this file; each test has a schema of its own.
-private actor Server {
-  static let shared = Server()
-  private var started: PrivatePostgres?
-  // Kept for the life of the process.
-  private let folder = TemporaryDirectory("postgres")
-
-  func connection() async throws -> String {
-    if let started { return started.connectionString }
-    chmod(folder.path, 0o755)
-    let server = try await PrivatePostgres.start(directory: folder.file("pg"), diesWithParent: true)
-    started = server
-    return server.connectionString
-  }
-}
-
-private func pool(_ schema: String = "t\(UInt32.random(in: 0 ... .max))", size: Int = 4) async throws -> PostgresPool {
-  let pool = try PostgresPool(PostgresConfiguration(connectionString: await Server.shared.connection(), schema: schema, poolSize: size))
-  try await pool.execute("CREATE SCHEMA IF NOT EXISTS \(schema)")
-  return pool
-}
-
 @Suite(.serialized) struct PostgresTests {
   @Test func valuesComeBackAsTheyWent() async throws {
-    let pool = try await pool()
+    let pool = try await makePool()
     let when = Date(timeIntervalSince1970: 1_700_000_000.25)
     let text = "a'b\"c\\d\n\t; DROP TABLE x; -- ☃"
     let row = try #require(
@@ -46,7 +24,7 @@ private func pool(_ schema: String = "t\(UInt32.random(in: 0 ... .max))", size: 
   }
 
   @Test func transactionsCommitOrLeaveNothing() async throws {
-    let pool = try await pool()
+    let pool = try await makePool()
     try await pool.execute("CREATE TABLE t (id int PRIMARY KEY)")
     _ = try await pool.transaction { try $0.execute("INSERT INTO t VALUES (1)") }
     await #expect(throws: PlatformError.self) {
@@ -65,7 +43,7 @@ private func pool(_ schema: String = "t\(UInt32.random(in: 0 ... .max))", size: 
   }
 
   @Test func serializationFailuresAreTriedAgain() async throws {
-    let pool = try await pool()
+    let pool = try await makePool()
     try await pool.execute("CREATE TABLE counter (n int)")
     try await pool.execute("INSERT INTO counter VALUES (0)")
     try await withThrowingTaskGroup(of: Void.self) { group in
@@ -83,7 +61,7 @@ private func pool(_ schema: String = "t\(UInt32.random(in: 0 ... .max))", size: 
   }
 
   @Test func copyTakesNastyText() async throws {
-    let pool = try await pool()
+    let pool = try await makePool()
     try await pool.execute("CREATE TABLE t (id bigint, body text)")
     let rows = (0..<20_000).map { index -> [PostgresValue] in
       [.int(index), index % 7 == 0 ? .null : .text("tab\tline\nreturn\rslash\\ \\N \(index) ☃")]
@@ -95,7 +73,7 @@ private func pool(_ schema: String = "t\(UInt32.random(in: 0 ... .max))", size: 
 
   @Test func migrationsApplyOnceAndRefuseWhatTheyDoNotKnow() async throws {
     let schema = "m\(UInt32.random(in: 0 ... .max))"
-    let pool = try await pool(schema)
+    let pool = try await makePool(schema)
     let first = Migration(component: "c", number: 1, name: "one", sql: "CREATE TABLE a (x int);\nCREATE TABLE b (y int);\n")
     async let left = Migrator(pool: pool, migrations: [first]).migrate()
     async let right = Migrator(pool: pool, migrations: [first]).migrate()

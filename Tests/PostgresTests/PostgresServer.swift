@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Postgres
+import TestSupport
+
+/// One private server for all tests of this target; each test has a schema of its own.
+actor PostgresServer {
+  static let shared = PostgresServer()
+  private var starting: Task<String, any Error>?
+  // Kept for the life of the process.
+  private let folder = TemporaryDirectory("postgres")
+
+  func connection() async throws -> String {
+    if let starting { return try await starting.value }
+    chmod(folder.path, 0o755)
+    let path = folder.file("pg")
+    let task = Task { try await PrivatePostgres.start(directory: path, diesWithParent: true).connectionString }
+    starting = task
+    return try await task.value
+  }
+}
+
+/// A pool on the shared server with a schema of its own.
+func makePool(_ schema: String = "t\(UInt32.random(in: 0 ... .max))", size: Int = 4) async throws -> PostgresPool {
+  let pool = try PostgresPool(
+    PostgresConfiguration(connectionString: await PostgresServer.shared.connection(), schema: schema, poolSize: size))
+  try await pool.execute("CREATE SCHEMA IF NOT EXISTS \(schema)")
+  return pool
+}
