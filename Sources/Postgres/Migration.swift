@@ -40,7 +40,7 @@ public struct Migrator: Sendable {
   public func migrate() async throws -> [String] {
     let schema = try PostgresIdentifier.quote(pool.configuration.schema)
     let migrations = self.migrations
-    return try await pool.transaction { transaction in
+    return try await pool.transaction(within: .seconds(660)) { transaction in
       // Waiting for another migrator may take longer than an ordinary lock.
       try transaction.execute("SET LOCAL lock_timeout = '120s'")
       try transaction.execute("SET LOCAL statement_timeout = '600s'")

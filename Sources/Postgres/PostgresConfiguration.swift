@@ -15,8 +15,11 @@ public struct PostgresConfiguration: Sendable {
   public var applicationName = "platform"
   /// Bounds finding the server and logging in; libpq counts whole seconds, at least two.
   public var connectTimeout: Duration = .seconds(5)
-  /// Bounds each statement in the server. Zero: no bound. A server that hangs holds the calling thread of the pool.
+  /// Bounds each statement in the server. Zero: no bound.
   public var statementTimeout: Duration = .seconds(30)
+  /// Bounds each statement on this side, when the server hangs and keeps no bound itself: after it the statement is cancelled and
+  /// its connection closed. Longer than `statementTimeout`, so that a server that is well speaks first. A call may give its own.
+  public var answerTimeout: Duration = .seconds(60)
   public var lockTimeout: Duration = .seconds(2)
   public var idleInTransactionTimeout: Duration = .seconds(10)
   /// Refuses a standby server (`target_session_attrs=read-write`).
@@ -38,6 +41,7 @@ public struct PostgresConfiguration: Sendable {
     guard (1...256).contains(poolSize), queueLimit > 0 else {
       throw PlatformError(.badConfiguration, "the Postgres pool needs 1 to 256 connections and a queue limit above 0")
     }
+    guard answerTimeout > .zero else { throw PlatformError(.badConfiguration, "the Postgres answer timeout has to be above 0") }
     guard !connectionString.utf8.contains(0), !applicationName.utf8.contains(0) else {
       throw PlatformError(.badConfiguration, "the Postgres connection string holds a NUL character")
     }

@@ -4,13 +4,18 @@ import CLibPQ
 import Core
 import Foundation
 
-/// One libpq connection. Belongs to the pool thread that holds it; every call blocks.
+/// One libpq connection. Belongs to the thread that holds it; every call blocks, no longer than its bound.
 final class PostgresConnection {
   let handle: OpaquePointer
+  let configuration: PostgresConfiguration
+  private let canceller: PostgresCanceller?
+  /// Set when an answer did not come in time: it may still come, so nothing else can be asked here.
+  private(set) var isAbandoned = false
 
   /// Connects and applies the session settings.
+  /// - Parameter canceller: asks the server to stop a statement that took too long; without it the connection is only closed.
   /// - Throws: `unavailable` when the server cannot be reached within the deadline, `badConfiguration` when it refuses us.
-  init(_ configuration: PostgresConfiguration) throws {
+  init(_ configuration: PostgresConfiguration, canceller: PostgresCanceller? = nil) throws {
     let seconds = max(2, configuration.connectTimeout.settingMilliseconds / 1000)
     let settings = [
       "-c search_path=\(configuration.schema)",
@@ -43,18 +48,34 @@ final class PostgresConnection {
         hint: refused ? "Check the connection string." : "Is the server running and reachable?", number: "PLT-1109")
     }
     handle = opened
+    self.configuration = configuration
+    self.canceller = canceller
+    // Writing may wait as long as reading when the server hangs, so neither is left to libpq; nor is the last message, at closing.
+    PQsetnonblocking(opened, 1)
     // NOTICE lines of the server have no reader here.
     PQsetNoticeProcessor(opened, { _, _ in }, nil)
   }
 
   deinit { PQfinish(handle) }
 
+  /// Gives the connection up because `limit` is over. Asks the server to stop the statement first.
+  func abandon(_ limit: StatementLimit) -> PostgresError {
+    isAbandoned = true
+    let stopped = canceller?.cancel(handle) ?? false
+    return PostgresError(
+      timeout: "no answer within \(limit.bound) to '\(limit.words)'; the connection was closed"
+        + (stopped ? " and the server was asked to stop the statement" : ""))
+  }
+
+  /// The connection cannot go on although the server is well.
+  func abandon() { isAbandoned = true }
+
   /// The descriptor to poll; negative when the connection is lost.
   var socket: Int32 { PQsocket(handle) }
   /// Takes in what the server sent. False: the connection is lost.
   func consumeInput() -> Bool { PQconsumeInput(handle) == 1 && !isBroken }
 
-  var isBroken: Bool { PQstatus(handle) != CONNECTION_OK }
+  var isBroken: Bool { isAbandoned || PQstatus(handle) != CONNECTION_OK }
   /// Broken, or closed by the other end while nobody used it: an idle server has nothing to say unless it says goodbye.
   var isDead: Bool {
     if isBroken { return true }
@@ -65,23 +86,24 @@ final class PostgresConnection {
   var inTransaction: Bool { PQtransactionStatus(handle) != PQTRANS_IDLE }
 
   /// Runs one statement with parameters. Returns its rows and the number of affected rows.
-  func run(_ sql: String, _ parameters: [PostgresValue]) throws -> (rows: [PostgresRow], affected: Int) {
+  /// - Parameter bound: how long to wait for the whole answer; nil takes the configuration's `answerTimeout`.
+  /// - Throws: `PostgresError`; after one that `isConnectionLoss` the connection is of no more use.
+  func run(_ sql: String, _ parameters: [PostgresValue], within bound: Duration? = nil) throws -> (rows: [PostgresRow], affected: Int) {
     let texts = try parameters.enumerated().map { index, value in try value.textForm("parameter $\(index + 1)") }
     let copies = texts.map { $0.map { strdup($0) } ?? nil }
     defer { copies.forEach { free($0) } }
     let pointers = copies.map { UnsafePointer<CChar>($0) }
-    let result = pointers.withUnsafeBufferPointer {
-      PQexecParams(handle, sql, Int32(parameters.count), nil, $0.baseAddress, nil, nil, 0)
+    let limit = try begin(sql, bound)
+    let sent = pointers.withUnsafeBufferPointer {
+      PQsendQueryParams(handle, sql, Int32(parameters.count), nil, $0.baseAddress, nil, nil, 0)
     }
-    return try read(result)
+    guard sent == 1 else { throw failure(nil) }
+    try flush(limit)
+    return try finish(limit)
   }
 
-  /// Several statements without parameters, as in migrations.
-  func runScript(_ sql: String) throws { _ = try read(PQexec(handle, sql)) }
-
-  private func read(_ result: OpaquePointer?) throws -> (rows: [PostgresRow], affected: Int) {
-    guard let result else { throw failure(nil) }
-    defer { PQclear(result) }
+  /// Decodes one result, or throws what the server said.
+  func read(_ result: OpaquePointer) throws -> (rows: [PostgresRow], affected: Int) {
     switch PQresultStatus(result) {
     case PGRES_COMMAND_OK: return ([], Self.affected(result))
     case PGRES_TUPLES_OK:
@@ -113,62 +135,5 @@ final class PostgresConnection {
     return PostgresError(
       sqlState: field("C") ?? "", message: field("M") ?? String(cString: PQerrorMessage(handle)).trimmingCharacters(in: .whitespacesAndNewlines),
       constraint: field("n"), table: field("t"))
-  }
-
-  /// COPY ... FROM STDIN in text form.
-  /// - Returns: the number of rows.
-  func copyIn(_ sql: String, _ rows: [[PostgresValue]]) throws -> Int {
-    guard let start = PQexec(handle, sql) else { throw failure(nil) }
-    guard PQresultStatus(start) == PGRES_COPY_IN else {
-      defer { PQclear(start) }
-      throw failure(start)
-    }
-    PQclear(start)
-    var problem: (any Error)?
-    var buffer: [UInt8] = []
-    buffer.reserveCapacity(1 << 18)
-    func flush() {
-      let sent = buffer.withUnsafeBytes { PQputCopyData(handle, $0.baseAddress?.assumingMemoryBound(to: CChar.self), Int32($0.count)) }
-      if sent != 1 { problem = failure(nil) }
-      buffer.removeAll(keepingCapacity: true)
-    }
-    do {
-      for row in rows {
-        for (index, value) in row.enumerated() {
-          if index > 0 { buffer.append(9) }
-          Self.appendCopyText(try value.textForm("column \(index + 1)"), to: &buffer)
-        }
-        buffer.append(10)
-        if buffer.count > 1 << 18 { flush() }
-        if problem != nil { break }
-      }
-      if problem == nil && !buffer.isEmpty { flush() }
-    } catch {
-      problem = error
-    }
-    PQputCopyEnd(handle, problem == nil ? nil : "aborted by the client")
-    var affected = 0
-    while let result = PQgetResult(handle) {
-      if problem == nil {
-        do { affected += try read(result).affected } catch { problem = error }
-      } else {
-        PQclear(result)
-      }
-    }
-    if let problem { throw problem }
-    return affected
-  }
-
-  private static func appendCopyText(_ text: String?, to buffer: inout [UInt8]) {
-    guard let text else { return buffer.append(contentsOf: [92, 78]) }  // \N
-    for byte in text.utf8 {
-      switch byte {
-      case 92: buffer.append(contentsOf: [92, 92])
-      case 9: buffer.append(contentsOf: [92, 116])
-      case 10: buffer.append(contentsOf: [92, 110])
-      case 13: buffer.append(contentsOf: [92, 114])
-      default: buffer.append(byte)
-      }
-    }
   }
 }

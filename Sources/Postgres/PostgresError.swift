@@ -12,6 +12,14 @@ public struct PostgresError: Error, Sendable, Equatable {
   public var constraint: String?
   public var table: String?
 
+  /// No answer came within the bound of this side. Whether the statement was done is not known.
+  public private(set) var isTimeout = false
+
+  init(timeout message: String) {
+    self.init(sqlState: "", message: message)
+    isTimeout = true
+  }
+
   init(sqlState: String, message: String, constraint: String? = nil, table: String? = nil) {
     self.sqlState = sqlState
     self.message = message
@@ -32,6 +40,9 @@ public struct PostgresError: Error, Sendable, Equatable {
     let code: PlatformError.Code
     var hint = ""
     switch sqlState {
+    case "" where isTimeout:
+      code = .timeout
+      hint = "Is the server overloaded, stopped or cut off? Whether the statement was done is not known."
     case "": code = .unavailable
     case "23505", "42P04", "42P06", "42P07": code = .alreadyExists
     case "23503": code = .conflict

@@ -8,17 +8,22 @@ import Synchronization
 /// awaited between BEGIN and COMMIT.
 public final class PostgresTransaction {
   private let connection: PostgresConnection
+  private let bound: Duration?
 
-  init(_ connection: PostgresConnection) { self.connection = connection }
+  init(_ connection: PostgresConnection, within bound: Duration?) {
+    self.connection = connection
+    self.bound = bound
+  }
 
-  public func query(_ sql: String, _ parameters: [PostgresValue] = []) throws -> [PostgresRow] {
-    do { return try connection.run(sql, parameters).rows } catch let error as PostgresError { throw TransactionFailure(error) }
+  /// - Parameter bound: how long to wait for the answer; nil takes the transaction's.
+  public func query(_ sql: String, _ parameters: [PostgresValue] = [], within bound: Duration? = nil) throws -> [PostgresRow] {
+    do { return try connection.run(sql, parameters, within: bound ?? self.bound).rows } catch let error as PostgresError { throw TransactionFailure(error) }
   }
 
   /// - Returns: the number of affected rows.
   @discardableResult
-  public func execute(_ sql: String, _ parameters: [PostgresValue] = []) throws -> Int {
-    do { return try connection.run(sql, parameters).affected } catch let error as PostgresError { throw TransactionFailure(error) }
+  public func execute(_ sql: String, _ parameters: [PostgresValue] = [], within bound: Duration? = nil) throws -> Int {
+    do { return try connection.run(sql, parameters, within: bound ?? self.bound).affected } catch let error as PostgresError { throw TransactionFailure(error) }
   }
 }
 
@@ -31,7 +36,7 @@ struct TransactionFailure: Error {
 /// A fixed number of connections, each on a thread of its own: the smallest design and the fastest that was measured.
 ///
 /// Calls wait in a bounded queue. A connection that died while idle is opened anew; a statement whose connection breaks under
-/// it fails with `unavailable` and is never repeated, because it may have been done.
+/// it fails with `unavailable`, one that is not answered in time with `timeout`; neither is repeated, because it may have been done.
 public final class PostgresPool: Sendable {
   public enum Isolation: String, Sendable {
     case readCommitted = "READ COMMITTED"
@@ -47,6 +52,7 @@ public final class PostgresPool: Sendable {
   private let threads: BlockingPool
   private let idle: Mutex<[Slot]>
   private let closed = Atomic<Bool>(false)
+  private let canceller = PostgresCanceller()
 
   /// Connects lazily; the first call shows whether the server can be reached.
   /// - Throws: `badConfiguration` for a configuration that cannot work.
@@ -57,20 +63,23 @@ public final class PostgresPool: Sendable {
     idle = Mutex((0..<configuration.poolSize).map { _ in Slot() })
   }
 
-  public func query(_ sql: String, _ parameters: [PostgresValue] = []) async throws -> [PostgresRow] {
-    try await withConnection { try $0.run(sql, parameters).rows }
+  /// - Parameter bound: how long to wait for the answer, once a connection is free; nil takes the configuration's `answerTimeout`.
+  /// - Throws: `timeout` naming the statement's first words and the bound, when a hung server gave no answer.
+  public func query(_ sql: String, _ parameters: [PostgresValue] = [], within bound: Duration? = nil) async throws -> [PostgresRow] {
+    try await withConnection { try $0.run(sql, parameters, within: bound).rows }
   }
 
   /// - Returns: the number of affected rows.
   @discardableResult
-  public func execute(_ sql: String, _ parameters: [PostgresValue] = []) async throws -> Int {
-    try await withConnection { try $0.run(sql, parameters).affected }
+  public func execute(_ sql: String, _ parameters: [PostgresValue] = [], within bound: Duration? = nil) async throws -> Int {
+    try await withConnection { try $0.run(sql, parameters, within: bound).affected }
   }
 
   /// Runs `body` between BEGIN and COMMIT; an error rolls back. Serialisation failures and deadlocks run it again, up to
   /// five times, so `body` must have no effects of its own.
+  /// - Parameter bound: how long to wait for the answer to each statement; nil takes the configuration's `answerTimeout`.
   public func transaction<T: Sendable>(
-    isolation: Isolation = .readCommitted, _ body: @escaping @Sendable (PostgresTransaction) throws -> T
+    isolation: Isolation = .readCommitted, within bound: Duration? = nil, _ body: @escaping @Sendable (PostgresTransaction) throws -> T
   ) async throws -> T {
     let backoff = Backoff(firstMilliseconds: 10, limitMilliseconds: 500)
     return try await withConnection { connection in
@@ -78,13 +87,13 @@ public final class PostgresPool: Sendable {
       while true {
         attempt += 1
         do {
-          _ = try connection.run("BEGIN ISOLATION LEVEL \(isolation.rawValue)", [])
-          let result = try body(PostgresTransaction(connection))
-          _ = try connection.run("COMMIT", [])
+          _ = try connection.run("BEGIN ISOLATION LEVEL \(isolation.rawValue)", [], within: bound)
+          let result = try body(PostgresTransaction(connection, within: bound))
+          _ = try connection.run("COMMIT", [], within: bound)
           return result
         } catch {
           if !connection.isBroken && connection.inTransaction {
-            _ = try? connection.run("ROLLBACK", [])  // a connection that cannot roll back is broken, which the next call sees
+            _ = try? connection.run("ROLLBACK", [], within: bound)  // a connection that cannot roll back is broken, which the next call sees
           }
           let server = (error as? TransactionFailure)?.error ?? error as? PostgresError
           if let server, server.isSerializationFailure, attempt < 5 {
@@ -98,16 +107,14 @@ public final class PostgresPool: Sendable {
   }
 
   /// Loads rows by COPY.
+  /// - Parameter bound: for the whole load; nil takes the configuration's `answerTimeout`.
   /// - Returns: the number of rows stored.
   @discardableResult
-  public func copyIn(table: String, columns: [String], rows: [[PostgresValue]]) async throws -> Int {
+  public func copyIn(table: String, columns: [String], rows: [[PostgresValue]], within bound: Duration? = nil) async throws -> Int {
     let names = try columns.map(PostgresIdentifier.quote).joined(separator: ", ")
     let sql = "COPY \(try PostgresIdentifier.quote(table)) (\(names)) FROM STDIN"
-    return try await withConnection { try $0.copyIn(sql, rows) }
+    return try await withConnection { try $0.copyIn(sql, rows, within: bound) }
   }
-
-  /// Several statements in one text, outside of a transaction of ours.
-  func script(_ sql: String) async throws { try await withConnection { try $0.runScript(sql) } }
 
   /// Refuses further calls and closes idle connections; one in use closes with the pool.
   public func close() {
@@ -123,24 +130,23 @@ public final class PostgresPool: Sendable {
       }
       defer { idle.withLock { $0.append(slot) } }
       do {
-        return try Self.run(body, slot, configuration)
+        return try run(body, slot)
       } catch let error as PostgresError {
         throw error.platformError
       }
     }
   }
 
-  private static func run<T>(
-    _ body: (PostgresConnection) throws -> T, _ slot: Slot, _ configuration: PostgresConfiguration
-  ) throws -> T {
+  private func run<T>(_ body: (PostgresConnection) throws -> T, _ slot: Slot) throws -> T {
     // A connection that died while it was idle (the server restarted) is opened anew before anything is sent on it.
     if slot.connection?.isDead == true { slot.connection = nil }
-    let connection = try slot.connection ?? PostgresConnection(configuration)
+    let connection = try slot.connection ?? PostgresConnection(configuration, canceller: canceller)
     slot.connection = connection
+    // Whether a statement on a lost connection was done cannot be known: the caller decides, nothing is repeated here.
+    defer { if connection.isBroken { slot.connection = nil } }
     do {
       return try body(connection)
     } catch let error as PostgresError where error.isConnectionLoss {
-      // Whether the statement was done cannot be known: the caller decides, nothing is repeated here.
       slot.connection = nil
       throw error
     }

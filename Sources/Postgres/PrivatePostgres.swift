@@ -244,7 +244,7 @@ public final class PrivatePostgres: Sendable {
       PostgresConfiguration(connectionString: "host=\(directory) user=\(Self.user) dbname=postgres", schema: "public", poolSize: 1))
     defer { pool.close() }
     if try await pool.query("SELECT 1 FROM pg_database WHERE datname = 'platform'").isEmpty {
-      try await pool.script("CREATE DATABASE platform")
+      try await pool.execute("CREATE DATABASE platform")
     }
   }
 }
