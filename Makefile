@@ -36,8 +36,8 @@ demo: build  ## start a cluster here and run the whole lifecycle on this machine
 	$(RELEASE)/release/platform demo
 
 simulate:    ## the scheduler on a simulated cluster: make simulate SEED=7 COUNT=1000
-	SIMULATION_SEED=$(SEED) SIMULATION_COUNT=$(COUNT) PLATFORM_ONLY=SimulationTests \
-	  swift test -c release --scratch-path .build-simulate --filter SimulationTests
+	SIMULATION_SEED=$(or $(SEED),1) SIMULATION_COUNT=$(or $(COUNT),1000) SIMULATION_TRACE=$(or $(TRACE),25) PLATFORM_ONLY=SimulationTests \
+	  swift test -c release -Xswiftc -enable-testing --scratch-path .build-simulate --filter SimulationTests
 
 clean:       ## remove what was built
 	rm -rf .build .build-*

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Core
+import Dispatch
 import Foundation
+import Synchronization
 import Testing
 
 /// Seeds that once failed, each with what it found.
@@ -10,30 +12,53 @@ let regressionSeeds: [UInt64] = [
   18,  // a removed service that was set again reused the names of its replicas
 ]
 
-/// `SIMULATION_SEED=n SIMULATION_COUNT=m` runs the seeds n ..< n + m.
+/// `SIMULATION_SEED=n SIMULATION_COUNT=m` runs the seeds n ..< n + m, one thread a core.
 @Suite struct ClusterSimulationTests {
+  /// What many seeds add up to.
+  private struct Totals {
+    var events = 0
+    var injected: [Simulation.Fault: Int] = [:]
+    var failed: [(seed: UInt64, problems: [String], trace: [String])] = []
+  }
+
   @Test func everySeedKeepsTheInvariantsAndEnds() {
     let environment = ProcessInfo.processInfo.environment
-    let first = environment["SIMULATION_SEED"].flatMap { UInt64($0) } ?? 1
-    let count = environment["SIMULATION_COUNT"].flatMap { UInt64($0) } ?? 200
+    func number(_ name: String) -> UInt64? { environment[name].flatMap { UInt64($0) } }
+    let first = number("SIMULATION_SEED") ?? 1
+    let count = number("SIMULATION_COUNT") ?? 200
+    let traced = Int(number("SIMULATION_TRACE") ?? 25)
+    let seeds = (number("SIMULATION_SEED") == nil ? regressionSeeds : []) + Array(first..<(first + count))
+    let totals = Mutex(Totals())
+    let next = Atomic(0)
     let start = ContinuousClock.now
-    var events = 0
-    var failed: [UInt64] = []
-    for seed in regressionSeeds + Array(first..<(first + count)) {
-      var simulation = Simulation(seed: seed)
-      simulation.run()
-      events += simulation.events
-      guard !simulation.problems.isEmpty else { continue }
-      failed.append(seed)
-      print("seed \(seed): \(simulation.problems[0])")
-      if failed.count <= 3 {
-        let tail = simulation.trace.suffix(environment["SIMULATION_TRACE"].flatMap { Int($0) } ?? 25).joined(separator: "\n")
-        Issue.record("seed \(seed): \(simulation.problems.prefix(3).joined(separator: " | "))\n\(tail)")
+    DispatchQueue.concurrentPerform(iterations: max(1, min(ProcessInfo.processInfo.activeProcessorCount, seeds.count))) { _ in
+      while true {
+        let index = next.wrappingAdd(1, ordering: .relaxed).oldValue
+        guard index < seeds.count else { return }
+        var simulation = Simulation(seed: seeds[index])
+        simulation.run()
+        totals.withLock { totals in
+          totals.events += simulation.events
+          totals.injected.merge(simulation.injected, uniquingKeysWith: +)
+          if !simulation.problems.isEmpty {
+            totals.failed.append((seeds[index], simulation.problems, simulation.trace.suffix(traced)))
+          }
+        }
       }
     }
     let seconds = (ContinuousClock.now - start) / .seconds(1)
-    print("simulation: \(count) seeds, \(events) events, \(Int(Double(count) * 60 / max(seconds, 0.001))) seeds a minute")
-    #expect(failed.isEmpty, "failing seeds: \(failed)")
+    let sum = totals.withLock { $0 }
+    print("simulation: \(seeds.count) seeds, \(sum.events) events, \(Int(Double(seeds.count) * 60 / max(seconds, 0.001))) seeds a minute")
+    let faults = Simulation.Fault.allCases.map { "\($0) \(sum.injected[$0] ?? 0)" }
+    print("faults injected: \(sum.injected.values.reduce(0, +)): " + faults.joined(separator: ", "))
+    let failed = sum.failed.sorted { $0.seed < $1.seed }
+    for (seed, problems, _) in failed.prefix(20) {
+      print("seed \(seed): \(problems[0])\n  replay: make simulate SEED=\(seed) COUNT=1")
+    }
+    for (seed, problems, trace) in failed.prefix(3) {
+      Issue.record("seed \(seed): \(problems.prefix(3).joined(separator: " | "))\n\(trace.joined(separator: "\n"))")
+    }
+    #expect(failed.isEmpty, "failing seeds: \(failed.map(\.seed))")
   }
 
   @Test func aSeedReplaysExactly() {

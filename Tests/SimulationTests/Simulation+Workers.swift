@@ -208,6 +208,8 @@ extension Simulation {
     guard enabled.contains(fault) else { return }
     let name = names[Int(random.next() % 4)]
     note("fault \(fault) \(name)")
+    var happened = !fault.isRolled
+    defer { if happened { injected[fault, default: 0] += 1 } }
     switch fault {
     case .partition:
       workers[name]!.partitioned = true
@@ -221,11 +223,14 @@ extension Simulation {
       }
     case .executorCrash:
       let running = workers[name]!.work.filter { $0.value.outcome == nil }.keys.sorted()
-      guard workers[name]!.isUp, workers[name]!.stalledUntil <= time, !running.isEmpty else { return }
+      happened = workers[name]!.isUp && workers[name]!.stalledUntil <= time && !running.isEmpty
+      guard happened else { return }
       let key = running[Int(random.next() % UInt64(running.count))]
       end(name, key, .failed(PlatformError(.internalError, "executor ended by signal 9")))
     case .workerStall: workers[name]!.stalledUntil = time + 500 + Instant(random.next() % 12_000)
-    case .workerDrain: if random.nextUnit() < 0.3 { schedule(1, .client(.workerDrain(worker: name))) }
+    case .workerDrain:
+      happened = random.nextUnit() < 0.3
+      if happened { schedule(1, .client(.workerDrain(worker: name))) }
     case .coordinatorStall: stalledCoordinatorUntil = time + 500 + Instant(random.next() % 12_000)
     case .clockForward: clockOffset += Instant(random.next() % 10_000)
     case .clockBackward: clockOffset -= Instant(random.next() % 3_000)

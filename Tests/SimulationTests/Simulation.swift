@@ -11,6 +11,16 @@ struct Simulation {
     case drop, duplicate, delay, partition, workerCrash, executorCrash, executorFailure, workerStall, workerDrain
     case crashBeforePersist, crashAfterPersist, coordinatorStall, clockForward, clockBackward, planFailure, commitFailure
     case commitUnclear, poison, cancel, scale
+
+    /// Whether it is decided where it happens, not by the fault injector.
+    var isRolled: Bool {
+      switch self {
+      case .drop, .duplicate, .delay, .executorFailure, .crashBeforePersist, .crashAfterPersist, .planFailure, .commitFailure,
+        .commitUnclear, .poison:
+        true
+      default: false
+      }
+    }
   }
 
   enum Action {
@@ -75,7 +85,9 @@ struct Simulation {
   var lake: [String: StageOutcome] = [:]
   var submitted: [String: RunSpec] = [:]
   var events = 0
-  var trace: [String] = []
+  var trace = Trace()
+  /// How often each fault happened.
+  var injected: [Fault: Int] = [:]
   var problems: [String] = []
   let configuration = Scheduler.Configuration()
 
@@ -205,7 +217,7 @@ struct Simulation {
         "shape": .string(shape), "stages": .integer(1 + Int64(random.next() % 2)),
         "width": .integer(1 + Int64(random.next() % 5)),
         "ms": .integer(50 + Int64(random.next() % 4_000)),
-        "poison": .bool(enabled.contains(.poison) && random.nextUnit() < 0.15),
+        "poison": .bool(roll(.poison, 0.15)),
       ]
       tasks.append(
         TaskSpec(
@@ -246,18 +258,16 @@ struct Simulation {
 
   private func isBefore(_ a: Scheduled, _ b: Scheduled) -> Bool { (a.time, a.sequence) < (b.time, b.sequence) }
 
-  /// Kept short: the last lines of a failing seed.
-  mutating func note(_ line: String) {
-    if trace.count >= 400 { trace.removeFirst(200) }
-    trace.append("\(time): \(line)")
-  }
+  mutating func note(_ line: String) { trace.add(.text(line), at: time) }
 
   func happens(_ fault: Fault, _ probability: Double) -> Bool {
     !faultsOver && enabled.contains(fault) && probability > 0
   }
 
   mutating func roll(_ fault: Fault, _ probability: Double) -> Bool {
-    happens(fault, probability) && random.nextUnit() < probability
+    guard happens(fault, probability), random.nextUnit() < probability else { return false }
+    injected[fault, default: 0] += 1
+    return true
   }
 
   // MARK: Coordinator
@@ -304,7 +314,7 @@ struct Simulation {
   private mutating func deliver(_ event: Event) {
     guard scheduler != nil else { return }
     events += 1
-    if case .workerHeartbeat = event {} else { note("event \(event)".prefixed(300)) }
+    if case .workerHeartbeat = event {} else { trace.add(.event(event), at: time) }
     let now = time + clockOffset
     let effects = scheduler!.handle(event, now: now)
     if let violation = scheduler!.violations().first { problems.append(violation) }
@@ -413,8 +423,4 @@ struct Simulation {
     }
     return .stageCommitted(call.id, outcome)
   }
-}
-
-extension String {
-  func prefixed(_ count: Int) -> String { String(prefix(count)) }
 }
