@@ -15,11 +15,8 @@ public struct CommitOutcome: Sendable, Equatable {
 }
 
 extension DeltaTable {
-  /// How often a blind append tries again after losing a race, before it throws `conflict`.
+  /// How often a commit tries again after losing a race, before it throws `conflict`.
   static let attemptLimit = 200
-  static let checkpointInterval: Int64 = 10
-  /// Tombstones stay in checkpoints this long (the protocol's default `delta.deletedFileRetentionDuration`).
-  static let tombstoneMilliseconds: Int64 = 7 * 24 * 3600 * 1000
 
   /// Makes version 0, with files or without.
   /// - Throws: `alreadyExists`.
@@ -32,18 +29,13 @@ extension DeltaTable {
       throw PlatformError(.alreadyExists, "a table exists already", path: path.text)
     }
     let needsNtz = schema.fields.contains { $0.type.mentions("timestamp_ntz") }
-    let table =
-      needsNtz
-      ? TableProtocol(
-        minReaderVersion: 3, minWriterVersion: 7, readerFeatures: ["timestampNtz"], writerFeatures: ["timestampNtz"])
-      : TableProtocol()
-    var actions = [ActionLine(protocol: table)]
-    actions.append(
-      ActionLine(
-        metaData: TableMetadata(name: name, schema: schema, partitionColumns: partitionColumns, configuration: configuration)
-      ))
-    actions += transaction.map { [ActionLine(txn: $0)] } ?? []
-    actions += files.map { ActionLine(add: $0) }
+    let table = needsNtz ? TableProtocol.supporting([.timestampNtz]) : TableProtocol()
+    var actions: [Action] = [
+      .protocol(table),
+      .metadata(TableMetadata(name: name, schema: schema, partitionColumns: partitionColumns, configuration: configuration)),
+    ]
+    actions += transaction.map { [.transaction($0)] } ?? []
+    actions += files.map { .add($0) }
     guard try put(actions, version: 0, operation: operation, isBlindAppend: true, readVersion: nil) else {
       if let transaction, let outcome = try replayed(transaction, snapshot()) { return outcome }
       throw PlatformError(.alreadyExists, "a table exists already", path: path.text)
@@ -61,14 +53,14 @@ extension DeltaTable {
     for attempt in 1...Self.attemptLimit {
       let base = try snapshot()
       if let transaction, let outcome = try replayed(transaction, base) { return outcome }
-      try base.tableProtocol.checkWritable()
+      try checkWritable(base)
       if let expectedSchema, !expectedSchema.hasSameColumns(as: base.schema) {
         throw PlatformError(.conflict, "the table's schema changed since the files were written", path: path.text)
       }
-      let actions = (transaction.map { [ActionLine(txn: $0)] } ?? []) + files.map { ActionLine(add: $0) }
+      let actions: [Action] = (transaction.map { [.transaction($0)] } ?? []) + files.map { .add($0) }
       let version = base.version + 1
       if try put(actions, version: version, operation: operation, isBlindAppend: true, readVersion: base.version) {
-        return CommitOutcome(version: version, isReplay: false, checkpointProblem: checkpointIfDue(version))
+        return CommitOutcome(version: version, isReplay: false, checkpointProblem: checkpointIfDue(version, base))
       }
       let wait = Backoff(firstMilliseconds: 2, limitMilliseconds: 100)
         .delayMilliseconds(afterAttempt: attempt, unit: Double.random(in: 0..<1, using: &random))
@@ -86,50 +78,49 @@ extension DeltaTable {
   ) throws -> CommitOutcome {
     let base = try snapshot()
     if let transaction, let outcome = try replayed(transaction, base) { return outcome }
-    try base.tableProtocol.checkWritable()
+    try checkWritable(base)
     let changed = PlatformError(
       .conflict, "the table changed after version \(readVersion), which the overwrite started from", path: path.text)
     guard base.version == readVersion else { throw changed }
-    if base.metadata.configuration["delta.appendOnly"] == "true" {
+    if base.properties.isAppendOnly {
       throw PlatformError(.permissionDenied, "the table is append-only", path: path.text)
     }
     let now = ProcessSupport.wallMilliseconds
     let kept = Set(files.map(\.path))
-    var actions: [ActionLine] = transaction.map { [ActionLine(txn: $0)] } ?? []
+    var actions: [Action] = transaction.map { [.transaction($0)] } ?? []
     if let schema, schema != base.schema {
-      if schema.fields.contains(where: { $0.type.mentions("timestamp_ntz") }), base.tableProtocol.minReaderVersion < 3 {
+      if schema.fields.contains(where: { $0.type.mentions("timestamp_ntz") }), !base.tableProtocol.supports(.timestampNtz) {
         throw PlatformError(
           .invalidArgument, "the new schema holds timestamp_ntz, which the table's protocol does not allow")
       }
       var metadata = base.metadata
       metadata.schemaString = schema.schemaString
-      actions.append(ActionLine(metaData: metadata))
+      actions.append(.metadata(metadata))
     }
-    actions += base.files.filter { !kept.contains($0.path) }.map {
-      ActionLine(
-        remove: RemoveFile(
-          path: $0.path, deletionTimestamp: now, dataChange: true, extendedFileMetadata: true,
-          partitionValues: $0.partitionValues,
-          size: $0.size))
-    }
-    actions += files.map { ActionLine(add: $0) }
+    actions += base.files.filter { !kept.contains($0.path) }.map { .remove(RemoveFile($0, deletionTimestamp: now)) }
+    actions += files.map { .add($0) }
     let version = readVersion + 1
     guard try put(actions, version: version, operation: operation, isBlindAppend: false, readVersion: readVersion) else {
       if let transaction, let outcome = try replayed(transaction, snapshot()) { return outcome }
       throw changed
     }
-    return CommitOutcome(version: version, isReplay: false, checkpointProblem: checkpointIfDue(version))
+    return CommitOutcome(version: version, isReplay: false, checkpointProblem: checkpointIfDue(version, base))
+  }
+
+  func checkWritable(_ base: Snapshot) throws {
+    try base.tableProtocol.checkWritable(active: base.activeFeatures, data: dataFeatures)
   }
 
   /// The version that recorded `transaction`, when it was committed before.
-  private func replayed(_ transaction: AppTransaction, _ base: Snapshot) throws -> CommitOutcome? {
+  func replayed(_ transaction: AppTransaction, _ base: Snapshot) throws -> CommitOutcome? {
     guard let recorded = base.transactions[transaction.appId], recorded.version >= transaction.version else { return nil }
     var version = base.version
     let commits = try listing().commits
     for candidate in commits.keys.sorted(by: >) {
-      if try commit(candidate).contains(where: {
-        $0.txn?.appId == transaction.appId && $0.txn?.version == transaction.version
-      }) {
+      let isOurs = try commit(candidate).contains {
+        if case .transaction(let own) = $0 { own.appId == transaction.appId && own.version == transaction.version } else { false }
+      }
+      if isOurs {
         version = candidate
         break
       }
@@ -139,14 +130,18 @@ extension DeltaTable {
 
   /// Writes one commit file. Returns false when another writer has this version.
   private func put(
-    _ actions: [ActionLine], version: Int64, operation: String, isBlindAppend: Bool, readVersion: Int64?
+    _ actions: [Action], version: Int64, operation: String, isBlindAppend: Bool, readVersion: Int64?
   ) throws -> Bool {
     let identity = UUID().uuidString.lowercased()
-    let info = CommitInfo(
-      timestamp: ProcessSupport.wallMilliseconds, operation: operation, operationParameters: [:],
-      engineInfo: "platform/\(PlatformVersion.current)", isBlindAppend: isBlindAppend, readVersion: readVersion,
-      txnId: identity)
-    let data = try Self.encode([ActionLine(commitInfo: info)] + actions)
+    var info = CommitInfo()
+    info.timestamp = ProcessSupport.wallMilliseconds
+    info.operation = operation
+    info.operationParameters = [:]
+    info.engineInfo = "platform/\(PlatformVersion.current)"
+    info.isBlindAppend = isBlindAppend
+    info.readVersion = readVersion
+    info.txnId = identity
+    let data = Action.encode([.commitInfo(info)] + actions)
     let file = try commitPath(version)
     do {
       try store.putIfAbsent(file, data)
@@ -156,7 +151,7 @@ extension DeltaTable {
       let failure = PlatformError.from(error)
       let existing: Bool
       do {
-        existing = try commit(version).contains { $0.commitInfo?.txnId == identity }
+        existing = try commit(version).contains { if case .commitInfo(let own) = $0 { own.txnId == identity } else { false } }
       } catch let reading as PlatformError where reading.code == .notFound {
         throw failure
       }
@@ -164,17 +159,8 @@ extension DeltaTable {
     }
   }
 
-  private static func encode(_ actions: [ActionLine]) throws -> Data {
-    var data = Data()
-    for action in actions {
-      data += try JSONEncoder.platform.encode(action)
-      data.append(UInt8(ascii: "\n"))
-    }
-    return data
-  }
-
-  private func checkpointIfDue(_ version: Int64) -> PlatformError? {
-    guard version > 0, version % Self.checkpointInterval == 0 else { return nil }
+  func checkpointIfDue(_ version: Int64, _ base: Snapshot) -> PlatformError? {
+    guard version > 0, version % base.properties.checkpointInterval == 0 else { return nil }
     do {
       try checkpoint(version: version)
       return nil
@@ -186,20 +172,23 @@ extension DeltaTable {
   /// Writes the checkpoint of `version`, then `_last_checkpoint`. Readers need neither.
   public func checkpoint(version: Int64) throws {
     let state = try snapshot(version: version)
-    let horizon = ProcessSupport.wallMilliseconds - Self.tombstoneMilliseconds
-    var actions = [ActionLine(protocol: state.tableProtocol), ActionLine(metaData: state.metadata)]
-    actions += state.transactions.values.sorted { $0.appId < $1.appId }.map { ActionLine(txn: $0) }
+    let horizon = ProcessSupport.wallMilliseconds - state.properties.deletedFileRetentionMilliseconds
+    var actions: [Action] = [.protocol(state.tableProtocol), .metadata(state.metadata)]
+    actions += state.transactions.values.sorted { $0.appId < $1.appId }.map { .transaction($0) }
+    actions += state.domains.values.sorted { $0.domain < $1.domain }.map { .domain($0) }
     actions += state.files.map {
       var file = $0
       file.dataChange = false
-      return ActionLine(add: file)
+      return .add(file)
     }
-    actions += state.tombstones.values.filter { ($0.deletionTimestamp ?? 0) > horizon }.sorted { $0.path < $1.path }.map {
+    actions += state.removedFiles.filter { ($0.deletionTimestamp ?? 0) > horizon }.map {
       var file = $0
       file.dataChange = false
-      return ActionLine(remove: file)
+      file.stats = nil
+      file.tags = nil
+      return .remove(file)
     }
-    let lines = try actions.map { try JSONEncoder.platform.encode($0) }
+    let lines = actions.map(\.line)
     let data = try parquet.writeCheckpoint(lines)
     try store.put(checkpointPath(version), data)
     let pointer: JSONValue = ["version": .integer(version), "size": .integer(Int64(lines.count))]

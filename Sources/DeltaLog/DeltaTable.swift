@@ -6,32 +6,22 @@ public import ObjectStore
 
 /// A Delta table in an object store. A value without state: every call reads the log. Calls block.
 ///
-/// Follows the Delta Lake protocol (github.com/delta-io/delta/blob/master/PROTOCOL.md): reader version 1, writer version 2.
+/// Follows the Delta Lake protocol (github.com/delta-io/delta/blob/master/PROTOCOL.md), table features included. What a
+/// feature asks of the one who reads or writes data files is refused until `dataFeatures` says that it is done there.
 public struct DeltaTable: Sendable {
-  /// One line of the history.
-  public struct HistoryEntry: Sendable {
-    public var version: Int64
-    public var timestampMilliseconds: Int64
-    public var info: CommitInfo?
-  }
-
-  /// A commit file or checkpoint of the log.
-  struct LogListing {
-    var commits: [Int64: ObjectInfo] = [:]
-    /// Complete checkpoints: version to its parts.
-    var checkpoints: [Int64: [ObjectPath]] = [:]
-    var latest: Int64? { [commits.keys.max(), checkpoints.keys.max()].compactMap { $0 }.max() }
-  }
-
   public let store: any ObjectStorage
   /// The table's folder.
   public let path: ObjectPath
   let parquet: any ParquetHandler
+  /// Features that the reader and writer of the data files takes care of: `columnMapping`, `deletionVectors`, `typeWidening`;
+  /// for writers also `invariants`, `checkConstraints`, `generatedColumns`, `allowColumnDefaults`, `identityColumns`.
+  public let dataFeatures: Set<TableFeature>
 
-  public init(store: any ObjectStorage, path: ObjectPath, parquet: any ParquetHandler) {
+  public init(store: any ObjectStorage, path: ObjectPath, parquet: any ParquetHandler, dataFeatures: Set<TableFeature> = []) {
     self.store = store
     self.path = path
     self.parquet = parquet
+    self.dataFeatures = dataFeatures
   }
 
   static func digits(_ version: Int64) -> String {
@@ -47,33 +37,18 @@ public struct DeltaTable: Sendable {
   /// Whether the folder holds a Delta log.
   public func exists() throws -> Bool { try listing().latest != nil }
 
+  /// The latest version, from the names of the log's files. nil: no table.
+  public func latestVersion() throws -> Int64? { try listing().latest }
+
   func listing() throws -> LogListing {
-    var found = LogListing()
-    var parts: [Int64: (count: Int, paths: [Int: ObjectPath])] = [:]
-    let prefix = path.text + "/_delta_log/"
-    for info in try store.list(path.appending("_delta_log")) {
-      let pieces = info.path.text.dropFirst(prefix.count).split(separator: ".", omittingEmptySubsequences: false)
-      guard pieces.count >= 2, pieces[0].utf8.count == 20, let version = Int64(pieces[0]), version >= 0 else { continue }
-      if pieces.count == 2, pieces[1] == "json" {
-        found.commits[version] = info
-      } else if pieces.count == 3, pieces[1] == "checkpoint", pieces[2] == "parquet" {
-        found.checkpoints[version] = [info.path]
-      } else if pieces.count == 5, pieces[1] == "checkpoint", pieces[4] == "parquet", let part = Int(pieces[2]),
-        let count = Int(pieces[3])
-      {
-        parts[version, default: (count, [:])].paths[part] = info.path
-      }
-    }
-    for (version, part) in parts where found.checkpoints[version] == nil && part.paths.count == part.count {
-      found.checkpoints[version] = part.paths.sorted { $0.key < $1.key }.map(\.value)
-    }
-    return found
+    LogListing(try store.list(path.appending("_delta_log")), prefix: path.text + "/_delta_log/")
   }
 
   /// The table at `version`, or its latest version.
   /// - Throws: `notFound` for no table or no such version; `invalidFile` for a gap, damage, or an unknown reader feature.
-  public func snapshot(version: Int64? = nil) throws -> Snapshot {
-    let listing = try listing()
+  public func snapshot(version: Int64? = nil) throws -> Snapshot { try snapshot(version: version, listing()) }
+
+  func snapshot(version: Int64? = nil, _ listing: LogListing) throws -> Snapshot {
     guard let latest = listing.latest else { throw PlatformError(.notFound, "no Delta table", path: path.text) }
     let target = version ?? latest
     guard target >= 0, target <= latest else {
@@ -81,81 +56,83 @@ public struct DeltaTable: Sendable {
     }
     var damage: (any Error)?
     var damageIsGap = false
-    // A checkpoint only saves time: a damaged one is passed over for an older one, and for the commits alone at the end.
-    for start in listing.checkpoints.keys.filter({ $0 <= target }).sorted(by: >) + [-1] {
-      do {
-        return try replay(listing, from: start, to: target)
-      } catch let error as PlatformError
-        where error.code == .invalidFile || error.code == .notFound || error.code == .invalidArgument
-      {
-        // A gap behind the newest readable checkpoint explains more than a damaged checkpoint.
-        let isGap = error.message.contains("is missing from the table's log")
-        if damage == nil || (isGap && !damageIsGap) { (damage, damageIsGap) = (error, isGap) }
-        if error.message.contains("which this reader does not know") { throw error }
+    // A checkpoint or compaction only saves time: a damaged one is passed over for an older one, and for the commits alone at the end.
+    let starts: [(version: Int64, files: CheckpointFiles?)] =
+      listing.checkpoints.keys.filter { $0 <= target }.sorted(by: >).flatMap { version in
+        listing.checkpoints[version]!.map { (version, $0) }
+      } + [(-1, nil)]
+    let choices = listing.compactions.isEmpty ? [false] : [true, false]
+    for start in starts {
+      for usesCompactions in choices {
+        let state: LogReplay
+        do {
+          state = try replay(listing, from: start.version, start.files, to: target, usesCompactions: usesCompactions)
+        } catch let error as PlatformError
+          where error.code == .invalidFile || error.code == .notFound || error.code == .invalidArgument
+        {
+          // A gap behind the newest readable checkpoint explains more than a damaged checkpoint.
+          let isGap = error.message.contains("is missing from the table's log")
+          if damage == nil || (isGap && !damageIsGap) { (damage, damageIsGap) = (error, isGap) }
+          continue
+        }
+        return try state.snapshot(version: target, data: dataFeatures)
       }
     }
     throw damage.map { PlatformError.from($0, context: "version \(target) of the table") }
       ?? PlatformError(.invalidFile, "version \(target) of the table cannot be read", path: path.text)
   }
 
-  private func replay(_ listing: LogListing, from start: Int64, to target: Int64) throws -> Snapshot {
+  private func replay(
+    _ listing: LogListing, from start: Int64, _ checkpoint: CheckpointFiles?, to target: Int64, usesCompactions: Bool
+  ) throws -> LogReplay {
     var state = LogReplay()
-    let decoder = JSONDecoder()
-    for part in start >= 0 ? listing.checkpoints[start] ?? [] : [] {
-      for row in try parquet.readCheckpoint(store.get(part)) { try state.apply(Self.decode(row, decoder, part.text)) }
+    if let checkpoint { try load(checkpoint, version: start, into: &state) }
+    var version = start + 1
+    while version <= target {
+      if usesCompactions, let compaction = listing.compactions[version]?.first(where: { $0.to <= target }) {
+        state.apply(try Action.parse(store.get(compaction.path), name: compaction.path.text))
+        version = compaction.to + 1
+        continue
+      }
+      guard listing.commits[version] != nil else {
+        throw PlatformError(.invalidFile, "version \(version) is missing from the table's log", path: path.text)
+      }
+      state.apply(try commit(version))
+      version += 1
     }
-    if start < target {
-      for version in (start + 1)...target {
-        guard listing.commits[version] != nil else {
-          throw PlatformError(.invalidFile, "version \(version) is missing from the table's log", path: path.text)
-        }
-        for action in try commit(version) { try state.apply(action) }
+    return state
+  }
+
+  /// The actions of one version, in the order of its commit file.
+  /// - Throws: `notFound` when the log has no such file (any more).
+  public func commit(_ version: Int64) throws -> [Action] {
+    let path = try commitPath(version)
+    return try Action.parse(store.get(path), name: path.text)
+  }
+
+  /// `snapshot` with the versions that were committed after it. Reads only those, and lists nothing: cheap to call often.
+  /// - Throws: `invalidFile` when a version is missing that a later one exists for.
+  public func update(_ snapshot: Snapshot) throws -> Snapshot {
+    var state = LogReplay(snapshot)
+    var version = snapshot.version
+    while let actions = try commitIfPresent(version + 1) {
+      state.apply(actions)
+      version += 1
+    }
+    return version == snapshot.version ? snapshot : try state.snapshot(version: version, data: dataFeatures)
+  }
+
+  /// nil when nobody has committed `version` yet.
+  func commitIfPresent(_ version: Int64) throws -> [Action]? {
+    for isSecondLook in [false, true] {
+      do {
+        return try commit(version)
+      } catch let error as PlatformError where error.code == .notFound {
+        // Cleaned up, or a gap; unless both versions have come in between.
+        if isSecondLook { throw PlatformError(.invalidFile, "version \(version) is missing from the table's log", path: path.text) }
+        if try store.head(commitPath(version + 1)) == nil { return nil }
       }
     }
-    return try state.snapshot(version: target)
-  }
-
-  private static func decode(_ line: some DataProtocol & Sendable, _ decoder: JSONDecoder, _ name: String) throws
-    -> ActionLine
-  {
-    do {
-      return try decoder.decode(ActionLine.self, from: Data(line))
-    } catch {
-      throw PlatformError(.invalidFile, "a damaged action in the table's log: \(JSONValue.reason(error))", path: name)
-    }
-  }
-
-  func commit(_ version: Int64) throws -> [ActionLine] {
-    let path = try commitPath(version)
-    let decoder = JSONDecoder()
-    return try store.get(path).split(separator: UInt8(ascii: "\n")).filter { !$0.isEmpty }.map {
-      try Self.decode($0, decoder, path.text)
-    }
-  }
-
-  /// The latest version committed at or before `timestampMilliseconds` (since 1970).
-  public func snapshot(timestampMilliseconds: Int64) throws -> Snapshot {
-    let listing = try listing()
-    let times = Self.timestamps(listing)
-    guard let version = times.last(where: { $0.time <= timestampMilliseconds })?.version else {
-      throw PlatformError(.notFound, "the table has no version as old as that", path: path.text)
-    }
-    return try snapshot(version: version)
-  }
-
-  /// Commit times by file modification, forced to rise ("Commit timestamps" of the protocol).
-  private static func timestamps(_ listing: LogListing) -> [(version: Int64, time: Int64)] {
-    var last = Int64.min
-    return listing.commits.sorted { $0.key < $1.key }.map { version, info in
-      last = max(info.modifiedMilliseconds, last == .min ? .min : last + 1)
-      return (version, last)
-    }
-  }
-
-  /// Newest first, at most `limit` commits.
-  public func history(limit: Int = 100) throws -> [HistoryEntry] {
-    try Self.timestamps(listing()).suffix(max(0, limit)).reversed().map { version, time in
-      HistoryEntry(version: version, timestampMilliseconds: time, info: try commit(version).compactMap(\.commitInfo).first)
-    }
+    return nil
   }
 }

@@ -21,7 +21,11 @@ public indirect enum DeltaType: Sendable, Hashable {
   public init(json: JSONValue, depth: Int = 0) throws {
     guard depth < 64 else { throw PlatformError(.invalidFile, "a table schema is nested too deep") }
     if let name = json.stringValue {
-      guard Self.names.contains(name) || (name.hasPrefix("decimal(") && name.hasSuffix(")")) else {
+      if let decimal = DecimalShape(name) {
+        self = .primitive(decimal.name)
+        return
+      }
+      guard Self.names.contains(name) else {
         throw PlatformError(.invalidFile, "column type '\(name.prefix(100))' of the table schema is not supported")
       }
       self = .primitive(name)
@@ -52,6 +56,35 @@ public indirect enum DeltaType: Sendable, Hashable {
     case .structure(let type): type.json
     }
   }
+}
+
+/// Digits of a decimal type.
+public struct DecimalShape: Sendable, Hashable {
+  /// All digits, 1 to 38.
+  public var precision: Int
+  /// Digits behind the point.
+  public var scale: Int
+
+  public init(precision: Int, scale: Int) {
+    self.precision = precision
+    self.scale = scale
+  }
+
+  /// `decimal(10,2)`, also with spaces; `decimal` alone has ten digits and no fraction. nil for anything else.
+  public init?(_ name: String) {
+    guard name.hasPrefix("decimal") else { return nil }
+    if name == "decimal" {
+      self.init(precision: 10, scale: 0)
+      return
+    }
+    guard name.hasPrefix("decimal("), name.hasSuffix(")") else { return nil }
+    let parts = name.dropFirst(8).dropLast().split(separator: ",", omittingEmptySubsequences: false).map { Int($0.trimmedSpaces) }
+    guard parts.count == 2, let precision = parts[0], let scale = parts[1], (1...38).contains(precision), (0...precision).contains(scale)
+    else { return nil }
+    self.init(precision: precision, scale: scale)
+  }
+
+  public var name: String { "decimal(\(precision),\(scale))" }
 }
 
 /// A named column.
@@ -90,7 +123,11 @@ public struct StructType: Sendable, Hashable {
   }
 
   /// Reads a `schemaString`.
-  public init(parsing text: String) throws { try self.init(json: JSONValue(parsing: text)) }
+  public init(parsing text: String) throws {
+    do { try self.init(json: JSONScanner.value(text)) } catch {
+      throw PlatformError(.invalidFile, "the table schema cannot be read: \(PlatformError.from(error).message)")
+    }
+  }
 
   public var json: JSONValue {
     [
@@ -103,5 +140,5 @@ public struct StructType: Sendable, Hashable {
   }
 
   /// The `schemaString` of a metaData action.
-  public var schemaString: String { json.sortedText }
+  public var schemaString: String { JSONText.text(of: json) }
 }

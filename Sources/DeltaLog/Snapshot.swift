@@ -2,6 +2,16 @@
 
 import Core
 
+/// A data file together with the deletion vector that it has: what the log counts as one file.
+struct LogicalFile: Sendable, Hashable {
+  var path: String
+  /// `uniqueId` of the deletion vector.
+  var vector: String?
+
+  init(_ file: AddFile) { (path, vector) = (file.path, file.deletionVector?.uniqueId) }
+  init(_ file: RemoveFile) { (path, vector) = (file.path, file.deletionVector?.uniqueId) }
+}
+
 /// A table at one version.
 public struct Snapshot: Sendable {
   public var version: Int64
@@ -12,8 +22,12 @@ public struct Snapshot: Sendable {
   public var filesByPath: [String: AddFile]
   /// Highest version by application.
   public var transactions: [String: AppTransaction]
-  /// Removed files, for the checkpoint.
-  var tombstones: [String: RemoveFile]
+  /// Named configuration that is not removed.
+  public var domains: [String: DomainMetadata]
+  /// Removed files, for checkpoints and vacuum.
+  var tombstones: [LogicalFile: RemoveFile]
+  /// Of the commit that made this version, when that commit was read.
+  public var commitInfo: CommitInfo?
 
   /// Live files ordered by path.
   public var files: [AddFile] { filesByPath.values.sorted { $0.path < $1.path } }
@@ -23,10 +37,22 @@ public struct Snapshot: Sendable {
     var sum: Int64 = 0
     for file in filesByPath.values {
       guard let rows = file.rowCount else { return nil }
-      sum += rows
+      let (total, overflow) = sum.addingReportingOverflow(rows)
+      guard !overflow else { return nil }
+      sum = total
     }
     return sum
   }
+
+  /// Bytes of all data files.
+  public var sizeInBytes: Int64 { filesByPath.values.reduce(0) { $0.addingReportingOverflow($1.size).partialValue } }
+
+  /// Files that were removed and that a reader of an older version may still need, with the deletion vectors that they had.
+  public var removedFiles: [RemoveFile] {
+    tombstones.values.sorted { ($0.path, $0.deletionVector?.uniqueId ?? "") < ($1.path, $1.deletionVector?.uniqueId ?? "") }
+  }
+
+  public var properties: TableProperties { TableProperties(metadata.configuration) }
 }
 
 /// State while the log is replayed, in order of versions ("Action Reconciliation").
@@ -34,35 +60,62 @@ struct LogReplay {
   var tableProtocol: TableProtocol?
   var metadata: TableMetadata?
   var files: [String: AddFile] = [:]
-  var tombstones: [String: RemoveFile] = [:]
+  var tombstones: [LogicalFile: RemoveFile] = [:]
   var transactions: [String: AppTransaction] = [:]
+  var domains: [String: DomainMetadata] = [:]
+  var commitInfo: CommitInfo?
 
-  mutating func apply(_ action: ActionLine) throws {
-    if let value = action.protocol { tableProtocol = value }
-    if let value = action.metaData { metadata = value }
-    if let value = action.txn { transactions[value.appId] = value }
-    if let value = action.add {
-      guard value.deletionVector == nil || value.deletionVector == .null else {
-        throw PlatformError(
-          .invalidFile, "the table needs the reader feature deletionVectors, which this reader does not know")
-      }
+  init() {}
+
+  init(_ snapshot: Snapshot) {
+    tableProtocol = snapshot.tableProtocol
+    metadata = snapshot.metadata
+    files = snapshot.filesByPath
+    tombstones = snapshot.tombstones
+    transactions = snapshot.transactions
+    domains = snapshot.domains
+    commitInfo = snapshot.commitInfo
+  }
+
+  mutating func apply(_ action: Action) {
+    switch action {
+    case .protocol(let value): tableProtocol = value
+    case .metadata(let value): metadata = value
+    case .transaction(let value): transactions[value.appId] = value
+    case .domain(let value): domains[value.domain] = value.removed ? nil : value
+    case .add(let value):
       files[value.path] = value
-      tombstones[value.path] = nil
-    }
-    if let value = action.remove {
-      files[value.path] = nil
-      tombstones[value.path] = value
+      tombstones[LogicalFile(value)] = nil
+    case .remove(let value):
+      // A commit may name the removal of a file's old vector behind the addition with its new one.
+      let key = LogicalFile(value)
+      if let present = files[value.path], LogicalFile(present) == key { files[value.path] = nil }
+      tombstones[key] = value
+    case .commitInfo(let value): commitInfo = value
+    case .change, .checkpoint, .sidecar: break
     }
   }
 
-  func snapshot(version: Int64) throws -> Snapshot {
+  /// The actions of one commit.
+  mutating func apply(_ commit: [Action]) {
+    commitInfo = nil
+    for action in commit { apply(action) }
+  }
+
+  func snapshot(version: Int64, data: Set<TableFeature>) throws -> Snapshot {
     guard let tableProtocol, let metadata else {
       throw PlatformError(.invalidFile, "version \(version) of the table has no protocol or metadata")
     }
-    try tableProtocol.checkReadable(metadata)
+    try tableProtocol.checkReadable(metadata, data: data)
+    let schema = try StructType(parsing: metadata.schemaString)
+    if !data.contains(.deletionVectors), files.values.contains(where: { $0.deletionVector != nil }) {
+      throw PlatformError(.invalidFile, "the table needs the reader feature deletionVectors, which this reader does not know")
+    }
+    guard metadata.format.provider.lowercased() == "parquet" else {
+      throw PlatformError(.invalidFile, "the table's files have the format '\(metadata.format.provider.prefix(50))', not parquet")
+    }
     return Snapshot(
-      version: version, tableProtocol: tableProtocol, metadata: metadata,
-      schema: try StructType(parsing: metadata.schemaString),
-      filesByPath: files, transactions: transactions, tombstones: tombstones)
+      version: version, tableProtocol: tableProtocol, metadata: metadata, schema: schema, filesByPath: files,
+      transactions: transactions, domains: domains, tombstones: tombstones, commitInfo: commitInfo)
   }
 }

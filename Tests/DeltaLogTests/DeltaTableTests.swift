@@ -168,8 +168,12 @@ final class FaultyStore: ObjectStorage {
     (#"{"protocol":{"minReaderVersion":9,"minWriterVersion":2}}"#, "reader version 9"),
     (#"{"protocol":{"minReaderVersion":"#, "damaged action"),
     (
-      #"{"add":{"path":"x","partitionValues":{},"size":1,"modificationTime":1,"dataChange":true,"deletionVector":{}}}"#,
+      #"{"add":{"path":"x","partitionValues":{},"size":1,"modificationTime":1,"dataChange":true,"deletionVector":{"storageType":"i","pathOrInlineDv":"","sizeInBytes":0,"cardinality":0}}}"#,
       "deletionVectors"
+    ),
+    (
+      #"{"add":{"path":"x","partitionValues":{},"size":1,"modificationTime":1,"dataChange":true,"deletionVector":{}}}"#,
+      "storageType"
     ),
   ]) func unknownFeaturesAreRefusedByName(_ line: String, _ expected: String) throws {
     let store = InMemoryObjectStore()
