@@ -29,7 +29,7 @@ let libraries: [Library] = [
   // 1 base
   Library(name: "Core", depends: ["CSupport", "CLibCrypto"], products: ["Logging"], layer: 1),
   // 2 adapters
-  Library(name: "Postgres", depends: ["Core", "CLibPQ"], products: ["Logging"], layer: 2),
+  Library(name: "Postgres", depends: ["Core", "CLibPQ"], layer: 2),
   Library(name: "Transport", depends: ["Core", "CZeroMQ", "CSupport"], products: ["Logging", "SwiftProtobuf"], layer: 2),
   Library(name: "ObjectStore", depends: ["Core"], layer: 2),
   Library(name: "DuckDB", depends: ["Core", "CDuckDB"], layer: 2),
@@ -96,6 +96,12 @@ let testSuites: [(name: String, depends: [String])] =
     ("EndToEndTests", ["Core", "Client", "platform"]),
   ]
 
+/// What the benchmarks against peers measure.
+let measured = [
+  "Core", "Collectives", "DeltaLog", "DuckDB", "Inference", "Models", "ObjectStore", "Pipelines", "Query", "Tensor", "Tokenizers", "Training",
+  "VectorSearch",
+]
+
 let shared: [SwiftSetting] = [
   .enableUpcomingFeature("ExistentialAny"),
   .enableUpcomingFeature("MemberImportVisibility"),
@@ -107,7 +113,7 @@ let shared: [SwiftSetting] = [
 func closure(_ names: [String], into found: Set<String> = []) -> Set<String> {
   names.reduce(into: found) { found, name in
     guard found.insert(name).inserted else { return }
-    let extra: [String: [String]] = ["CHNSW": ["CKernels"], "platform": ["Client", "Console", "Coordinator", "Worker", "Core"]]
+    let extra: [String: [String]] = ["CHNSW": ["CKernels"], "platform": ["Client", "Console", "Coordinator", "Worker", "Core"], "bench": measured]
     let next = (extra[name] ?? []) + (libraries.first { $0.name == name }?.depends ?? [])
     found = closure(next, into: found)
   }
@@ -120,7 +126,7 @@ let suites = testSuites.filter { suite in
 }
 let wanted =
   only.map { closure($0.sorted() + suites.flatMap(\.depends)) }
-  ?? closure(libraries.map(\.name) + cTargets.map(\.name) + ["platform"])
+  ?? closure(libraries.map(\.name) + cTargets.map(\.name) + ["platform", "bench"])
 let chosen = libraries.filter { wanted.contains($0.name) }
 let usedProducts = Set(chosen.flatMap(\.products) + (wanted.contains("platform") ? ["ArgumentParser", "Logging"] : []))
 
@@ -146,6 +152,10 @@ let package = Package(
         .executableTarget(
           name: "platform", dependencies: ["Client", "Console", "Coordinator", "Worker", "Core", product("ArgumentParser"), product("Logging")],
           swiftSettings: shared)
+      ] : [])
+    + (wanted.contains("bench")
+      ? [
+        .executableTarget(name: "bench", dependencies: measured.map { .target(name: $0) }, exclude: ["peers"], swiftSettings: shared)
       ] : [])
     + (only == nil || !suites.isEmpty
       ? [.target(name: "TestSupport", dependencies: ["Core"], path: "Tests/TestSupport", swiftSettings: shared)] : [])
