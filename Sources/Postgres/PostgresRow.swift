@@ -148,8 +148,8 @@ extension UUID: PostgresDecodable {
 
 extension JSONValue: PostgresDecodable {
   public init?(postgres value: PostgresValue) {
-    // A text that is not JSON is "of another kind"; the caller reports the column.
-    guard let text = String(postgres: value), let parsed = try? JSONValue(parsing: text) else { return nil }
+    guard let text = String(postgres: value) else { return nil }
+    guard let parsed = try? JSONValue(parsing: text) else { return nil }  // not JSON: of another kind; the caller names the column
     self = parsed
   }
 }
