@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 SEED ?= 1
 COUNT ?= 200
+ROUNDS ?= 5
 RELEASE := .build-release
 
 help:        ## what can be made
@@ -39,7 +40,11 @@ simulate:    ## the scheduler on a simulated cluster: make simulate SEED=7 COUNT
 	SIMULATION_SEED=$(or $(SEED),1) SIMULATION_COUNT=$(or $(COUNT),1000) SIMULATION_TRACE=$(or $(TRACE),25) PLATFORM_ONLY=SimulationTests \
 	  swift test -c release -Xswiftc -enable-testing --scratch-path .build-simulate --filter SimulationTests
 
+bench: peers ## ratios against what others use instead: make bench ONLY=encoder,delta ROUNDS=7
+	PLATFORM_ONLY=bench swift build -c release --product bench --scratch-path .build-bench
+	.build-bench/release/bench --rounds $(ROUNDS) $(if $(ONLY),--only $(ONLY))
+
 clean:       ## remove what was built
 	rm -rf .build .build-*
 
-.PHONY: help setup peers build test check format demo simulate clean
+.PHONY: help setup peers build test check format demo simulate bench clean

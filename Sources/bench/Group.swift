@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Benchmarks that share their preparation. `run` prepares, checks that both sides agree, and hands out one comparison after another.
+struct Group: Sendable {
+  typealias Report = (Comparison) async throws -> Void
+
+  var name: String
+  var about: String
+  var run: @Sendable (Setup, Report) async throws -> Void
+
+  static let all: [Group] = [
+    Group(name: "encoder", about: "sentence vectors of 256 passages, against torch with transformers", run: EncoderGroup.run),
+    Group(name: "tokenizer", about: "WordPiece, byte pairs and their trainer, against tokenizers", run: TokenizerGroup.run),
+    Group(name: "delta", about: "commit, open and scan a Delta table, against deltalake; SQL against duckdb", run: DeltaGroup.run),
+  ]
+}
