@@ -17,6 +17,8 @@ public struct DeletionVector: Sendable, Hashable {
 
   /// The magic number in front of the portable 64-bit format.
   static let magic: UInt32 = 1_681_511_377
+  /// The magic number of the older form.
+  static let nativeMagic: UInt32 = 1_681_511_376
   private static let plainCookie: UInt32 = 12_346
   private static let runCookie: UInt32 = 12_347
   private static let offsetThreshold = 4
@@ -186,6 +188,11 @@ public struct DeletionVector: Sendable, Hashable {
   public init(serialized bytes: [UInt8]) throws {
     var reader = Reader(bytes: bytes)
     let magic = try reader.u32()
+    if magic.byteSwapped == Self.nativeMagic {
+      blocks = []
+      try readNative(&reader)
+      return
+    }
     guard magic == Self.magic else { throw reader.fault("the format \(magic) is unknown") }
     let buckets = try reader.u64()
     blocks = []
@@ -198,6 +205,20 @@ public struct DeletionVector: Sendable, Hashable {
       try Self.readBucket(&reader, UInt64(key), &blocks)
     }
     guard reader.position == bytes.count else { throw reader.fault("bytes after the end") }
+  }
+
+  /// The older form, which the protocol's own example of an inline vector has: numbers with the big end first, and in front of each
+  /// 32-bit bitmap its size instead of its key.
+  private mutating func readNative(_ reader: inout Reader) throws {
+    let buckets = try reader.u32().byteSwapped
+    for key in 0..<UInt64(buckets) {
+      let size = try reader.u32().byteSwapped
+      let end = UInt64(reader.position) + UInt64(size)
+      guard key < 1 << 31 else { throw reader.fault("too many buckets") }
+      try Self.readBucket(&reader, key, &blocks)
+      guard UInt64(reader.position) == end else { throw reader.fault("a bucket has another size than stated") }
+    }
+    guard reader.position == reader.bytes.count else { throw reader.fault("bytes after the end") }
   }
 
   private static func readBucket(_ reader: inout Reader, _ key: UInt64, _ blocks: inout [Block]) throws {

@@ -19,6 +19,6 @@ public enum FileStatistics {
   /// Without members that are null, as a struct column of a checkpoint has them for every column without a value.
   static func withoutNulls(_ value: JSONValue) -> JSONValue {
     guard case .object(let members) = value else { return value }
-    return .object(members.compactMapValues { $0 == .null ? nil : withoutNulls($0) })
+    return .object(members.filter { $0.value != .null }.mapValues(withoutNulls))
   }
 }

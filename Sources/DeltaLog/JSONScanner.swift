@@ -242,7 +242,7 @@ struct JSONScanner {
     if isNegative { position += 1 }
     var value: Int64 = 0
     var fits = true
-    let digits = position
+    let first = position
     while position < bytes.count, bytes[position] >= UInt8(ascii: "0"), bytes[position] <= UInt8(ascii: "9") {
       let digit = Int64(bytes[position] - UInt8(ascii: "0"))
       let (times, over) = value.multipliedReportingOverflow(by: 10)
@@ -251,24 +251,30 @@ struct JSONScanner {
       value = sum
       position += 1
     }
-    guard position > digits, position - digits == 1 || bytes[digits] != UInt8(ascii: "0") else {
+    guard position > first, position - first == 1 || bytes[first] != UInt8(ascii: "0") else {
       throw fault("a JSON value that is none")
     }
     let next = position < bytes.count ? bytes[position] : 0
     if fits && next != UInt8(ascii: ".") && next != UInt8(ascii: "e") && next != UInt8(ascii: "E") { return .integer(value) }
-    while position < bytes.count, Self.isNumberByte(bytes[position]) { position += 1 }
+    if next == UInt8(ascii: ".") {
+      position += 1
+      try digits()
+    }
+    if position < bytes.count, bytes[position] | 32 == UInt8(ascii: "e") {
+      position += 1
+      if position < bytes.count, bytes[position] == UInt8(ascii: "+") || bytes[position] == UInt8(ascii: "-") { position += 1 }
+      try digits()
+    }
     guard let number = Double(String(decoding: bytes[start..<position], as: UTF8.self)), number.isFinite else {
       throw fault("a JSON number that cannot be read")
     }
     return .double(number)
   }
 
-  private static func isNumberByte(_ byte: UInt8) -> Bool {
-    switch byte {
-    case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "e"), UInt8(ascii: "E"), UInt8(ascii: "+"), UInt8(ascii: "-"):
-      true
-    default: false
-    }
+  private mutating func digits() throws {
+    let start = position
+    while position < bytes.count, bytes[position] >= UInt8(ascii: "0"), bytes[position] <= UInt8(ascii: "9") { position += 1 }
+    guard position > start else { throw fault("a JSON number that cannot be read") }
   }
 
   /// A whole number that fits 64 bits.
@@ -330,7 +336,7 @@ struct JSONScanner {
     default:
       switch try number() {
       case .integer(let value): return .integer(value)
-      case .double(let value): return .number(value)
+      case .double(let value): return Int64(exactly: value).map { .integer($0) } ?? .number(value)
       }
     }
   }
