@@ -17,7 +17,7 @@ public struct AccessTokens: Sendable {
     return secret
   }
 
-  /// Makes a token that exists already (in a file that only the owner can read) valid. Safe to repeat.
+  /// Makes a token that exists already (in a file that only the owner can read) valid. Safe to repeat; a revoked one stays revoked.
   public func store(_ secret: String, principal: String, ttlSeconds: Int? = nil) async throws {
     try await pool.execute(
       """

@@ -14,6 +14,19 @@ public struct ColumnEntry: Sendable, Codable, Equatable {
   }
 }
 
+public struct CatalogEntry: Sendable, Equatable {
+  public var name: String
+  public var comment: String
+  public var createdAt: Date
+}
+
+public struct SchemaEntry: Sendable, Equatable {
+  public var catalog: String
+  public var name: String
+  public var comment: String
+  public var createdAt: Date
+}
+
 public struct TableEntry: Sendable, Equatable {
   public var id: UUID
   public var name: ThreePartName
@@ -24,6 +37,14 @@ public struct TableEntry: Sendable, Equatable {
   public var owner: String
   public var createdAt: Date
   public var updatedAt: Date
+}
+
+public struct ModelEntry: Sendable, Equatable {
+  public var name: ThreePartName
+  public var comment: String
+  public var owner: String
+  public var newestVersion: Int?
+  public var createdAt: Date
 }
 
 /// One version of a registered model.
@@ -41,6 +62,48 @@ public struct ModelVersionEntry: Sendable, Equatable {
 
   /// `models:/catalog.schema.name/3`
   public var uri: String { "models:/\(model)/\(version)" }
+}
+
+/// A folder of files with a name in the catalog.
+public struct VolumeEntry: Sendable, Equatable {
+  public enum Kind: String, Sendable, CaseIterable {
+    /// The platform chose the folder, and may remove it with the volume.
+    case managed
+    /// Somebody else's folder; the platform only knows where it is.
+    case external
+  }
+
+  public var name: ThreePartName
+  public var kind: Kind
+  /// Absolute; without links when the volume was made.
+  public var location: String
+  public var comment: String
+  public var owner: String
+  public var createdAt: Date
+
+  init(name: ThreePartName, kind: Kind, location: String, comment: String, owner: String, createdAt: Date = Date()) {
+    self.name = name
+    self.kind = kind
+    self.location = location
+    self.comment = comment
+    self.owner = owner
+    self.createdAt = createdAt
+  }
+
+  /// The absolute path of `relative`, which need not exist. Looks at the file system, so call it on a thread that may block. Whoever
+  /// can write into the volume can put a link there later: open what is returned without delay, or with `O_NOFOLLOW`.
+  /// - Throws: `invalidArgument` PLT-3001 for an absolute path, an empty part, `.`, `..` or a control character; `permissionDenied`
+  ///   when a link leads out of the volume or nowhere.
+  public func path(_ relative: String) throws -> String {
+    let path = ([location] + (try VolumePath.parts(relative))).joined(separator: "/")
+    // The folder itself may have moved behind a link since (a mount point, a renamed disk): that is the operator's doing.
+    let home = try VolumePath.reached(location)
+    let reached = try VolumePath.reached(path)
+    guard VolumePath.isInside(reached, home) else {
+      throw PlatformError(.permissionDenied, "a link leads out of volume '\(name)'", path: path)
+    }
+    return reached
+  }
 }
 
 public struct VectorIndexEntry: Sendable, Equatable {
@@ -112,4 +175,13 @@ public struct DriftEntry: Sendable, Equatable {
     self.js = js
     self.alert = alert
   }
+}
+
+/// Who did what to which object.
+public struct AuditEntry: Sendable, Equatable {
+  public var at: Date
+  public var actor: String
+  public var action: String
+  public var object: String
+  public var outcome: String
 }

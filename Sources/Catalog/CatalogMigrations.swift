@@ -72,6 +72,13 @@ public enum CatalogMigrations {
           psi double precision, ks double precision, js double precision, alert boolean NOT NULL,
           recorded_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (table_name, column_name, run_id)
         );
-        """)
+        """),
+    Migration(
+      component: "catalog", number: 2, name: "managed and external volumes",
+      sql: """
+        ALTER TABLE volumes ADD COLUMN kind text NOT NULL DEFAULT 'managed' CHECK (kind IN ('managed', 'external')),
+          ADD COLUMN comment text NOT NULL DEFAULT '';
+        CREATE UNIQUE INDEX volumes_by_location ON volumes (location);
+        """),
   ]
 }

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Foundation
+import Postgres
+
+/// What answers requests: vector indexes and model endpoints.
+extension CatalogStore {
+  /// Makes the index, or points it to what was built last.
+  /// - Throws: `invalidArgument` PLT-3001 for a name that cannot be used, `notFound` PLT-3002 when there is no such schema.
+  public func setIndex(_ entry: VectorIndexEntry, by actor: String) async throws {
+    try Self.requirePlain(entry.name.name)
+    try await pool.transaction { transaction in
+      try Self.requireSchema(transaction, entry.name)
+      try transaction.execute(
+        """
+        INSERT INTO vector_indexes (catalog, schema, name, source_table, source_version, location, facts)
+        VALUES ($1, $2, $3, $4, $5::bigint, $6, $7::jsonb)
+        ON CONFLICT (catalog, schema, name) DO UPDATE SET source_table = excluded.source_table,
+          source_version = excluded.source_version, location = excluded.location, facts = excluded.facts, updated_at = now()
+        """,
+        Self.key(entry.name)
+          + [.text(entry.sourceTable), .int(Int(entry.sourceVersion)), .text(entry.location), .encoding(entry.facts)])
+      try Self.audit(transaction, actor, "sync index", "\(entry.name)")
+    }
+  }
+
+  /// - Throws: `notFound` PLT-3002.
+  public func index(_ name: ThreePartName) async throws -> VectorIndexEntry {
+    let rows = try await pool.query("SELECT * FROM vector_indexes WHERE catalog = $1 AND schema = $2 AND name = $3", Self.key(name))
+    guard let row = rows.first else { throw Self.missing("index", "\(name)") }
+    return try Self.indexEntry(row)
+  }
+
+  /// Indexes by catalog, schema and name.
+  public func indexes(
+    catalog: String? = nil, schema: String? = nil, limit: Int, pageToken: String? = nil
+  ) async throws -> CatalogPage<VectorIndexEntry> {
+    try await page(.objects("vector_indexes", catalog, schema), limit, pageToken, Self.indexEntry)
+  }
+
+  private static func indexEntry(_ row: PostgresRow) throws -> VectorIndexEntry {
+    VectorIndexEntry(
+      name: try name(row), sourceTable: try row.string("source_table"), sourceVersion: Int64(try row.int("source_version")),
+      location: try row.string("location"), facts: try row.json("facts"))
+  }
+
+  /// Makes the endpoint, or changes what it serves and how often.
+  public func setEndpoint(name: String, kind: String, model: String, replicas: Int, by actor: String) async throws {
+    try await pool.transaction { transaction in
+      try transaction.execute(
+        """
+        INSERT INTO endpoints (name, kind, model, replicas) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, model = excluded.model, replicas = excluded.replicas, updated_at = now()
+        """, [.text(name), .text(kind), .text(model), .int(replicas)])
+      try Self.audit(transaction, actor, "set endpoint", name)
+    }
+  }
+
+  /// - Throws: `notFound` PLT-3002.
+  public func removeEndpoint(_ name: String, by actor: String) async throws {
+    try await pool.transaction { transaction in
+      guard try transaction.execute("DELETE FROM endpoints WHERE name = $1", [.text(name)]) == 1 else { throw Self.missing("endpoint", name) }
+      try Self.audit(transaction, actor, "remove endpoint", name)
+    }
+  }
+
+  public func endpoints() async throws -> [EndpointEntry] {
+    try await pool.query("SELECT * FROM endpoints ORDER BY name").map(Self.endpointEntry)
+  }
+
+  /// Endpoints by name.
+  public func endpoints(limit: Int, pageToken: String? = nil) async throws -> CatalogPage<EndpointEntry> {
+    try await page(Listing("endpoints", key: [("name", "text")]), limit, pageToken, Self.endpointEntry)
+  }
+
+  private static func endpointEntry(_ row: PostgresRow) throws -> EndpointEntry {
+    EndpointEntry(
+      name: try row.string("name"), kind: try row.string("kind"), model: try row.string("model"), replicas: try row.int("replicas"),
+      createdAt: try row.date("created_at"))
+  }
+}

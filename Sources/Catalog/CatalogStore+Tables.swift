@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Foundation
+import Postgres
+
+/// Tables: where their Delta logs are and what columns they have.
+extension CatalogStore {
+  /// The table's entry, made when it does not exist yet. The location is decided here, once, unless one is given.
+  /// - Throws: `invalidArgument` PLT-3001 for a name that cannot be used, `notFound` PLT-3002 when there is no such schema, `conflict`
+  ///   when the given location is inside of a volume or around one.
+  public func table(
+    _ name: ThreePartName, creatingIn lake: String, columns: [ColumnEntry], by actor: String, location given: String? = nil
+  ) async throws -> TableEntry {
+    if let found = try await findTable(name) { return found }
+    try Self.requirePlain(name.name)
+    let id = UUID()
+    let encoded = try JSONValue(encoding: columns)
+    try await pool.transaction { transaction in
+      try Self.requireSchema(transaction, name)
+      if let given { try Self.requireApart(transaction, given, from: ["volumes"]) }
+      let location = given ?? "\(lake)/\(name.catalog)/\(name.schema)/\(name.name)-\(id.uuidString.prefix(8).lowercased())"
+      let made = try transaction.execute(
+        """
+        INSERT INTO tables (id, catalog, schema, name, location, columns, owner) VALUES ($1::uuid, $2, $3, $4, $5, $6::jsonb, $7)
+        ON CONFLICT (catalog, schema, name) DO NOTHING
+        """,
+        [.text(id.uuidString)] + Self.key(name) + [.text(location), .encoding(encoded), .text(actor)])
+      if made == 1 { try Self.audit(transaction, actor, "create table", "\(name)") }
+    }
+    return try await table(name)
+  }
+
+  /// - Throws: `notFound` PLT-3002.
+  public func table(_ name: ThreePartName) async throws -> TableEntry {
+    guard let found = try await findTable(name) else { throw Self.missing("table", "\(name)") }
+    return found
+  }
+
+  public func findTable(_ name: ThreePartName) async throws -> TableEntry? {
+    try await pool.query(
+      "SELECT * FROM tables WHERE catalog = $1 AND schema = $2 AND name = $3", Self.key(name)
+    ).first.map(Self.tableEntry)
+  }
+
+  public func tables(catalog: String? = nil, schema: String? = nil) async throws -> [TableEntry] {
+    try await pool.query(
+      """
+      SELECT * FROM tables WHERE ($1::text IS NULL OR catalog = $1) AND ($2::text IS NULL OR schema = $2)
+      ORDER BY catalog, schema, name
+      """, [.optional(catalog), .optional(schema)]
+    ).map(Self.tableEntry)
+  }
+
+  /// Tables by catalog, schema and name, page by page.
+  public func tables(
+    catalog: String? = nil, schema: String? = nil, limit: Int, pageToken: String? = nil
+  ) async throws -> CatalogPage<TableEntry> {
+    try await page(.objects("tables", catalog, schema), limit, pageToken, Self.tableEntry)
+  }
+
+  /// - Throws: `notFound` PLT-3002.
+  public func updateColumns(_ name: ThreePartName, _ columns: [ColumnEntry]) async throws {
+    let changed = try await pool.execute(
+      "UPDATE tables SET columns = $4::jsonb, updated_at = now() WHERE catalog = $1 AND schema = $2 AND name = $3",
+      Self.key(name) + [.encoding(JSONValue(encoding: columns))])
+    if changed == 0 { throw Self.missing("table", "\(name)") }
+  }
+
+  /// Forgets the table; its files stay until somebody removes the folder.
+  /// - Throws: `notFound` PLT-3002.
+  public func dropTable(_ name: ThreePartName, by actor: String) async throws {
+    try await pool.transaction { transaction in
+      guard
+        try transaction.execute(
+          "DELETE FROM tables WHERE catalog = $1 AND schema = $2 AND name = $3",
+          Self.key(name)) == 1
+      else { throw Self.missing("table", "\(name)") }
+      try Self.audit(transaction, actor, "drop table", "\(name)")
+    }
+  }
+
+  private static func tableEntry(_ row: PostgresRow) throws -> TableEntry {
+    TableEntry(
+      id: try row.get("id"),
+      name: try name(row),
+      location: try row.string("location"), columns: try row.json("columns").decode(), comment: try row.string("comment"),
+      owner: try row.string("owner"), createdAt: try row.date("created_at"), updatedAt: try row.date("updated_at"))
+  }
+}
