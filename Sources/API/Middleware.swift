@@ -42,8 +42,29 @@ struct ErrorMiddleware: RouterMiddleware {
     do {
       return try await next(request, context)
     } catch {
+      if let failure = error as? PlatformError, failure.code == .unauthenticated, request.method == .get,
+        request.headers[.accept]?.contains("text/html") == true
+      {
+        return Self.signInPage(failure)
+      }
       return try Self.response(error, path: request.uri.path, requestID: context.requestID, logger: logger)
     }
+  }
+
+  /// What a person sees who opens the console without being signed in.
+  static func signInPage(_ failure: PlatformError) -> Response {
+    let style = "font: 16px/1.5 system-ui, sans-serif; max-width: 34rem; margin: 20vh auto; padding: 0 1rem"
+    var response = Response.text(
+      """
+      <!doctype html><html lang="en"><meta charset="utf-8"><title>Sign in - Platform</title>
+      <body style="\(style)"><h1>Sign in</h1><p>\(failure.number == "PLT-1403" ? "This link was used already, or is too old." : "This console needs a sign-in.")
+      Run <code>platform open</code> on the machine where the cluster runs, and follow the link that it prints.</p></body></html>
+
+      """, type: "text/html; charset=utf-8")
+    response.status = .unauthorized
+    response.headers[.init("Content-Security-Policy")!] = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+    response.headers[.cacheControl] = "no-store"
+    return response
   }
 
   static func response(_ error: any Error, path: String, requestID: String, logger: Logger) throws -> Response {

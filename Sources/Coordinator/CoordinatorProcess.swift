@@ -89,9 +89,10 @@ public struct CoordinatorProcess: Sendable {
     let store = JobStore(pool: pool)
     let telemetry = RunTelemetry(pool: pool)
     let plane = ControlPlane(server: server, telemetry: telemetry, gateway: gateway, waiters: waiters, logger: logger)
+    let tables = LakeTables(catalog: catalog, root: layout.lake)
     let services = PlanningServices(
-      layout: layout, catalog: catalog, tables: LakeTables(catalog: catalog, root: layout.lake), gateway: gateway,
-      dataKey: keys.publicKey.description, encoderDirectory: { try Self.encoderDirectory() })
+      layout: layout, catalog: catalog, tables: tables, gateway: gateway,
+      requests: InferenceTable(reader: InferenceLogReader(pool: pool), tables: tables), dataKey: keys.publicKey.description, encoderDirectory: { try Self.encoderDirectory() })
     let handler = CoordinatorEffects(services: services, plane: plane)
     let restored = Scheduler.restore(try await store.loadLive(), now: ProcessSupport.wallMilliseconds)
     let runner = JobRunner(scheduler: restored.scheduler, store: store, epoch: epoch, handler: handler, logger: logger)

@@ -84,14 +84,16 @@ public struct DataLayout: Sendable {
     let temporary = path + ".tmp-\(getpid())"
     let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
     guard descriptor >= 0 else {
-      throw PlatformError(.badConfiguration, "cannot write: \(String(cString: strerror(errno)))", path: path)
+      throw PlatformError.system("write", path)
     }
     let written = data.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
-    let synced = fsync(descriptor) == 0
+    let synced = written == data.count && fsync(descriptor) == 0
+    let reason = errno
     close(descriptor)
-    guard written == data.count, synced, rename(temporary, path) == 0 else {
+    guard synced, rename(temporary, path) == 0 else {
+      let failure = PlatformError.system("write", path, errno: synced ? errno : reason)
       unlink(temporary)
-      throw PlatformError(.resourceExhausted, "cannot write: \(String(cString: strerror(errno)))", path: path)
+      throw failure
     }
   }
 }

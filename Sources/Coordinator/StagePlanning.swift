@@ -20,6 +20,7 @@ struct PlanningServices: Sendable {
   var catalog: CatalogStore
   var tables: LakeTables
   var gateway: ServingGateway
+  var requests: InferenceTable
   /// Public key (hexadecimal) that replicas answer.
   var dataKey: String
   /// Folder of the built-in encoder.

@@ -121,7 +121,7 @@ public final class Connection: @unchecked Sendable {  // one thread at a time; t
   /// DuckDB's text as the platform's error.
   static func failure(_ text: String) -> PlatformError {
     if text.hasPrefix("INTERRUPT") { return PlatformError(.cancelled, "the query was interrupted") }
-    if text.contains("No space left on device") { return PlatformError(.resourceExhausted, text) }
+    if text.contains("No space left on device") { return .diskFull(text) }
     if text.hasPrefix("Out of Memory") { return PlatformError(.resourceExhausted, text) }
     if text.hasPrefix("Permission Error") { return PlatformError(.permissionDenied, text) }
     if text.hasPrefix("INTERNAL") { return PlatformError(.internalError, text) }

@@ -26,7 +26,7 @@ enum ParquetFile {
       columns: columns.map { Column($0.name, TypeMapping.stored($0.type)) })
     try sync(temporary, flags: O_RDONLY)
     guard rename(temporary, path) == 0 else {
-      throw PlatformError(.unavailable, "cannot rename the written file: \(String(cString: strerror(errno)))", path: path)
+      throw PlatformError.system("rename the written file", path)
     }
     isPublished = true
     try sync((path as NSString).deletingLastPathComponent, flags: O_RDONLY | O_DIRECTORY)
@@ -39,11 +39,9 @@ enum ParquetFile {
 
   private static func sync(_ path: String, flags: Int32) throws {
     let descriptor = open(path, flags | O_CLOEXEC)
-    guard descriptor >= 0, fsync(descriptor) == 0 else {
-      throw PlatformError(
-        .unavailable, "cannot make the written file durable: \(String(cString: strerror(errno)))", path: path)
-    }
-    close(descriptor)
+    guard descriptor >= 0 else { throw PlatformError.system("open the written file", path) }
+    defer { close(descriptor) }
+    guard fsync(descriptor) == 0 else { throw PlatformError.system("make the written file durable", path) }
   }
 
   /// Delta statistics of the first 32 columns ("Per-file Statistics").

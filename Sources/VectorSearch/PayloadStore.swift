@@ -83,9 +83,7 @@ final class PayloadWriter {
   }
 
   static func failure(_ action: String, _ path: String) -> PlatformError {
-    PlatformError(
-      errno == ENOSPC ? .resourceExhausted : .unavailable, "\(action) failed: \(String(cString: strerror(errno)))",
-      path: path)
+    PlatformError.system("go on \(action)", path)
   }
 }
 

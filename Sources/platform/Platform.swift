@@ -21,7 +21,7 @@ struct Platform: AsyncParsableCommand {
       """,
     version: PlatformVersion.current,
     subcommands: [
-      UpCommand.self, DownCommand.self, StatusCommand.self, DemoCommand.self, DoctorCommand.self, EnvCommand.self,
+      UpCommand.self, DownCommand.self, StatusCommand.self, OpenCommand.self, DemoCommand.self, DoctorCommand.self, EnvCommand.self,
       SubmitCommand.self, RunsCommand.self, SQLCommand.self, IndexCommand.self, ChatCommand.self, ScaleCommand.self,
       EndpointsCommand.self, NodesCommand.self, JoinCommand.self, TokenCommand.self,
       SuperviseCommand.self, CoordinatorCommand.self, WorkerCommand.self, ExecutorCommand.self,
@@ -37,12 +37,17 @@ struct Platform: AsyncParsableCommand {
         try command.run()
       }
     } catch let error as PlatformError {
-      Report.failure(error, json: CommandLine.arguments.contains("json"))
+      Report.failure(error, json: wantsJSON(CommandLine.arguments))
       Glibc.exit(ExitCodes.of(error.code))
     } catch is CancellationError {
       Glibc.exit(130)
     } catch {
       exit(withError: error)
     }
+  }
+
+  /// Errors of a command that was asked for JSON are JSON too, also when its options could not be read.
+  private static func wantsJSON(_ arguments: [String]) -> Bool {
+    zip(arguments, arguments.dropFirst()).contains { ["-o", "--output"].contains($0) && $1 == "json" } || arguments.contains("--output=json")
   }
 }

@@ -130,6 +130,15 @@ extension EndToEnd {
       }
       #expect(try cluster.http("GET", "/metrics", token: cluster.token).status == 200)
       #expect(try cluster.http("GET", "/", token: cluster.token).body.contains("<html"))
+      // A sign-in link works once, and only a token makes one.
+      #expect(try cluster.http("POST", "/api/2.0/login-links", token: nil, body: "{}").status == 401)
+      let link = try cluster.cli(["open"]).out.trimmingCharacters(in: .whitespacesAndNewlines)
+      let path = try #require(link.range(of: "/login").map { String(link[$0.lowerBound...]) })
+      #expect(!link.contains(cluster.token))
+      #expect(try cluster.http("GET", path, token: nil).status == 303)
+      #expect(try cluster.http("GET", path, token: nil).status == 401)
+      #expect(try cluster.http("GET", "/login?t=\(cluster.token)", token: nil).status == 401)
+      #expect(try cluster.http("GET", "/api/2.2/jobs/runs/logs?run_id=1&attempt=x", token: cluster.token).status == 400)
       // The token is kept as a hash, in one private file, and nowhere in the logs.
       let mode = try FileManager.default.attributesOfItem(atPath: cluster.data + "/admin-token")[.posixPermissions] as? Int
       #expect(mode == 0o600)

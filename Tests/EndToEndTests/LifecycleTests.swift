@@ -103,6 +103,7 @@ extension EndToEnd {
       }
       usleep(1_000_000)
       #expect(try cluster.requestRows() == before + bodies.count)
+      try watchRequests(cluster)
 
       // Scaling while answers stream fails none of them.
       if Peers.python != nil {
@@ -155,6 +156,31 @@ extension EndToEnd {
       #expect(dashboard["nodes"]?.arrayValue?.count == 2)
       let logs = try cluster.cli(["runs", "logs", run["run_id"]?.stringValue ?? ""])
       #expect(logs.out.contains("shared memory"))
+    }
+
+    /// The log of an endpoint becomes a table that is watched like any other.
+    private func watchRequests(_ cluster: LocalCluster) throws {
+      func watch(_ body: String) throws -> JSONValue {
+        try cluster.finish(
+          try cluster.submit(
+            "resources:\n  jobs:\n    j:\n      name: watch\n      tasks:\n        - task_key: m\n          monitor_task: \(body)\n"))
+      }
+      for index in 0..<30 {
+        let words = index < 15 ? "The server" : "The server reads the file and a message and the result and every row"
+        let body = #"{"model":"demo-lm","prompt":"\#(words)","max_tokens":\#(index < 15 ? 2 : 20),"temperature":0}"#
+        #expect(try cluster.http("POST", "/v1/completions", token: cluster.token, body: body).status == 200)
+      }
+      usleep(1_000_000)
+      let run = try watch("{ endpoint: demo-lm, output: main.demo.served }")
+      #expect(run["state"] == "SUCCEEDED", "\(run.sortedText)")
+      #expect(run.task("m")["values"]?["alerts"]?.arrayValue?.contains("prompt_tokens") == true, "\(run.sortedText)")
+      let logged = try cluster.scalar("select count(*) from main.demo.served_requests where operation = 'completions' and status = 200")
+      #expect((logged.intValue ?? 0) >= 30)
+      #expect(try cluster.scalar("select alert from main.demo.served_drift where column_name = 'completion_tokens'") == true)
+      let same = try watch("{ endpoint: demo-lm, baseline: main.demo.served_requests, columns: [ prompt_tokens ], output: main.demo.again }")
+      #expect(same.task("m")["values"]?["alerts"] == [], "\(same.sortedText)")
+      let nobody = try watch("{ endpoint: nobody-asked, output: main.demo.none }")
+      #expect(nobody["state"] == "FAILED" && nobody.task("m").sortedText.contains("PLT-4502"), "\(nobody.sortedText)")
     }
 
     @Test func killedProcessesLoseNothing() throws {

@@ -110,8 +110,12 @@ import Testing
       text: job("task_key: s, sql_task: { file: { path: q.sql } }"), number: "PLT-1211", line: 5,
       says: "'q.sql' was not sent"),
     Bad(
-      text: job("task_key: m, monitor_task: { endpoint: e, baseline: a.b.c, output: a.b.d }"), number: "PLT-1210", line: 5,
-      says: "not built"),
+      text: job("task_key: m, monitor_task: { endpoint: e, table: a.b.e, output: a.b.d }"), number: "PLT-1203", line: 5,
+      says: "not both"),
+    Bad(
+      text: job("task_key: m, monitor_task: { table: a.b.e, output: a.b.d }"), number: "PLT-1202", line: 5,
+      says: "'baseline' is missing"),
+    Bad(text: job("task_key: m, monitor_task: { output: a.b.d }"), number: "PLT-1202", line: 5, says: "'table' or 'endpoint'"),
   ]
 
   @Test(arguments: bad) func aBadFileIsRefused(_ bad: Bad) {

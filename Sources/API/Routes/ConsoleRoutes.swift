@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Client
 import Console
 import Core
 import Foundation
@@ -16,9 +17,17 @@ struct ConsoleRoutes {
 
   func add(to router: Router<PlatformRequestContext>) {
     let service = self.service
-    // A link with the token signs a browser in; the token moves to a cookie that scripts and other sites cannot use.
+    let links = LoginLinks()
+    // A one-time link signs a browser in; the token goes to a cookie that scripts and other sites cannot use.
+    router.post("/api/2.0/login-links") { request, _ in
+      guard let token = Authentication.token(of: request) else { throw PlatformError(.unauthenticated, "a token is needed") }
+      return try Response.json(LoginLink(path: "/login?t=\(links.create(for: token))", expiresInSeconds: Int(LoginLinks.lifetime)))
+    }
     router.get("/login") { request, _ in
-      let token = try request.requiredQuery("t")
+      guard let token = links.redeem(try request.requiredQuery("t")) else {
+        throw PlatformError(
+          .unauthenticated, "this sign-in link was used already, or is too old", hint: "Run 'platform open' for a new one.", number: "PLT-1403")
+      }
       _ = try await service.authenticate(token: token)
       return Response(
         status: .seeOther,

@@ -28,7 +28,7 @@ struct JobRoutes {
       return try Response.json(await service.cancelRun(runID, by: context.principal))
     }
     runs.get("/logs") { request, _ in
-      let attempt = request.query("attempt").flatMap(Int.init)
+      let attempt = try request.query("attempt") == nil ? nil : request.queryInt("attempt", in: 0...Int.max, default: 0)
       return try Response.json(
         await service.logs(
           runID: request.requiredQuery("run_id"), taskKey: request.query("task_key"), attempt: attempt,

@@ -166,3 +166,20 @@ public struct JoinTokenResponse: Codable, Sendable {
     self.address = address
   }
 }
+
+/// A link that signs a browser in.
+public struct LoginLink: Codable, Sendable {
+  /// Path with its one-time code, below the cluster's address.
+  public var path: String
+  public var expiresInSeconds: Int
+
+  public init(path: String, expiresInSeconds: Int) {
+    self.path = path
+    self.expiresInSeconds = expiresInSeconds
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case path
+    case expiresInSeconds = "expires_in_seconds"
+  }
+}

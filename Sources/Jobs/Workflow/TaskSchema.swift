@@ -75,7 +75,7 @@ enum TaskSchema {
     (
       "monitor_task",
       [
-        .optional("table", .object), .optional("endpoint", .word), .required("baseline", .object),
+        .optional("table", .object), .optional("endpoint", .word), .optional("baseline", .object),
         .required("output", .object),
         .optional("columns", .texts), .optional("threshold", .number(0...1000)),
       ]

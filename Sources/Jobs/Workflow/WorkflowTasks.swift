@@ -112,12 +112,13 @@ extension WorkflowChecker {
       }
     case "train_task": checkTraining(body, tree, place)
     case "monitor_task":
-      if body["endpoint"] != nil {
-        fail(
-          "PLT-1210", line("endpoint"), place + ".endpoint", "monitoring an endpoint is not built yet",
-          hint: "Give 'table', with the table of logged requests.")
-      } else if tree["table"] == nil {
-        fail("PLT-1202", tree.line, place, "'table' is missing")
+      switch (tree["table"], tree["endpoint"]) {
+      case (nil, nil): fail("PLT-1202", tree.line, place, "'table' or 'endpoint' is missing")
+      case (_?, let endpoint?):
+        fail("PLT-1203", endpoint.line, place + ".endpoint", "a monitor watches a table or an endpoint, not both", hint: "Remove one of the two.")
+      case (_?, nil) where tree["baseline"] == nil:
+        fail("PLT-1202", tree.line, place, "'baseline' is missing", hint: "Name the table that 'table' is compared with.")
+      default: break
       }
     case "sql_task": return statement(body, tree, place)
     default: break

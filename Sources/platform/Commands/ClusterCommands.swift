@@ -15,8 +15,8 @@ struct StatusCommand: AsyncParsableCommand {
     repeat {
       let client = try options.client()
       let status: StatusInfo = try await client.get("/api/2.0/status")
-      if options.output == .json {
-        try Report.json(status)
+      if options.output.isStructured {
+        try Report.structured(status, options.output)
       } else {
         Report.data(
           "platform \(status.version) · up \(Report.duration(Date().timeIntervalSince(status.startedAt))) · epoch \(status.epoch)"
@@ -29,6 +29,19 @@ struct StatusCommand: AsyncParsableCommand {
       }
       if watch { try await Task.sleep(for: .seconds(2)) }
     } while watch
+  }
+}
+
+struct OpenCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "open", abstract: "Print a link that signs a browser in to the console: good once, for ten minutes.")
+  @OptionGroup var options: ClientOptions
+
+  func run() async throws {
+    let client = try options.client()
+    let link: LoginLink = try await client.post("/api/2.0/login-links", [String: String]())
+    if options.output.isStructured { return try Report.structured(link, options.output) }
+    Report.data(client.host + link.path)
   }
 }
 

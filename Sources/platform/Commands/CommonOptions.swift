@@ -7,7 +7,11 @@ import Core
 import Foundation
 
 enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
-  case text, json
+  /// `wide` is text without cut-off cells.
+  case text, wide, json, yaml, csv, name
+
+  /// For programs: everything but text.
+  var isStructured: Bool { self != .text && self != .wide }
 }
 
 /// Where the data of a cluster on this machine is.
@@ -23,7 +27,7 @@ struct ClientOptions: ParsableArguments {
   @OptionGroup var data: DataOptions
   @Option(name: .long, help: "URL of the coordinator. Default: PLATFORM_HOST, or the cluster of this machine.")
   var host: String?
-  @Option(name: [.short, .long], help: "text or json.")
+  @Option(name: [.short, .long], help: "text, wide, json, yaml, csv or name.")
   var output: OutputFormat = .text
   @Option(name: .long, help: "Give up after this many seconds.")
   var timeout: Int = 120

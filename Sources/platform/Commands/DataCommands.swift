@@ -36,15 +36,15 @@ struct SQLCommand: AsyncParsableCommand {
     let answer: StatementResponse = try await options.client().post(
       "/api/2.0/sql/statements",
       StatementRequest(statement: text, catalog: catalog, schema: schema, rowLimit: limit))
-    if options.output == .json { return try Report.json(answer) }
+    if options.output.isStructured { return try Report.structured(answer, options.output) }
     if !answer.columns.isEmpty {
-      Report.table(answer.columns.map(\.name), answer.rows.map { $0.map(Self.cell) })
+      Report.table(answer.columns.map(\.name), answer.rows.map { $0.map { Self.cell($0, wide: options.output == .wide) } })
       Report.note("\(answer.rows.count) row\(answer.rows.count == 1 ? "" : "s")" + (answer.truncated ? " (more were cut off; see --limit)" : ""))
     }
     if let rows = answer.affectedRows { Report.note("\(Report.check) \(rows) rows" + (answer.version.map { ", version \($0)" } ?? "")) }
   }
 
-  private static func cell(_ value: JSONValue) -> String {
+  private static func cell(_ value: JSONValue, wide: Bool) -> String {
     let text =
       switch value {
       case .null: "NULL"
@@ -52,7 +52,7 @@ struct SQLCommand: AsyncParsableCommand {
       default: value.sortedText
       }
     let flat = text.replacingOccurrences(of: "\n", with: " ")
-    return flat.count > 80 ? flat.prefix(79) + "…" : flat
+    return flat.count > 80 && !wide ? flat.prefix(79) + "…" : flat
   }
 }
 
@@ -77,7 +77,7 @@ struct IndexCommand: AsyncParsableCommand {
       guard (1...100).contains(count) else { throw PlatformError(.invalidArgument, "-k must be 1 to 100") }
       let answer: IndexQueryResponse = try await options.client().post(
         "/api/2.0/vector-search/indexes/\(segment(name))/query", IndexQueryRequest(queryText: text, numResults: count))
-      if options.output == .json { return try Report.json(answer) }
+      if options.output.isStructured { return try Report.structured(answer, options.output) }
       for hit in answer.hits {
         let flat = hit.text.split(whereSeparator: \.isWhitespace).joined(separator: " ")
         Report.data("\(String(format: "%.3f", hit.score))  \(hit.path)")
@@ -118,7 +118,7 @@ struct ScaleCommand: AsyncParsableCommand {
       try await Task.sleep(for: .milliseconds(300))
       endpoint = try await client.get("/api/2.0/serving-endpoints/\(segment(name))")
     }
-    if options.output == .json { return try Report.json(endpoint) }
+    if options.output.isStructured { return try Report.structured(endpoint, options.output) }
     Report.note("\(Report.check) \(name): \(endpoint.ready)/\(endpoint.desiredReplicas) replicas ready")
   }
 }
@@ -144,7 +144,7 @@ struct EndpointsCommand: AsyncParsableCommand {
     @OptionGroup var options: ClientOptions
     func run() async throws {
       let list: EndpointList = try await options.client().get("/api/2.0/serving-endpoints")
-      if options.output == .json { return try Report.json(list) }
+      if options.output.isStructured { return try Report.structured(list, options.output) }
       guard !list.endpoints.isEmpty else { return Report.note("No endpoints yet; a deploy_task makes one.") }
       EndpointsCommand.print(list.endpoints)
     }
@@ -156,7 +156,7 @@ struct EndpointsCommand: AsyncParsableCommand {
     @OptionGroup var options: ClientOptions
     func run() async throws {
       let endpoint: EndpointInfo = try await options.client().get("/api/2.0/serving-endpoints/\(segment(name))")
-      if options.output == .json { return try Report.json(endpoint) }
+      if options.output.isStructured { return try Report.structured(endpoint, options.output) }
       EndpointsCommand.print([endpoint])
     }
   }
@@ -171,7 +171,7 @@ struct NodesCommand: AsyncParsableCommand {
     @OptionGroup var options: ClientOptions
     func run() async throws {
       let list: NodeList = try await options.client().get("/api/2.0/nodes")
-      if options.output == .json { return try Report.json(list) }
+      if options.output.isStructured { return try Report.structured(list, options.output) }
       Report.table(
         ["NODE", "STATE", "SLOTS", "MEMORY", "SEEN", "RUNNING"],
         list.nodes.map {
@@ -196,7 +196,7 @@ struct TokenCommand: AsyncParsableCommand {
     func run() async throws {
       let answer: JoinTokenResponse = try await options.client().post(
         "/api/2.0/join-tokens", JoinTokenRequest(ttlSeconds: ttl, uses: uses))
-      if options.output == .json { return try Report.json(answer) }
+      if options.output.isStructured { return try Report.structured(answer, options.output) }
       Report.data("platform join \(answer.address) --token \(answer.token)")
     }
   }

@@ -66,7 +66,7 @@ enum DemoSteps {
 
   /// Asks the things that the run made: SQL, index, model.
   static func show(_ client: PlatformClient, _ run: RunInfo, output: OutputFormat) async throws {
-    if output == .json { return try Report.json(run) }
+    if output.isStructured { return try Report.structured(run, output) }
     Report.data("")
     Report.data("$ platform sql \"select split, count(*) chunks, sum(tokens) tokens from main.demo.chunks group by 1 order by 1\"")
     let answer: StatementResponse = try await client.post(

@@ -27,8 +27,8 @@ struct SubmitCommand: AsyncParsableCommand {
     for warning in submitted.warnings { Report.note("! \(warning)") }
     if !submitted.created { Report.note("run \(submitted.runID) already exists for this key") }
     guard watch else {
-      if options.output == .json {
-        try Report.json(submitted)
+      if options.output.isStructured {
+        try Report.structured(submitted, options.output)
       } else {
         Report.data("\(submitted.runID)")
         Report.note("  Next  platform runs watch \(submitted.runID)")
@@ -98,7 +98,7 @@ struct RunsCommand: AsyncParsableCommand {
     func run() async throws {
       guard (1...1000).contains(limit) else { throw PlatformError(.invalidArgument, "--limit must be 1 to 1000") }
       let page: RunList = try await options.client().get("/api/2.2/jobs/runs/list?limit=\(limit)")
-      if options.output == .json { return try Report.json(page) }
+      if options.output.isStructured { return try Report.structured(page, options.output) }
       guard !page.runs.isEmpty else { return Report.note("No runs yet.  Next: platform submit FILE --watch") }
       Report.table(
         ["RUN", "NAME", "STATE", "STARTED", "TOOK"],
@@ -117,7 +117,7 @@ struct RunsCommand: AsyncParsableCommand {
     func run() async throws {
       let client = try options.client()
       let info: RunInfo = try await client.get("/api/2.2/jobs/runs/get?run_id=\(segment(run))")
-      if options.output == .json { return try Report.json(info) }
+      if options.output.isStructured { return try Report.structured(info, options.output) }
       RunPrinter.summary(info)
       try await RunPrinter.lossCurve(client, info)
     }
@@ -171,7 +171,7 @@ struct RunsCommand: AsyncParsableCommand {
 
     func run() async throws {
       let info: RunInfo = try await options.client().post("/api/2.2/jobs/runs/cancel", ["run_id": run])
-      if options.output == .json { return try Report.json(info) }
+      if options.output.isStructured { return try Report.structured(info, options.output) }
       Report.note(info.isFinished ? "run \(run) has already ended: \(info.state)" : "\(Report.check) cancelling run \(run)")
     }
   }

@@ -32,7 +32,7 @@ struct UpCommand: AsyncParsableCommand {
       await Self.ready(state.url)
     {
       Report.note("\(Report.check) already running (pid \(state.supervisorPID))")
-      Self.welcome(layout, state)
+      await Self.welcome(layout, state)
       return
     }
     let start = Date()
@@ -52,7 +52,7 @@ struct UpCommand: AsyncParsableCommand {
         outputPath: log, errorPath: log, deathSignal: foreground ? SIGTERM : 0),
       onExit: { _ in })
     try await waitUntilReady(layout, child, since: start)
-    if let state = layout.loadState() { Self.welcome(layout, state) }
+    if let state = layout.loadState() { await Self.welcome(layout, state) }
     if foreground {
       let signals = SignalWaiter([SIGTERM, SIGINT])
       await signals.wait()
@@ -69,7 +69,10 @@ struct UpCommand: AsyncParsableCommand {
     while Date() < deadline {
       let state = layout.loadState()
       if let problem = state?.problem {
+        // Nothing is left running when this command ends.
         kill(child.processID, SIGTERM)
+        let patience = Date().addingTimeInterval(20)
+        while kill(child.processID, 0) == 0 && Date() < patience { try await Task.sleep(for: .milliseconds(50)) }
         throw problem
       }
       if let phase = state?.phase, labels[phase] != nil, shown.insert(phase).inserted, phase == "coordinator", postgres == nil {
@@ -136,9 +139,10 @@ struct UpCommand: AsyncParsableCommand {
     }
   }
 
-  static func welcome(_ layout: DataLayout, _ state: DataLayout.State) {
-    let link = layout.loadAdminToken().map { "\(state.url)/login?t=\($0)" } ?? state.url
-    Report.note("  Console  \(link)")
+  static func welcome(_ layout: DataLayout, _ state: DataLayout.State) async {
+    let client = PlatformClient(host: state.url, token: layout.loadAdminToken(), timeout: .seconds(10))
+    let link: LoginLink? = try? await client.post("/api/2.0/login-links", [String: String]())  // without one: 'platform open' says why
+    Report.note("  Console  \(state.url)\(link.map { "\($0.path)   (good once, for ten minutes)" } ?? "")")
     Report.note("  Next     platform demo      documents to a served model, in a few minutes")
     Report.note("           platform status    what is running")
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Client
 import Core
 import Foundation
 
@@ -40,10 +41,18 @@ enum Report {
   static func data(_ line: String) { FileHandle.standardOutput.write(Data((line + "\n").utf8)) }
   static func note(_ line: String) { FileHandle.standardError.write(Data((line + "\n").utf8)) }
 
-  static func json(_ value: some Encodable) throws {
+  /// An answer in one of the forms for programs.
+  static func structured(_ value: some Encodable, _ format: OutputFormat) throws {
     let encoder = JSONEncoder.platform
-    encoder.outputFormatting.insert(.prettyPrinted)
-    data(String(decoding: try encoder.encode(value), as: UTF8.self))
+    if format == .json { encoder.outputFormatting.insert(.prettyPrinted) }
+    let bytes = try encoder.encode(value)
+    switch format {
+    case .yaml, .csv, .name:
+      let tree = try JSONDecoder.platform.decode(JSONValue.self, from: bytes)
+      let text = format == .yaml ? StructuredText.yaml(tree) : format == .csv ? StructuredText.csv(tree) : StructuredText.names(tree)
+      FileHandle.standardOutput.write(Data(text.utf8))
+    case .json, .text, .wide: data(String(decoding: bytes, as: UTF8.self))
+    }
   }
 
   /// What failed, where, how to mend it.
