@@ -54,7 +54,9 @@ public enum StructuredText {
     case .object: return "{}"
     case .array: return "[]"
     case .string(let text):
-      let plain = text.unicodeScalars.allSatisfy { $0.isASCII && ($0.properties.isAlphabetic || ("0"..."9").contains($0) || "_-./@".unicodeScalars.contains($0)) }
+      let plain = text.unicodeScalars.allSatisfy {
+        $0.isASCII && ($0.properties.isAlphabetic || ("0"..."9").contains($0) || "_-./@".unicodeScalars.contains($0))
+      }
       let word = text.lowercased()
       let taken = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"].contains(word)
       let starts = text.unicodeScalars.first.map { $0.properties.isAlphabetic || $0 == "/" } ?? false

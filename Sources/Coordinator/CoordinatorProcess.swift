@@ -92,7 +92,8 @@ public struct CoordinatorProcess: Sendable {
     let tables = LakeTables(catalog: catalog, root: layout.lake)
     let services = PlanningServices(
       layout: layout, catalog: catalog, tables: tables, gateway: gateway,
-      requests: InferenceTable(reader: InferenceLogReader(pool: pool), tables: tables), dataKey: keys.publicKey.description, encoderDirectory: { try Self.encoderDirectory() })
+      requests: InferenceTable(reader: InferenceLogReader(pool: pool), tables: tables), dataKey: keys.publicKey.description,
+      encoderDirectory: { try Self.encoderDirectory() })
     let handler = CoordinatorEffects(services: services, plane: plane)
     let restored = Scheduler.restore(try await store.loadLive(), now: ProcessSupport.wallMilliseconds)
     let runner = JobRunner(scheduler: restored.scheduler, store: store, epoch: epoch, handler: handler, logger: logger)

@@ -29,6 +29,7 @@ final class CoordinatorService: PlatformService {
   let coordinatorKey: CurvePublicKey
   let joinAddress: String
   let startedAt = Date()
+  let dashboards = SharedSnapshot(seconds: 0.8)
   /// Principals of tokens that were valid a moment ago; revoking takes effect when an entry ages out.
   private let recentTokens = Mutex<[String: (principal: String, until: ContinuousClock.Instant)]>([:])
 

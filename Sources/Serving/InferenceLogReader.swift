@@ -29,7 +29,7 @@ public struct InferenceLogReader: Sendable {
   /// How many requests of an endpoint are logged, at most `limit`.
   public func count(endpoint: String, limit: Int) async throws -> Int {
     try await pool.query(
-      "SELECT count(*) AS n FROM (SELECT 1 FROM inference_log WHERE endpoint = $1 LIMIT $2) AS some",
+      "SELECT count(*) AS n FROM (SELECT 1 FROM inference_log WHERE endpoint = $1 LIMIT $2) AS logged",
       [.text(endpoint), .int(limit)])[0].int("n")
   }
 
