@@ -229,11 +229,23 @@ final class CoordinatorService: PlatformService {
       "statement": .string(request.statement), "catalog": .string(request.catalog ?? "main"),
       "schema": .string(request.schema ?? "default"), "row_limit": .integer(Int64(request.rowLimit ?? 1000)), "interactive": true,
     ]
-    let values = try await runToEnd(
-      RunSpec(id: "", name: JobStore.statementRunName, tasks: [TaskSpec(key: "statement", kind: "sql", body: body)]), by: principal,
-      limit: .seconds(600))
+    let values: JSONValue
+    do {
+      values = try await runToEnd(
+        RunSpec(id: "", name: JobStore.statementRunName, tasks: [TaskSpec(key: "statement", kind: "sql", body: body)]), by: principal,
+        limit: .seconds(600))
+    } catch let error as PlatformError {
+      throw Self.withoutPlace(error)
+    }
     return try values["response"].map { try $0.decode(StatementResponse.self) }
       ?? { throw PlatformError(.internalError, "the statement returned nothing") }()
+  }
+
+  /// Whoever typed a statement does not know that it is a run with one task: that part of the message goes.
+  static func withoutPlace(_ error: PlatformError) -> PlatformError {
+    var copy = error
+    copy.message.trimPrefix(#/(planning stage \d+ of 'statement'|committing stage \d+ of 'statement'|\d+\/statement\/\d+\/\d+\/\d+): /#)
+    return copy
   }
 
   func queryIndex(_ name: String, _ request: IndexQueryRequest, by principal: Principal) async throws -> IndexQueryResponse {

@@ -119,7 +119,9 @@ public final class Connection: @unchecked Sendable {  // one thread at a time; t
   }
 
   /// DuckDB's text as the platform's error.
-  static func failure(_ text: String) -> PlatformError {
+  static func failure(_ whole: String) -> PlatformError {
+    // The engine's excerpt shows a statement that was rewritten for it, which nobody wrote like that.
+    let text = whole.range(of: "\n\nLINE ").map { String(whole[..<$0.lowerBound]) } ?? whole
     if text.hasPrefix("INTERRUPT") { return PlatformError(.cancelled, "the query was interrupted") }
     if text.contains("No space left on device") { return .diskFull(text) }
     if text.hasPrefix("Out of Memory") { return PlatformError(.resourceExhausted, text) }

@@ -30,6 +30,7 @@ struct Platform: AsyncParsableCommand {
   static func main() async {
     ProcessSupport.ignoreBrokenPipes()
     do {
+      try refuseUnknownCommand(Array(CommandLine.arguments.dropFirst()))
       var command = try parseAsRoot()
       if var asynchronous = command as? any AsyncParsableCommand {
         try await asynchronous.run()
@@ -43,6 +44,25 @@ struct Platform: AsyncParsableCommand {
       Glibc.exit(130)
     } catch {
       exit(withError: error)
+    }
+  }
+
+  /// A misspelt command is answered with the closest one.
+  private static func refuseUnknownCommand(_ arguments: [String]) throws {
+    var here: [any ParsableCommand.Type] = configuration.subcommands
+    var path = "platform"
+    for word in arguments.prefix(2) {
+      guard !here.isEmpty, !word.hasPrefix("-") else { return }
+      let names = here.flatMap { [$0._commandName] + $0.configuration.aliases } + ["help"]
+      guard let next = here.first(where: { ([$0._commandName] + $0.configuration.aliases).contains(word) }) else {
+        if word == "help" || word.hasPrefix("__") { return }
+        let close = Spelling.suggestion(for: word, among: names)
+        throw PlatformError(
+          .invalidArgument, "there is no command '\(path) \(word)'",
+          hint: close.map { "Did you mean '\(path) \($0)'?" } ?? "See '\(path) --help' for all commands.")
+      }
+      path += " " + word
+      here = next.configuration.subcommands
     }
   }
 

@@ -50,6 +50,8 @@ extension EndToEnd {
       close(blocker)
 
       #expect(try cluster.start(workers: 1).status == 0)
+      let misspelt = try cluster.cli(["runs", "wacth", "1"])
+      #expect(misspelt.status == 64 && misspelt.err.contains("Did you mean 'platform runs watch'?"), "\(misspelt.all)")
       let missing = try cluster.cli(["submit", "/no/such/file.yml"])
       #expect(missing.status == 66 && missing.err.contains("/no/such/file.yml"), "\(missing.all)")
       let broken = try cluster.cli(["submit", try cluster.write("broken.yml", "resources:\n  jobs: [unclosed\n")])
@@ -86,6 +88,9 @@ extension EndToEnd {
       #expect(wrongJoin.status == 64 && wrongJoin.err.contains("token"), "\(wrongJoin.all)")
       let badSQL = try cluster.cli(["sql", "select * from main.demo.nothing"])
       #expect(badSQL.status == 66 && badSQL.err.contains("main.demo.nothing"), "\(badSQL.all)")
+      #expect(badSQL.err.hasPrefix("✗ table 'main.demo.nothing'"), "\(badSQL.all)")
+      let column = try cluster.cli(["sql", "select nothing from range(3)"])
+      #expect(column.status == 64 && !column.err.contains("LINE") && column.err.hasPrefix("✗ Binder Error"), "\(column.all)")
       let stolen = try cluster.cli(["sql", "select * from read_csv('/etc/passwd')"])
       #expect(stolen.status == 77 && !stolen.all.contains("root:"), "\(stolen.all)")
       let json = try cluster.cli(["sql", "select * from main.demo.nothing", "-o", "json"])

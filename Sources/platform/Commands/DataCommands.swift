@@ -41,7 +41,7 @@ struct SQLCommand: AsyncParsableCommand {
       Report.table(answer.columns.map(\.name), answer.rows.map { $0.map { Self.cell($0, wide: options.output == .wide) } })
       Report.note("\(answer.rows.count) row\(answer.rows.count == 1 ? "" : "s")" + (answer.truncated ? " (more were cut off; see --limit)" : ""))
     }
-    if let rows = answer.affectedRows { Report.note("\(Report.check) \(rows) rows" + (answer.version.map { ", version \($0)" } ?? "")) }
+    if let rows = answer.affectedRows { Report.note("\(Report.check) \(rows) row\(rows == 1 ? "" : "s")" + (answer.version.map { ", version \($0)" } ?? "")) }
   }
 
   private static func cell(_ value: JSONValue, wide: Bool) -> String {

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// "Did you mean": Damerau-Levenshtein distance in its restricted form (optimal string alignment).
-enum Spelling {
+public enum Spelling {
   /// The closest of `known` within two edits; the first one of equals.
-  static func suggestion(for word: String, among known: [String]) -> String? {
+  public static func suggestion(for word: String, among known: [String]) -> String? {
     guard word.utf8.count <= 64 else { return nil }
     let ranked = known.map { ($0, distance(word, $0)) }.filter { $0.1 <= 2 && $0.1 < $0.0.count }
     return ranked.min { $0.1 < $1.1 }?.0
   }
 
-  static func distance(_ a: String, _ b: String) -> Int {
+  /// Edits between two words, transpositions counted once.
+  public static func distance(_ a: String, _ b: String) -> Int {
     let a = Array(a.unicodeScalars)
     let b = Array(b.unicodeScalars)
     if a.isEmpty || b.isEmpty { return max(a.count, b.count) }
