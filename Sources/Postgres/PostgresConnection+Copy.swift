@@ -23,16 +23,23 @@ extension PostgresConnection {
     var problem: (any Error)?
     var buffer: [UInt8] = []
     buffer.reserveCapacity(1 << 18)
-    /// Sends what has gathered, and waits until the socket took it: libpq would keep any amount in memory.
+    /// Sends what has gathered, in pieces that the socket has to take: libpq would keep any amount in memory.
     func send() throws {
-      while true {
-        let queued = buffer.withUnsafeBytes { PQputCopyData(handle, $0.baseAddress?.assumingMemoryBound(to: CChar.self), Int32($0.count)) }
-        if queued == 1 { break }
+      var sent = 0
+      while sent < buffer.count {
+        let count = min(buffer.count - sent, 1 << 18)
+        let queued = buffer.withUnsafeBytes {
+          PQputCopyData(handle, ($0.baseAddress! + sent).assumingMemoryBound(to: CChar.self), Int32(count))
+        }
         if queued < 0 { throw failure(nil) }
-        try waitToSend(limit)
+        if queued == 1 {
+          sent += count
+          try flush(limit)
+        } else {
+          try waitToSend(limit)
+        }
       }
       buffer.removeAll(keepingCapacity: true)
-      try flush(limit)
     }
     do {
       for row in rows {
@@ -41,9 +48,9 @@ extension PostgresConnection {
           Self.appendCopyText(try value.textForm("column \(index + 1)"), to: &buffer)
         }
         buffer.append(10)
-        if buffer.count > 1 << 18 { try send() }
+        if buffer.count >= 1 << 18 { try send() }
       }
-      if !buffer.isEmpty { try send() }
+      try send()
     } catch let error as PostgresError where error.isConnectionLoss {
       throw error
     } catch {

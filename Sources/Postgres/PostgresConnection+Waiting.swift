@@ -34,9 +34,10 @@ struct StatementLimit {
 /// than the statement's limit, whatever the server does.
 extension PostgresConnection {
   /// Begins one statement.
-  /// - Throws: a connection loss when the connection was given up before.
+  /// - Throws: a connection loss when the connection was given up before; `internalError` for a text that C would cut.
   func begin(_ sql: String, _ bound: Duration?) throws -> StatementLimit {
     guard !isAbandoned else { throw PostgresError(sqlState: "", message: "the connection was given up after an earlier statement") }
+    guard !sql.utf8.contains(0) else { throw PlatformError(.internalError, "a statement holds a NUL character") }
     return StatementLimit(sql, bound ?? configuration.answerTimeout)
   }
 

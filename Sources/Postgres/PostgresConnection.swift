@@ -89,6 +89,9 @@ final class PostgresConnection {
   /// - Parameter bound: how long to wait for the whole answer; nil takes the configuration's `answerTimeout`.
   /// - Throws: `PostgresError`; after one that `isConnectionLoss` the connection is of no more use.
   func run(_ sql: String, _ parameters: [PostgresValue], within bound: Duration? = nil) throws -> (rows: [PostgresRow], affected: Int) {
+    guard parameters.count <= 65_535 else {
+      throw PlatformError(.invalidArgument, "a statement takes at most 65535 parameters, not \(parameters.count)", hint: "Use copyIn.")
+    }
     let texts = try parameters.enumerated().map { index, value in try value.textForm("parameter $\(index + 1)") }
     let copies = texts.map { $0.map { strdup($0) } ?? nil }
     defer { copies.forEach { free($0) } }

@@ -35,7 +35,8 @@ struct TransactionFailure: Error {
 
 /// A fixed number of connections, each on a thread of its own: the smallest design and the fastest that was measured.
 ///
-/// Calls wait in a bounded queue. A connection that died while idle is opened anew; a statement whose connection breaks under
+/// Calls wait in a bounded queue. One that waited there longer than its bound fails as soon as its turn comes, without being sent: behind a
+/// server that hangs the queue empties at once instead of one bound after the other. A connection that died while idle is opened anew; a statement whose connection breaks under
 /// it fails with `unavailable`, one that is not answered in time with `timeout`; neither is repeated, because it may have been done.
 public final class PostgresPool: Sendable {
   public enum Isolation: String, Sendable {
@@ -63,16 +64,16 @@ public final class PostgresPool: Sendable {
     idle = Mutex((0..<configuration.poolSize).map { _ in Slot() })
   }
 
-  /// - Parameter bound: how long to wait for the answer, once a connection is free; nil takes the configuration's `answerTimeout`.
+  /// - Parameter bound: how long to wait for a free connection, and then for the answer; nil takes the configuration's `answerTimeout`.
   /// - Throws: `timeout` naming the statement's first words and the bound, when a hung server gave no answer.
   public func query(_ sql: String, _ parameters: [PostgresValue] = [], within bound: Duration? = nil) async throws -> [PostgresRow] {
-    try await withConnection { try $0.run(sql, parameters, within: bound).rows }
+    try await withConnection(within: bound) { try $0.run(sql, parameters, within: bound).rows }
   }
 
   /// - Returns: the number of affected rows.
   @discardableResult
   public func execute(_ sql: String, _ parameters: [PostgresValue] = [], within bound: Duration? = nil) async throws -> Int {
-    try await withConnection { try $0.run(sql, parameters, within: bound).affected }
+    try await withConnection(within: bound) { try $0.run(sql, parameters, within: bound).affected }
   }
 
   /// Runs `body` between BEGIN and COMMIT; an error rolls back. Serialisation failures and deadlocks run it again, up to
@@ -82,7 +83,7 @@ public final class PostgresPool: Sendable {
     isolation: Isolation = .readCommitted, within bound: Duration? = nil, _ body: @escaping @Sendable (PostgresTransaction) throws -> T
   ) async throws -> T {
     let backoff = Backoff(firstMilliseconds: 10, limitMilliseconds: 500)
-    return try await withConnection { connection in
+    return try await withConnection(within: bound) { connection in
       var attempt = 0
       while true {
         attempt += 1
@@ -113,7 +114,7 @@ public final class PostgresPool: Sendable {
   public func copyIn(table: String, columns: [String], rows: [[PostgresValue]], within bound: Duration? = nil) async throws -> Int {
     let names = try columns.map(PostgresIdentifier.quote).joined(separator: ", ")
     let sql = "COPY \(try PostgresIdentifier.quote(table)) (\(names)) FROM STDIN"
-    return try await withConnection { try $0.copyIn(sql, rows, within: bound) }
+    return try await withConnection(within: bound) { try $0.copyIn(sql, rows, within: bound) }
   }
 
   /// Refuses further calls and closes idle connections; one in use closes with the pool.
@@ -122,9 +123,18 @@ public final class PostgresPool: Sendable {
     idle.withLock { for slot in $0 { slot.connection = nil } }
   }
 
-  func withConnection<T: Sendable>(_ body: @escaping @Sendable (PostgresConnection) throws -> T) async throws -> T {
+  func withConnection<T: Sendable>(
+    within bound: Duration?, _ body: @escaping @Sendable (PostgresConnection) throws -> T
+  ) async throws -> T {
     guard !closed.load(ordering: .acquiring) else { throw PlatformError(.unavailable, "the Postgres pool is closed") }
+    let patience = bound ?? configuration.answerTimeout
+    let asked = ContinuousClock.now
     return try await threads.run { [self] in
+      guard asked.duration(to: .now) <= patience else {
+        throw PlatformError(
+          .timeout, "no Postgres connection became free within \(patience); nothing was sent",
+          hint: "Is the server overloaded, stopped or cut off?", number: "PLT-1109")
+      }
       guard let slot = idle.withLock({ $0.popLast() }) else {
         throw PlatformError(.internalError, "more pool threads than connections")
       }

@@ -116,8 +116,43 @@ import Testing
     #expect(try await failure { try await pool.copyIn(table: "t", columns: ["a", "b"], rows: rows) }.error.number == "PLT-1108")
     #expect(try await failure { try await pool.copyIn(table: "t", columns: ["a", "b"], rows: [[.text("x"), .null]]) }.error.sqlState == "22P02")
     #expect(try await failure { try await pool.copyIn(table: "none", columns: ["a"], rows: []) }.error.sqlState == "42P01")
+    // The server refuses the first row and reads the rest away.
+    let many = [[PostgresValue]](repeating: [.text("x"), .text(String(repeating: "y", count: 1000))], count: 5000)
+    #expect(try await failure { try await pool.copyIn(table: "t", columns: ["a", "b"], rows: many) }.error.sqlState == "22P02")
     #expect(try await pool.query("SELECT * FROM t").isEmpty)
     #expect(try await pool.copyIn(table: "t", columns: ["a", "b"], rows: []) == 0)
+    let large: [[PostgresValue]] = [[.int(1), .text(String(repeating: "☃", count: 1_000_000))], [.int(2), .null]]
+    #expect(try await pool.copyIn(table: "t", columns: ["a", "b"], rows: large) == 2)
+    #expect(try await pool.query("SELECT length(b) AS n FROM t WHERE a = 1")[0].int("n") == 1_000_000)
+  }
+
+  @Test func statementsThatCannotBeSentCostNoConnection() async throws {
+    let pool = try await makePool(size: 1)
+    defer { pool.close() }
+    let process = try await backend(pool)
+    let many = [PostgresValue](repeating: .int(1), count: 65_536)
+    #expect(try await failure { try await pool.execute("SELECT 1", many) }.error.code == .invalidArgument)
+    #expect(try await failure { try await pool.execute("SELECT 1\0, 2") }.error.code == .internalError)
+    #expect(try await failure { try await pool.execute("SELEC 1") }.error.sqlState == "42601")
+    #expect(try await backend(pool) == process)
+  }
+
+  @Test(.timeLimit(.minutes(1))) func callsThatWaitedTooLongAreNotSent() async throws {
+    let pool = try await makePool(size: 1)
+    defer { pool.close() }
+    try await pool.execute("CREATE TABLE t (id int)")
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask { _ = try await pool.query("SELECT pg_sleep(2)") }
+      while try await !PostgresServer.isSleeping(pool.configuration.schema) { await Task.yield() }
+      for id in 0..<50 {
+        group.addTask {
+          let error = try await self.failure { try await pool.execute("INSERT INTO t VALUES ($1)", [.int(id)], within: .milliseconds(50)) }.error
+          #expect(error.code == .timeout && error.message.contains("became free"))
+        }
+      }
+      try await group.waitForAll()
+    }
+    #expect(try await pool.query("SELECT id FROM t").isEmpty)
   }
 
   @Test(.timeLimit(.minutes(3))) func aStoppedServerHoldsNobodyAndIsUsedAgainWhenItGoesOn() async throws {
