@@ -140,6 +140,23 @@ extension EndToEnd {
           environment: cluster.clientEnvironment.merging(["PLATFORM_HOME": cluster.data]) { $1 })
         #expect(answer.status == 0 && answer.out.contains("ok"), "\(answer.all)")
 
+        // transformers opens the model's folder, and continues a text as the endpoint does.
+        let weights = try LocalCluster.run("/usr/bin/find", [cluster.data + "/models/main.demo.doc_lm", "-name", "config.json"], timeout: 20).out
+        let directory = try #require(weights.split(separator: "\n").first.map { ($0 as Substring).dropLast("/config.json".count) })
+        let continued = try Peers.run(
+          """
+          import sys, torch
+          from transformers import AutoModelForCausalLM, AutoTokenizer
+          m, t = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32), AutoTokenizer.from_pretrained(sys.argv[1])
+          ids = t(sys.argv[2], return_tensors="pt").input_ids
+          out = m.generate(ids, max_new_tokens=16, do_sample=False)
+          print(t.decode(out[0][ids.shape[1]:], skip_special_tokens=True), end="")
+          """, [String(directory), "The server reads the file"])
+        let served = try cluster.http(
+          "POST", "/v1/completions", token: cluster.token,
+          body: #"{"model":"demo-lm","prompt":"The server reads the file","max_tokens":16,"temperature":0}"#)
+        #expect(try JSONValue(parsing: served.body)["choices"]?.arrayValue?.first?["text"]?.stringValue == continued)
+
         // Other readers see the same table at each version.
         let location = try cluster.tableFolder("chunks")
         let rows = try Peers.run(
