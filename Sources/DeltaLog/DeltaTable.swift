@@ -17,11 +17,18 @@ public struct DeltaTable: Sendable {
   /// for writers also `invariants`, `checkConstraints`, `generatedColumns`, `allowColumnDefaults`, `identityColumns`.
   public let dataFeatures: Set<TableFeature>
 
-  public init(store: any ObjectStorage, path: ObjectPath, parquet: any ParquetHandler, dataFeatures: Set<TableFeature> = []) {
+  let cache: SnapshotCache?
+
+  /// - Parameter cache: makes commits and `latest()` read only what is new.
+  public init(
+    store: any ObjectStorage, path: ObjectPath, parquet: any ParquetHandler, dataFeatures: Set<TableFeature> = [],
+    cache: SnapshotCache? = nil
+  ) {
     self.store = store
     self.path = path
     self.parquet = parquet
     self.dataFeatures = dataFeatures
+    self.cache = cache
   }
 
   static func digits(_ version: Int64) -> String {
@@ -112,14 +119,16 @@ public struct DeltaTable: Sendable {
 
   /// `snapshot` with the versions that were committed after it. Reads only those, and lists nothing: cheap to call often.
   /// - Throws: `invalidFile` when a version is missing that a later one exists for.
-  public func update(_ snapshot: Snapshot) throws -> Snapshot {
+  public func update(_ snapshot: consuming Snapshot) throws -> Snapshot {
+    guard let first = try commitIfPresent(snapshot.version + 1) else { return snapshot }
+    var version = snapshot.version + 1
     var state = LogReplay(snapshot)
-    var version = snapshot.version
+    state.apply(first)
     while let actions = try commitIfPresent(version + 1) {
       state.apply(actions)
       version += 1
     }
-    return version == snapshot.version ? snapshot : try state.snapshot(version: version, data: dataFeatures)
+    return try state.snapshot(version: version, data: dataFeatures)
   }
 
   /// nil when nobody has committed `version` yet.

@@ -67,7 +67,7 @@ struct LogReplay {
 
   init() {}
 
-  init(_ snapshot: Snapshot) {
+  init(_ snapshot: consuming Snapshot) {
     tableProtocol = snapshot.tableProtocol
     metadata = snapshot.metadata
     files = snapshot.filesByPath
