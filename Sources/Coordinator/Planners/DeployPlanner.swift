@@ -7,7 +7,8 @@ import Scheduling
 import Serving
 import Transport
 
-/// A model version becomes an endpoint: one stage, a service whose replicas must be ready.
+/// A model version becomes an endpoint. A worker first loads the model as a replica will, so that a damaged one is refused with
+/// its reason while whatever serves now goes on; then comes a service whose replicas must be ready.
 struct DeployPlanner: TaskPlanner {
   let services: PlanningServices
 
@@ -17,20 +18,42 @@ struct DeployPlanner: TaskPlanner {
     var replicas: Int?
   }
 
+  /// The version that was checked is the version that is served, also when an alias moves in between.
+  private struct Carry: Codable {
+    var uri: String
+  }
+
   func plan(_ call: StageCall) async throws -> StagePlan {
     let body: Body = try call.body()
-    let model = try await services.catalog.resolveModel(body.model)
+    guard call.id.stage > 0 else {
+      let model = try await services.catalog.resolveModel(body.model)
+      return .shards([UnitSpec(index: 0, kind: "serve.check", payload: try JSONValue(encoding: spec(model)))])
+    }
+    let carry: Carry = try call.carry.decode()
+    let model = try await services.catalog.resolveModel(carry.uri)
     return .service(
       ServiceSpec(
-        name: body.endpoint, kind: "serve.replica",
-        payload: try JSONValue(
-          encoding: ReplicaSpec(role: model.kind, modelDirectory: model.location, coordinatorKey: services.dataKey)),
-        replicas: body.replicas ?? 1))
+        name: body.endpoint, kind: "serve.replica", payload: try JSONValue(encoding: spec(model)), replicas: body.replicas ?? 1))
+  }
+
+  private func spec(_ model: ModelVersionEntry) -> ReplicaSpec {
+    ReplicaSpec(role: model.kind, modelDirectory: model.location, coordinatorKey: services.dataKey)
   }
 
   func commit(_ call: StageCall, results: [JSONValue]) async throws -> StageOutcome {
     let body: Body = try call.body()
-    let model = try await services.catalog.resolveModel(body.model)
+    if call.id.stage == 0 {
+      struct Checked: Decodable { var directory: String }
+      let checked: [Checked] = try results.decoded()
+      let model = try await services.catalog.resolveModel(body.model)
+      // The alias moved while the model was loaded: what it names now has not been checked.
+      guard checked.first?.directory == model.location else {
+        throw PlatformError(.conflict, "'\(body.model)' changed while it was checked", hint: "Submit the workflow again.")
+      }
+      return .nextStage(carry: try JSONValue(encoding: Carry(uri: model.uri)))
+    }
+    let carry: Carry = try call.carry.decode()
+    let model = try await services.catalog.resolveModel(carry.uri)
     let actor = "run \(call.id.run)"
     try await services.catalog.setEndpoint(
       name: body.endpoint, kind: model.kind, model: model.uri, replicas: body.replicas ?? 1, by: actor)

@@ -13,13 +13,7 @@ import VectorSearch
 enum ReplicaExecutor {
   /// Blocks for the replica's life.
   static func run(_ spec: ReplicaSpec, context: ExecutorContext) throws -> JSONValue {
-    let answering: any Answering
-    switch spec.role {
-    case "generate": answering = try GenerateAnswering(spec)
-    case "embed": answering = try EmbedAnswering(spec)
-    case "search": answering = try SearchAnswering(spec)
-    default: throw PlatformError(.internalError, "a replica cannot be '\(spec.role)'")
-    }
+    let answering = try load(spec)
     let inFlight = InFlight()
     let server = try StreamServer(
       .init(keys: CurveKeyPair.generate()), admitted: [try CurvePublicKey(spec.coordinatorKey)]
@@ -46,6 +40,23 @@ enum ReplicaExecutor {
     answering.stop()
     server.close()
     return [:]
+  }
+}
+
+extension ReplicaExecutor {
+  /// Loads what a replica would load, and lets it go.
+  static func check(_ spec: ReplicaSpec) throws -> JSONValue {
+    try load(spec).stop()
+    return ["directory": .string(spec.modelDirectory)]
+  }
+
+  private static func load(_ spec: ReplicaSpec) throws -> any Answering {
+    switch spec.role {
+    case "generate": try GenerateAnswering(spec)
+    case "embed": try EmbedAnswering(spec)
+    case "search": try SearchAnswering(spec)
+    default: throw PlatformError(.internalError, "a replica cannot be '\(spec.role)'")
+    }
   }
 }
 
