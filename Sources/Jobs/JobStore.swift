@@ -96,7 +96,7 @@ public struct JobStore: Sendable {
       case .run(let record): run = record
       case .task(let record): tasks.append(record)
       case .unit(let record): units.append(record)
-      case .service: break
+      case .service, .worker: break
       }
     }
     return (run, tasks, units)
@@ -208,6 +208,10 @@ private struct RecordRow: Encodable {
     case .service(let service):
       kind = "service"
       state = service.removed ? "removed" : service.removing ? "removing" : "active"
+    case .worker(let worker):
+      kind = "worker"
+      state = worker.availability.rawValue
+      self.worker = worker.worker
     }
   }
 }

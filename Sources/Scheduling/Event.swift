@@ -75,8 +75,13 @@ public enum Event: Sendable, Equatable {
   case workerHeartbeat(worker: String, incarnation: Int64, sequence: Int64, held: [UnitAttempt])
   /// The process is known to have ended (it said goodbye). A broken connection is no proof: let the lease run out.
   case workerLost(worker: String, incarnation: Int64)
-  /// Give it nothing new and move its replicas elsewhere; what runs there may finish.
+  /// Give it nothing new and move its replicas elsewhere; what runs there may finish. Stays so, also while the worker or
+  /// the scheduler is away, until `workerUncordon`.
   case workerDrain(worker: String)
+  /// Give it nothing new; what it has stays.
+  case workerCordon(worker: String)
+  /// It takes everything again.
+  case workerUncordon(worker: String)
 
   case unitStarted(worker: String, unit: String, attempt: Int)
   /// Workers repeat this until `Effect.acknowledge` names the pair.

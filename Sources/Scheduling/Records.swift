@@ -124,12 +124,29 @@ public struct ServiceRecord: Codable, Sendable, Equatable {
   public var removed: Bool
 }
 
+/// What a worker may be given.
+public enum WorkerAvailability: String, Codable, Sendable {
+  /// Everything.
+  case open
+  /// Nothing new; what it has stays.
+  case cordoned
+  /// Nothing new, and its replicas move elsewhere.
+  case draining
+}
+
+/// The durable state of a worker: only what an operator decided.
+public struct WorkerRecord: Codable, Sendable, Equatable {
+  public var worker: String
+  public var availability: WorkerAvailability
+}
+
 /// One changed entity. The runner writes each as an upsert by `key`; terminal ones stay as the archive.
 public enum Record: Codable, Sendable, Equatable {
   case run(RunRecord)
   case task(TaskRecord)
   case unit(UnitRecord)
   case service(ServiceRecord)
+  case worker(WorkerRecord)
 
   /// Unique over all kinds.
   public var key: String {
@@ -138,6 +155,7 @@ public enum Record: Codable, Sendable, Equatable {
     case .task(let task): "task:\(task.run)/\(task.key)"
     case .unit(let unit): "unit:\(unit.name)"
     case .service(let service): "service:\(service.spec.name)"
+    case .worker(let worker): "worker:\(worker.worker)"
     }
   }
 
@@ -148,6 +166,7 @@ public enum Record: Codable, Sendable, Equatable {
     case .task(let task): task.state.isTerminal
     case .unit(let unit): unit.state.isTerminal
     case .service: false  // a removed one is restored too, see `ServiceRecord.removed`
+    case .worker(let worker): worker.availability == .open
     }
   }
 }

@@ -23,29 +23,29 @@ extension Scheduler {
   /// Places all ranks, over as many workers as possible. Returns false when the gang waits for slots, so that younger
   /// work does not take them.
   mutating func placeGang(_ run: Int, _ task: Int) -> Bool {
+    guard runs[run].tasks[task].waiting == runs[run].tasks[task].units.count else { return true }
     let units = runs[run].tasks[task].units
-    guard units.allSatisfy({ $0.state == .waiting }) else { return true }
     guard units.allSatisfy({ $0.notBefore ?? now <= now }) else { return true }
     let record = runs[run].tasks[task].record
     guard !holdsStopping(run: record.run, task: record.key) else { return false }
-    var free: [(name: String, free: Int, ranks: Int)] = []
+    var free: [(worker: Int, free: Int, ranks: Int)] = []
     var capacity = 0
-    for (name, worker) in workers where worker.acceptsWork {
-      capacity += worker.slots
-      free.append((name, worker.slots - worker.usedSlots, 0))
+    for worker in workers.indices where workers[at: worker].acceptsWork {
+      capacity += workers[at: worker].slots
+      free.append((worker, workers[at: worker].freeSlots, 0))
     }
     guard capacity > 0 else { return false }
     let beyondSlots = capacity < units.count
     if beyondSlots {
       // The whole cluster is too small: it has to be idle, and ranks share slots.
-      guard workers.allSatisfy({ !$0.value.acceptsWork || $0.value.usedSlots == 0 }) else { return false }
+      guard workers.values.allSatisfy({ !$0.acceptsWork || $0.usedSlots == 0 }) else { return false }
     } else {
       guard free.reduce(0, { $0 + max(0, $1.free) }) >= units.count else { return false }
     }
-    var chosen: [String] = []
+    var chosen: [Int] = []
     for _ in units {
       var best: Int?
-      for index in free.indices where beyondSlots ? workers[free[index].name]!.slots > 0 : free[index].free > 0 {
+      for index in free.indices where beyondSlots ? workers[at: free[index].worker].slots > 0 : free[index].free > 0 {
         guard let other = best else {
           best = index
           continue
@@ -55,7 +55,7 @@ extension Scheduler {
       guard let best else { return false }
       free[best].ranks += 1
       free[best].free -= 1
-      chosen.append(free[best].name)
+      chosen.append(free[best].worker)
     }
     changeTask(run, task) { $0.generation += 1 }
     let generation = runs[run].tasks[task].record.generation

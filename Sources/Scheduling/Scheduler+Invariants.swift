@@ -4,96 +4,150 @@ import Core
 
 extension Scheduler {
   /// What must hold after every event and does not. Empty when all is well; meant for tests and for a log line in debug builds.
+  /// Costs one pass over all leases and units.
   public func violations() -> [String] {
     var found: [String] = []
-    var active: [String: [UnitAttempt]] = [:]
-    for (name, worker) in workers {
-      let granted = worker.leases.filter { !$0.value.beyondSlots }.reduce(0) { $0 + $1.value.slots }
-      if worker.state != .restored, granted > worker.slots {
-        found.append("worker \(name) has \(granted) of \(worker.slots) slots taken")
-      }
-      for (key, lease) in worker.leases where lease.active {
-        active[key.unit, default: []].append(key)
-        guard let place = find(key.unit) else {
-          found.append("\(key.unit) attempt \(key.attempt) is leased to \(name) but does not exist")
-          continue
-        }
-        let unit = record(place)
-        if unit.attempt != key.attempt || unit.worker != name || !unit.state.isLeased {
-          found.append(
-            "\(key.unit): lease \(key.attempt) on \(name) but \(unit.state) attempt \(unit.attempt) on \(unit.worker ?? "-")"
-          )
-        }
-      }
+    // Each active lease names a leased unit that names the lease; with equal counts there is exactly one lease a unit.
+    var active = 0
+    for worker in workers.indices { active += leaseViolations(worker, &found) }
+    var leased = 0
+    for run in runs.indices {
+      leased += unitViolations(run, &found)
+      runViolations(run, &found)
     }
-    for unit in active.keys.sorted() where active[unit]!.count > 1 { found.append("\(unit) has more than one live lease") }
-    for run in runs { found += violations(in: run, active: active) }
-    for (name, service) in services {
-      for unit in service.replicas where unit.state.isLeased && active[unit.name] == nil {
-        found.append("\(unit.name) is \(unit.state) without a lease")
-      }
-      let live = service.replicas.count { $0.state != .draining && $0.generation == service.record.spec.generation }
-      let moving = service.replicas.count { workers[$0.worker ?? ""]?.draining == true }
-      if !service.record.removing, live > service.record.spec.replicas + moving {
-        found.append("service \(name) has \(live) of \(service.record.spec.replicas) replicas")
-      }
-      if !service.record.removing, live == 0, service.record.spec.replicas > 0 {
-        found.append("service \(name) has no replica of its generation and none is starting")
-      }
+    for service in services.indices {
+      leased += services[at: service].replicas.count { $0.state.isLeased }
+      serviceViolations(service, &found)
     }
+    if leased != active { found.append("\(leased) units are leased, \(active) leases are live: \(unmatched())") }
     return found
   }
 
-  private func violations(in run: Run, active: [String: [UnitAttempt]]) -> [String] {
-    var found: [String] = []
-    let id = run.record.spec.id
-    if run.record.state.isTerminal != run.tasks.allSatisfy({ $0.record.state.isTerminal }) {
-      found.append("run \(id) is \(run.record.state) but its tasks are \(run.tasks.map(\.record.state))")
+  /// Returns how many active leases the worker has.
+  private func leaseViolations(_ index: Int, _ found: inout [String]) -> Int {
+    var granted = 0
+    var used = 0
+    var active = 0
+    let name = workers.keys[index]
+    for lease in workers[at: index].leases.values {
+      used += lease.slots
+      if !lease.beyondSlots { granted += lease.slots }
+      guard lease.active else { continue }
+      active += 1
+      guard let place = find(lease.key.unit) else {
+        found.append("\(lease.key.unit) attempt \(lease.key.attempt) is leased to \(name) but does not exist")
+        continue
+      }
+      if self[place].attempt != lease.key.attempt || self[place].worker != name || !self[place].state.isLeased {
+        let unit = self[place]
+        found.append(
+          "\(lease.key.unit): lease \(lease.key.attempt) on \(name) but \(unit.state) attempt \(unit.attempt) on \(unit.worker ?? "-")"
+        )
+      }
     }
-    for task in run.tasks {
-      let name = "\(id)/\(task.record.key)"
-      for unit in task.units where unit.state.isLeased && active[unit.name] == nil {
-        found.append("\(unit.name) is \(unit.state) without a lease")
+    if workers[at: index].state != .restored, granted > workers[at: index].slots {
+      found.append("worker \(name) has \(granted) of \(workers[at: index].slots) slots taken")
+    }
+    if used != workers[at: index].usedSlots { found.append("worker \(name) counts its slots wrongly") }
+    return active
+  }
+
+  /// Names of units and leases that do not belong together.
+  private func unmatched() -> String {
+    var active: [String: Int] = [:]
+    for worker in workers.values { for lease in worker.leases.values where lease.active { active[lease.key.unit, default: 0] += 1 } }
+    var names = active.filter { $0.value > 1 }.map(\.key)
+    for run in runs { for task in run.tasks { names += task.units.filter { $0.state.isLeased && active[$0.name] == nil }.map(\.name) } }
+    for service in services.values { names += service.replicas.filter { $0.state.isLeased && active[$0.name] == nil }.map(\.name) }
+    return names.sorted().joined(separator: ", ")
+  }
+
+  private func serviceViolations(_ index: Int, _ found: inout [String]) {
+    guard !services[at: index].record.removing, !services[at: index].record.removed else { return }
+    let name = services.keys[index]
+    let wanted = services[at: index].record.spec.replicas
+    let generation = services[at: index].record.spec.generation
+    var live = 0
+    var moving = 0
+    for replica in services[at: index].replicas.indices {
+      let state = services[at: index].replicas[replica].state
+      if state != .draining, services[at: index].replicas[replica].generation == generation { live += 1 }
+      if let worker = services[at: index].replicas[replica].worker, workers[worker]?.availability == .draining { moving += 1 }
+    }
+    if live > wanted + moving { found.append("service \(name) has \(live) of \(wanted) replicas") }
+    if live == 0, wanted > 0 { found.append("service \(name) has no replica of its generation and none is starting") }
+  }
+
+  /// Checks the counts of every task of a run. Returns how many units are leased.
+  private func unitViolations(_ run: Int, _ found: inout [String]) -> Int {
+    var leased = 0
+    for task in runs[run].tasks.indices where !runs[run].tasks[task].units.isEmpty {
+      var waiting = 0
+      var succeeded = 0
+      var ended = 0
+      var returned = 0
+      for unit in runs[run].tasks[task].units.indices {
+        switch runs[run].tasks[task].units[unit].state {
+        case .waiting:
+          waiting += 1
+          if runs[run].tasks[task].units[unit].attempt > 0 {
+            returned += 1
+          } else if unit < runs[run].tasks[task].cursor {
+            found.append("\(runs[run].tasks[task].units[unit].name) waits below the cursor")
+          }
+        case .succeeded: succeeded += 1
+        case .failed, .cancelled, .ended: ended += 1
+        case .assigned, .running, .ready, .draining: leased += 1
+        }
       }
-      if task.record.state.isTerminal || task.record.state == .pending || task.record.state == .retrying, !task.units.isEmpty {
-        found.append("\(name) is \(task.record.state) with units")
+      let current = runs[run].tasks[task]
+      let name = "\(current.record.run)/\(current.record.key)"
+      if waiting != current.waiting || succeeded != current.succeeded || returned != current.returned.count {
+        found.append("\(name) counts its units wrongly")
       }
-      if task.record.attempt > task.spec.maxRetries + 1 { found.append("\(name) has attempt \(task.record.attempt)") }
-      switch task.record.state {
+      if current.record.state == .running, current.record.shape != .service {
+        if waiting == 0, leased == 0, succeeded == current.units.count { found.append("\(name) runs and nothing is left to run") }
+        if ended > 0 { found.append("\(name) runs with a failed unit") }
+      }
+      if current.record.state == .committing, succeeded != current.units.count { found.append("\(name) commits unfinished units") }
+      if current.record.shape == .gang, current.record.state == .running { found += gangViolations(current, name) }
+    }
+    return leased
+  }
+
+  private func runViolations(_ index: Int, _ found: inout [String]) {
+    let id = runs[index].record.spec.id
+    if runs[index].record.state.isTerminal != runs[index].tasks.allSatisfy({ $0.record.state.isTerminal }) {
+      found.append("run \(id) is \(runs[index].record.state) but its tasks are \(runs[index].tasks.map(\.record.state))")
+    }
+    for task in runs[index].tasks.indices {
+      let state = runs[index].tasks[task].record.state
+      let units = runs[index].tasks[task].units.count
+      func fail(_ text: String) { found.append("\(id)/\(runs[index].tasks[task].record.key) \(text)") }
+      if state.isTerminal || state == .pending || state == .retrying, units > 0 { fail("is \(state) with units") }
+      if runs[index].tasks[task].record.attempt > runs[index].tasks[task].spec.maxRetries + 1 { fail("has too many attempts") }
+      switch state {
       case .pending:
-        let waits = task.spec.dependsOn.contains { key in
-          run.tasks.contains { $0.record.key == key && !$0.record.state.isTerminal }
+        if runs[index].tasks[task].upstream.allSatisfy({ runs[index].tasks[$0].record.state.isTerminal }) {
+          fail("is pending and waits for nothing")
         }
-        if !waits { found.append("\(name) is pending and waits for nothing") }
-      case .retrying: if task.record.notBefore == nil { found.append("\(name) retries at no time") }
-      case .running where task.record.shape == .service:
-        if task.record.service.flatMap({ services[$0] }) == nil {
-          found.append("\(name) waits for a service that does not exist")
+      case .retrying: if runs[index].tasks[task].record.notBefore == nil { fail("retries at no time") }
+      case .running where runs[index].tasks[task].record.shape == .service:
+        if runs[index].tasks[task].record.service.flatMap({ services.index(of: $0) }) == nil {
+          fail("waits for a service that does not exist")
         }
-        if task.record.readyDeadline == nil { found.append("\(name) waits for replicas without a limit") }
-      case .running:
-        if task.units.count != task.record.unitCount { found.append("\(name) has \(task.units.count) units") }
-        if task.units.allSatisfy({ $0.state.isTerminal }) { found.append("\(name) runs and nothing is left to run") }
-        if task.units.contains(where: { $0.state == .failed || $0.state == .cancelled }) {
-          found.append("\(name) runs with a failed unit")
-        }
-        let hidden = task.units.indices.first { $0 < task.firstWaiting && task.units[$0].state == .waiting }
-        if let hidden { found.append("\(name): unit \(hidden) waits below the cursor") }
-      case .committing:
-        if !task.units.allSatisfy({ $0.state == .succeeded }) { found.append("\(name) commits unfinished units") }
-      case .planning, .succeeded, .failed, .cancelled, .skipped: break
+        if runs[index].tasks[task].record.readyDeadline == nil { fail("waits for replicas without a limit") }
+      case .running: if units != runs[index].tasks[task].record.unitCount { fail("has \(units) units") }
+      case .planning, .committing, .succeeded, .failed, .cancelled, .skipped: break
       }
-      if task.record.shape == .gang, task.record.state == .running { found += gangViolations(task, name) }
     }
-    return found
   }
 
   private func gangViolations(_ task: Task, _ name: String) -> [String] {
     var found: [String] = []
-    let waiting = task.units.count { $0.state == .waiting }
-    if waiting != 0, waiting != task.units.count { found.append("gang \(name) is placed in part") }
-    if Set(task.units.map(\.generation)).count > 1 { found.append("gang \(name) has more than one generation") }
-    if waiting == 0, holdsStopping(run: task.record.run, task: task.record.key, countForeign: false) {
+    if task.waiting != 0, task.waiting != task.units.count { found.append("gang \(name) is placed in part") }
+    if task.units.contains(where: { $0.generation != task.units[0].generation }) { found.append("gang \(name) has more than one generation") }
+    if task.waiting == 0, holdsStopping(run: task.record.run, task: task.record.key, countForeign: false) {
       found.append("gang \(name) runs while an older generation is stopping")
     }
     return found

@@ -23,15 +23,17 @@ extension Scheduler {
     var worker =
       workers[hello.worker]
       ?? Worker(
-        incarnation: hello.incarnation, slots: 0, hostID: hello.hostID, labels: hello.labels, state: .live, lastHeard: now)
+        incarnation: hello.incarnation, slots: 0, hostID: hello.hostID, labels: hello.labels, state: .live,
+        availability: availability[hello.worker]?.availability ?? .open, lastHeard: now)
     if worker.state != .live || worker.slots == 0 {
       worker.slots = max(0, hello.slots)
       worker.hostID = hello.hostID
       worker.labels = hello.labels
     }
     workers.set(hello.worker, worker)
+    workersChanged = true
     heard(from: hello.worker)
-    reconcile(hello.worker, held: hello.held, resendAll: true)
+    reconcile(hello.worker, held: hello.held, isBeat: false)
   }
 
   mutating func workerHeartbeat(_ name: String, incarnation: Int64, sequence: Int64, held: [UnitAttempt]) {
@@ -46,55 +48,72 @@ extension Scheduler {
     guard sequence > worker.lastBeat else { return }
     workers.update(name) { $0.lastBeat = sequence }
     heard(from: name)
-    reconcile(name, held: held, resendAll: false)
+    reconcile(name, held: held, isBeat: true)
     effects.append(.heartbeatAccepted(worker: name, incarnation: incarnation, sequence: sequence))
   }
 
   private mutating func heard(from name: String) {
-    let wasAway = workers[name]?.state != .live
-    let time = now
-    workers.update(name) {
-      $0.lastHeard = time
-      $0.state = .live
-    }
-    guard wasAway else { return }
-    for (key, lease) in workers[name]!.leases where lease.active {
-      if let place = find(key.unit) { announce(record(place)) }
+    guard let index = workers.index(of: name) else { return }
+    workers[at: index].lastHeard = now
+    guard workers[at: index].state != .live else { return }
+    workers[at: index].state = .live
+    workersChanged = true
+    for (key, lease) in workers[at: index].leases where lease.active {
+      if let place = find(key.unit) { announce(self[place]) }
     }
   }
 
   /// Compares what a worker holds with what it was leased.
-  private mutating func reconcile(_ name: String, held: [UnitAttempt], resendAll: Bool) {
-    let held = Set(held)
-    for (key, lease) in workers[name]!.leases {
-      if held.contains(key) {
-        workers.update(name) { $0.leases.update(key) { $0.confirmed = true } }
+  private mutating func reconcile(_ name: String, held: [UnitAttempt], isBeat: Bool) {
+    guard let index = workers.index(of: name) else { return }
+    let held = held.sorted()
+    for (key, lease) in workers[at: index].leases {
+      if held.containsSorted(key) {
+        if !lease.confirmed || isBeat && !lease.listed {
+          workers[at: index].change(key) {
+            $0.confirmed = true
+            $0.listed = $0.listed || isBeat
+          }
+        }
         if !lease.active { effects.append(.cancelUnit(worker: name, unit: key.unit, attempt: key.attempt)) }
       } else if lease.active {
-        if let place = find(key.unit), record(place).incarnation != workers[name]!.incarnation {
-          workers.update(name) { $0.leases.remove(key) }
+        if let place = find(key.unit), self[place].incarnation != workers[at: index].incarnation {
+          workers[at: index].remove(key)
           end(key, .lost)
-        } else if resendAll || now - lease.sentAt >= configuration.resendMs, let place = find(key.unit) {
-          let time = now
-          workers.update(name) { $0.leases.update(key) { $0.sentAt = time } }
-          effects.append(.assign(assignment(record(place))))
+        } else if !isBeat || now - lease.sentAt >= configuration.resendMs, let place = find(key.unit) {
+          workers[at: index].change(key) { [now] in $0.sentAt = now }
+          effects.append(.assign(assignment(self[place])))
         }
-      } else if lease.confirmed || resendAll || now - lease.sentAt >= configuration.resendMs {
-        workers.update(name) { $0.leases.remove(key) }
+      } else if lease.listed || (!lease.confirmed || lease.foreign) && now - lease.sentAt >= configuration.leaseMs + configuration.marginMs {
+        // A report that was sent before the worker got the assignment does not list it either. Beats are taken in their
+        // order, so one that misses what an earlier one listed is proof. What has started is reported until it is
+        // acknowledged; for what never started, and what only a hello named, a long silence has to do.
+        workers[at: index].remove(key)
+      } else {
+        effects.append(.cancelUnit(worker: name, unit: key.unit, attempt: key.attempt))
       }
     }
-    for key in held.sorted() where workers[name]!.leases[key] == nil {
+    for key in held where workers[at: index].leases.index(of: key) == nil {
       // Unknown work: of a task that ended, or of an older attempt. It takes its slot until it has stopped.
       let lease = Lease(
         key: key, slots: key.unit.hasPrefix("service/") ? 0 : 1, active: false, confirmed: true, sentAt: now,
-        beyondSlots: true,
-        foreign: true)
-      workers.update(name) { $0.leases.set(key, lease) }
+        beyondSlots: true, foreign: true, listed: isBeat)
+      workers[at: index].add(lease)
       effects.append(.cancelUnit(worker: name, unit: key.unit, attempt: key.attempt))
     }
   }
 
+  mutating func setAvailability(_ name: String, _ wanted: WorkerAvailability) {
+    guard (availability[name]?.availability ?? .open) != wanted else { return }
+    let record = WorkerRecord(worker: name, availability: wanted)
+    if wanted == .open { availability.remove(name) } else { availability.set(name, record) }
+    changes[Record.worker(record).key] = .worker(record)
+    workers.update(name) { $0.availability = wanted }
+    workersChanged = true
+  }
+
   mutating func expireWorkers() {
+    guard workers.values.contains(where: { deadline(of: $0) <= now }) else { return }
     for name in workers.keys {
       while let worker = workers[name], deadline(of: worker) <= now {
         guard worker.state == .live else {
@@ -102,9 +121,10 @@ extension Scheduler {
           break
         }
         workers.update(name) { $0.state = .suspect }
+        workersChanged = true
         for (key, lease) in worker.leases where lease.active {
           guard let place = find(key.unit) else { continue }
-          let unit = record(place)
+          let unit = self[place]
           if let service = unit.service, unit.state == .ready {
             effects.append(.replicaGone(service: service, unit: unit.name, attempt: unit.attempt))
           }
@@ -116,6 +136,7 @@ extension Scheduler {
   /// Forgets the worker; what it ran is lost.
   mutating func loseWorker(_ name: String) {
     guard let worker = workers.remove(name) else { return }
+    workersChanged = true
     for (key, lease) in worker.leases where lease.active { end(key, .lost) }
   }
 
@@ -123,14 +144,14 @@ extension Scheduler {
 
   mutating func unitStarted(_ worker: String, _ key: UnitAttempt) {
     guard let place = current(worker, key) else { return }
-    workers.update(worker) { $0.leases.update(key) { $0.confirmed = true } }
-    if record(place).state == .assigned { change(place) { $0.state = .running } }
+    workers.update(worker) { $0.change(key) { $0.confirmed = true } }
+    if self[place].state == .assigned { change(place) { $0.state = .running } }
   }
 
   mutating func unitReady(_ worker: String, _ key: UnitAttempt, address: String, publicKey: String) {
     guard let place = current(worker, key) else { return }
-    workers.update(worker) { $0.leases.update(key) { $0.confirmed = true } }
-    let unit = record(place)
+    workers.update(worker) { $0.change(key) { $0.confirmed = true } }
+    let unit = self[place]
     guard unit.state != .draining else { return }
     if unit.state != .ready || unit.address != address || unit.publicKey != publicKey {
       change(place) { [now] in
@@ -140,13 +161,13 @@ extension Scheduler {
         $0.publicKey = publicKey
       }
     }
-    announce(record(place))
+    announce(self[place])
     if case .task(let run, let task, _) = place { sendPeerTable(run, task) }
   }
 
   mutating func unitFinished(_ worker: String, _ key: UnitAttempt, _ outcome: UnitOutcome) {
     let isCurrent = current(worker, key) != nil
-    workers.update(worker) { $0.leases.remove(key) }
+    workers.update(worker) { $0.remove(key) }
     if isCurrent { end(key, outcome) }
     effects.append(.acknowledge(worker: worker, unit: key.unit, attempt: key.attempt))
   }
@@ -154,8 +175,7 @@ extension Scheduler {
   /// The place of a unit whose live lease is exactly this attempt on this worker.
   private func current(_ worker: String, _ key: UnitAttempt) -> Place? {
     guard workers[worker]?.leases[key]?.active == true, let place = find(key.unit) else { return nil }
-    let unit = record(place)
-    return unit.attempt == key.attempt && unit.worker == worker && unit.state.isLeased ? place : nil
+    return self[place].attempt == key.attempt && self[place].worker == worker && self[place].state.isLeased ? place : nil
   }
 
   /// Tells the router about a replica that serves.
@@ -174,7 +194,7 @@ extension Scheduler {
 
   /// The lease of `key` has ended, and the scheduler wanted it.
   private mutating func end(_ key: UnitAttempt, _ outcome: UnitOutcome) {
-    guard let place = find(key.unit), record(place).attempt == key.attempt, record(place).state.isLeased else { return }
+    guard let place = find(key.unit), self[place].attempt == key.attempt, self[place].state.isLeased else { return }
     switch place {
     case .replica(let service, let index): replicaEnded(service, index, outcome)
     case .task(let run, let task, let unit): workEnded(run, task, unit, outcome)
@@ -198,17 +218,17 @@ extension Scheduler {
       change(place) { $0.failures += 1 }
     case .lost, .cancelled, .succeeded:
       // Nobody asked for a cancellation here: the worker gave up on its own.
-      error = PlatformError(.unavailable, "the worker that ran \(record(place).name) was lost")
+      error = PlatformError(.unavailable, "the worker that ran \(self[place].name) was lost")
       change(place) { $0.losses += 1 }
     }
-    let units = runs[run].tasks[task].units
     let isGang = runs[run].tasks[task].record.shape == .gang
-    let failures = isGang ? units.reduce(0) { $0 + $1.failures } : units[index].failures
-    let losses = isGang ? units.reduce(0) { $0 + $1.losses } : units[index].losses
+    let name = self[place].name
+    let failures = isGang ? runs[run].tasks[task].units.reduce(0) { $0 + $1.failures } : self[place].failures
+    let losses = isGang ? runs[run].tasks[task].units.reduce(0) { $0 + $1.losses } : self[place].losses
     change(place) { $0.error = error }
     if error.isPermanent || failures >= configuration.unitFailureLimit || losses >= configuration.unitLossLimit {
       change(place) { $0.state = .failed }
-      failAttempt(run, task, error.wrapping(units[index].name))
+      failAttempt(run, task, error.wrapping(name))
       return
     }
     var notBefore: Instant?
@@ -223,7 +243,7 @@ extension Scheduler {
   /// The scheduler does not want this lease any more; its slot is free once the worker says so.
   mutating func stop(_ unit: UnitRecord) {
     guard unit.state.isLeased, let name = unit.worker else { return }
-    workers.update(name) { $0.leases.update(unit.key) { $0.active = false } }
+    workers.update(name) { $0.change(unit.key) { $0.active = false } }
     effects.append(.cancelUnit(worker: name, unit: unit.name, attempt: unit.attempt))
   }
 
@@ -247,6 +267,19 @@ extension UnitRecord {
     address = nil
     publicKey = nil
     result = .null
+  }
+}
+
+extension [UnitAttempt] {
+  /// Whether a sorted array has it.
+  func containsSorted(_ key: UnitAttempt) -> Bool {
+    var low = 0
+    var high = count
+    while low < high {
+      let middle = (low + high) / 2
+      if self[middle] < key { low = middle + 1 } else { high = middle }
+    }
+    return low < count && self[low] == key
   }
 }
 

@@ -7,7 +7,7 @@ extension Scheduler {
   /// Replicas first (they take no slots), then older runs before younger ones, one unit a task in turn.
   mutating func place() {
     placeReplicas()
-    for run in runs.indices where !runs[run].record.state.isTerminal {
+    for run in runs.indices where !runs[run].record.state.isTerminal && runs[run].tasks.contains(where: { $0.waiting > 0 }) {
       guard placeRun(run) else { return }
     }
   }
@@ -23,8 +23,9 @@ extension Scheduler {
     while idle < count {
       let task = runs[run].nextTask % count
       runs[run].nextTask = (task + 1) % count
-      let record = runs[run].tasks[task].record
-      guard record.state == .running, record.shape == .shards, let unit = nextWaiting(run, task) else {
+      guard runs[run].tasks[task].record.state == .running, runs[run].tasks[task].record.shape == .shards,
+        let unit = runs[run].tasks[task].nextWaiting(now: now)
+      else {
         idle += 1
         continue
       }
@@ -38,44 +39,29 @@ extension Scheduler {
     return true
   }
 
-  /// The first unit of the task that may be placed now.
-  private mutating func nextWaiting(_ run: Int, _ task: Int) -> Int? {
-    let units = runs[run].tasks[task].units
-    var first: Int?
-    for index in runs[run].tasks[task].firstWaiting..<max(units.count, runs[run].tasks[task].firstWaiting) {
-      guard units[index].state == .waiting else { continue }
-      if first == nil {
-        first = index
-        runs[run].tasks[task].firstWaiting = index
-      }
-      if units[index].notBefore ?? now <= now { return index }
-    }
-    if first == nil { runs[run].tasks[task].firstWaiting = units.count }
-    return nil
-  }
-
   /// The worker with the most free slots, by name when equal; nil when there is none.
-  private func freestWorker() -> String? {
-    var best: (name: String, free: Int)?
-    for (name, worker) in workers where worker.acceptsWork {
-      let free = worker.slots - worker.usedSlots
-      if free > (best?.free ?? 0) { best = (name, free) }
+  private func freestWorker() -> Int? {
+    var best: (index: Int, free: Int)?
+    for index in workers.indices where workers[at: index].acceptsWork {
+      let free = workers[at: index].freeSlots
+      if free > (best?.free ?? 0) { best = (index, free) }
     }
-    return best?.name
+    return best?.index
   }
 
-  mutating func lease(_ place: Place, to name: String, slots: Int, beyondSlots: Bool) {
-    guard let worker = workers[name] else { return }
+  mutating func lease(_ place: Place, to worker: Int, slots: Int, beyondSlots: Bool) {
+    let name = workers.keys[worker]
+    let incarnation = workers[at: worker].incarnation
     change(place) {
       $0.state = .assigned
       $0.attempt += 1
       $0.worker = name
-      $0.incarnation = worker.incarnation
+      $0.incarnation = incarnation
       $0.notBefore = nil
     }
-    let unit = record(place)
+    let unit = self[place]
     let lease = Lease(key: unit.key, slots: slots, active: true, confirmed: false, sentAt: now, beyondSlots: beyondSlots)
-    workers.update(name) { $0.leases.set(unit.key, lease) }
+    workers[at: worker].add(lease)
     effects.append(.assign(assignment(unit)))
   }
 

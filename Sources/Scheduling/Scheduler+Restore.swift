@@ -27,20 +27,22 @@ extension Scheduler {
         if !run.state.isTerminal { runs.append(Run(record: run, tasks: [])) }
       case .task(let task): tasks[task.run, default: [:]][task.key] = task
       case .service(let service): services.set(service.spec.name, Service(record: service))
+      case .worker(let worker): if worker.availability != .open { availability.set(worker.worker, worker) }
       case .unit(let unit):
         units[unit.service.map { "service/\($0)" } ?? "\(unit.run)/\(unit.task)", default: []].append(unit)
       }
     }
     runs.sort { $0.record.sequence < $1.record.sequence }
+    indexRuns()
     for index in runs.indices {
       let run = runs[index].record
-      runs[index].tasks = run.spec.tasks.map { spec in
-        var task = Task(record: tasks[run.spec.id]?[spec.key] ?? TaskRecord(pending: spec.key, of: run.spec.id), spec: spec)
-        guard task.record.state == .running || task.record.state == .committing else { return task }
-        task.units = (units["\(run.spec.id)/\(spec.key)"] ?? []).filter {
-          $0.taskAttempt == task.record.attempt && $0.stage == task.record.stage
-        }.sorted { $0.index < $1.index }
-        return task
+      runs[index].tasks = Self.tasks(of: run.spec) { tasks[run.spec.id]?[$0] ?? TaskRecord(pending: $0, of: run.spec.id) }
+      for task in runs[index].tasks.indices {
+        let record = runs[index].tasks[task].record
+        guard record.state == .running || record.state == .committing else { continue }
+        runs[index].tasks[task].setUnits(
+          (units["\(record.run)/\(record.key)"] ?? []).filter { $0.taskAttempt == record.attempt && $0.stage == record.stage }
+            .sorted { $0.index < $1.index })
       }
     }
     for name in services.keys {
@@ -53,16 +55,17 @@ extension Scheduler {
 
   private mutating func restoreLease(_ unit: UnitRecord, slots: Int) {
     guard unit.state.isLeased, let name = unit.worker else { return }
-    if workers[name] == nil || workers[name]!.incarnation < unit.incarnation {
-      // Leases of an older incarnation of the same worker stay with it and end when the newer one is known.
-      let older = workers[name]?.leases ?? SortedTable()
-      var worker = Worker(
-        incarnation: unit.incarnation, slots: 0, hostID: "", labels: [:], state: .restored, lastHeard: now)
-      worker.leases = older
-      workers.set(name, worker)
+    if workers[name] == nil {
+      workers.set(
+        name,
+        Worker(
+          incarnation: unit.incarnation, slots: 0, hostID: "", labels: [:], state: .restored,
+          availability: availability[name]?.availability ?? .open, lastHeard: now))
     }
+    // Leases of an older incarnation of the same worker stay with it and end when the newer one is known.
+    workers.update(name) { $0.incarnation = max($0.incarnation, unit.incarnation) }
     let lease = Lease(key: unit.key, slots: slots, active: true, confirmed: false, sentAt: now, beyondSlots: true)
-    workers.update(name) { $0.leases.set(unit.key, lease) }
+    workers.update(name) { $0.add(lease) }
   }
 
   private mutating func issueAgain() {

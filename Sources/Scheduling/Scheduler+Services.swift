@@ -30,23 +30,19 @@ extension Scheduler {
     record.spec = spec
     record.removing = false
     record.removed = false
-    var service = services[spec.name] ?? Service(record: record)
-    if services[spec.name] == nil || service.record != record {
-      service.record = record
-      services.set(spec.name, service)
+    if services.index(of: spec.name) == nil {
+      services.set(spec.name, Service(record: record))
       changes["service:\(spec.name)"] = .service(record)
+    } else if let index = services.index(of: spec.name), services[at: index].record != record {
+      changeService(index) { $0 = record }
     }
     return .success(spec.generation)
   }
 
   mutating func removeService(_ name: String) {
-    guard let service = services[name], !service.record.removing, !service.record.removed else { return }
-    changeService(name) { $0.removing = true }
-  }
-
-  private mutating func changeService(_ name: String, _ body: (inout ServiceRecord) -> Void) {
-    services.update(name) { body(&$0.record) }
-    if let record = services[name]?.record { changes["service:\(name)"] = .service(record) }
+    guard let index = services.index(of: name) else { return }
+    guard !services[at: index].record.removing, !services[at: index].record.removed else { return }
+    changeService(index) { $0.removing = true }
   }
 
   /// Ready replicas of the wanted generation, on workers that are heard.
@@ -56,20 +52,28 @@ extension Scheduler {
     }
   }
 
-  /// One step towards the wanted replicas: new before old, one more than wanted at most while changing.
-  mutating func reconcileService(_ name: String) {
-    guard let service = services[name], !service.record.removed else { return }
-    for index in service.replicas.indices { forceIfOverdue(name, index) }
-    services.update(name) { $0.replicas.removeAll { $0.state.isTerminal } }
-    guard let service = services[name] else { return }
+  /// Steps towards the wanted replicas until nothing changes: new before old, one more than wanted at most while changing.
+  mutating func reconcileService(_ index: Int) {
+    services[at: index].isWakeStale = true
+    guard !services[at: index].record.removed else { return services[at: index].isDirty = false }
+    repeat {
+      services[at: index].isDirty = false
+      reconcileOnce(index)
+    } while services[at: index].isDirty && !services[at: index].record.removed
+  }
+
+  private mutating func reconcileOnce(_ index: Int) {
+    for replica in services[at: index].replicas.indices { forceIfOverdue(index, replica) }
+    dropEnded(index)
+    let service = services[at: index]
     let wanted = service.record.removing ? 0 : service.record.spec.replicas
     let live = service.replicas.indices.filter { service.replicas[$0].state != .draining }
     func isCurrent(_ unit: UnitRecord) -> Bool {
-      unit.generation == service.record.spec.generation && workers[unit.worker ?? ""]?.draining != true
+      unit.generation == service.record.spec.generation && workers[unit.worker ?? ""]?.availability != .draining
     }
     let current = live.filter { isCurrent(service.replicas[$0]) }
     let old = live.filter { !isCurrent(service.replicas[$0]) }
-    func isServing(_ index: Int) -> Bool { service.replicas[index].state == .ready }
+    func isServing(_ replica: Int) -> Bool { service.replicas[replica].state == .ready }
 
     // What does not serve and is not wanted goes at once; what serves goes when there are enough others.
     var drain = old.filter { !isServing($0) }
@@ -81,34 +85,37 @@ extension Scheduler {
       drain += surplus.prefix(current.count - wanted)
     }
     let remainingOld = servingOld.count { !drain.contains($0) }
-    for index in drain.sorted() { drainReplica(name, index) }
+    for replica in drain.sorted() { drainReplica(index, replica) }
 
     let allowed = remainingOld == 0 ? wanted : min(wanted, max(1, wanted + 1 - remainingOld))
-    for _ in current.count..<max(allowed, current.count) { addReplica(name) }
-    services.update(name) { $0.replicas.removeAll { $0.state.isTerminal } }
-    if let after = services[name], after.record.removing, after.replicas.isEmpty {
-      changeService(name) { $0.removed = true }
-    }
+    for _ in current.count..<max(allowed, current.count) { addReplica(index) }
+    dropEnded(index)
+    if services[at: index].record.removing, services[at: index].replicas.isEmpty { changeService(index) { $0.removed = true } }
   }
 
-  private mutating func addReplica(_ name: String) {
-    guard let record = services[name]?.record else { return }
+  private mutating func dropEnded(_ index: Int) {
+    guard services[at: index].replicas.contains(where: \.state.isTerminal) else { return }
+    services[at: index].replicas.removeAll { $0.state.isTerminal }
+  }
+
+  private mutating func addReplica(_ index: Int) {
+    let record = services[at: index].record
     let unit = UnitRecord(
-      name: "service/\(name)/\(record.nextReplica)", kind: record.spec.kind, payload: record.spec.payload,
-      index: record.nextReplica, service: name, generation: record.spec.generation)
-    services.update(name) { $0.replicas.append(unit) }
+      name: "service/\(record.spec.name)/\(record.nextReplica)", kind: record.spec.kind, payload: record.spec.payload,
+      index: record.nextReplica, service: record.spec.name, generation: record.spec.generation)
+    services[at: index].replicas.append(unit)
     changes["unit:\(unit.name)"] = .unit(unit)
-    changeService(name) { $0.nextReplica += 1 }
+    changeService(index) { $0.nextReplica += 1 }
   }
 
-  private mutating func drainReplica(_ name: String, _ index: Int) {
-    let place = Place.replica(service: name, index: index)
-    let unit = record(place)
+  mutating func drainReplica(_ service: Int, _ index: Int) {
+    let place = Place.replica(service: service, index: index)
+    let unit = self[place]
     guard unit.state.isLeased, let worker = unit.worker else {
       change(place) { $0.state = .ended }
       return
     }
-    if unit.state == .ready { effects.append(.replicaGone(service: name, unit: unit.name, attempt: unit.attempt)) }
+    if unit.state == .ready { effects.append(.replicaGone(service: services.keys[service], unit: unit.name, attempt: unit.attempt)) }
     change(place) { [now, configuration] in
       $0.state = .draining
       $0.drainDeadline = now + configuration.drainMs
@@ -116,18 +123,18 @@ extension Scheduler {
     effects.append(.drainReplica(worker: worker, unit: unit.name, attempt: unit.attempt))
   }
 
-  private mutating func forceIfOverdue(_ name: String, _ index: Int) {
-    let unit = services[name]!.replicas[index]
-    guard unit.state == .draining, let deadline = unit.drainDeadline, deadline <= now else { return }
-    stop(unit)
-    change(.replica(service: name, index: index)) { $0.state = .ended }
+  private mutating func forceIfOverdue(_ service: Int, _ index: Int) {
+    let place = Place.replica(service: service, index: index)
+    guard self[place].state == .draining, let deadline = self[place].drainDeadline, deadline <= now else { return }
+    stop(self[place])
+    change(place) { $0.state = .ended }
   }
 
   /// A replica ended: it was told to, or it starts again, later each time unless it had been stable.
-  mutating func replicaEnded(_ name: String, _ index: Int, _ outcome: UnitOutcome) {
-    let place = Place.replica(service: name, index: index)
-    let unit = record(place)
-    if unit.state == .ready { effects.append(.replicaGone(service: name, unit: unit.name, attempt: unit.attempt)) }
+  mutating func replicaEnded(_ service: Int, _ index: Int, _ outcome: UnitOutcome) {
+    let place = Place.replica(service: service, index: index)
+    let unit = self[place]
+    if unit.state == .ready { effects.append(.replicaGone(service: services.keys[service], unit: unit.name, attempt: unit.attempt)) }
     guard unit.state != .draining else {
       change(place) { $0.state = .ended }
       return
@@ -151,19 +158,24 @@ extension Scheduler {
 
   /// On the worker with the fewest replicas of the same service, then with the fewest at all.
   mutating func placeReplicas() {
-    for name in services.keys {
-      guard let service = services[name], !service.record.removed else { continue }
-      for index in service.replicas.indices
-      where service.replicas[index].state == .waiting && service.replicas[index].notBefore ?? now <= now {
-        var best: (name: String, same: Int, all: Int)?
-        for (worker, state) in workers where state.acceptsWork {
-          let replicas = state.leases.filter { $0.value.slots == 0 }
-          let same = replicas.count { $0.key.unit.hasPrefix("service/\(name)/") }
-          if best.map({ (same, replicas.count) < ($0.same, $0.all) }) ?? true { best = (worker, same, replicas.count) }
-        }
-        guard let best else { return }
-        lease(.replica(service: name, index: index), to: best.name, slots: 0, beyondSlots: false)
+    for service in services.indices {
+      for index in services[at: service].replicas.indices {
+        let place = Place.replica(service: service, index: index)
+        guard self[place].state == .waiting, self[place].notBefore ?? now <= now else { continue }
+        guard let worker = workerForReplica(of: service) else { return }
+        lease(place, to: worker, slots: 0, beyondSlots: false)
       }
     }
+  }
+
+  private func workerForReplica(of service: Int) -> Int? {
+    var same: [String: Int] = [:]
+    for replica in services[at: service].replicas where replica.state.isLeased { same[replica.worker ?? "", default: 0] += 1 }
+    var best: (worker: Int, same: Int, all: Int)?
+    for worker in workers.indices where workers[at: worker].acceptsWork {
+      let load = (same[workers.keys[worker]] ?? 0, workers[at: worker].replicas)
+      if best.map({ load < ($0.same, $0.all) }) ?? true { best = (worker, load.0, load.1) }
+    }
+    return best?.worker
   }
 }

@@ -7,8 +7,8 @@ extension Scheduler {
   // MARK: Runs
 
   mutating func submit(_ spec: RunSpec) {
-    if let known = runs.first(where: { $0.record.spec.id == spec.id }) {
-      effects.append(.runStateChanged(run: spec.id, state: known.record.state, error: known.record.error))
+    if let known = runIndex[spec.id] {
+      effects.append(.runStateChanged(run: spec.id, state: runs[known].record.state, error: runs[known].record.error))
       return
     }
     if let error = Self.problem(with: spec) {
@@ -19,11 +19,20 @@ extension Scheduler {
       spec: spec, state: .pending, sequence: nextSequence, submittedAt: now, finishedAt: nil, cancelRequested: false,
       error: nil)
     nextSequence += 1
-    let tasks = spec.tasks.map { Task(record: TaskRecord(pending: $0.key, of: spec.id), spec: $0) }
-    runs.append(Run(record: record, tasks: tasks))
+    runs.append(Run(record: record, tasks: Self.tasks(of: spec) { TaskRecord(pending: $0, of: spec.id) }))
+    runIndex[spec.id] = runs.count - 1
+    let tasks = runs[runs.count - 1].tasks
     changes["run:\(spec.id)"] = .run(record)
     for task in tasks { changes["task:\(spec.id)/\(task.spec.key)"] = .task(task.record) }
     effects.append(.runStateChanged(run: spec.id, state: .pending, error: nil))
+  }
+
+  /// The tasks of a run with their dependencies as positions.
+  static func tasks(of spec: RunSpec, record: (String) -> TaskRecord) -> [Task] {
+    let positions = Dictionary(uniqueKeysWithValues: spec.tasks.enumerated().map { ($1.key, $0) })
+    return spec.tasks.map { task in
+      Task(record: record(task.key), spec: task, upstream: task.dependsOn.compactMap { positions[$0] })
+    }
   }
 
   /// Why a run cannot be accepted: names that cannot be part of unit names, repeated keys, unknown or circular dependencies.
@@ -60,7 +69,7 @@ extension Scheduler {
   public static func isComponent(_ name: String) -> Bool { !name.isEmpty && name.utf8.count <= 200 && !name.contains("/") }
 
   mutating func requestCancel(_ id: String) {
-    guard let run = runs.firstIndex(where: { $0.record.spec.id == id }), !runs[run].record.state.isTerminal else { return }
+    guard let run = runIndex[id], !runs[run].record.state.isTerminal else { return }
     changeRun(run) {
       $0.cancelRequested = true
       $0.state = .cancelling
@@ -74,19 +83,24 @@ extension Scheduler {
 
   /// Starts what can start, ends what is over, until nothing changes.
   mutating func progressRun(_ run: Int) {
+    defer {
+      runs[run].isDirty = false
+      runs[run].isWakeStale = true
+    }
     guard !runs[run].record.state.isTerminal else { return }
     var changed = true
     while changed {
       changed = false
       for task in runs[run].tasks.indices where progressTask(run, task) { changed = true }
     }
-    let states = runs[run].tasks.map(\.record.state)
-    if !states.allSatisfy(\.isTerminal) {
-      if runs[run].record.state == .pending, states.contains(where: { $0 != .pending }) {
+    runs[run].waitsForService = runs[run].tasks.contains { $0.record.state == .running && $0.record.shape == .service }
+    if !runs[run].tasks.allSatisfy(\.record.state.isTerminal) {
+      if runs[run].record.state == .pending, runs[run].tasks.contains(where: { $0.record.state != .pending }) {
         changeRun(run) { $0.state = .running }
       }
       return
     }
+    let states = runs[run].tasks.map(\.record.state)
     let state: RunState =
       states.contains(.failed) ? .failed : states.contains(.cancelled) ? .cancelled : .succeeded
     let error = runs[run].tasks.first { $0.record.state == .failed }?.record.error
@@ -101,26 +115,26 @@ extension Scheduler {
 
   /// One step of one task, when one is due. Returns whether something changed.
   private mutating func progressTask(_ run: Int, _ task: Int) -> Bool {
-    let record = runs[run].tasks[task].record
-    if !record.state.isTerminal, record.state != .committing, record.state != .pending, record.state != .retrying,
-      let deadline = record.deadline, deadline <= now
-    {
-      failAttempt(run, task, PlatformError(.timeout, "task '\(record.key)' did not finish in time"))
+    let state = runs[run].tasks[task].record.state
+    if state == .planning || state == .running, let deadline = runs[run].tasks[task].record.deadline, deadline <= now {
+      let key = runs[run].tasks[task].record.key
+      failAttempt(run, task, PlatformError(.timeout, "task '\(key)' did not finish in time"))
       return true
     }
-    switch record.state {
+    let notBefore = runs[run].tasks[task].record.notBefore
+    switch state {
     case .pending: return startIfReady(run, task)
     case .retrying:
-      guard record.notBefore ?? now <= now else { return false }
-      startAttempt(run, task, attempt: record.attempt + 1)
+      guard notBefore ?? now <= now else { return false }
+      startAttempt(run, task, attempt: runs[run].tasks[task].record.attempt + 1)
       return true
     case .planning:
-      guard let time = record.notBefore, time <= now else { return false }
+      guard let time = notBefore, time <= now else { return false }
       changeTask(run, task) { $0.notBefore = nil }
       effects.append(.planStage(stageCall(run, task)))
       return true
     case .committing:
-      guard let time = record.notBefore, time <= now else { return false }
+      guard let time = notBefore, time <= now else { return false }
       changeTask(run, task) { $0.notBefore = nil }
       commit(run, task)
       return true
@@ -130,14 +144,16 @@ extension Scheduler {
   }
 
   private mutating func startIfReady(_ run: Int, _ task: Int) -> Bool {
-    let upstream = runs[run].tasks[task].spec.dependsOn.compactMap { key in
-      runs[run].tasks.first { $0.record.key == key }?.record.state
+    var ready = true
+    for other in runs[run].tasks[task].upstream {
+      let state = runs[run].tasks[other].record.state
+      if state.isTerminal, state != .succeeded {
+        finish(run, task, .skipped, error: nil)
+        return true
+      }
+      ready = ready && state == .succeeded
     }
-    if upstream.contains(where: { $0.isTerminal && $0 != .succeeded }) {
-      finish(run, task, .skipped, error: nil)
-      return true
-    }
-    guard upstream.allSatisfy({ $0 == .succeeded }) else { return false }
+    guard ready else { return false }
     if runs[run].record.cancelRequested {
       finish(run, task, .cancelled, error: nil)
     } else {
@@ -181,8 +197,7 @@ extension Scheduler {
       stop(unit)
       if !unit.state.isTerminal { change(.task(run: run, task: task, unit: index)) { $0.state = .cancelled } }
     }
-    runs[run].tasks[task].units = []
-    runs[run].tasks[task].firstWaiting = 0
+    runs[run].tasks[task].setUnits([])
   }
 
   func stageCall(_ run: Int, _ task: Int) -> StageCall {
@@ -227,7 +242,7 @@ extension Scheduler {
 
   /// The task that an answer is for, when it is still waiting for exactly this answer.
   private func waiting(_ id: StageID, in state: TaskState) -> (run: Int, task: Int)? {
-    guard let run = runs.firstIndex(where: { $0.record.spec.id == id.run }),
+    guard let run = runIndex[id.run],
       let task = runs[run].tasks.firstIndex(where: { $0.record.key == id.task })
     else { return nil }
     let record = runs[run].tasks[task].record
@@ -265,13 +280,14 @@ extension Scheduler {
       $0.shape = shape
       $0.unitCount = specs.count
     }
-    runs[run].tasks[task].units = specs.enumerated().map { index, spec in
-      UnitRecord(
-        name: "\(id.run)/\(id.task)/\(id.attempt)/\(id.stage)/\(index)", kind: spec.kind, payload: spec.payload,
-        index: index,
-        run: id.run, task: id.task, taskAttempt: id.attempt, stage: id.stage)
-    }
-    runs[run].tasks[task].firstWaiting = 0
+    let prefix = "\(id.run)/\(id.task)/\(id.attempt)/\(id.stage)/"
+    runs[run].tasks[task].setUnits(
+      specs.enumerated().map { index, spec in
+        UnitRecord(
+          name: prefix + String(index), kind: spec.kind, payload: spec.payload, index: index, run: id.run, task: id.task,
+          taskAttempt: id.attempt, stage: id.stage)
+      })
+    runs[run].isDirty = true
     for unit in runs[run].tasks[task].units { changes["unit:\(unit.name)"] = .unit(unit) }
   }
 
@@ -295,29 +311,26 @@ extension Scheduler {
   // MARK: Committing
 
   private mutating func finishStageIfDone(_ run: Int, _ task: Int) -> Bool {
-    let current = runs[run].tasks[task]
-    if current.record.shape == .service {
-      guard let name = current.record.service, let service = services[name], !service.record.removing,
-        service.record.spec.generation == current.record.serviceGeneration
+    if runs[run].tasks[task].record.shape == .service {
+      let current = runs[run].tasks[task].record
+      guard let name = current.service, let service = services[name], !service.record.removing,
+        service.record.spec.generation == current.serviceGeneration
       else {
-        let error = PlatformError(
-          .conflict, "service '\(current.record.service ?? "")' was changed while it was being deployed")
+        let error = PlatformError(.conflict, "service '\(current.service ?? "")' was changed while it was being deployed")
         failAttempt(run, task, error)
         return true
       }
-      if readyReplicas(service) >= current.record.serviceReplicas {
+      if readyReplicas(service) >= current.serviceReplicas {
         startCommitting(run, task)
         return true
       }
-      guard let deadline = current.record.readyDeadline, deadline <= now else { return false }
+      guard let deadline = current.readyDeadline, deadline <= now else { return false }
       let last = service.replicas.last { $0.error != nil }?.error
       let reason = last.map { ": \($0.message)" } ?? ""
       failAttempt(run, task, PlatformError(.timeout, "the replicas of '\(name)' did not become ready in time" + reason))
       return true
     }
-    guard current.firstWaiting >= current.units.count || current.units[current.firstWaiting].state == .succeeded,
-      current.units.allSatisfy({ $0.state == .succeeded })
-    else { return false }
+    guard runs[run].tasks[task].succeeded == runs[run].tasks[task].units.count else { return false }
     startCommitting(run, task)
     return true
   }
@@ -361,7 +374,7 @@ extension Scheduler {
 
   /// Why a task is not running yet, for people.
   public func waitingReason(run id: String, task key: String) -> String? {
-    guard let run = runs.first(where: { $0.record.spec.id == id }),
+    guard let run = runIndex[id].map({ runs[$0] }),
       let task = run.tasks.first(where: { $0.record.key == key })
     else { return nil }
     switch task.record.state {

@@ -1,39 +1,48 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A dictionary that is always walked in key order, so that decisions do not depend on hash seeds. Insertion and removal
-/// cost O(n) moves of keys; look-up is that of a dictionary.
-struct SortedTable<Key: Hashable & Comparable & Sendable, Value: Sendable>: Sendable, Sequence {
+/// A dictionary that is always walked in key order, so that decisions do not depend on hash seeds. Two arrays: look-up is a
+/// binary search, insertion and removal move O(n) entries, walking touches memory in order and allocates nothing.
+struct SortedTable<Key: Comparable & Sendable, Value: Sendable>: Sendable {
   private(set) var keys: [Key] = []
-  private var values: [Key: Value] = [:]
+  private(set) var values: [Value] = []
 
   var count: Int { keys.count }
   var isEmpty: Bool { keys.isEmpty }
+  var indices: Range<Int> { keys.indices }
 
-  subscript(key: Key) -> Value? { values[key] }
+  subscript(key: Key) -> Value? { index(of: key).map { values[$0] } }
+
+  /// The value at a position of `keys`, read and changed in place.
+  subscript(at index: Int) -> Value {
+    _read { yield values[index] }
+    _modify { yield &values[index] }
+  }
+
+  func index(of key: Key) -> Int? {
+    let index = position(of: key)
+    return index < keys.count && keys[index] == key ? index : nil
+  }
 
   mutating func set(_ key: Key, _ value: Value) {
-    if values.updateValue(value, forKey: key) == nil { keys.insert(key, at: position(of: key)) }
+    let index = position(of: key)
+    if index < keys.count, keys[index] == key {
+      values[index] = value
+    } else {
+      keys.insert(key, at: index)
+      values.insert(value, at: index)
+    }
   }
 
   @discardableResult
   mutating func remove(_ key: Key) -> Value? {
-    guard let old = values.removeValue(forKey: key) else { return nil }
-    keys.remove(at: position(of: key))
-    return old
+    guard let index = index(of: key) else { return nil }
+    keys.remove(at: index)
+    return values.remove(at: index)
   }
 
   /// Changes the value in place; nothing happens for an unknown key.
   mutating func update(_ key: Key, _ body: (inout Value) -> Void) {
-    if values[key] != nil { body(&values[key]!) }
-  }
-
-  func makeIterator() -> AnyIterator<(key: Key, value: Value)> {
-    var index = 0
-    return AnyIterator {
-      guard index < keys.count else { return nil }
-      defer { index += 1 }
-      return (keys[index], values[keys[index]]!)
-    }
+    if let index = index(of: key) { body(&values[index]) }
   }
 
   /// The first position whose key is not less than `key`.
@@ -48,4 +57,19 @@ struct SortedTable<Key: Hashable & Comparable & Sendable, Value: Sendable>: Send
   }
 }
 
-extension SortedTable: Equatable where Value: Equatable {}
+extension SortedTable: Sequence {
+  struct Iterator: IteratorProtocol {
+    fileprivate let table: SortedTable
+    fileprivate var index = 0
+
+    mutating func next() -> (key: Key, value: Value)? {
+      guard index < table.keys.count else { return nil }
+      defer { index += 1 }
+      return (table.keys[index], table.values[index])
+    }
+  }
+
+  func makeIterator() -> Iterator { Iterator(table: self) }
+}
+
+extension SortedTable: Equatable where Key: Equatable, Value: Equatable {}

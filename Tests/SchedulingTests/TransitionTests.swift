@@ -4,57 +4,6 @@ import Core
 import Scheduling
 import Testing
 
-/// A scheduler with its workers and a clock that the test turns.
-private struct Bench {
-  var scheduler = Scheduler(now: 0)
-  var now: Instant = 0
-  var effects: [Effect] = []
-  var beats: [String: Int64] = [:]
-
-  mutating func send(_ event: Event) {
-    now += 1
-    effects = scheduler.handle(event, now: now)
-    #expect(scheduler.violations().isEmpty, "\(scheduler.violations())")
-    _ = scheduler.takeChanges()
-  }
-
-  mutating func join(_ name: String, incarnation: Int64 = 1, slots: Int = 2, held: [UnitAttempt] = []) {
-    send(.workerJoined(WorkerHello(worker: name, incarnation: incarnation, slots: slots, hostID: "h", held: held)))
-  }
-
-  /// Time passes while these workers go on beating.
-  mutating func pass(_ milliseconds: Int64, alive: [String: [UnitAttempt]] = [:]) -> [Effect] {
-    var all: [Effect] = []
-    let end = now + milliseconds
-    while now < end {
-      now += 499
-      for (worker, held) in alive.sorted(by: { $0.key < $1.key }) {
-        beats[worker, default: 0] += 1
-        send(.workerHeartbeat(worker: worker, incarnation: 1, sequence: beats[worker]!, held: held))
-        all += effects
-      }
-      send(.tick)
-      all += effects
-    }
-    return all
-  }
-
-  mutating func submit(_ tasks: [TaskSpec], id: String = "1") { send(.runSubmitted(RunSpec(id: id, name: "n", tasks: tasks))) }
-
-  var calls: [StageCall] { effects.compactMap { if case .planStage(let call) = $0 { call } else { nil } } }
-  var assignments: [Assignment] { effects.assignments }
-  var commits: [StageCall] { effects.compactMap { if case .commitStage(let call, _) = $0 { call } else { nil } } }
-  func state(_ task: String) -> TaskState? {
-    effects.compactMap { if case .taskStateChanged(_, let key, _, _, let state, _) = $0, key == task { state } else { nil } }.last
-  }
-}
-
-extension [Effect] {
-  fileprivate var assignments: [Assignment] { compactMap { if case .assign(let one) = $0 { one } else { nil } } }
-}
-
-private func units(_ count: Int) -> [UnitSpec] { (0..<count).map { UnitSpec(index: $0, kind: "k", payload: .null) } }
-
 @Suite struct TransitionTests {
   /// A run of one task whose first stage has been planned as shards.
   private func running(shards: Int = 1, retries: Int = 0, workers: [String] = ["a", "b"]) throws -> Bench {

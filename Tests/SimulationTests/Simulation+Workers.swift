@@ -230,7 +230,9 @@ extension Simulation {
     case .workerStall: workers[name]!.stalledUntil = time + 500 + Instant(random.next() % 12_000)
     case .workerDrain:
       happened = random.nextUnit() < 0.3
-      if happened { schedule(1, .client(.workerDrain(worker: name))) }
+      guard happened else { return }
+      schedule(1, .client(random.nextUnit() < 0.5 ? .workerDrain(worker: name) : .workerCordon(worker: name)))
+      if random.nextUnit() < 0.7 { schedule(Instant(random.next() % 30_000), .client(.workerUncordon(worker: name))) }
     case .coordinatorStall: stalledCoordinatorUntil = time + 500 + Instant(random.next() % 12_000)
     case .clockForward: clockOffset += Instant(random.next() % 10_000)
     case .clockBackward: clockOffset -= Instant(random.next() % 3_000)

@@ -31,19 +31,13 @@ struct Simulation {
     case ready(String, incarnation: Int64, UnitAttempt)
     case planned(StageCall, epoch: Int)
     case committed(StageCall, [JSONValue], epoch: Int)
-    case tick(epoch: Int)
+    case tick(epoch: Int, at: Instant)
     case startCoordinator
     case startWorker(String)
     case heal(String)
     case submit(RunSpec)
     case client(Event)
     case fault
-  }
-
-  struct Scheduled {
-    var time: Instant
-    var sequence: Int
-    var action: Action
   }
 
   struct Execution {
@@ -73,8 +67,7 @@ struct Simulation {
   var faultsOver = false
   var time: Instant = 0
   var clockOffset: Instant = 0
-  var queue: [Scheduled] = []
-  var nextSequence = 0
+  var queue = EventQueue<Action>()
   var scheduler: Scheduler?
   var epoch = 0
   var tickAt: Instant?
@@ -115,7 +108,7 @@ struct Simulation {
     }
     schedule(500, .fault)
     let limit: Instant = 60_000 + 3_600_000
-    while let next = pop(), problems.isEmpty {
+    while let next = queue.pop(), problems.isEmpty {
       time = max(time, next.time)
       if !faultsOver, time >= faultsEnd { endFaults() }
       if time > limit { break }
@@ -129,13 +122,7 @@ struct Simulation {
     faultsOver = true
     note("faults end")
     for name in names where workers[name]!.isUp { workers[name]!.partitioned = false }
-    // A drained worker takes nothing more until it starts again.
-    guard enabled.contains(.workerDrain) else { return }
-    for name in names where workers[name]!.isUp {
-      workers[name]!.isUp = false
-      workers[name]!.work = [:]
-      schedule(100, .startWorker(name))
-    }
+    for name in names { schedule(100, .client(.workerUncordon(worker: name))) }
   }
 
   /// Whether everything accepted has ended and services are as wanted.
@@ -144,7 +131,7 @@ struct Simulation {
       guard case .run(let record)? = store["run:\(run)"], record.state.isTerminal else { return false }
     }
     guard scheduler != nil, submitted.count > 0,
-      !queue.contains(where: { if case .submit = $0.action { true } else { false } })
+      !queue.contains(where: { if case .submit = $0 { true } else { false } })
     else { return false }
     return servicesAreReady
   }
@@ -229,34 +216,7 @@ struct Simulation {
 
   // MARK: Queue
 
-  mutating func schedule(_ delay: Instant, _ action: Action) {
-    nextSequence += 1
-    queue.append(Scheduled(time: time + max(0, delay), sequence: nextSequence, action: action))
-    var child = queue.count - 1
-    while child > 0, isBefore(queue[child], queue[(child - 1) / 2]) {
-      queue.swapAt(child, (child - 1) / 2)
-      child = (child - 1) / 2
-    }
-  }
-
-  private mutating func pop() -> Scheduled? {
-    guard let first = queue.first else { return nil }
-    let last = queue.removeLast()
-    guard !queue.isEmpty else { return first }
-    queue[0] = last
-    var parent = 0
-    while true {
-      var least = parent
-      for child in [2 * parent + 1, 2 * parent + 2] where child < queue.count && isBefore(queue[child], queue[least]) {
-        least = child
-      }
-      if least == parent { return first }
-      queue.swapAt(parent, least)
-      parent = least
-    }
-  }
-
-  private func isBefore(_ a: Scheduled, _ b: Scheduled) -> Bool { (a.time, a.sequence) < (b.time, b.sequence) }
+  mutating func schedule(_ delay: Instant, _ action: Action) { queue.add(action, at: time + max(0, delay)) }
 
   mutating func note(_ line: String) { trace.add(.text(line), at: time) }
 
@@ -284,8 +244,8 @@ struct Simulation {
         store.keys.sorted().compactMap { store[$0] }, configuration: configuration, now: time + clockOffset)
       scheduler = restored
       settle(effects)
-    case .tick(let of):
-      guard of == epoch else { return }
+    case .tick(let of, let at):
+      guard of == epoch, at == tickAt else { return }
       if time < stalledCoordinatorUntil { return schedule(stalledCoordinatorUntil - time, action) }
       tickAt = nil
       deliver(.tick)
@@ -325,14 +285,14 @@ struct Simulation {
     let changes = scheduler!.takeChanges()
     if !changes.isEmpty, roll(.crashBeforePersist, 0.005) { return crashCoordinator("before persist") }
     for record in changes { persist(record) }
-    if events % 8 == 0, let live = scheduler { compareStore(live) }
+    if events % 32 == 0, let live = scheduler { compareStore(live) }
     if !effects.isEmpty, roll(.crashAfterPersist, 0.004) { return crashCoordinator("after persist") }
     for effect in effects { act(effect) }
     if let deadline = scheduler!.nextDeadline {
       let at = max(time + 1, deadline - clockOffset)
       if tickAt.map({ at < $0 || $0 < time }) ?? true {
         tickAt = at
-        schedule(at - time, .tick(epoch: epoch))
+        schedule(at - time, .tick(epoch: epoch, at: at))
       }
     }
   }
@@ -356,7 +316,7 @@ struct Simulation {
   private func mayReturn(_ old: Record) -> Bool {
     switch old {
     case .unit(let unit): unit.service == nil && unit.generation > 0 && unit.state == .succeeded
-    case .service: true
+    case .service, .worker: true
     case .run, .task: false
     }
   }

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Core
+
+extension Scheduler {
+  /// All times in milliseconds.
+  public struct Configuration: Sendable, Equatable {
+    /// A worker that has been silent for this long gets nothing new, and is told (by its own clock) to stop everything.
+    public var leaseMs: Int64 = 5_000
+    /// After the lease, before its units run elsewhere. Covers the drift of two clocks over one lease.
+    public var marginMs: Int64 = 1_000
+    /// After a restart, how long workers may take to report what they hold.
+    public var restoreGraceMs: Int64 = 10_000
+    /// An assignment that a heartbeat does not list is sent again after this long.
+    public var resendMs: Int64 = 2_000
+    /// Being called this much later than `nextDeadline` means that the scheduler itself stood still, not the workers.
+    public var stallMs: Int64 = 1_500
+    /// Failed attempts of one unit (executor crashes included) until its task attempt fails.
+    public var unitFailureLimit = 3
+    /// Lost attempts of one unit (worker deaths) until its task attempt fails.
+    public var unitLossLimit = 10
+    public var unitBackoff = Backoff(firstMilliseconds: 500, limitMilliseconds: 10_000)
+    /// Retryable failures of planning or committing one stage until the task attempt fails.
+    public var infrastructureFailureLimit = 5
+    public var infrastructureBackoff = Backoff(firstMilliseconds: 500, limitMilliseconds: 15_000)
+    /// Restart delays of a replica that keeps ending.
+    public var replicaBackoff = Backoff(firstMilliseconds: 1_000, limitMilliseconds: 60_000)
+    /// A replica that was ready for this long starts again without a delay.
+    public var replicaStableMs: Int64 = 60_000
+    /// Requests in flight on a draining replica have this long.
+    public var drainMs: Int64 = 30_000
+    /// Seed of the jitter.
+    public var seed: UInt64 = 1
+
+    public init() {}
+  }
+}
