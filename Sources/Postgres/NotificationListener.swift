@@ -37,7 +37,7 @@ public final class NotificationListener: Sendable {
   }
 
   public let channels: [String]
-  /// For one reader. Ends after `stop`; a reader that leaves (its task is cancelled) stops the listener.
+  /// For one reader. Ends after `stop`, and when the listener goes away; a reader that leaves (its task is cancelled) stops the listener.
   public let events: AsyncStream<Event>
   private let control: ListenerControl
   private let thread: BlockingPool
