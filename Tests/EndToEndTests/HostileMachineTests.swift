@@ -27,6 +27,34 @@ extension EndToEnd {
       #expect(cluster.processes([]).isEmpty)
     }
 
+    /// Root starts it in the other tests; here it is somebody without any right.
+    @Test(
+      .enabled(if: geteuid() == 0, "the other tests run as an ordinary user already"),
+      .enabled(if: ordinaryUserMayRun, "an ordinary user cannot reach the program where it was built"))
+    func anOrdinaryUserStartsAndStopsIt() throws {
+      let cluster = try LocalCluster("ordinary")
+      chown(cluster.folder.path, 65_534, 65_534)
+      func platform(_ arguments: [String]) throws -> LocalCluster.Output {
+        try LocalCluster.run(
+          "/usr/bin/setpriv", ["--reuid=65534", "--regid=65534", "--clear-groups", LocalCluster.binary] + arguments, timeout: 120,
+          environment: ["PLATFORM_HOME": cluster.data, "HOME": cluster.folder.path])
+      }
+      let up = try platform(["up", "--bind", cluster.http, "--node-bind", cluster.nodes])
+      #expect(up.status == 0, "\(up.all)")
+      #expect(try platform(["sql", "create table main.demo.t as select 42 as a"]).status == 0)
+      #expect(try platform(["sql", "select a from main.demo.t", "-o", "csv"]).out == "a\r\n42\r\n")
+      let owner = try FileManager.default.attributesOfItem(atPath: cluster.data + "/pg")[.ownerAccountID] as? Int
+      #expect(owner == 65_534)
+      #expect(try platform(["down", "--purge", "--yes"]).status == 0)
+      #expect(!FileManager.default.fileExists(atPath: cluster.data))
+    }
+
+    static let ordinaryUserMayRun: Bool = {
+      let answer = try? LocalCluster.run(
+        "/usr/bin/setpriv", ["--reuid=65534", "--regid=65534", "--clear-groups", LocalCluster.binary, "--version"], timeout: 30)
+      return answer?.status == 0
+    }()
+
     @Test func aDatabaseOfALaterVersionIsRefused() throws {
       let cluster = try LocalCluster("newer")
       #expect(try cluster.start(workers: 0).status == 0)

@@ -175,6 +175,45 @@ extension EndToEnd {
       #expect(logs.out.contains("shared memory"))
     }
 
+    /// How many workers share the documents changes nothing in any row.
+    @Test func rowsAreTheSameForAnyNumberOfWorkers() throws {
+      let input = try LocalCluster("input")
+      let documents = try input.documents(60)
+      var seen: [[JSONValue]] = []
+      for workers in [1, 2, 4] {
+        let cluster = try LocalCluster("workers\(workers)")
+        #expect(try cluster.start(workers: workers).status == 0)
+        let run = try cluster.finish(
+          try cluster.submit(
+            """
+            resources:
+              jobs:
+                j:
+                  name: rows
+                  tasks:
+                    - task_key: ingest
+                      ingest_task: { input: "\(documents)", table: main.demo.documents }
+                    - task_key: prepare
+                      depends_on: [ { task_key: ingest } ]
+                      prepare_task: { source: main.demo.documents, output: main.demo.chunks, chunk_tokens: 100, overlap: 16, split: { train: 0.8, test: 0.2 } }
+                    - task_key: embed
+                      depends_on: [ { task_key: prepare } ]
+                      embed_task: { source: main.demo.chunks, output: main.demo.embeddings }
+            """))
+        #expect(run["state"] == "SUCCEEDED", "\(run.sortedText)")
+        seen.append([
+          try cluster.scalar("select md5(string_agg(path || sha256 || content, '' order by path)) from main.demo.documents"),
+          try cluster.scalar("select md5(string_agg(chunk_id || path || position || text || tokens || split, '' order by chunk_id)) from main.demo.chunks"),
+          try cluster.scalar("select count(*) from main.demo.embeddings"),
+          // Batches differ with the shards, and with them the last bits of a sum.
+          try cluster.scalar("select round(sum(embedding[1] + 2 * embedding[100] + 3 * embedding[384]), 3)::varchar from main.demo.embeddings"),
+        ])
+        #expect(try cluster.cli(["down"]).status == 0)
+      }
+      #expect(seen[0] == seen[1] && seen[0] == seen[2], "\(seen)")
+      #expect((seen[0][2].intValue ?? 0) > 60)
+    }
+
     /// The log of an endpoint becomes a table that is watched like any other.
     private func watchRequests(_ cluster: LocalCluster) throws {
       func watch(_ body: String) throws -> JSONValue {
