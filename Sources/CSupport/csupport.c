@@ -122,3 +122,7 @@ int ps_rename_exclusive(const char *from, const char *to) {
   unlink(from);
   return 0;
 }
+
+int ps_rename_exchange(const char *a, const char *b) {
+  return renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE) == 0 ? 0 : errno;
+}

@@ -81,7 +81,11 @@ func evaluate(
   model: LanguageModel, train: [[Int32]], test: [[Int32]], heldOutShare: Double, context: any WorkContext
 ) throws -> EvaluateResult {
   let pieces = test.flatMap { model.pieces($0) }
-  guard !pieces.isEmpty else { throw PlatformError(.invalidArgument, "there are no test tokens to evaluate on") }
+  guard !pieces.isEmpty else {
+    throw PlatformError(
+      .invalidArgument, "there are no test tokens to evaluate \(test.isEmpty ? "on" : "on: every text is shorter than two tokens")",
+      hint: "The data needs rows whose split is 'test': prepare it with a train share below 1.", number: "PLT-4402")
+  }
   let parts = InterpolatedNGram.split(train, share: heldOutShare)
   context.log("counting n-grams of \(train.count) sequences")
   let baseline = try InterpolatedNGram(

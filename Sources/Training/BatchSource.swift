@@ -4,6 +4,9 @@ import Core
 
 /// Packs documents (with BOS and EOS) into rows of `length` + 1 tokens, neighbours sharing one token so that every token but
 /// the first is a target once an epoch. The order is a function of (seed, step) only.
+///
+/// Our tokenizers have one special token, `<|endoftext|>`, which begins and ends a text, as GPT-2 does (Radford et al., 2019):
+/// between two documents it stands once. Twice would teach a model to end every text right after its first token.
 public struct BatchSource: Sendable {
   public let length: Int
   public let rowCount: Int
@@ -16,7 +19,10 @@ public struct BatchSource: Sendable {
   public init(_ files: [TokenShardFile], length: Int, seed: UInt64) throws {
     var stream: [Int32] = []
     for file in files {
-      for index in 0..<file.documentCount { file.appendDocument(index, to: &stream) }
+      for index in 0..<file.documentCount {
+        if let end = file.end, end == file.beginning, stream.last == end { stream.removeLast() }
+        file.appendDocument(index, to: &stream)
+      }
     }
     rowCount = (stream.count - 1) / length
     guard rowCount > 0 else {

@@ -18,15 +18,21 @@ struct CheckpointStore {
     var step: Int
     var seed: UInt64
     var tensorParallel: Int
+    /// Digests of the configuration, the data and the tokenizer that made the data.
     var configuration: String
     var data: String
+    var tokenizer: String?
+    /// For the message when a checkpoint does not fit; absent in early ones.
+    var settings: TrainingConfiguration?
     var losses: [TrainResult.Point]
     var files: [File]
   }
 
   var directory: String
-  var configuration: String
+  var configuration: TrainingConfiguration
   var data: String
+  /// Digest of the tokenizer that the data was made with.
+  var tokenizer: String
   var collective: any Collective
   var log: (String) -> Void
 
@@ -36,7 +42,7 @@ struct CheckpointStore {
     let temporary = final + ".tmp"
     let manager = FileManager.default
     if collective.rank == 0 {
-      for path in [temporary, final] where manager.fileExists(atPath: path) { try manager.removeItem(atPath: path) }
+      if manager.fileExists(atPath: temporary) { try manager.removeItem(atPath: temporary) }
       try manager.createDirectory(atPath: temporary, withIntermediateDirectories: true)
     }
     try collective.barrier()
@@ -45,103 +51,171 @@ struct CheckpointStore {
     try collective.barrier()
     if collective.rank == 0 {
       let files = try (0..<collective.worldSize).map { rank in
-        let path = "\(temporary)/rank-\(rank).bin"
-        return Manifest.File(
-          name: "rank-\(rank).bin", bytes: optimizer.buffers.reduce(0) { $0 + $1.count * 4 },
-          sha256: try SHA256Digest.hex(contentsOf: path))
+        Manifest.File(
+          name: "rank-\(rank).bin", bytes: optimizer.checkpointBytes, sha256: try SHA256Digest.hex(contentsOf: "\(temporary)/rank-\(rank).bin"))
       }
       let manifest = Manifest(
-        step: step, seed: seed, tensorParallel: collective.worldSize, configuration: configuration, data: data,
-        losses: losses,
-        files: files)
+        step: step, seed: seed, tensorParallel: collective.worldSize, configuration: try configuration.hash(), data: data,
+        tokenizer: tokenizer, settings: configuration, losses: losses, files: files)
       try DurableFile.write(try JSONEncoder().encode(manifest), to: temporary + "/manifest.json")
-      try DurableFile.move(temporary, to: final)
+      // A folder of that name can only be one that `restore` could not use.
+      if try DurableFile.exchange(temporary, with: final) { try manager.removeItem(atPath: temporary) }
       for old in steps().dropFirst(2) {
-        // An old checkpoint that stays costs space only.
-        try? manager.removeItem(atPath: "\(directory)/step-\(old)")
+        try? manager.removeItem(atPath: "\(directory)/step-\(old)")  // one that stays costs space only
       }
     }
     try collective.barrier()
   }
 
-  /// Loads the newest valid checkpoint on all ranks. Returns nil when there is none. Collective: rank 0 chooses.
-  /// - Throws: `conflict` when the newest valid one is of another configuration, data or layout.
+  /// Loads the newest undamaged checkpoint on all ranks; damaged newer ones are passed over and logged. Returns nil when there
+  /// is none at all. Collective: rank 0 chooses, and all ranks throw the same error.
+  /// - Throws: `conflict` (PLT-4105) when the chosen one is of another configuration, data, tokenizer or layout; `invalidFile`
+  ///   (PLT-4106) when there are checkpoints but none can be read: training does not begin anew unasked.
   func restore(_ optimizer: AdamW) throws -> (step: Int, losses: [TrainResult.Point])? {
-    var chosen: Int64 = -1
-    var refusal: PlatformError?
+    var choice = Choice()
     if collective.rank == 0 {
-      for step in steps() {
-        do {
-          let manifest = try check(step)
-          if manifest.configuration != configuration || manifest.data != data
-            || manifest.tensorParallel != collective.worldSize
-          {
-            refusal = mismatch(manifest, step)
-            chosen = -2
-          } else {
-            chosen = Int64(step)
-          }
-          break
-        } catch {
-          log("checkpoint step-\(step) is skipped: \(error)")
-        }
+      do { choice.step = try choose(optimizer)?.step } catch {
+        choice.refusal = Choice.Refusal(PlatformError.from(error))
       }
     }
-    try withUnsafeMutableBytes(of: &chosen) { try collective.broadcast($0.baseAddress!, byteCount: 8, root: 0) }
-    if chosen == -2 { throw refusal ?? PlatformError(.conflict, "rank 0 refused the checkpoint", path: directory) }
-    guard chosen >= 0 else { return nil }
-    let folder = "\(directory)/step-\(chosen)"
-    let file = try MappedFile(path: "\(folder)/rank-\(collective.rank).bin")
+    try choice.broadcast(collective)
+    if let refusal = choice.refusal { throw refusal.error }
+    guard let step = choice.step else { return nil }
+    let file = try MappedFile(path: "\(directory)/step-\(step)/rank-\(collective.rank).bin")
+    guard file.bytes.count == optimizer.checkpointBytes else { throw damaged("the file has changed while it was read", file.path) }
     var offset = 0
     for buffer in optimizer.buffers {
       let bytes = buffer.count * 4
-      guard offset + bytes <= file.bytes.count else {
-        throw PlatformError(.invalidFile, "the checkpoint file is too short", path: file.path)
-      }
       UnsafeMutableRawBufferPointer(buffer).copyMemory(from: .init(rebasing: file.bytes[offset..<offset + bytes]))
       offset += bytes
     }
-    let manifest = try manifest(Int(chosen))
+    let manifest = try manifest(step)
     try collective.barrier()
-    return (Int(chosen), manifest.losses)
+    return (step, manifest.losses)
   }
 
-  private func mismatch(_ manifest: Manifest, _ step: Int) -> PlatformError {
-    PlatformError(
-      .conflict,
-      "checkpoint step-\(step) was written by \(manifest.tensorParallel) ranks with configuration "
-        + "\(manifest.configuration.prefix(12)) and data \(manifest.data.prefix(12)); this run has \(collective.worldSize) ranks, "
-        + "\(configuration.prefix(12)) and \(data.prefix(12))",
-      hint: "Use the same configuration, data and tensorParallel, or an empty checkpoint directory.", path: directory)
+  private func choose(_ optimizer: AdamW) throws -> Manifest? {
+    var first: PlatformError?
+    for step in steps() {
+      do {
+        let manifest = try check(step)
+        if let refusal = try refusal(of: manifest, optimizer) { throw refusal }
+        return manifest
+      } catch let error as PlatformError where error.code == .invalidFile {
+        log("checkpoint step-\(step) is skipped: \(error)")
+        first = first ?? error
+      }
+    }
+    if let first {
+      throw PlatformError(
+        .invalidFile, "no checkpoint can be read; of the newest, \(first.message)",
+        hint: "Restore the file from a copy, or remove \(directory) to train from the first step.", number: "PLT-4106", path: first.path)
+    }
+    return nil
+  }
+
+  /// Why a sound checkpoint is not this run's.
+  private func refusal(of manifest: Manifest, _ optimizer: AdamW) throws -> PlatformError? {
+    var reasons: [String] = []
+    if manifest.tensorParallel != collective.worldSize {
+      reasons.append("it was written by \(manifest.tensorParallel) ranks, this run has \(collective.worldSize)")
+    }
+    if manifest.configuration != (try configuration.hash()) {
+      let changed = try differences(manifest.settings).filter { reasons.isEmpty || !$0.hasPrefix("tensorParallel ") }
+      if !changed.isEmpty { reasons.append("its configuration has " + changed.joined(separator: ", ")) }
+      if changed.isEmpty && reasons.isEmpty { reasons.append("its configuration is another") }
+    }
+    if let theirs = manifest.tokenizer, theirs != tokenizer {
+      reasons.append("its data was made with tokenizer \(theirs.prefix(12)), not \(tokenizer.prefix(12))")
+    } else if manifest.data != data {
+      reasons.append("it was trained on other data (\(manifest.data.prefix(12)), not \(data.prefix(12)))")
+    }
+    if reasons.isEmpty, let file = manifest.files.first(where: { $0.bytes != optimizer.checkpointBytes }) {
+      reasons.append("\(file.name) has \(file.bytes) bytes where this layout has \(optimizer.checkpointBytes)")
+    }
+    guard !reasons.isEmpty else { return nil }
+    return PlatformError(
+      .conflict, "checkpoint step-\(manifest.step) does not belong to this run: " + reasons.joined(separator: "; "),
+      hint: "Train with what it was made with, or use an empty checkpoint directory.", number: "PLT-4105",
+      path: "\(directory)/step-\(manifest.step)/manifest.json")
+  }
+
+  /// "hiddenSize 192 (here 256)", sorted by name.
+  private func differences(_ theirs: TrainingConfiguration?) throws -> [String] {
+    guard let theirs, case .object(let old) = try JSONValue(encoding: theirs), case .object(let new) = try JSONValue(encoding: configuration)
+    else { return [] }
+    return old.keys.sorted().filter { old[$0] != new[$0] }.map { key in
+      "\(key) \((old[key] ?? .null).sortedText) (here \((new[key] ?? .null).sortedText))"
+    }
   }
 
   /// Steps of finished folders, newest first.
   private func steps() -> [Int] {
-    // A missing directory holds no checkpoints.
-    let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []  // a missing directory holds no checkpoints
     return names.compactMap { $0.hasPrefix("step-") ? Int($0.dropFirst(5)) : nil }.sorted(by: >)
   }
 
   private func manifest(_ step: Int) throws -> Manifest {
     let path = "\(directory)/step-\(step)/manifest.json"
-    guard let data = FileManager.default.contents(atPath: path) else {
-      throw PlatformError(.invalidFile, "no manifest", path: path)
+    guard let data = FileManager.default.contents(atPath: path) else { throw damaged("the manifest is missing", path) }
+    do {
+      return try JSONDecoder().decode(Manifest.self, from: data)
+    } catch {
+      throw damaged("the manifest cannot be read: \(JSONValue.reason(error))", path)
     }
-    return try JSONDecoder().decode(Manifest.self, from: data)
   }
 
   private func check(_ step: Int) throws -> Manifest {
+    let folder = "\(directory)/step-\(step)"
     let manifest = try manifest(step)
-    guard manifest.version == 1, manifest.step == step, manifest.files.count == manifest.tensorParallel else {
-      throw PlatformError(.invalidFile, "the manifest contradicts itself")
+    guard manifest.version == 1, manifest.step == step, manifest.files.count == manifest.tensorParallel, step >= 0 else {
+      throw damaged("the manifest contradicts itself", folder + "/manifest.json")
     }
     for (rank, file) in manifest.files.enumerated() {
-      let path = "\(directory)/step-\(step)/rank-\(rank).bin"
-      guard file.name == "rank-\(rank).bin", try SHA256Digest.hex(contentsOf: path) == file.sha256 else {
-        throw PlatformError(.invalidFile, "\(file.name) does not have the digest that the manifest names")
+      let path = "\(folder)/rank-\(rank).bin"
+      guard file.name == "rank-\(rank).bin" else { throw damaged("the manifest contradicts itself", folder + "/manifest.json") }
+      guard let size = try? FileManager.default.attributesOfItem(atPath: path)[.size] as? Int else {  // absent, or not to be looked at
+        throw damaged("\(file.name) is missing", path)
+      }
+      guard size == file.bytes else { throw damaged("\(file.name) has \(size) bytes, its manifest says \(file.bytes)", path) }
+      guard try SHA256Digest.hex(contentsOf: path) == file.sha256 else {
+        throw damaged("\(file.name) does not have the digest that its manifest says", path)
       }
     }
     return manifest
+  }
+
+  private func damaged(_ message: String, _ path: String) -> PlatformError {
+    PlatformError(.invalidFile, message, hint: "Restore the file from a copy, or remove its folder.", number: "PLT-4106", path: path)
+  }
+}
+
+/// What rank 0 decided, told to all.
+private struct Choice: Codable {
+  struct Refusal: Codable {
+    var code: PlatformError.Code
+    var message: String
+    var hint: String
+    var number: String
+    var path: String?
+
+    init(_ error: PlatformError) {
+      (code, message, hint, number, path) = (error.code, error.message, error.hint, error.number, error.path)
+    }
+    var error: PlatformError { PlatformError(code, message, hint: hint, number: number, path: path) }
+  }
+  var step: Int?
+  var refusal: Refusal?
+
+  mutating func broadcast(_ collective: any Collective) throws {
+    guard collective.worldSize > 1 else { return }
+    var text = collective.rank == 0 ? Array(try JSONEncoder().encode(self)) : []
+    var count = Int64(text.count)
+    try withUnsafeMutableBytes(of: &count) { try collective.broadcast($0.baseAddress!, byteCount: 8, root: 0) }
+    guard count > 0, count < 1 << 20 else { throw PlatformError(.internalError, "rank 0 sent a choice of \(count) bytes") }
+    if collective.rank != 0 { text = [UInt8](repeating: 0, count: Int(count)) }
+    try text.withUnsafeMutableBytes { try collective.broadcast($0.baseAddress!, byteCount: Int(count), root: 0) }
+    self = try JSONDecoder().decode(Self.self, from: Data(text))
   }
 }
 
@@ -150,4 +224,7 @@ extension AdamW {
   var buffers: [UnsafeMutableBufferPointer<Float>] {
     [parameters.values, first, second].map { UnsafeMutableBufferPointer(start: $0, count: parameters.count) }
   }
+
+  /// Size of a rank's file.
+  var checkpointBytes: Int { 3 * 4 * parameters.count }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CSupport
 import Core
 import Foundation
 
@@ -36,14 +37,54 @@ enum DurableFile {
   /// Renames and syncs the folder above.
   static func move(_ from: String, to path: String) throws {
     guard rename(from, path) == 0 else { throw failure("rename", path) }
+    try syncFolder((path as NSString).deletingLastPathComponent)
+  }
+
+  /// Puts the folder `from` at `path`. What was there has its name afterwards, for the caller to remove; a reader of `path`
+  /// finds the old folder or the new one at every moment. Both lie in one folder, which is synced. Returns whether there was one.
+  ///
+  /// Where the file system cannot exchange names, the old folder steps aside first, and `path` is absent for that moment.
+  static func exchange(_ from: String, with path: String) throws -> Bool {
     let folder = (path as NSString).deletingLastPathComponent
+    guard FileManager.default.fileExists(atPath: path) else {
+      try move(from, to: path)
+      return false
+    }
+    let code = ps_rename_exchange(from, path)
+    if code == EINVAL || code == ENOSYS {
+      let aside = from + ".aside"
+      guard rename(path, aside) == 0, rename(from, path) == 0, rename(aside, from) == 0 else { throw failure("replace", path) }
+    } else if code != 0 {
+      throw failure("replace", path, code)
+    }
+    try syncFolder(folder)
+    return true
+  }
+
+  /// Makes the names in a folder durable.
+  static func syncFolder(_ folder: String) throws {
     let descriptor = open(folder.isEmpty ? "." : folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else { throw failure("open", folder) }
     defer { close(descriptor) }
     guard fsync(descriptor) == 0 else { throw failure("sync", folder) }
   }
 
-  private static func failure(_ verb: String, _ path: String) -> PlatformError {
-    PlatformError(.unavailable, "cannot \(verb) the file: \(String(cString: strerror(errno)))", path: path)
+  /// Syncs every file of a folder, and the folder.
+  static func syncContents(of folder: String) throws {
+    for name in try FileManager.default.contentsOfDirectory(atPath: folder) {
+      let path = folder + "/" + name
+      let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+      guard descriptor >= 0 else { throw failure("open", path) }
+      defer { close(descriptor) }
+      guard fsync(descriptor) == 0 else { throw failure("sync", path) }
+    }
+    try syncFolder(folder)
+  }
+
+  private static func failure(_ verb: String, _ path: String, _ code: Int32 = errno) -> PlatformError {
+    let full = code == ENOSPC || code == EDQUOT
+    return PlatformError(
+      full ? .resourceExhausted : .unavailable, "cannot \(verb) the file: \(String(cString: strerror(code)))",
+      hint: full ? "Free some space, or move the data folder; what was there before is intact." : "", number: full ? "PLT-3202" : "", path: path)
   }
 }

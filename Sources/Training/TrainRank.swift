@@ -23,8 +23,8 @@ public enum TrainRank {
     let trainFiles = try open(shard.trainFiles, c)
     var source = try BatchSource(trainFiles, length: c.sequenceLength, seed: c.seed)
     let store = CheckpointStore(
-      directory: shard.checkpointDirectory, configuration: try c.hash(), data: try digest(shard.trainFiles),
-      collective: collective, log: context.log)
+      directory: shard.checkpointDirectory, configuration: c, data: try digest(shard.trainFiles),
+      tokenizer: trainFiles.first?.tokenizerSHA256 ?? "", collective: collective, log: context.log)
     var losses: [TrainResult.Point] = []
     var step = 0
     if let restored = try store.restore(optimizer) {

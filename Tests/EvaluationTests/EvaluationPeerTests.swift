@@ -75,6 +75,9 @@ private let score = #"""
     #expect(abs(result.bigram - seen[3]) < 1e-9 * seen[3])
     #expect(abs(result.trigram - seen[4]) < 1e-9 * seen[4])
     #expect(result.bigram < result.unigram)
-    #expect(throws: PlatformError.self) { try evaluate(shard, context: QuietContext()) }
+    for texts in [[], ["", ""]] {
+      let error = #expect(throws: PlatformError.self) { try evaluate(shard, context: QuietContext()) { $0 == .train ? train : texts } }
+      #expect(error?.code == .invalidArgument && error?.number == "PLT-4402" && error?.hint.contains("split is 'test'") == true)
+    }
   }
 }

@@ -141,7 +141,7 @@ func tiny(world: Int = 1, steps: Int = 12, checkpointEvery: Int = 0, tied: Bool 
 }
 
 /// Documents in which a token follows from the one before, with some noise.
-func writeTokens(_ path: String, seed: UInt64 = 3) throws {
+func writeTokens(_ path: String, seed: UInt64 = 3, tokenizer: String = "tokenizer") throws {
   var generator = SplitMix64(seed: seed)
   let documents = (0..<40).map { _ in
     var id: Int32 = Int32.random(in: 2..<64, using: &generator)
@@ -151,5 +151,5 @@ func writeTokens(_ path: String, seed: UInt64 = 3) throws {
     }
   }
   try TokenShardFile.write(
-    documents, vocabularySize: 64, beginning: 0, end: 1, tokenizerSHA256: SHA256Digest.hex("tokenizer"), to: path)
+    documents, vocabularySize: 64, beginning: 0, end: 1, tokenizerSHA256: SHA256Digest.hex(tokenizer), to: path)
 }

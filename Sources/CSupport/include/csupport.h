@@ -25,3 +25,6 @@ pid_t ps_spawn(const char *const *argv, const char *const *envp, const char *dir
 int64_t ps_resident_bytes(pid_t pid);
 /// Renames `from` to `to` only when `to` does not exist (link + unlink, safe on NFS). Returns 0 or errno.
 int ps_rename_exclusive(const char *from, const char *to);
+/// Makes the names `a` and `b` change places in one step; both must exist, on one file system. Returns 0 or errno: EINVAL or
+/// ENOSYS where the file system or the kernel cannot.
+int ps_rename_exchange(const char *a, const char *b);

@@ -193,9 +193,10 @@ public final class SafeTensorsFile: SafeTensorSource {
     let ordered = entries.sorted { ($0.value.begin, $0.value.end, $0.key) < ($1.value.begin, $1.value.end, $1.key) }
     if let largest = entries.values.map(\.end).max(), largest > dataCount {
       let (needed, overflow) = largest.addingReportingOverflow(dataStart)
+      let cut = ordered.first { $0.value.end > dataCount }  // the first tensor that is not whole
       throw bad(
-        "truncated: header promises \(overflow ? "too many" : String(needed)) bytes, file has \(dataStart + dataCount)", path
-      )
+        "truncated: header promises \(overflow ? "too many" : String(needed)) bytes, file has \(dataStart + dataCount); "
+          + "tensor '\(cut?.key ?? "")' should begin at byte \(dataStart.addingReportingOverflow(cut?.value.begin ?? 0).partialValue)", path)
     }
     var position = 0
     var previous = ""
