@@ -34,7 +34,8 @@ struct TrainPlanner: TaskPlanner {
     var compute: Compute?
   }
 
-  private struct Carry: Codable {
+  /// What the stages hand on. The version of the data is the one that stage 0 was planned with, whatever was written since.
+  struct Carry: Codable, Equatable {
     var dataVersion: Int64
     var tokenizer: String = ""
     var vocabulary: Int = 0
@@ -57,7 +58,8 @@ struct TrainPlanner: TaskPlanner {
           index: 0, kind: "train.tokenizer",
           payload: try JSONValue(
             encoding: TokenizerWork(
-              files: data.files, vocabulary: body.vocabulary ?? 2048, output: "\(staging)/tokenizer-\(call.id.attempt)-{attempt}")))
+              files: data.files, vocabulary: body.vocabulary ?? 2048, dataVersion: data.version,
+              output: "\(staging)/tokenizer-\(call.id.attempt)-{attempt}")))
       ])
     case 1:
       let carry: Carry = try call.carry.decode()
@@ -92,20 +94,18 @@ struct TrainPlanner: TaskPlanner {
     }
   }
 
+  /// What stage 0's result hands on. The table is not looked at again: it may have a newer version by now.
+  static func afterTokenizer(_ results: [JSONValue]) throws -> Carry {
+    let trained: [TokenizerResult] = try results.decoded()
+    guard let one = trained.first else { throw PlatformError(.internalError, "no tokenizer was made") }
+    return Carry(dataVersion: one.dataVersion, tokenizer: one.directory, vocabulary: one.vocabularySize)
+  }
+
   func commit(_ call: StageCall, results: [JSONValue]) async throws -> StageOutcome {
     let body: Body = try call.body()
     switch call.id.stage {
     case 0:
-      struct Trained: Decodable {
-        var directory: String
-        var vocabularySize: Int
-      }
-      let trained: [Trained] = try results.decoded()
-      let data = try await services.tables.resolve(ThreePartName(body.data))
-      guard let one = trained.first else { throw PlatformError(.internalError, "no tokenizer was made") }
-      return .nextStage(
-        carry: try JSONValue(
-          encoding: Carry(dataVersion: data.version, tokenizer: one.directory, vocabulary: one.vocabularySize)))
+      return .nextStage(carry: try JSONValue(encoding: try Self.afterTokenizer(results)))
     case 1:
       struct Tokens: Decodable {
         var train: String?

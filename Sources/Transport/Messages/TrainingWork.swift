@@ -5,12 +5,29 @@ public struct TokenizerWork: Codable, Sendable, Equatable {
   /// Parquet files with `text` and `split` columns.
   public var files: [String]
   public var vocabulary: Int
+  /// Version of the table that `files` are of; the result repeats it, so that later stages and lineage name what was read.
+  public var dataVersion: Int64
   /// Folder to make.
   public var output: String
-  public init(files: [String], vocabulary: Int, output: String) {
+  public init(files: [String], vocabulary: Int, dataVersion: Int64, output: String) {
     self.files = files
     self.vocabulary = vocabulary
+    self.dataVersion = dataVersion
     self.output = output
+  }
+}
+
+/// Result of work of kind `train.tokenizer`.
+public struct TokenizerResult: Codable, Sendable, Equatable {
+  /// Folder of the tokenizer.
+  public var directory: String
+  public var vocabularySize: Int
+  /// As in the work.
+  public var dataVersion: Int64
+  public init(directory: String, vocabularySize: Int, dataVersion: Int64) {
+    self.directory = directory
+    self.vocabularySize = vocabularySize
+    self.dataVersion = dataVersion
   }
 }
 

@@ -24,7 +24,8 @@ extension TrainingExecutor {
     // An attempt has a folder of its own: what an earlier start of this very attempt left is replaced.
     try tokenizer.write(to: work.output)
     context.log("tokenizer of \(tokenizer.vocabularySize) entries from \(documents) texts, \(counts.count) words")
-    return ["directory": .string(work.output), "vocabularySize": .integer(Int64(tokenizer.vocabularySize))]
+    return try JSONValue(
+      encoding: TokenizerResult(directory: work.output, vocabularySize: tokenizer.vocabularySize, dataVersion: work.dataVersion))
   }
 
   /// Writes the token files of some data files. A split without texts has no file.
