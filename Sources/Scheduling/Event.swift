@@ -89,6 +89,10 @@ public enum Event: Sendable, Equatable {
   /// A replica serves, or a gang rank listens. Ranks repeat it until they have the peer table.
   case unitReady(worker: String, unit: String, attempt: Int, address: String, publicKey: String)
 
+  /// Every rank of the gang (`GangPlace.gang`) has written this generation's latest checkpoint. When one of its workers is
+  /// draining and the others have the slots, the gang moves now and loses nothing.
+  case gangCheckpointed(gang: String, generation: Int)
+
   case runSubmitted(RunSpec)
   case runCancelRequested(run: String)
 

@@ -88,6 +88,8 @@ public struct UnitRecord: Codable, Sendable, Equatable {
   public var index: Int
   /// Of replicas.
   public var service: String?
+  /// Of a replica that was started to spread a service better: the one that drains once this one is ready.
+  public var replaces: String?
   /// Of ranks: the gang's generation; of replicas: the service's.
   public var generation: Int
   public var kind: String

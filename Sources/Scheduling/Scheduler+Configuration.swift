@@ -27,6 +27,10 @@ extension Scheduler {
     public var replicaBackoff = Backoff(firstMilliseconds: 1_000, limitMilliseconds: 60_000)
     /// A replica that was ready for this long starts again without a delay.
     public var replicaStableMs: Int64 = 60_000
+    /// Replicas that have all been ready for this long may be spread again over the workers.
+    public var rebalanceAfterMs: Int64 = 15_000
+    /// After a replica that was to take another one's place has failed, before the next try.
+    public var rebalanceBackoff = Backoff(firstMilliseconds: 60_000, limitMilliseconds: 3_600_000)
     /// Requests in flight on a draining replica have this long.
     public var drainMs: Int64 = 30_000
     /// Seed of the jitter.

@@ -20,6 +20,17 @@ extension Scheduler {
     }
   }
 
+  mutating func gangCheckpointed(_ gang: String, _ generation: Int) {
+    guard case .task(let run, let task, _)? = find(gang + "/0"), runs[run].tasks[task].record.shape == .gang,
+      runs[run].tasks[task].record.state == .running, runs[run].tasks[task].record.generation == generation,
+      runs[run].tasks[task].units.allSatisfy({ $0.state.isLeased })
+    else { return }
+    let leaves = runs[run].tasks[task].units.contains { workers[$0.worker ?? ""]?.availability == .draining }
+    let room = workers.values.filter(\.acceptsWork).reduce(0) { $0 + $1.slots }
+    // Without room it stays and may finish where it is.
+    if leaves, room >= runs[run].tasks[task].units.count { restartGang(run, task, notBefore: nil) }
+  }
+
   /// Places all ranks, over as many workers as possible. Returns false when the gang waits for slots, so that younger
   /// work does not take them.
   mutating func placeGang(_ run: Int, _ task: Int) -> Bool {

@@ -73,6 +73,7 @@ extension Scheduler {
       let state = services[at: index].replicas[replica].state
       if state != .draining, services[at: index].replicas[replica].generation == generation { live += 1 }
       if let worker = services[at: index].replicas[replica].worker, workers[worker]?.availability == .draining { moving += 1 }
+      if isReplacement(services[at: index].replicas[replica], in: services[at: index]) { moving += 1 }
     }
     if live > wanted + moving { found.append("service \(name) has \(live) of \(wanted) replicas") }
     if live == 0, wanted > 0 { found.append("service \(name) has no replica of its generation and none is starting") }

@@ -71,7 +71,8 @@ extension Scheduler {
     func isCurrent(_ unit: UnitRecord) -> Bool {
       unit.generation == service.record.spec.generation && workers[unit.worker ?? ""]?.availability != .draining
     }
-    let current = live.filter { isCurrent(service.replicas[$0]) }
+    let movers = live.filter { isCurrent(service.replicas[$0]) && isReplacement(service.replicas[$0], in: service) }
+    let current = live.filter { isCurrent(service.replicas[$0]) && !movers.contains($0) }
     let old = live.filter { !isCurrent(service.replicas[$0]) }
     func isServing(_ replica: Int) -> Bool { service.replicas[replica].state == .ready }
 
@@ -84,12 +85,14 @@ extension Scheduler {
       let surplus = current.filter { !isServing($0) }.reversed() + current.filter(isServing).reversed()
       drain += surplus.prefix(current.count - wanted)
     }
+    drain += moves(of: index, movers: movers, settled: old.isEmpty && current.count == wanted)
     let remainingOld = servingOld.count { !drain.contains($0) }
     for replica in drain.sorted() { drainReplica(index, replica) }
 
     let allowed = remainingOld == 0 ? wanted : min(wanted, max(1, wanted + 1 - remainingOld))
     for _ in current.count..<max(allowed, current.count) { addReplica(index) }
     dropEnded(index)
+    spread(index)
     if services[at: index].record.removing, services[at: index].replicas.isEmpty { changeService(index) { $0.removed = true } }
   }
 
@@ -98,11 +101,12 @@ extension Scheduler {
     services[at: index].replicas.removeAll { $0.state.isTerminal }
   }
 
-  private mutating func addReplica(_ index: Int) {
+  mutating func addReplica(_ index: Int, replacing old: String? = nil) {
     let record = services[at: index].record
-    let unit = UnitRecord(
+    var unit = UnitRecord(
       name: "service/\(record.spec.name)/\(record.nextReplica)", kind: record.spec.kind, payload: record.spec.payload,
       index: record.nextReplica, service: record.spec.name, generation: record.spec.generation)
+    unit.replaces = old
     services[at: index].replicas.append(unit)
     changes["unit:\(unit.name)"] = .unit(unit)
     changeService(index) { $0.nextReplica += 1 }
@@ -156,7 +160,7 @@ extension Scheduler {
     }
   }
 
-  /// On the worker with the fewest replicas of the same service, then with the fewest at all.
+  /// On the worker with the fewest replicas of the same generation, then of the same service, then with the fewest at all.
   mutating func placeReplicas() {
     for service in services.indices {
       for index in services[at: service].replicas.indices {
@@ -169,12 +173,14 @@ extension Scheduler {
   }
 
   private func workerForReplica(of service: Int) -> Int? {
-    var same: [String: Int] = [:]
-    for replica in services[at: service].replicas where replica.state.isLeased { same[replica.worker ?? "", default: 0] += 1 }
-    var best: (worker: Int, same: Int, all: Int)?
+    let generation = services[at: service].record.spec.generation
+    let same = replicasByWorker(service) { $0.generation == generation }
+    let others = replicasByWorker(service)
+    var best: (worker: Int, load: (Int, Int, Int))?
     for worker in workers.indices where workers[at: worker].acceptsWork {
-      let load = (same[workers.keys[worker]] ?? 0, workers[at: worker].replicas)
-      if best.map({ load < ($0.same, $0.all) }) ?? true { best = (worker, load.0, load.1) }
+      let name = workers.keys[worker]
+      let load = (same[name] ?? 0, others[name] ?? 0, workers[at: worker].replicas)
+      if best.map({ load < $0.load }) ?? true { best = (worker, load) }
     }
     return best?.worker
   }

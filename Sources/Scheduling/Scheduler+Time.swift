@@ -60,6 +60,7 @@ extension Scheduler {
       if state == .draining { earliest = min(earliest, services[at: index].replicas[replica].drainDeadline ?? .max) }
       if state == .waiting, let time = services[at: index].replicas[replica].notBefore, time > now { earliest = min(earliest, time) }
     }
+    if let time = nextSpread(index), time > now { earliest = min(earliest, time) }
     return earliest == .max ? nil : earliest
   }
 }

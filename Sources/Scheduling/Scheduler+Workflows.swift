@@ -419,7 +419,7 @@ extension UnitRecord {
   ) {
     self.init(
       name: name, run: run, task: task, taskAttempt: taskAttempt, stage: stage, index: index, service: service,
-      generation: generation, kind: kind, payload: payload, state: .waiting, attempt: 0, worker: nil, incarnation: 0,
+      replaces: nil, generation: generation, kind: kind, payload: payload, state: .waiting, attempt: 0, worker: nil, incarnation: 0,
       failures: 0, losses: 0, notBefore: nil, readySince: nil, drainDeadline: nil, address: nil, publicKey: nil,
       result: .null,
       error: nil)

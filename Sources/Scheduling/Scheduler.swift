@@ -62,6 +62,7 @@ public struct Scheduler: Sendable {
       unitFinished(worker, UnitAttempt(unit: unit, attempt: attempt), outcome)
     case .unitReady(let worker, let unit, let attempt, let address, let publicKey):
       unitReady(worker, UnitAttempt(unit: unit, attempt: attempt), address: address, publicKey: publicKey)
+    case .gangCheckpointed(let gang, let generation): gangCheckpointed(gang, generation)
     case .runSubmitted(let spec): submit(spec)
     case .runCancelRequested(let run): requestCancel(run)
     case .stagePlanned(let id, let plan): stagePlanned(id, plan)

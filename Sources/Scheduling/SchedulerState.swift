@@ -90,6 +90,9 @@ extension Scheduler {
     var isDirty = true
     var isWakeStale = true
     var wakeAt: Instant?
+    /// Replicas that were to spread the service and failed; and when the next one may try.
+    var failedMoves = 0
+    var nextMove: Instant = .min
 
     init(record: ServiceRecord) { self.record = record }
   }

@@ -80,6 +80,10 @@ extension Simulation {
         announce(name, key)
       }
     }
+    // Now and then a gang has written a checkpoint.
+    if let gang = worker.work.values.compactMap(\.assignment.gang).min(by: { $0.gang < $1.gang }), random.nextUnit() < 0.3 {
+      report(name, .gangCheckpointed(gang: gang.gang, generation: gang.generation))
+    }
     schedule(1_000, .beat(name, incarnation: incarnation))
   }
 

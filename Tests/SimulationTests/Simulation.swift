@@ -147,6 +147,13 @@ struct Simulation {
         }
       }
       if service.removing || ready != service.spec.replicas { return false }
+      // Faults are over and every worker is back: no worker has two more than another.
+      let spread = names.map { name in
+        store.values.count {
+          if case .unit(let unit) = $0 { unit.service == service.spec.name && unit.state == .ready && unit.worker == name } else { false }
+        }
+      }
+      if (spread.max() ?? 0) - (spread.min() ?? 0) > 1 { return false }
     }
     return true
   }
