@@ -11,19 +11,15 @@ extension DeltaTable {
     var sidecars: [Sidecar] = []
     var mark: CheckpointMetadata?
     var hasFiles = false
-    for path in checkpoint.paths {
-      let actions =
-        checkpoint.isJSON ? try Action.parse(store.get(path), name: path.text) : try rows(of: store.get(path), name: path.text)
-      for action in actions {
-        switch action {
-        case .sidecar(let value): sidecars.append(value)
-        case .checkpoint(let value): mark = value
-        case .add, .remove:
-          hasFiles = true
-          state.apply(action)
-        case .commitInfo, .change: break
-        default: state.apply(action)
-        }
+    for action in try checkpointActions(checkpoint) {
+      switch action {
+      case .sidecar(let value): sidecars.append(value)
+      case .checkpoint(let value): mark = value
+      case .add, .remove:
+        hasFiles = true
+        state.apply(action)
+      case .commitInfo, .change: break
+      default: state.apply(action)
       }
     }
     let name = checkpoint.paths.first?.text
@@ -47,6 +43,13 @@ extension DeltaTable {
         default: throw PlatformError(.invalidFile, "a sidecar holds more than file actions", path: path.text)
         }
       }
+    }
+  }
+
+  /// The actions in a checkpoint's own files, without those in sidecars.
+  func checkpointActions(_ checkpoint: CheckpointFiles) throws -> [Action] {
+    try checkpoint.paths.flatMap { path in
+      checkpoint.isJSON ? try Action.parse(store.get(path), name: path.text) : try rows(of: store.get(path), name: path.text)
     }
   }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Core
+import Foundation
 
 /// Row ids and row commit versions ("Row Tracking").
 public enum RowTracking {
@@ -22,6 +23,21 @@ public enum RowTracking {
       throw PlatformError(.invalidFile, "the table's highest row id cannot be read")
     }
     return value
+  }
+
+  /// A name for a column of data files that no table's own column has.
+  static func newColumnName(_ property: String) -> String {
+    (property == rowIdColumnProperty ? "_row-id-col-" : "_row-commit-version-col-") + UUID().uuidString.lowercased()
+  }
+
+  /// Actions that give ids to the files that have none yet: to be committed after the protocol supports row tracking, before
+  /// `delta.enableRowTracking` is set. The commit assigns the ids.
+  public static func backfill(_ base: Snapshot) -> [Action] {
+    base.files.filter { $0.baseRowId == nil }.map {
+      var file = $0
+      file.dataChange = false
+      return .add(file)
+    }
   }
 
   static func domainAction(_ mark: Int64) -> Action {
