@@ -9,20 +9,26 @@ public import Foundation
 public struct DuckDBParquetHandler: ParquetHandler {
   public init() {}
 
+  private static let vector = """
+    STRUCT(storageType VARCHAR, pathOrInlineDv VARCHAR, "offset" INTEGER, sizeInBytes INTEGER, cardinality BIGINT)
+    """
+
+  /// The protocol's checkpoint schema.
   static let columns: [(name: String, type: String)] = [
     ("txn", "STRUCT(appId VARCHAR, version BIGINT, lastUpdated BIGINT)"),
     (
       "add",
       """
       STRUCT(path VARCHAR, partitionValues MAP(VARCHAR, VARCHAR), size BIGINT, modificationTime BIGINT, dataChange BOOLEAN,
-        stats VARCHAR)
+        stats VARCHAR, tags MAP(VARCHAR, VARCHAR), deletionVector \(vector), baseRowId BIGINT, defaultRowCommitVersion BIGINT,
+        clusteringProvider VARCHAR)
       """
     ),
     (
       "remove",
       """
       STRUCT(path VARCHAR, deletionTimestamp BIGINT, dataChange BOOLEAN, extendedFileMetadata BOOLEAN,
-        partitionValues MAP(VARCHAR, VARCHAR), size BIGINT)
+        partitionValues MAP(VARCHAR, VARCHAR), size BIGINT, deletionVector \(vector), baseRowId BIGINT, defaultRowCommitVersion BIGINT)
       """
     ),
     (
@@ -36,7 +42,12 @@ public struct DuckDBParquetHandler: ParquetHandler {
       "protocol",
       "STRUCT(minReaderVersion INTEGER, minWriterVersion INTEGER, readerFeatures VARCHAR[], writerFeatures VARCHAR[])"
     ),
+    ("domainMetadata", "STRUCT(domain VARCHAR, configuration VARCHAR, removed BOOLEAN)"),
+    ("checkpointMetadata", "STRUCT(version BIGINT, tags MAP(VARCHAR, VARCHAR))"),
+    ("sidecar", "STRUCT(path VARCHAR, sizeInBytes BIGINT, modificationTime BIGINT, tags MAP(VARCHAR, VARCHAR))"),
   ]
+  /// Columns that only some checkpoints have.
+  static let optionalColumns: Set<String> = ["domainMetadata", "checkpointMetadata", "sidecar"]
 
   private func withFolder<T>(_ body: (String) throws -> T) throws -> T {
     let folder = NSTemporaryDirectory() + "platform-checkpoint-" + UUID().uuidString
@@ -65,7 +76,10 @@ public struct DuckDBParquetHandler: ParquetHandler {
       let lines = folder + "/actions.json"
       let file = folder + "/checkpoint.parquet"
       try Data(actions.joined(separator: [10])).write(to: URL(fileURLWithPath: lines))
-      let types = Self.columns.map { "\($0.name): \(SQLText.literal($0.type))" }.joined(separator: ", ")
+      let present = Self.columns.filter { column in
+        !Self.optionalColumns.contains(column.name) || actions.contains { $0.starts(with: Data("{\"\(column.name)\"".utf8)) }
+      }
+      let types = present.map { "\($0.name): \(SQLText.literal($0.type))" }.joined(separator: ", ")
       let connection = try Database(settings: .init(threads: 1)).connect()
       try connection.execute(
         """
