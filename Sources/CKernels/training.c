@@ -78,24 +78,6 @@ PK_CLONES void pk_train_rms_backward(const float *restrict x, const float *restr
   }
 }
 
-PK_CLONES void pk_train_rope(float *restrict x, size_t rows, size_t heads, size_t size, size_t period,
-                             const float *restrict table, float direction) {
-  size_t half = size / 2;
-  for (size_t r = 0; r < rows; r++) {
-    const float *cosine = table + (r % period) * size;
-    const float *sine = cosine + half;
-    for (size_t h = 0; h < heads; h++) {
-      float *low = x + (r * heads + h) * size;
-      float *high = low + half;
-      for (size_t i = 0; i < half; i++) {
-        float a = low[i], b = high[i], s = sine[i] * direction;
-        low[i] = a * cosine[i] - b * s;
-        high[i] = b * cosine[i] + a * s;
-      }
-    }
-  }
-}
-
 PK_CLONES void pk_train_causal_softmax(float *scores, size_t t, float scale) {
   PK_LANES
   for (size_t r = 0; r < t; r++) {
@@ -123,20 +105,6 @@ PK_CLONES void pk_train_causal_softmax_backward(const float *restrict p, float *
     for (size_t i = 0; i <= r; i++) dot += weight[i] * grad[i];
     for (size_t i = 0; i <= r; i++) grad[i] = scale * weight[i] * (grad[i] - dot);
     memset(grad + r + 1, 0, (t - r - 1) * sizeof(float));
-  }
-}
-
-PK_CLONES void pk_train_swiglu(const float *restrict gate, const float *restrict up, size_t count, float *restrict y) {
-  for (size_t i = 0; i < count; i++) y[i] = gate[i] / (1.0f + pk_exp1(-gate[i])) * up[i];
-}
-
-PK_CLONES void pk_train_swiglu_backward(const float *restrict gate, const float *restrict up, const float *restrict dy,
-                                        size_t count, float *restrict dgate, float *restrict dup) {
-  for (size_t i = 0; i < count; i++) {
-    float s = 1.0f / (1.0f + pk_exp1(-gate[i]));
-    float silu = gate[i] * s;
-    dgate[i] += dy[i] * up[i] * (s + silu * (1.0f - s));
-    dup[i] += dy[i] * silu;
   }
 }
 

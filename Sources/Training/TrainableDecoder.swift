@@ -98,13 +98,12 @@ public final class TrainableDecoder {
       let names = LlamaWeightNames.layer(index)
       let normed = tape.enterParallel(tape.rmsNorm(x, gain: parameters[names.inputNorm], epsilon: epsilon))
       let attended = tape.causalAttention(
-        q: tape.linear(normed, weight: parameters[names.query]), k: tape.linear(normed, weight: parameters[names.key]),
-        v: tape.linear(normed, weight: parameters[names.value]), heads: c.headCount / world,
-        groups: c.keyValueHeadCount / world, size: c.hiddenSize / c.headCount, length: length, rotation: rotation)
+        tape.linear(normed, weights: [parameters[names.query], parameters[names.key], parameters[names.value]]),
+        heads: c.headCount / world, groups: c.keyValueHeadCount / world, size: c.hiddenSize / c.headCount, length: length,
+        rotation: rotation)
       x = tape.add(x, try tape.leaveParallel(tape.linear(attended, weight: parameters[names.output])))
       let second = tape.enterParallel(tape.rmsNorm(x, gain: parameters[names.attentionNorm], epsilon: epsilon))
-      let gated = tape.swiGLU(
-        gate: tape.linear(second, weight: parameters[names.gate]), up: tape.linear(second, weight: parameters[names.up]))
+      let gated = tape.swiGLU(tape.linear(second, weights: [parameters[names.gate], parameters[names.up]]))
       x = tape.add(x, try tape.leaveParallel(tape.linear(gated, weight: parameters[names.down])))
     }
     return tape.rmsNorm(x, gain: parameters[LlamaWeightNames.finalNorm], epsilon: epsilon)

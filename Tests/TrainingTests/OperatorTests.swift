@@ -27,7 +27,7 @@ import Testing
     for i in 0..<out.count {
       let weight = Float(generator.nextUnit() * 2 - 1)
       sum += Double(weight) * Double(out.value[i])
-      if tape.records { out.gradient[i] += weight }
+      if tape.records { tape.gradient(out)[i] += weight }
     }
     return sum
   }
@@ -78,10 +78,26 @@ import Testing
     },
     Case(testDescription: "add", inputs: [(3, 5), (3, 5)]) { tape, x in project(tape.add(x[0], x[1]), tape) },
     Case(testDescription: "add to itself", inputs: [(3, 5)]) { tape, x in project(tape.add(x[0], x[0]), tape) },
-    Case(testDescription: "swiGLU", inputs: [(4, 9), (4, 9)]) { tape, x in project(tape.swiGLU(gate: x[0], up: x[1]), tape) },
-    Case(testDescription: "causalAttention, 4 heads share 2 keys, 2 sequences", inputs: [(10, 16), (10, 8), (10, 8)]) { tape, x in
-      project(
-        tape.causalAttention(q: x[0], k: x[1], v: x[2], heads: 4, groups: 2, size: 4, length: 5, rotation: constants.rotation), tape)
+    Case(testDescription: "swiGLU", inputs: [(4, 18)]) { tape, x in project(tape.swiGLU(x[0]), tape) },
+    Case(testDescription: "swiGLU of what another has read", inputs: [(4, 18)]) { tape, x in
+      let gated = tape.swiGLU(x[0])
+      return project(gated, tape) + project(tape.add(x[0], x[0]), tape)
+    },
+    Case(testDescription: "causalAttention, 4 heads share 2 keys, 2 sequences", inputs: [(10, 32)]) { tape, x in
+      project(tape.causalAttention(x[0], heads: 4, groups: 2, size: 4, length: 5, rotation: constants.rotation), tape)
+    },
+    Case(
+      testDescription: "linear with three weights, two of which are neighbours", inputs: [(6, 4)],
+      parameters: [(8, "a"), (3, "b"), (5, "c")].map { .init($1, rows: $0, columns: 4, split: .replicated, decays: true) }
+    ) { tape, x in
+      project(tape.linear(x[0], weights: ["a", "b", "c"].map { tape.parameters[$0] }), tape)
+    },
+    Case(
+      testDescription: "a residual: norm, linear, add", inputs: [(6, 5)],
+      parameters: [.init("g", rows: 1, columns: 5, split: .replicated, decays: false), .init("w", rows: 5, columns: 5, split: .replicated, decays: true)]
+    ) { tape, x in
+      let inner = tape.linear(tape.rmsNorm(x[0], gain: tape.parameters["g"], epsilon: 1e-5), weight: tape.parameters["w"])
+      return project(tape.add(x[0], inner), tape)
     },
     Case(
       testDescription: "crossEntropy in chunks, split by tokens", inputs: [(7, 6)],
@@ -116,7 +132,7 @@ import Testing
       let value = try one.body(tape, x)
       guard train else { return value }
       try tape.backward()
-      for (p, x) in zip(inputs.parameters, x) { (inputs.gradients + p.offset).update(from: x.gradient, count: p.count) }
+      for (p, x) in zip(inputs.parameters, x) { (inputs.gradients + p.offset).update(from: tape.gradient(x), count: p.count) }
       return value
     }
     store.zeroGradients()

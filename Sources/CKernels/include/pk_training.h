@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Kernels of training in f32: everything but the matrix products, which OpenBLAS does. Matrices are row-major.
-// Gradients accumulate (+=). No allocation, no global state; the same input gives the same bits on one machine.
+// Gradients accumulate (+=) where nothing else is said. No allocation, no global state; the same input gives the same bits on one machine.
 #ifndef PK_TRAINING_H
 #define PK_TRAINING_H
 
@@ -32,20 +32,22 @@ void pk_train_rms(const float *_Nonnull x, const float *_Nonnull gain, size_t ro
 void pk_train_rms_backward(const float *_Nonnull x, const float *_Nonnull gain, const float *_Nonnull inverse,
                            const float *_Nonnull dy, size_t rows, size_t width, float *_Nonnull dx, float *_Nonnull dgain);
 
-/// Rotates pairs (i, i + size/2) of each head in place; row r has position r % period. table: [period, size] with cosines
-/// in the first half of a row and sines in the second. direction: 1 forward, -1 backward.
-void pk_train_rope(float *_Nonnull x, size_t rows, size_t heads, size_t size, size_t period, const float *_Nonnull table,
-                   float direction);
+/// Rotates pairs (i, i + size/2) of each head in place; row r has position r % period. x: [rows, heads * size] at the front of
+/// rows of `stride`. table: [period, size] with cosines in the first half of a row and sines in the second.
+/// direction: 1 forward, -1 backward.
+void pk_train_rope_rows(float *_Nonnull x, size_t rows, size_t heads, size_t size, size_t stride, size_t period,
+                        const float *_Nonnull table, float direction);
 
 /// scores: [t, t]; row i becomes softmax(scale * scores[i, 0...i]), 0 behind the diagonal.
 void pk_train_causal_softmax(float *_Nonnull scores, size_t t, float scale);
 /// dp: [t, t] becomes the gradient of the unscaled scores: scale * p * (dp - sum(p * dp)), 0 behind the diagonal.
 void pk_train_causal_softmax_backward(const float *_Nonnull p, float *_Nonnull dp, size_t t, float scale);
 
-/// y = gate * sigmoid(gate) * up.
-void pk_train_swiglu(const float *_Nonnull gate, const float *_Nonnull up, size_t count, float *_Nonnull y);
-void pk_train_swiglu_backward(const float *_Nonnull gate, const float *_Nonnull up, const float *_Nonnull dy, size_t count,
-                              float *_Nonnull dgate, float *_Nonnull dup);
+/// pair: [rows, gate | up] of width each. y = gate * sigmoid(gate) * up.
+void pk_train_swiglu_rows(const float *_Nonnull pair, size_t rows, size_t width, float *_Nonnull y);
+/// Sets (does not add to) dpair.
+void pk_train_swiglu_rows_backward(const float *_Nonnull pair, const float *_Nonnull dy, size_t rows, size_t width,
+                                   float *_Nonnull dpair);
 
 /// maxima[r] = the largest of logits[r, 0..<width].
 void pk_train_row_max(const float *_Nonnull logits, size_t rows, size_t width, float *_Nonnull maxima);

@@ -34,6 +34,7 @@ extension Tape {
     let logits = scratch(size * tokens)
     let maxima = scratch(size)
     let pair = scratch(2 * size)
+    let adds = records && marks(x)
     var sum = 0.0
     for start in stride(from: 0, to: x.rows, by: size) {
       let rows = min(size, x.rows - start)
@@ -46,7 +47,7 @@ extension Tape {
       for row in 0..<rows where targets[start + row] >= 0 { sum += Double(log(pair[row])) - Double(pair[rows + row]) }
       guard records else { continue }
       pk_train_row_gradient(logits, rows, tokens, pair, targets + start, first, scale)
-      Self.product(rows, width, tokens, logits, tokens, value(head), width, x.gradient + start * width, width, add: true)
+      Self.product(rows, width, tokens, logits, tokens, value(head), width, x.memory + start * width, width, add: adds)
       Self.product(
         tokens, width, rows, logits, tokens, transposeA: true, input, width, gradient(head), width, add: true)
     }

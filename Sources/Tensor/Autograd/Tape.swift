@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CKernels
 import COpenBLAS
 import Core
 
@@ -8,15 +9,18 @@ public struct Activation {
   public let rows: Int
   public let columns: Int
   public let value: UnsafeMutablePointer<Float>
-  /// Zero until backward passes write (+=) to it. The value pointer itself (never used) when the tape does not record.
-  public let gradient: UnsafeMutablePointer<Float>
+  /// Undefined until a backward step has written to it: reach it through the tape, which knows.
+  let memory: UnsafeMutablePointer<Float>
+  /// Its place among the tape's activations.
+  let slot: Int
   public var count: Int { rows * columns }
 }
 
 /// A coarse tape: each operator computes at once and appends one hand-written backward step.
 ///
 /// Activations live in an arena that `reset` empties and that grows to the largest step seen; after the first step nothing
-/// is allocated but the list of steps. One thread uses a tape. Matrix products use OpenBLAS: one thread a call.
+/// is allocated but the list of steps. The first backward step that reaches a gradient writes it and the later ones add, so
+/// that none is set to zero first. One thread uses a tape. Matrix products use OpenBLAS: one thread a call.
 public final class Tape {
   public let parameters: ParameterStore
   public let collective: any Collective
@@ -26,6 +30,8 @@ public final class Tape {
   private var blocks: [(base: UnsafeMutablePointer<Float>, capacity: Int)] = []
   private var block = 0
   private var used = 0
+  /// Which activations' gradients hold something.
+  private var written: [Bool] = []
 
   public init(parameters: ParameterStore, collective: any Collective) {
     self.parameters = parameters
@@ -38,6 +44,7 @@ public final class Tape {
   /// Forgets all activations and steps.
   public func reset() {
     steps.removeAll(keepingCapacity: true)
+    written.removeAll(keepingCapacity: true)
     block = 0
     used = 0
   }
@@ -63,13 +70,31 @@ public final class Tape {
 
   public func activation(rows: Int, columns: Int) -> Activation {
     let value = scratch(rows * columns)
-    return Activation(rows: rows, columns: columns, value: value, gradient: records ? zeros(rows * columns) : value)
+    return activation(rows: rows, columns: columns, value: value)
   }
 
-  func zeros(_ count: Int) -> UnsafeMutablePointer<Float> {
-    let memory = scratch(count)
-    memory.initialize(repeating: 0, count: count)
-    return memory
+  /// An activation of its own gradient over a value that exists.
+  func activation(rows: Int, columns: Int, value: UnsafeMutablePointer<Float>) -> Activation {
+    guard records else { return Activation(rows: rows, columns: columns, value: value, memory: value, slot: -1) }
+    written.append(false)
+    return Activation(rows: rows, columns: columns, value: value, memory: scratch(rows * columns), slot: written.count - 1)
+  }
+
+  /// The gradient of `x`, to add to or to read: zero when nothing has written it yet.
+  public func gradient(_ x: Activation) -> UnsafeMutablePointer<Float> {
+    if !marks(x) { x.memory.initialize(repeating: 0, count: x.count) }
+    return x.memory
+  }
+
+  /// For a step that is about to write all of x's gradient: whether it must add to what is there (or else replace it).
+  func marks(_ x: Activation) -> Bool {
+    defer { written[x.slot] = true }
+    return written[x.slot]
+  }
+
+  /// Adds `values` [x.count] to the gradient of `x`.
+  func add(_ values: UnsafePointer<Float>, toGradientOf x: Activation) {
+    if marks(x) { pk_train_add(x.memory, values, x.count) } else { x.memory.update(from: values, count: x.count) }
   }
 
   func value(_ parameter: Parameter) -> UnsafeMutablePointer<Float> { parameters.values + parameter.offset }
