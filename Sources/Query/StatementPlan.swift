@@ -19,19 +19,21 @@ public struct StatementPlan: Sendable {
     public var view: String
   }
 
-  public private(set) var kind = StatementKind.select
+  public internal(set) var kind = StatementKind.select
   /// The query with replaced names; empty for statements that run no query.
   public private(set) var sql = ""
-  public private(set) var references: [Reference] = []
+  public internal(set) var references: [Reference] = []
   /// The table that is created, filled, dropped or described; for `showTables` and `createSchema` the name is empty.
-  public private(set) var target: QualifiedName?
+  public internal(set) var target: QualifiedName?
   /// Columns that `INSERT INTO t (a, b)` names.
   public private(set) var insertColumns: [String] = []
   /// Columns of `CREATE TABLE t (a BIGINT, ..)`.
   public private(set) var columns: [Column] = []
   /// `IF EXISTS` or `IF NOT EXISTS`.
   public private(set) var isConditional = false
-  /// `CREATE OR REPLACE TABLE`.
+  /// `DESCRIBE HISTORY t LIMIT n`.
+  public private(set) var limit: Int?
+  /// `CREATE OR REPLACE TABLE`, `INSERT OVERWRITE`.
   public private(set) var replaces = false
 
   /// Table functions that read nothing from outside.
@@ -39,9 +41,12 @@ public struct StatementPlan: Sendable {
     "range", "generate_series", "unnest", "json_each", "json_tree", "repeat", "repeat_row",
   ]
 
-  private let source: SQLTokens
-  private var position = 0
-  private let defaults: (catalog: String, schema: String)
+  var change: ChangeStatement?
+  let source: SQLTokens
+  var position = 0
+  let defaults: (catalog: String, schema: String)
+  /// Names that are views of the executor's own and no tables.
+  private var internalNames: Set<String> = []
 
   /// - Parameter catalog, schema: complete names of one or two parts.
   /// - Throws: `invalidArgument` for bad SQL, more than one statement, or a statement that is not supported;
@@ -55,15 +60,26 @@ public struct StatementPlan: Sendable {
     try parse()
   }
 
-  private var token: SQLTokens.Token? { position < source.tokens.count ? source.tokens[position] : nil }
+  /// A query around pieces of another statement, whose references it goes on counting.
+  init(
+    query text: String, internalNames: Set<String>, references: [Reference], defaults: (catalog: String, schema: String)
+  ) throws {
+    self.defaults = defaults
+    self.internalNames = internalNames
+    self.references = references
+    source = try SQLTokens(text)
+    try parseQuery()
+  }
+
+  var token: SQLTokens.Token? { position < source.tokens.count ? source.tokens[position] : nil }
 
   private func unsupported() -> PlatformError {
     PlatformError(
       .invalidArgument, "the statement is not supported",
-      hint: "Supported are SELECT, EXPLAIN, CREATE TABLE, INSERT INTO, CREATE SCHEMA, DROP TABLE, SHOW TABLES and DESCRIBE.")
+      hint: "Supported are SELECT, EXPLAIN, CREATE TABLE, INSERT, UPDATE, DELETE, MERGE, TRUNCATE, CREATE SCHEMA, DROP TABLE, SHOW TABLES and DESCRIBE.")
   }
 
-  private mutating func take(_ words: String...) -> Bool {
+  mutating func take(_ words: String...) -> Bool {
     let found = words.enumerated().allSatisfy { offset, word in
       position + offset < source.tokens.count && source.tokens[position + offset].isWord(word)
     }
@@ -71,7 +87,7 @@ public struct StatementPlan: Sendable {
     return found
   }
 
-  private mutating func name() throws -> [String] {
+  mutating func name() throws -> [String] {
     var parts: [String] = []
     repeat {
       guard let token, token.isName else { throw PlatformError(.invalidArgument, "a name is expected in the statement") }
@@ -86,14 +102,14 @@ public struct StatementPlan: Sendable {
     return parts
   }
 
-  private func qualified(_ parts: [String]) -> QualifiedName {
+  func qualified(_ parts: [String]) -> QualifiedName {
     QualifiedName(
       catalog: parts.count > 2 ? parts[0] : defaults.catalog,
       schema: parts.count > 1 ? parts[parts.count - 2] : defaults.schema,
       name: parts[parts.count - 1])
   }
 
-  private mutating func expectEnd() throws { if token != nil { throw unsupported() } }
+  mutating func expectEnd() throws { if token != nil { throw unsupported() } }
 
   private mutating func parse() throws {
     guard let first = token else { throw PlatformError(.invalidArgument, "the text holds no SQL statement") }
@@ -110,8 +126,9 @@ public struct StatementPlan: Sendable {
       try parseCreate()
     } else if take("CREATE", "TABLE") {
       try parseCreate()
-    } else if take("INSERT", "INTO") {
+    } else if take("INSERT", "INTO", "TABLE") || take("INSERT", "INTO") || take("INSERT", "OVERWRITE", "TABLE") || take("INSERT", "OVERWRITE") {
       kind = .insert
+      replaces = source.tokens[1].isWord("OVERWRITE")
       target = qualified(try name())
       if token?.isSymbol("(") == true, position + 1 < source.tokens.count, isColumnList() {
         position += 1
@@ -121,6 +138,16 @@ public struct StatementPlan: Sendable {
         guard takeSymbol(")") else { throw unsupported() }
       }
       try parseQuery()
+    } else if take("DELETE", "FROM") {
+      try parseDelete()
+    } else if take("UPDATE") {
+      try parseUpdate()
+    } else if take("MERGE", "INTO") {
+      try parseMerge()
+    } else if take("TRUNCATE", "TABLE") {
+      kind = .truncate
+      target = qualified(try name())
+      try expectEnd()
     } else if take("DROP", "TABLE") {
       kind = .dropTable
       isConditional = take("IF", "EXISTS")
@@ -132,6 +159,17 @@ public struct StatementPlan: Sendable {
       if take("IN") || take("FROM") { parts = try name() }
       target = QualifiedName(
         catalog: parts.count == 2 ? parts[0] : defaults.catalog, schema: parts.last ?? defaults.schema, name: "")
+      try expectEnd()
+    } else if take("DESCRIBE", "HISTORY") || take("DESCRIBE", "DETAIL") {
+      kind = source.tokens[1].isWord("HISTORY") ? .describeHistory : .describeDetail
+      target = qualified(try name())
+      if kind == .describeHistory, take("LIMIT") {
+        guard let number = token.flatMap({ Int($0.text) }), (1...10_000).contains(number) else {
+          throw PlatformError(.invalidArgument, "LIMIT needs a number from 1 to 10000")
+        }
+        limit = number
+        position += 1
+      }
       try expectEnd()
     } else if take("DESCRIBE", "TABLE") || take("DESCRIBE") {
       kind = .describe
@@ -147,7 +185,7 @@ public struct StatementPlan: Sendable {
     }
   }
 
-  private mutating func takeSymbol(_ symbol: String) -> Bool {
+  mutating func takeSymbol(_ symbol: String) -> Bool {
     guard token?.isSymbol(symbol) == true else { return false }
     position += 1
     return true
@@ -285,7 +323,7 @@ public struct StatementPlan: Sendable {
     var unused = Set(travels.keys)
     var edits: [(range: Range<Int>, text: String)] = []
     for table in found.tables {
-      if table.parts.count == 1, found.commonTables.contains(table.parts[0].lowercased()) { continue }
+      if table.parts.count == 1, found.commonTables.contains(table.parts[0].lowercased()) || internalNames.contains(table.parts[0]) { continue }
       let offset = start + (table.offset ?? -1)
       guard let index = source.tokens.firstIndex(where: { $0.range.lowerBound == offset }), source.tokens[index].isName
       else {

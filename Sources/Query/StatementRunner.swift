@@ -10,7 +10,7 @@ public enum StatementRunner {
   /// Blocks; looks at `context.isCancelled` every 50 ms and interrupts the engine.
   /// - Throws: `invalidArgument` with the engine's text, `cancelled`, `resourceExhausted`.
   public static func run(_ spec: StatementSpec, context: any WorkContext) throws -> StatementResult {
-    guard [.select, .explain, .createTableAs, .insert].contains(spec.kind) else {
+    guard spec.kind.runsQuery else {
       throw PlatformError(.internalError, "a statement of kind '\(spec.kind.rawValue)' runs no query")
     }
     let spill = context.scratchDirectory + "/sql-spill-" + UUID().uuidString.prefix(8)
@@ -26,6 +26,7 @@ public enum StatementRunner {
     do {
       switch spec.kind {
       case .createTableAs, .insert: return try write(spec, connection)
+      case .delete, .update, .merge: return try ChangeRunner.run(spec, connection)
       default: return try read(spec, connection)
       }
     } catch let error as PlatformError where error.code == .cancelled {
@@ -53,7 +54,7 @@ public enum StatementRunner {
 
   /// From here on the engine opens the listed files only and refuses every change of settings.
   private static func lock(_ spec: StatementSpec, _ connection: Connection) throws {
-    try connection.execute("SET allowed_paths=\(SQLText.list(spec.tables.flatMap(\.files)))")
+    try connection.execute("SET allowed_paths=\(SQLText.list(spec.tables.flatMap(\.files) + (spec.change?.files ?? [])))")
     if let folder = spec.outputDirectory {
       do {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)

@@ -18,6 +18,18 @@ public struct QualifiedName: Codable, Sendable, Hashable, CustomStringConvertibl
 /// What kind of statement a text is.
 public enum StatementKind: String, Codable, Sendable {
   case select, explain, createTable, createTableAs, insert, createSchema, dropTable, showTables, describe
+  case delete, update, merge, truncate, describeHistory, describeDetail
+
+  /// Whether an executor runs something for it.
+  public var runsQuery: Bool {
+    switch self {
+    case .select, .explain, .createTableAs, .insert, .delete, .update, .merge: true
+    default: false
+    }
+  }
+
+  /// Whether it changes rows that are there.
+  public var changesRows: Bool { self == .delete || self == .update || self == .merge }
 }
 
 /// A statement for an executor: the query with its tables resolved to files.
@@ -44,7 +56,22 @@ public struct StatementSpec: Codable, Sendable, Hashable {
     public init() {}
   }
 
+  /// For statements that change rows.
+  public struct Change: Codable, Sendable, Hashable {
+    public var queries: ChangeQueries
+    /// Absolute paths of the target's live data files.
+    public var files: [String]
+    /// The version that the files belong to.
+    public var version: Int64
+    public init(queries: ChangeQueries, files: [String], version: Int64) {
+      self.queries = queries
+      self.files = files
+      self.version = version
+    }
+  }
+
   public var kind: StatementKind
+  public var change: Change?
   /// `StatementPlan.sql`.
   public var sql: String
   public var tables: [Table]
@@ -84,4 +111,16 @@ public struct StatementResult: Codable, Sendable, Hashable {
   public var files: [WrittenFile]
   /// Rows returned or written.
   public var rowCount: Int64
+  public var change: Change?
+
+  /// What a statement that changes rows did.
+  public struct Change: Codable, Sendable, Hashable {
+    /// The version that it read.
+    public var version: Int64
+    /// Absolute paths of files whose rows are gone or lie in `files` now.
+    public var removed: [String]
+    public var updated: Int64
+    public var deleted: Int64
+    public var inserted: Int64
+  }
 }

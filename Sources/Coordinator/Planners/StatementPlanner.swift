@@ -3,6 +3,7 @@
 import Catalog
 import Client
 import Core
+import DeltaLog
 import DuckDB
 import Foundation
 import Query
@@ -30,8 +31,22 @@ struct StatementPlanner: TaskPlanner {
 
   func plan(_ call: StageCall) async throws -> StagePlan {
     let body: Body = try call.body()
-    let plan = try await BlockingPool.shared.run { try body.plan() }
-    guard [.select, .explain, .createTableAs, .insert].contains(plan.kind) else { return .none }
+    var plan = try await BlockingPool.shared.run { try body.plan() }
+    guard plan.kind.runsQuery else { return .none }
+    var change: StatementSpec.Change?
+    var changed: LakeTables.Resolved?
+    if plan.kind.changesRows, let target = plan.target {
+      let table = try await services.tables.resolve(name(target))
+      let parsed = plan
+      let (queries, references) = try await BlockingPool.shared.run {
+        var own = parsed
+        let queries = try own.changeQueries(columns: table.columns)
+        return (queries, own.references)
+      }
+      plan.adopt(references)
+      change = StatementSpec.Change(queries: queries, files: table.files, version: table.version)
+      changed = table
+    }
     var tables: [StatementSpec.Table] = []
     for reference in plan.references {
       let table = try await services.tables.resolve(
@@ -39,9 +54,13 @@ struct StatementPlanner: TaskPlanner {
       tables.append(.init(view: reference.view, files: table.files, columns: table.columns))
     }
     var spec = StatementSpec(kind: plan.kind, sql: plan.sql, tables: tables)
+    spec.change = change
     spec.limits.rows = max(1, min(body.row_limit ?? 1000, 100_000))
     spec.limits.bytes = 4 << 20
-    if let target = plan.target {
+    if let changed {
+      spec.targetColumns = changed.columns
+      spec.outputDirectory = changed.entry.location
+    } else if let target = plan.target {
       let targetName = try name(target)
       switch plan.kind {
       case .createTableAs:
@@ -87,6 +106,13 @@ struct StatementPlanner: TaskPlanner {
       values["rows_out"] = .integer(result.rowCount)
     case .createTableAs, .insert:
       try await write(plan, outcome.first, call, &response)
+    case .delete, .update, .merge:
+      do {
+        try await rewrite(plan, outcome.first, call, &response)
+      } catch let error as PlatformError where error.code == .conflict && call.id.stage < Self.attemptLimit {
+        // Others changed what this statement has read: it is planned and run again on what is there now.
+        return .nextStage(carry: .null)
+      }
     default:
       try await define(plan, call, &response)
     }
@@ -107,7 +133,7 @@ struct StatementPlanner: TaskPlanner {
     let actor = "run \(call.id.run)"
     // A conditional CREATE of a table that exists has run nothing.
     guard let result else { return response.affectedRows = 0 }
-    let mode: LakeTables.Mode = plan.kind == .insert ? .append : .overwrite
+    let mode: LakeTables.Mode = plan.kind == .insert && !plan.replaces ? .append : .overwrite
     let entry: TableEntry
     let columns: [Column]
     if plan.kind == .insert {
@@ -132,7 +158,32 @@ struct StatementPlanner: TaskPlanner {
       })
   }
 
-  /// Statements that only concern the catalog.
+  /// How often a statement that changes rows starts again when others were faster.
+  private static let attemptLimit = 10
+
+  private func rewrite(_ plan: StatementPlan, _ result: StatementResult?, _ call: StageCall, _ response: inout StatementResponse) async throws {
+    guard let target = plan.target, let result, let change = result.change else {
+      throw PlatformError(.internalError, "the statement returned nothing")
+    }
+    let table = try await services.tables.resolve(name(target))
+    response.affectedRows = result.rowCount
+    guard !change.removed.isEmpty || !result.files.isEmpty else { return response.version = table.version }
+    response.version = try await services.tables.rewrite(
+      table.entry, readVersion: change.version, removed: change.removed, added: result.files, key: call.commitKey,
+      operation: plan.kind.rawValue.uppercased(),
+      metrics: [
+        "numTargetRowsUpdated": String(change.updated), "numTargetRowsDeleted": String(change.deleted),
+        "numTargetRowsInserted": String(change.inserted),
+      ])
+    try await services.catalog.addLineage(
+      plan.references.map {
+        LineageEdge(
+          sourceKind: "table", source: "\($0.name)", sourceVersion: $0.version, targetKind: "table", target: "\(table.entry.name)",
+          targetVersion: response.version, runID: call.id.run, taskKey: call.id.task)
+      })
+  }
+
+  /// Statements that only concern the catalog or the log.
   private func define(_ plan: StatementPlan, _ call: StageCall, _ response: inout StatementResponse) async throws {
     let actor = "run \(call.id.run)"
     guard let target = plan.target else { throw PlatformError(.internalError, "the statement has no target") }
@@ -157,6 +208,25 @@ struct StatementPlanner: TaskPlanner {
       } catch let error as PlatformError where error.code == .notFound && plan.isConditional {
         return
       }
+    case .truncate:
+      let table = try await services.tables.resolve(name(target))
+      response.affectedRows = table.rows
+      response.version = try await services.tables.commit(
+        table.entry, columns: table.columns, files: [], mode: .overwrite, key: call.commitKey, operation: "TRUNCATE")
+    case .describeHistory:
+      let columns = ["version", "timestamp", "operation", "operation_parameters", "operation_metrics", "engine"]
+      response.columns = columns.map { .init(name: $0, type: $0 == "version" ? "bigint" : "varchar") }
+      response.rows = try await services.tables.history(name(target), limit: plan.limit ?? 100).map { entry in
+        [
+          .integer(entry.version), .string(SQLTime.timestamp(micros: entry.timestampMilliseconds * 1000)), .string(entry.info?.operation ?? ""),
+          .string(entry.info?.operationParameters?.sortedText ?? ""), .string(entry.info?.operationMetrics?.sortedText ?? ""),
+          .string(entry.info?.engineInfo ?? ""),
+        ]
+      }
+    case .describeDetail:
+      let detail = try await services.tables.detail(name(target))
+      response.columns = detail.map { .init(name: $0.name, type: "varchar") }
+      response.rows = [detail.map(\.value)]
     case .showTables:
       response.columns = [.init(name: "table", type: "varchar"), .init(name: "owner", type: "varchar")]
       response.rows = try await services.catalog.tables(catalog: target.catalog, schema: target.schema).map {

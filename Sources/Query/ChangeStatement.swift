@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import DuckDB
+
+/// DELETE, UPDATE or MERGE, taken apart. Its expressions stay text until the target's columns are known.
+struct ChangeStatement: Sendable {
+  struct Assignment: Sendable {
+    var column: String
+    var expression: String
+  }
+  enum Action: Sendable {
+    case delete
+    case update([Assignment])
+    case insert([Assignment])
+    /// `UPDATE SET *`, `INSERT *`: every column of the target from the source's column of the same name.
+    case updateAll, insertAll
+  }
+  enum Occasion: Sendable {
+    case matched, notMatched, notMatchedBySource
+  }
+  struct Clause: Sendable {
+    var occasion: Occasion
+    var condition: String?
+    var action: Action
+  }
+  struct Source: Sendable {
+    /// A name or a query in parentheses, without its alias.
+    var text: String
+    var alias: String
+    var condition: String
+  }
+
+  /// What the statement calls its target, quoted.
+  var alias: String
+  /// nil for DELETE and UPDATE.
+  var source: Source?
+  /// One for DELETE and UPDATE.
+  var clauses: [Clause]
+}
+
+/// The queries that an executor runs for a change. All are plain queries over views; `__target` is the table with two more
+/// columns for file and row, `__source` the numbered rows of a MERGE's source, `__matched` the pairs that fit.
+public struct ChangeQueries: Codable, Sendable, Hashable {
+  /// Rows of the source with `__source_row`; nil for DELETE and UPDATE.
+  public var source: String?
+  /// Pairs: file, row, source row, number of the clause (0: none), whether it deletes, then the new value of every column.
+  public var matched: String?
+  /// Changed rows: file, row, number of the clause, whether it deletes, then the new value of every column.
+  public var changed: String?
+  /// New rows: number of the clause (0: none), then every column.
+  public var inserted: String?
+  /// A row may match several source rows: all it can come to is to be deleted.
+  public var allowsSeveralMatches = false
+}
+
+extension StatementPlan {
+  /// Takes over what `changeQueries` of a copy found.
+  public mutating func adopt(_ references: [Reference]) { self.references = references }
+
+  /// Writes the change as queries.
+  /// - Parameter columns: of the target, in order.
+  /// - Throws: `invalidArgument` for a column that the target lacks, or SQL that does not parse.
+  public mutating func changeQueries(columns: [Column]) throws -> ChangeQueries {
+    guard let change else { throw PlatformError(.internalError, "the statement changes no rows") }
+    var result = ChangeQueries()
+    let row = ["\(change.alias).__platform_file AS __f", "\(change.alias).__platform_row AS __r"]
+    guard let source = change.source else {
+      let clause = change.clauses[0]
+      let values = try Self.values([clause], columns, alias: change.alias, source: nil)
+      let list = (row + ["1 AS __action", "\(Self.numbers([clause], deleting: true)) AS __delete"] + values).joined(separator: ", ")
+      result.changed = try inner("SELECT \(list) FROM __target AS \(change.alias) WHERE (\(clause.condition ?? "true")\n)", ["__target"])
+      return result
+    }
+    func clauses(_ occasion: ChangeStatement.Occasion) -> [ChangeStatement.Clause] { change.clauses.filter { $0.occasion == occasion } }
+    result.source = try inner(
+      "SELECT row_number() OVER () AS __source_row, \(source.alias).* FROM \(source.text) AS \(source.alias)", [])
+    let matched = clauses(.matched)
+    let pairs =
+      row + ["\(source.alias).__source_row AS __s", "\(Self.decision(matched)) AS __action", "\(Self.numbers(matched, deleting: true)) AS __delete"]
+      + (try Self.values(matched, columns, alias: change.alias, source: source.alias))
+    result.matched = try inner(
+      "SELECT \(pairs.joined(separator: ", ")) FROM __target AS \(change.alias) JOIN __source AS \(source.alias) ON (\(source.condition)\n)",
+      ["__target", "__source"])
+    if matched.count == 1, matched[0].condition == nil, case .delete = matched[0].action { result.allowsSeveralMatches = true }
+    let left = clauses(.notMatchedBySource)
+    if !left.isEmpty {
+      let list =
+        row + ["\(Self.decision(left)) AS __action", "\(Self.numbers(left, deleting: true)) AS __delete"]
+        + (try Self.values(left, columns, alias: change.alias, source: nil))
+      result.changed = try inner(
+        """
+        SELECT \(list.joined(separator: ", ")) FROM __target AS \(change.alias) WHERE NOT EXISTS
+          (SELECT 1 FROM __matched AS __m WHERE __m.__f = \(change.alias).__platform_file AND __m.__r = \(change.alias).__platform_row)
+        """, ["__target", "__matched"])
+    }
+    let new = clauses(.notMatched)
+    if !new.isEmpty {
+      let list = ["\(Self.decision(new)) AS __action"] + (try Self.values(new, columns, alias: nil, source: source.alias))
+      result.inserted = try inner(
+        """
+        SELECT \(list.joined(separator: ", ")) FROM __source AS \(source.alias) WHERE NOT EXISTS
+          (SELECT 1 FROM __matched AS __m WHERE __m.__s = \(source.alias).__source_row)
+        """, ["__source", "__matched"])
+    }
+    return result
+  }
+
+  /// The number of the first clause whose condition holds, from 1; 0: none.
+  private static func decision(_ clauses: [ChangeStatement.Clause]) -> String {
+    guard !clauses.isEmpty else { return "0" }
+    return "CASE " + clauses.enumerated().map { "WHEN (\($1.condition ?? "true")\n) THEN \($0 + 1)" }.joined(separator: " ") + " ELSE 0 END"
+  }
+
+  private static func numbers(_ clauses: [ChangeStatement.Clause], deleting: Bool) -> String {
+    let found = clauses.enumerated().filter { if case .delete = $0.element.action { true } else { false } }.map { String($0.offset + 1) }
+    return found.isEmpty ? "false" : "__action IN (\(found.joined(separator: ", ")))"
+  }
+
+  /// The value that each column gets, by the clause that decides.
+  private static func values(
+    _ clauses: [ChangeStatement.Clause], _ columns: [Column], alias: String?, source: String?
+  ) throws -> [String] {
+    for clause in clauses { try check(clause.action, columns) }
+    return columns.enumerated().map { index, column in
+      let name = SQLText.identifier(column.name)
+      let kept = alias.map { "\($0).\(name)" } ?? "NULL"
+      var cases = ""
+      for (number, clause) in clauses.enumerated() {
+        var expression: String?
+        switch clause.action {
+        case .delete: break
+        case .update(let assignments), .insert(let assignments):
+          expression = assignments.first { $0.column.lowercased() == column.name.lowercased() }?.expression
+        case .updateAll, .insertAll: expression = source.map { "\($0).\(name)" }
+        }
+        if let expression { cases += " WHEN \(number + 1) THEN CAST((\(expression)\n) AS \(column.type.sql))" }
+      }
+      return (cases.isEmpty ? "CAST(\(kept) AS \(column.type.sql))" : "CASE __action\(cases) ELSE \(kept) END") + " AS __set_\(index)"
+    }
+  }
+
+  private static func check(_ action: ChangeStatement.Action, _ columns: [Column]) throws {
+    let assignments: [ChangeStatement.Assignment]
+    switch action {
+    case .update(let given), .insert(let given): assignments = given
+    default: return
+    }
+    var seen: Set<String> = []
+    for assignment in assignments {
+      guard columns.contains(where: { $0.name.lowercased() == assignment.column.lowercased() }) else {
+        throw PlatformError(
+          .invalidArgument, "the table has no column '\(assignment.column)'", hint: "It has: \(columns.map(\.name).joined(separator: ", ")).")
+      }
+      guard seen.insert(assignment.column.lowercased()).inserted else {
+        throw PlatformError(.invalidArgument, "the column '\(assignment.column)' is set twice")
+      }
+    }
+  }
+
+  /// A query of our own making around the user's expressions, checked and with its tables replaced like any other.
+  private mutating func inner(_ text: String, _ internalNames: Set<String>) throws -> String {
+    let plan = try StatementPlan(query: text, internalNames: internalNames, references: references, defaults: defaults)
+    references = plan.references
+    return plan.sql
+  }
+}

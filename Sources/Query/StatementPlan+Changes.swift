@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import DuckDB
+
+/// Reading DELETE, UPDATE and MERGE. Expressions are cut out as text; the engine's own parser judges them later.
+extension StatementPlan {
+  mutating func parseDelete() throws {
+    kind = .delete
+    let alias = try targetWithAlias(before: ["WHERE"])
+    if token?.isWord("USING") == true { throw onlyMerge("DELETE .. USING") }
+    let condition = take("WHERE") ? try slice(until: []) : nil
+    try expectEnd()
+    change = ChangeStatement(alias: alias, source: nil, clauses: [.init(occasion: .matched, condition: condition, action: .delete)])
+  }
+
+  mutating func parseUpdate() throws {
+    kind = .update
+    let alias = try targetWithAlias(before: ["SET"])
+    guard take("SET") else { throw expected("SET") }
+    let assignments = try assignments(until: ["WHERE", "FROM"])
+    if token?.isWord("FROM") == true { throw onlyMerge("UPDATE .. FROM") }
+    let condition = take("WHERE") ? try slice(until: []) : nil
+    try expectEnd()
+    change = ChangeStatement(
+      alias: alias, source: nil, clauses: [.init(occasion: .matched, condition: condition, action: .update(assignments))])
+  }
+
+  mutating func parseMerge() throws {
+    kind = .merge
+    let alias = try targetWithAlias(before: ["USING"])
+    guard take("USING") else { throw expected("USING") }
+    let source = try mergeSource()
+    var clauses: [ChangeStatement.Clause] = []
+    while take("WHEN") { clauses.append(try mergeClause()) }
+    try expectEnd()
+    guard !clauses.isEmpty else { throw expected("WHEN MATCHED or WHEN NOT MATCHED") }
+    change = ChangeStatement(alias: alias, source: source, clauses: clauses)
+  }
+
+  private mutating func mergeSource() throws -> ChangeStatement.Source {
+    let text: String
+    var alias: String?
+    if token?.isSymbol("(") == true {
+      text = try parenthesised()
+    } else {
+      guard let start = token?.range.lowerBound else { throw expected("a source") }
+      let parts = try name()
+      alias = parts.last
+      var end = source.tokens[position - 1].range.upperBound
+      if (token?.isWord("VERSION") ?? false) || (token?.isWord("TIMESTAMP") ?? false), position + 3 < source.tokens.count {
+        position += 4
+        end = source.tokens[position - 1].range.upperBound
+      }
+      text = source.text(start..<end)
+    }
+    _ = take("AS")
+    if let token, token.isName, !token.isWord("ON") {
+      alias = token.text
+      position += 1
+    }
+    guard let alias else { throw PlatformError(.invalidArgument, "the query after USING needs a name", hint: "USING (SELECT ..) AS s") }
+    guard take("ON") else { throw expected("ON") }
+    return .init(text: text, alias: SQLText.identifier(alias), condition: try slice(until: ["WHEN"]))
+  }
+
+  /// Behind `WHEN`.
+  private mutating func mergeClause() throws -> ChangeStatement.Clause {
+    let occasion: ChangeStatement.Occasion
+    if take("MATCHED") {
+      occasion = .matched
+    } else if take("NOT", "MATCHED", "BY", "SOURCE") {
+      occasion = .notMatchedBySource
+    } else if take("NOT", "MATCHED", "BY", "TARGET") || take("NOT", "MATCHED") {
+      occasion = .notMatched
+    } else {
+      throw expected("MATCHED or NOT MATCHED")
+    }
+    let condition = take("AND") ? try slice(until: ["THEN"]) : nil
+    guard take("THEN") else { throw expected("THEN") }
+    let action: ChangeStatement.Action
+    if occasion == .notMatched {
+      guard take("INSERT") else { throw expected("INSERT") }
+      action = takeSymbol("*") ? .insertAll : .insert(try insertion())
+    } else if take("DELETE") {
+      action = .delete
+    } else {
+      guard take("UPDATE", "SET") else { throw expected("UPDATE SET or DELETE") }
+      if occasion == .matched, takeSymbol("*") {
+        action = .updateAll
+      } else {
+        action = .update(try assignments(until: ["WHEN"]))
+      }
+    }
+    return .init(occasion: occasion, condition: condition, action: action)
+  }
+
+  /// `(a, b) VALUES (x, y)`.
+  private mutating func insertion() throws -> [ChangeStatement.Assignment] {
+    guard takeSymbol("(") else { throw expected("the columns of INSERT") }
+    var columns: [String] = []
+    repeat {
+      let parts = try name()
+      columns.append(parts[parts.count - 1])
+    } while takeSymbol(",")
+    guard takeSymbol(")"), take("VALUES"), takeSymbol("(") else { throw expected("VALUES (..)") }
+    var expressions: [String] = []
+    repeat { expressions.append(try slice(until: [], orSymbols: [",", ")"])) } while takeSymbol(",")
+    guard takeSymbol(")") else { throw expected(")") }
+    guard columns.count == expressions.count else {
+      throw PlatformError(.invalidArgument, "INSERT names \(columns.count) columns and gives \(expressions.count) values")
+    }
+    return zip(columns, expressions).map { .init(column: $0, expression: $1) }
+  }
+
+  private mutating func assignments(until words: [String]) throws -> [ChangeStatement.Assignment] {
+    var found: [ChangeStatement.Assignment] = []
+    repeat {
+      let parts = try name()
+      guard takeSymbol("=") else { throw expected("=") }
+      found.append(.init(column: parts[parts.count - 1], expression: try slice(until: words, orSymbols: [","])))
+    } while takeSymbol(",")
+    return found
+  }
+
+  /// The target's name and what the statement calls it.
+  private mutating func targetWithAlias(before words: [String]) throws -> String {
+    let parts = try name()
+    target = qualified(parts)
+    let hasAs = take("AS")
+    if let token, token.isName, hasAs || !(words + ["USING"]).contains(where: token.isWord) {
+      position += 1
+      return SQLText.identifier(token.text)
+    }
+    return SQLText.identifier(parts[parts.count - 1])
+  }
+
+  /// The text up to one of `words` or `symbols` outside of parentheses and CASE .. END, or up to the end.
+  /// - Throws: `invalidArgument` when it is empty or its parentheses do not fit.
+  private mutating func slice(until words: [String], orSymbols symbols: [String] = []) throws -> String {
+    guard let start = token?.range.lowerBound else { throw expected("an expression") }
+    var end = start
+    var depth = 0
+    var cases = 0
+    while let token {
+      if depth == 0, cases == 0, words.contains(where: token.isWord) || symbols.contains(where: token.isSymbol) { break }
+      if token.isSymbol("(") || token.isSymbol("[") || token.isSymbol("{") { depth += 1 }
+      if token.isSymbol(")") || token.isSymbol("]") || token.isSymbol("}") { depth -= 1 }
+      if token.isWord("CASE") { cases += 1 }
+      if token.isWord("END") { cases -= 1 }
+      guard depth >= 0, cases >= 0, !token.isSymbol(";") else { throw PlatformError(.invalidArgument, "an expression's parentheses do not fit") }
+      end = token.range.upperBound
+      position += 1
+    }
+    guard end > start, depth == 0, cases == 0 else { throw expected("an expression") }
+    return source.text(start..<end)
+  }
+
+  /// The parenthesis ahead with everything in it.
+  private mutating func parenthesised() throws -> String {
+    let start = source.tokens[position].range.lowerBound
+    var depth = 0
+    while let token {
+      if token.isSymbol("(") { depth += 1 }
+      if token.isSymbol(")") { depth -= 1 }
+      position += 1
+      if depth == 0 { return source.text(start..<token.range.upperBound) }
+    }
+    throw expected(")")
+  }
+
+  private func expected(_ what: String) -> PlatformError {
+    PlatformError(.invalidArgument, "\(what) is expected\(token.map { " before '\($0.text)'" } ?? " at the end")")
+  }
+
+  private func onlyMerge(_ what: String) -> PlatformError {
+    PlatformError(.invalidArgument, "\(what) is not supported", hint: "Write it as MERGE INTO target USING source ON .. WHEN MATCHED THEN ..")
+  }
+}
