@@ -15,36 +15,55 @@ public struct ColumnEntry: Sendable, Codable, Equatable {
 }
 
 public struct CatalogEntry: Sendable, Equatable {
+  public var id: UUID
   public var name: String
   public var comment: String
+  public var owner: String
+  public var properties: [String: String]
   public var createdAt: Date
+  public var updatedAt: Date
 }
 
 public struct SchemaEntry: Sendable, Equatable {
+  public var id: UUID
   public var catalog: String
   public var name: String
   public var comment: String
+  public var owner: String
+  public var properties: [String: String]
   public var createdAt: Date
+  public var updatedAt: Date
 }
 
 public struct TableEntry: Sendable, Equatable {
+  public enum Kind: String, Sendable, CaseIterable {
+    /// The platform chose the folder, and may remove it with the table.
+    case managed
+    /// Somebody else's folder; the platform only knows where it is.
+    case external
+  }
+
   public var id: UUID
   public var name: ThreePartName
+  public var kind: Kind
   /// Absolute folder of the Delta table.
   public var location: String
   public var columns: [ColumnEntry]
   public var comment: String
   public var owner: String
+  public var properties: [String: String]
   public var createdAt: Date
   public var updatedAt: Date
 }
 
 public struct ModelEntry: Sendable, Equatable {
+  public var id: UUID
   public var name: ThreePartName
   public var comment: String
   public var owner: String
   public var newestVersion: Int?
   public var createdAt: Date
+  public var updatedAt: Date
 }
 
 /// One version of a registered model.
@@ -73,6 +92,7 @@ public struct VolumeEntry: Sendable, Equatable {
     case external
   }
 
+  public var id: UUID
   public var name: ThreePartName
   public var kind: Kind
   /// Absolute; without links when the volume was made.
@@ -80,8 +100,14 @@ public struct VolumeEntry: Sendable, Equatable {
   public var comment: String
   public var owner: String
   public var createdAt: Date
+  public var updatedAt: Date
 
-  init(name: ThreePartName, kind: Kind, location: String, comment: String, owner: String, createdAt: Date = Date()) {
+  init(
+    id: UUID = UUID(), name: ThreePartName, kind: Kind, location: String, comment: String, owner: String, createdAt: Date = Date(),
+    updatedAt: Date? = nil
+  ) {
+    self.id = id
+    self.updatedAt = updatedAt ?? createdAt
     self.name = name
     self.kind = kind
     self.location = location

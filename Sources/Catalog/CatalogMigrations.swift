@@ -80,5 +80,22 @@ public enum CatalogMigrations {
           ADD COLUMN comment text NOT NULL DEFAULT '';
         CREATE UNIQUE INDEX volumes_by_location ON volumes (location);
         """),
+    Migration(
+      component: "catalog", number: 3, name: "identifiers, owners and properties of everything; external tables",
+      sql: """
+        ALTER TABLE catalogs ADD COLUMN id uuid NOT NULL DEFAULT gen_random_uuid(), ADD COLUMN owner text NOT NULL DEFAULT 'platform',
+          ADD COLUMN properties jsonb NOT NULL DEFAULT '{}', ADD COLUMN updated_at timestamptz NOT NULL DEFAULT now();
+        ALTER TABLE schemas ADD COLUMN id uuid NOT NULL DEFAULT gen_random_uuid(), ADD COLUMN owner text NOT NULL DEFAULT 'platform',
+          ADD COLUMN properties jsonb NOT NULL DEFAULT '{}', ADD COLUMN updated_at timestamptz NOT NULL DEFAULT now();
+        ALTER TABLE tables ADD COLUMN kind text NOT NULL DEFAULT 'managed' CHECK (kind IN ('managed', 'external')),
+          ADD COLUMN properties jsonb NOT NULL DEFAULT '{}';
+        ALTER TABLE volumes ADD COLUMN id uuid NOT NULL DEFAULT gen_random_uuid(), ADD COLUMN updated_at timestamptz NOT NULL DEFAULT now();
+        ALTER TABLE models ADD COLUMN id uuid NOT NULL DEFAULT gen_random_uuid(), ADD COLUMN updated_at timestamptz NOT NULL DEFAULT now();
+        CREATE INDEX catalogs_by_folded_name ON catalogs (lower(name));
+        CREATE INDEX schemas_by_folded_name ON schemas (lower(catalog), lower(name));
+        CREATE INDEX tables_by_folded_name ON tables (lower(catalog), lower(schema), lower(name));
+        CREATE INDEX volumes_by_folded_name ON volumes (lower(catalog), lower(schema), lower(name));
+        CREATE INDEX models_by_folded_name ON models (lower(catalog), lower(schema), lower(name));
+        """),
   ]
 }

@@ -82,15 +82,19 @@ extension CatalogStore {
     catalog: String? = nil, schema: String? = nil, limit: Int, pageToken: String? = nil
   ) async throws -> CatalogPage<ModelEntry> {
     var listing = Listing.objects("models", catalog, schema)
-    listing.columns = """
-      *, (SELECT max(version) FROM model_versions v
-          WHERE v.catalog = models.catalog AND v.schema = models.schema AND v.model = models.name) AS newest
-      """
-    return try await page(listing, limit, pageToken) {
-      ModelEntry(
-        name: try Self.name($0), comment: try $0.string("comment"), owner: try $0.string("owner"), newestVersion: try $0.get("newest"),
-        createdAt: try $0.date("created_at"))
-    }
+    listing.columns = Self.modelColumns
+    return try await page(listing, limit, pageToken, Self.modelEntry)
+  }
+
+  static let modelColumns = """
+    *, (SELECT max(version) FROM model_versions v
+        WHERE v.catalog = models.catalog AND v.schema = models.schema AND v.model = models.name) AS newest
+    """
+
+  static func modelEntry(_ row: PostgresRow) throws -> ModelEntry {
+    ModelEntry(
+      id: try row.get("id"), name: try name(row), comment: try row.string("comment"), owner: try row.string("owner"),
+      newestVersion: try row.get("newest"), createdAt: try row.date("created_at"), updatedAt: try row.date("updated_at"))
   }
 
   /// The versions of one model, newest first. A model that does not exist has none.

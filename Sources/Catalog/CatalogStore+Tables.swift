@@ -80,11 +80,14 @@ extension CatalogStore {
     }
   }
 
-  private static func tableEntry(_ row: PostgresRow) throws -> TableEntry {
-    TableEntry(
-      id: try row.get("id"),
-      name: try name(row),
+  static func tableEntry(_ row: PostgresRow) throws -> TableEntry {
+    guard let kind = TableEntry.Kind(rawValue: try row.string("kind")) else {
+      throw PlatformError(.internalError, "table '\(try name(row))' is of an unknown kind")
+    }
+    return TableEntry(
+      id: try row.get("id"), name: try name(row), kind: kind,
       location: try row.string("location"), columns: try row.json("columns").decode(), comment: try row.string("comment"),
-      owner: try row.string("owner"), createdAt: try row.date("created_at"), updatedAt: try row.date("updated_at"))
+      owner: try row.string("owner"), properties: try row.json("properties").decode(), createdAt: try row.date("created_at"),
+      updatedAt: try row.date("updated_at"))
   }
 }

@@ -180,12 +180,12 @@ extension CatalogStore {
     return try await BlockingPool.shared.run { try volume.path(parts[3...].joined(separator: "/")) }
   }
 
-  private static func volumeEntry(_ row: PostgresRow) throws -> VolumeEntry {
+  static func volumeEntry(_ row: PostgresRow) throws -> VolumeEntry {
     guard let kind = VolumeEntry.Kind(rawValue: try row.string("kind")) else {
       throw PlatformError(.internalError, "volume '\(try name(row))' is of an unknown kind")
     }
     return VolumeEntry(
-      name: try name(row), kind: kind, location: try row.string("location"), comment: try row.string("comment"),
-      owner: try row.string("owner"), createdAt: try row.date("created_at"))
+      id: try row.get("id"), name: try name(row), kind: kind, location: try row.string("location"), comment: try row.string("comment"),
+      owner: try row.string("owner"), createdAt: try row.date("created_at"), updatedAt: try row.date("updated_at"))
   }
 }

@@ -33,7 +33,7 @@ public struct CatalogStore: Sendable {
 
   /// - Throws: `notFound` PLT-3002 when the schema does not exist.
   static func requireSchema(_ transaction: PostgresTransaction, _ name: ThreePartName) throws {
-    let found = try transaction.query("SELECT 1 FROM schemas WHERE catalog = $1 AND name = $2", [.text(name.catalog), .text(name.schema)])
+    let found = try transaction.query("SELECT 1 FROM schemas WHERE catalog = $1 AND name = $2 FOR KEY SHARE", [.text(name.catalog), .text(name.schema)])
     if found.isEmpty { throw missing("schema", "\(name.catalog).\(name.schema)") }
   }
 
@@ -50,10 +50,15 @@ public struct CatalogStore: Sendable {
   }
 
   /// - Throws: `invalidArgument` PLT-3001 for a name that cannot be used, `alreadyExists` when there is one of this name.
-  public func createCatalog(_ name: String, by actor: String) async throws {
+  public func createCatalog(_ name: String, comment: String = "", properties: [String: String] = [:], by actor: String) async throws {
     try Self.requirePlain(name)
+    let properties = try JSONValue(encoding: properties)
     try await pool.transaction { transaction in
-      guard try transaction.execute("INSERT INTO catalogs (name) VALUES ($1) ON CONFLICT DO NOTHING", [.text(name)]) == 1 else {
+      guard
+        try transaction.execute(
+          "INSERT INTO catalogs (name, comment, owner, properties) VALUES ($1, $2, $3, $4::jsonb) ON CONFLICT DO NOTHING",
+          [.text(name), .text(comment), .text(actor), .encoding(properties)]) == 1
+      else {
         throw PlatformError(.alreadyExists, "catalog '\(name)' exists already", number: "PLT-3003")
       }
       try Self.audit(transaction, actor, "create catalog", name)
@@ -62,14 +67,18 @@ public struct CatalogStore: Sendable {
 
   /// - Returns: false when it existed already.
   /// - Throws: `invalidArgument` PLT-3001 for a name that cannot be used, `notFound` PLT-3002 when there is no such catalog.
-  public func createSchema(catalog: String, name: String, by actor: String) async throws -> Bool {
+  public func createSchema(
+    catalog: String, name: String, comment: String = "", properties: [String: String] = [:], by actor: String
+  ) async throws -> Bool {
     try Self.requirePlain(name)
+    let properties = try JSONValue(encoding: properties)
     return try await pool.transaction { transaction in
-      guard try !transaction.query("SELECT 1 FROM catalogs WHERE name = $1", [.text(catalog)]).isEmpty else {
+      guard try !transaction.query("SELECT 1 FROM catalogs WHERE name = $1 FOR KEY SHARE", [.text(catalog)]).isEmpty else {
         throw Self.missing("catalog", catalog)
       }
       let made = try transaction.execute(
-        "INSERT INTO schemas (catalog, name) VALUES ($1, $2) ON CONFLICT DO NOTHING", [.text(catalog), .text(name)])
+        "INSERT INTO schemas (catalog, name, comment, owner, properties) VALUES ($1, $2, $3, $4, $5::jsonb) ON CONFLICT DO NOTHING",
+        [.text(catalog), .text(name), .text(comment), .text(actor), .encoding(properties)])
       if made == 1 { try Self.audit(transaction, actor, "create schema", "\(catalog).\(name)") }
       return made == 1
     }
@@ -81,18 +90,13 @@ public struct CatalogStore: Sendable {
 
   /// Catalogs by name.
   public func catalogs(limit: Int, pageToken: String? = nil) async throws -> CatalogPage<CatalogEntry> {
-    try await page(Listing("catalogs", key: [("name", "text")]), limit, pageToken) {
-      CatalogEntry(name: try $0.string("name"), comment: try $0.string("comment"), createdAt: try $0.date("created_at"))
-    }
+    try await page(Listing("catalogs", key: [("name", "text")]), limit, pageToken, Self.catalogEntry)
   }
 
   /// Schemas by catalog and name, of one catalog or of all.
   public func schemas(catalog: String? = nil, limit: Int, pageToken: String? = nil) async throws -> CatalogPage<SchemaEntry> {
     try await page(
-      Listing("schemas", filters: [("catalog", catalog)], key: [("catalog", "text"), ("name", "text")]), limit, pageToken
-    ) {
-      SchemaEntry(
-        catalog: try $0.string("catalog"), name: try $0.string("name"), comment: try $0.string("comment"), createdAt: try $0.date("created_at"))
-    }
+      Listing("schemas", filters: [("catalog", catalog)], key: [("catalog", "text"), ("name", "text")]), limit, pageToken,
+      Self.schemaEntry)
   }
 }
