@@ -17,6 +17,7 @@ let outside: [(product: String, package: String, url: String, from: Version)] = 
   ("ArgumentParser", "swift-argument-parser", "https://github.com/apple/swift-argument-parser", "1.8.2"),
   ("AsyncHTTPClient", "async-http-client", "https://github.com/swift-server/async-http-client", "1.37.0"),
   ("Hummingbird", "hummingbird", "https://github.com/hummingbird-project/hummingbird", "2.28.1"),
+  ("HummingbirdCore", "hummingbird", "https://github.com/hummingbird-project/hummingbird", "2.28.1"),
   ("HTTPTypes", "swift-http-types", "https://github.com/apple/swift-http-types", "1.8.0"),
   ("Logging", "swift-log", "https://github.com/apple/swift-log", "1.16.2"),
   ("NIOCore", "swift-nio", "https://github.com/apple/swift-nio", "2.101.2"),
@@ -55,7 +56,8 @@ let libraries: [Library] = [
   // 6 surfaces
   Library(name: "Client", depends: ["Core"], products: ["AsyncHTTPClient", "NIOCore", "NIOHTTP1"], layer: 6),
   Library(
-    name: "API", depends: ["Core", "Client", "Serving", "Transport", "Console"], products: ["Logging", "Hummingbird", "HTTPTypes", "NIOCore"], layer: 6),
+    name: "API", depends: ["Core", "Client", "Serving", "Transport", "Console"],
+    products: ["Logging", "Hummingbird", "HummingbirdCore", "HTTPTypes", "NIOCore"], layer: 6),
   Library(name: "Console", depends: ["Core", "CConsoleAssets"], layer: 6),
   // 7 roots
   Library(

@@ -5,6 +5,7 @@ import Core
 import Foundation
 import HTTPTypes
 import Hummingbird
+import HummingbirdCore
 public import Logging
 import NIOCore
 public import Serving
@@ -24,9 +25,16 @@ public struct APIServer: Sendable {
     guard parts.count == 2, let port = Int(parts[1]) else {
       throw PlatformError(.invalidArgument, "'\(address)' is not HOST:PORT", number: "PLT-1003")
     }
+    // What one client may take: connections wait in the system's queue above the limit, silent ones are closed. An answer
+    // that is being streamed is not silent.
+    var limits = HTTP1Channel.Configuration(idleTimeout: .seconds(75))
+    limits.httpDecoder = .init(maxHeaderFieldSize: 16 << 10, maxHeaderListSize: 64 << 10, maxHeaderFieldCount: 100)
     application = Application(
       router: Self.router(service: service, gateway: gateway, logger: logger),
-      configuration: .init(address: .hostname(String(parts[0]), port: port), serverName: "platform", backlog: 1024),
+      server: .http1(configuration: limits),
+      configuration: .init(
+        address: .hostname(String(parts[0]), port: port), serverName: "platform", backlog: 1024,
+        availableConnectionsDelegate: MaximumAvailableConnections(4096)),
       onServerRunning: { _ in await onReady() }, logger: logger)
   }
 

@@ -113,6 +113,58 @@ extension EndToEnd {
       #expect(try cluster.scalar("select max(length(content)) > 5000000 from main.demo.d") == true)
     }
 
+    /// Clients that send too much, too little or nonsense get an answer or are cut off; nobody else notices.
+    @Test func hostileRequestsHarmNobody() throws {
+      let cluster = try LocalCluster("hostile")
+      #expect(try cluster.start(workers: 0).status == 0)
+      let script = """
+        import json, socket, sys
+        host, port, token = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+        auth = f"Authorization: Bearer {token}\\r\\n"
+        def send(raw, wait=20):
+            s = socket.create_connection((host, port), timeout=wait)
+            try:
+                s.sendall(raw)
+                return s.recv(65536).split(b"\\r\\n")[0].decode(errors="replace")
+            except (ConnectionError, socket.timeout) as e:
+                return type(e).__name__
+            finally:
+                s.close()
+        def post(path, body, extra=""):
+            head = f"POST {path} HTTP/1.1\\r\\nHost: {host}:{port}\\r\\n{auth}{extra}Content-Type: application/json\\r\\nContent-Length: {len(body)}\\r\\nConnection: close\\r\\n\\r\\n"
+            return send(head.encode() + body)
+        silent = [socket.create_connection((host, port)) for _ in range(300)]
+        for s in silent[:100]: s.sendall(b"GET /healthz HTTP/1.1\\r\\nHost: x")
+        seen = {
+          "deep": post("/api/2.0/sql/statements", b"[" * 200000),
+          "deep object": post("/v1/completions", b'{"a":' * 100000),
+          "large": post("/api/2.0/sql/statements", b'{"statement":"' + b"x" * (9 << 20) + b'"}'),
+          "not text": post("/v1/chat/completions", bytes(range(256))),
+          "wrong length": send(f"POST /v1/completions HTTP/1.1\\r\\nHost: x\\r\\n{auth}Content-Length: -5\\r\\n\\r\\n".encode()),
+          "two lengths": send(f"POST /v1/completions HTTP/1.1\\r\\nHost: {host}\\r\\n{auth}Content-Length: 5\\r\\nContent-Length: 6\\r\\n\\r\\nabcdef".encode()),
+          "smuggling": send(f"POST /v1/completions HTTP/1.1\\r\\nHost: {host}\\r\\n{auth}Content-Length: 5\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n0\\r\\n\\r\\n".encode()),
+          "header": send(b"GET /healthz HTTP/1.1\\r\\nHost: x\\r\\nX: " + b"y" * (1 << 20) + b"\\r\\n\\r\\n"),
+          "nonsense": send(b"\\x16\\x03\\x01\\x02\\x00\\x01\\x00\\x01\\xfc\\x03\\x03\\r\\n\\r\\n"),
+          "dots": send(f"GET /../../etc/passwd HTTP/1.1\\r\\nHost: {host}:{port}\\r\\n{auth}Connection: close\\r\\n\\r\\n".encode()),
+          "other site": send(f"POST /api/2.2/jobs/runs/cancel HTTP/1.1\\r\\nHost: {host}:{port}\\r\\nOrigin: http://evil.example\\r\\n{auth}Content-Length: 2\\r\\nConnection: close\\r\\n\\r\\n{{}}".encode()),
+          "rebound": send(f"GET / HTTP/1.1\\r\\nHost: evil.example\\r\\nCookie: platform_session={token}\\r\\nConnection: close\\r\\n\\r\\n".encode()),
+        }
+        print(json.dumps(seen))
+        """
+      let parts = cluster.http.split(separator: ":").map(String.init)
+      let answer = try LocalCluster.run("/usr/bin/env", ["python3", "-c", script, parts[0], parts[1], cluster.token], timeout: 120)
+      let seen = try JSONValue(parsing: answer.out.isEmpty ? "{}" : answer.out)
+      func code(_ name: String) -> Int { Int(seen[name]?.stringValue?.split(separator: " ").dropFirst().first ?? "") ?? 0 }
+      for name in ["deep", "deep object", "large", "not text"] { #expect((400..<500).contains(code(name)), "\(name): \(answer.all)") }
+      #expect(code("dots") == 404, "\(answer.all)")
+      #expect(code("other site") == 403 && code("rebound") == 403, "\(answer.all)")
+      // Cut off, or refused: never taken.
+      for name in ["wrong length", "two lengths", "smuggling", "header", "nonsense"] { #expect(!(200..<300).contains(code(name)), "\(name): \(answer.all)") }
+      #expect(try cluster.http("GET", "/healthz", token: nil).status == 200)
+      #expect(try cluster.cli(["status"]).status == 0)
+      #expect(cluster.processes(["coordinator"]).count == 1)
+    }
+
     @Test func everyRouteButHealthNeedsTheToken() throws {
       let cluster = try LocalCluster("access")
       #expect(try cluster.start(workers: 0).status == 0)
