@@ -24,7 +24,8 @@ public struct CheckpointContent: Sendable {
     files = state.files.map {
       var file = $0
       file.dataChange = false
-      if !properties.writesStatsAsJSON { file.stats = nil }
+      // Statistics as columns are not written, so the text stays where a reader could do with neither.
+      if !properties.writesStatsAsJSON && !properties.writesStatsAsStruct && file.deletionVector == nil { file.stats = nil }
       return .add(file)
     }
     files += state.removedFiles.filter { ($0.deletionTimestamp ?? 0) > horizon }.map {

@@ -108,14 +108,15 @@ public struct ConflictChecker: Sendable {
   public var reads: TransactionReads
   public var actions: [Action]
   public var isolation: IsolationLevel
-  /// The table that the transaction has read.
-  public var base: Snapshot
+  /// Judges files by the columns of the table that the transaction has read.
+  private let skipper: FileSkipper
 
+  /// - Parameter base: the table that the transaction has read.
   public init(reads: TransactionReads, actions: [Action], isolation: IsolationLevel, base: Snapshot) {
     self.reads = reads
     self.actions = actions
     self.isolation = isolation
-    self.base = base
+    skipper = FileSkipper(base)
   }
 
   /// Whether a commit only adds files and has read none: other writers never have to wait for it.
@@ -187,7 +188,6 @@ public struct ConflictChecker: Sendable {
     case .writeSerializable: if isBlind && !changesMetadata { return }
     case .serializable: break
     }
-    let skipper = FileSkipper(base)
     for case .add(let file) in winner {
       if reads.wholeTable || reads.predicates.contains(where: { skipper.mayMatch(file, $0) }) {
         throw CommitConflict(.concurrentAppend, version: version, subject: file.path)

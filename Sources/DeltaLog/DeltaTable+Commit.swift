@@ -60,17 +60,34 @@ extension DeltaTable {
   public func append(
     _ files: [AddFile], expectedSchema: StructType? = nil, transaction: AppTransaction? = nil, operation: String = "WRITE"
   ) throws -> CommitOutcome {
+    // Writers of one process take turns: racing for a version costs more than waiting for it.
+    guard let cache else { return try appendNow(files, expectedSchema: expectedSchema, transaction: transaction, operation: operation) }
+    return try cache.exclusively {
+      try appendNow(files, expectedSchema: expectedSchema, transaction: transaction, operation: operation)
+    }
+  }
+
+  private func appendNow(
+    _ files: [AddFile], expectedSchema: StructType?, transaction: AppTransaction?, operation: String
+  ) throws -> CommitOutcome {
     let plan = CommitPlan(files.map { .add($0) }, operation: operation)
     var attempt = 1
     while true {
-      var base = try latest()
-      if let transaction, let outcome = try replayed(transaction, base) { return outcome }
+      var base = try takeLatest()
+      if let transaction, let outcome = try replayed(transaction, base) {
+        keep(base)
+        return outcome
+      }
       if let expectedSchema, !expectedSchema.hasSameColumns(as: base.schema) {
+        keep(base)
         throw PlatformError(.conflict, "the table's schema changed since the files were written", path: path.text)
       }
       do {
-        return try commit(plan, onto: &base, transaction: transaction)
+        let outcome = try commit(plan, onto: &base, transaction: transaction)
+        keep(base)
+        return outcome
       } catch let error as PlatformError where CommitConflict.kind(of: error) == .metadataChanged && attempt < 20 {
+        keep(base)
         attempt += 1  // perhaps only a property: the columns are compared again
       }
     }

@@ -7,22 +7,26 @@ import ObjectStore
 extension DeltaTable {
   /// The latest version; reads only what is newer than the cache when there is one.
   public func latest() throws -> Snapshot {
-    guard let cache else { return try snapshot() }
-    guard let held = cache.take() else {
-      let fresh = try snapshot()
-      cache.put(fresh)
-      return fresh
-    }
+    let current = try takeLatest()
+    keep(current)
+    return current
+  }
+
+  /// The latest version, and nobody else holds it: it can be changed in place. Give it back with `keep`.
+  func takeLatest() throws -> Snapshot {
+    guard let held = cache?.take() else { return try snapshot() }
     do {
-      let current = try update(consume held)
-      cache.put(current)
-      return current
+      guard try store.head(commitPath(held.snapshot.version)) == held.mark else { return try snapshot() }
+      return try update(held.snapshot)
     } catch {
-      // The table may have been replaced; the log itself decides.
-      let fresh = try snapshot()
-      cache.put(fresh)
-      return fresh
+      return try snapshot()  // it says what is wrong, or finds a new table
     }
+  }
+
+  func keep(_ snapshot: Snapshot) {
+    // A mark that cannot be had only means that the next call reads the log.
+    guard let cache, let mark = try? store.head(commitPath(snapshot.version)) else { return }
+    cache.put(SnapshotCache.Held(snapshot: snapshot, mark: mark))
   }
 
   /// Commits `plan`, which was decided on `base`. When other writers were faster, their commits are checked one by one
@@ -32,7 +36,7 @@ extension DeltaTable {
   /// - Parameter transaction: recorded with the change; when it is recorded already, nothing is written and the outcome is a replay.
   /// - Throws: `conflict` (see `CommitConflict.kind(of:)`) or after too many lost races; `invalidArgument`, `permissionDenied`.
   public func commit(_ plan: CommitPlan, onto base: inout Snapshot, transaction: AppTransaction? = nil) throws -> CommitOutcome {
-    let planned = base
+    let readVersion = base.version
     var plan = plan
     if let transaction {
       if let outcome = try replayed(transaction, base) { return outcome }
@@ -40,35 +44,24 @@ extension DeltaTable {
     }
     try CommitValidation.check(plan.actions, base: base, data: dataFeatures)
     let level = plan.isolation ?? ConflictChecker.level(plan.actions, table: base.properties.isolationLevel)
-    let checker = ConflictChecker(reads: plan.reads, actions: plan.actions, isolation: level, base: planned)
+    let checker = ConflictChecker(reads: plan.reads, actions: plan.actions, isolation: level, base: base)
     var random = SystemRandomNumberGenerator()
     for attempt in 1...Self.attemptLimit {
       let version = base.version + 1
-      let info = commitInfo(plan, level: level, readVersion: planned.version)
+      let info = commitInfo(plan, level: level, readVersion: readVersion)
       let (actions, written) = try prepared(plan, info, base: base, version: version)
       if try put(actions, version: version, identity: written.txnId) {
-        var state = LogReplay(base)
-        state.apply(actions)
-        base = try state.snapshot(version: version, data: dataFeatures)
-        cache?.put(base)
+        try base.advance(actions, data: dataFeatures)
         return CommitOutcome(version: version, isReplay: false, checkpointProblem: checkpointIfDue(base))
       }
       // Somebody has this version: look at all that came since, and try behind it.
       while let winner = try commitIfPresent(base.version + 1) {
-        let number = base.version + 1
-        var state = LogReplay(base)
-        state.apply(winner)
-        let next = try state.snapshot(version: number, data: dataFeatures)
-        if let transaction, next.transactions[transaction.appId].map({ $0.version >= transaction.version }) == true {
-          base = next
-          return CommitOutcome(version: number, isReplay: true)
+        try base.advance(winner, data: dataFeatures)
+        if let transaction, base.transactions[transaction.appId].map({ $0.version >= transaction.version }) == true {
+          return CommitOutcome(version: base.version, isReplay: true)
         }
-        do { try checker.check(winner, version: number) } catch {
-          base = next
-          throw error.platformError
-        }
-        try next.tableProtocol.checkWritable(active: next.activeFeatures, data: dataFeatures)
-        base = next
+        do { try checker.check(winner, version: base.version) } catch { throw error.platformError }
+        try base.tableProtocol.checkWritable(active: base.activeFeatures, data: dataFeatures)
       }
       if attempt > 1 {
         let wait = Backoff(firstMilliseconds: 2, limitMilliseconds: 100)

@@ -120,15 +120,9 @@ public struct DeltaTable: Sendable {
   /// `snapshot` with the versions that were committed after it. Reads only those, and lists nothing: cheap to call often.
   /// - Throws: `invalidFile` when a version is missing that a later one exists for.
   public func update(_ snapshot: consuming Snapshot) throws -> Snapshot {
-    guard let first = try commitIfPresent(snapshot.version + 1) else { return snapshot }
-    var version = snapshot.version + 1
-    var state = LogReplay(snapshot)
-    state.apply(first)
-    while let actions = try commitIfPresent(version + 1) {
-      state.apply(actions)
-      version += 1
-    }
-    return try state.snapshot(version: version, data: dataFeatures)
+    var current = snapshot
+    while let actions = try commitIfPresent(current.version + 1) { try current.advance(actions, data: dataFeatures) }
+    return current
   }
 
   /// nil when nobody has committed `version` yet.

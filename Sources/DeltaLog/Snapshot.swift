@@ -53,6 +53,31 @@ public struct Snapshot: Sendable {
   }
 
   public var properties: TableProperties { TableProperties(metadata.configuration) }
+
+  /// Becomes the version that `commit` makes of this one. In place: costs what the commit holds, not what the table holds.
+  /// - Throws: `invalidFile` when the new version cannot be read here; the snapshot is of no use then.
+  mutating func advance(_ commit: [Action], data: Set<TableFeature>) throws {
+    var state = LogReplay()
+    swap(&state.files, &filesByPath)
+    swap(&state.tombstones, &tombstones)
+    swap(&state.transactions, &transactions)
+    swap(&state.domains, &domains)
+    state.apply(commit)
+    swap(&state.files, &filesByPath)
+    swap(&state.tombstones, &tombstones)
+    swap(&state.transactions, &transactions)
+    swap(&state.domains, &domains)
+    commitInfo = state.commitInfo
+    version += 1
+    if let value = state.tableProtocol { tableProtocol = value }
+    if let value = state.metadata { metadata = value }
+    if state.tableProtocol != nil || state.metadata != nil {
+      schema = try LogReplay.checkedSchema(tableProtocol, metadata, data: data)
+    }
+    if !data.contains(.deletionVectors) {
+      for case .add(let file) in commit where file.deletionVector != nil { throw LogReplay.unknownVectors }
+    }
+  }
 }
 
 /// State while the log is replayed, in order of versions ("Action Reconciliation").
@@ -106,16 +131,26 @@ struct LogReplay {
     guard let tableProtocol, let metadata else {
       throw PlatformError(.invalidFile, "version \(version) of the table has no protocol or metadata")
     }
-    try tableProtocol.checkReadable(metadata, data: data)
-    let schema = try StructType(parsing: metadata.schemaString)
-    if !data.contains(.deletionVectors), files.values.contains(where: { $0.deletionVector != nil }) {
-      throw PlatformError(.invalidFile, "the table needs the reader feature deletionVectors, which this reader does not know")
-    }
-    guard metadata.format.provider.lowercased() == "parquet" else {
-      throw PlatformError(.invalidFile, "the table's files have the format '\(metadata.format.provider.prefix(50))', not parquet")
-    }
+    let schema = try Self.checkedSchema(tableProtocol, metadata, data: data)
+    if !data.contains(.deletionVectors), files.values.contains(where: { $0.deletionVector != nil }) { throw Self.unknownVectors }
     return Snapshot(
       version: version, tableProtocol: tableProtocol, metadata: metadata, schema: schema, filesByPath: files,
       transactions: transactions, domains: domains, tombstones: tombstones, commitInfo: commitInfo)
+  }
+
+  static let unknownVectors = PlatformError(
+    .invalidFile, "the table needs the reader feature deletionVectors, which this reader does not know")
+
+  /// The schema of a table that this reader can read.
+  /// - Throws: `invalidFile` naming what it cannot.
+  static func checkedSchema(_ tableProtocol: TableProtocol, _ metadata: TableMetadata, data: Set<TableFeature>) throws -> StructType {
+    try tableProtocol.checkReadable(metadata, data: data)
+    guard metadata.format.provider.lowercased() == "parquet" else {
+      throw PlatformError(.invalidFile, "the table's files have the format '\(metadata.format.provider.prefix(50))', not parquet")
+    }
+    let schema = try StructType(parsing: metadata.schemaString)
+    try ColumnMapping.validate(schema, mode: ColumnMapping.mode(metadata))
+    if tableProtocol.supports(.typeWidening) { try TypeWidening.validate(schema) }
+    return schema
   }
 }

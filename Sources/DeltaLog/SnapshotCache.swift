@@ -1,30 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Core
+import ObjectStore
 import Synchronization
 
 /// Keeps the latest snapshot of one table between calls, so that a writer reads only what others have committed since.
 ///
-/// Share one among all `DeltaTable` values of a table in a process. What it holds is checked against the log at each use.
+/// Share one among all `DeltaTable` values of a table in a process. What it holds is checked against the log at each use: a
+/// table that was replaced in the meantime is read anew.
 public final class SnapshotCache: Sendable {
-  private let held = Mutex<Snapshot?>(nil)
+  /// A snapshot, and the commit file of its version: a table in its place would have another.
+  struct Held: Sendable {
+    var snapshot: Snapshot
+    var mark: ObjectInfo
+  }
+
+  private let held = Mutex<Held?>(nil)
+  private let turn = Mutex<Void>(())
   public init() {}
 
+  /// One caller at a time. Blocks; `body` must not call it again.
+  func exclusively<T>(_ body: () throws -> T) throws -> T { try turn.withLock { _ in try body() } }
+
   /// Hands the snapshot over, so that it is updated in place and not copied.
-  func take() -> Snapshot? {
-    held.withLock { snapshot in
-      defer { snapshot = nil }
-      return snapshot
+  func take() -> Held? {
+    held.withLock { value in
+      defer { value = nil }
+      return value
     }
   }
 
   /// Keeps `snapshot` unless a newer one is there.
-  func put(_ snapshot: Snapshot) {
+  func put(_ new: Held) {
     held.withLock { present in
-      if (present?.version ?? -1) < snapshot.version { present = snapshot }
+      if (present?.snapshot.version ?? -1) < new.snapshot.version { present = new }
     }
   }
 
-  /// Forgets the table: it was dropped or replaced.
+  /// Forgets the table.
   public func clear() { held.withLock { $0 = nil } }
 }

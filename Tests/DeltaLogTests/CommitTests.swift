@@ -222,6 +222,24 @@ import Testing
     #expect(try table.latest().files.map(\.path) == other.snapshot().files.map(\.path))
   }
 
+  @Test func cachesNoticeAReplacedTable() throws {
+    let cached = try table(cache: SnapshotCache())
+    _ = try create()
+    for index in 0..<5 { _ = try cached.append([Self.file("f\(index)")]) }
+    for info in try store.list(ObjectPath("t")) { try store.delete(info.path) }
+    #expect(errorCode { _ = try cached.latest() } == .notFound)
+    _ = try create()
+    #expect(try cached.append([Self.file("new")]).version == 1)
+    #expect(try cached.latest().files.map(\.path) == ["new"])
+    // Protocols that shut this reader out are seen behind the cache, too.
+    let future = TableProtocol(minReaderVersion: 3, minWriterVersion: 7, readerFeatures: ["future"], writerFeatures: ["future"])
+    try store.put(ObjectPath("t/_delta_log/\(LogFixture.name(2)).json"), Action.encode([.protocol(future)]))
+    for _ in 0..<2 {
+      #expect(errorText { _ = try cached.latest() }?.contains("future") == true)
+      #expect(errorText { _ = try cached.append([Self.file("x")]) }?.contains("future") == true)
+    }
+  }
+
   @Test func checkpointsOfTheSecondKindAreReadBack() throws {
     _ = try create(["delta.checkpointPolicy": "v2", "delta.checkpointInterval": "3"])
     for index in 1...7 { _ = try table().append([Self.file("f\(index)")], transaction: AppTransaction(appId: "a", version: Int64(index))) }

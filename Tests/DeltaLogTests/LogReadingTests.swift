@@ -218,7 +218,8 @@ import Testing
 
   @Test func featuresOfDataReadersAreRefusedUntilDeclared() throws {
     var log = LogFixture()
-    try log.start(TableProtocol.supporting([.deletionVectors, .columnMapping]), configuration: ["delta.columnMapping.mode": "name"])
+    let both = TableProtocol.supporting([.deletionVectors, .columnMapping])
+    try log.commit(0, [.protocol(both), .metadata(ColumnMapping.newTable(TableMetadata(schema: log.schema)))])
     #expect(try log.table.snapshot().version == 0)
     log.features = [.deletionVectors]
     #expect(errorText { _ = try log.table.snapshot() }?.contains("reader features columnMapping,") == true)
