@@ -61,6 +61,7 @@ public struct APIServer: Sendable {
     ConsoleRoutes(service: service).add(to: router)
     JobRoutes(service: service).add(to: router)
     DataRoutes(service: service).add(to: router)
+    UnityCatalogRoutes(service: service).add(to: router)
     ServingRoutes(service: service).add(to: router)
     OpenAIRoutes(gateway: gateway, service: service).add(to: router)
     return router

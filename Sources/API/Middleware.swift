@@ -128,7 +128,7 @@ struct OriginCheck: RouterMiddleware {
 struct Authentication: RouterMiddleware {
   typealias Context = PlatformRequestContext
   static let cookie = "platform_session"
-  static let open: Set<String> = ["/healthz", "/livez", "/readyz", "/login"]
+  static let open: Set<String> = ["/healthz", "/livez", "/readyz", "/login", "/.well-known/databricks-config"]
   let service: any PlatformService
 
   func handle(
