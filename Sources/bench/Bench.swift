@@ -14,6 +14,7 @@ enum Bench {
   static func main() async {
     let arguments = Array(CommandLine.arguments.dropFirst())
     do {
+      if arguments.first == ReduceRank.argument { return try ReduceRank.run(Array(arguments.dropFirst())) }
       let options = try Options(arguments)
       if options.wantsList {
         for group in Group.all { Terminal.line(group.name.padding(toLength: 12, withPad: " ", startingAt: 0) + group.about) }
