@@ -62,6 +62,7 @@ public struct APIServer: Sendable {
     JobRoutes(service: service).add(to: router)
     DataRoutes(service: service).add(to: router)
     UnityCatalogRoutes(service: service).add(to: router)
+    UnityCatalogFiles(service: service).add(to: router)
     ServingRoutes(service: service).add(to: router)
     OpenAIRoutes(gateway: gateway, service: service).add(to: router)
     return router

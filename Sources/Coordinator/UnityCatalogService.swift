@@ -182,6 +182,8 @@ extension CoordinatorService {
     try await catalog.dropVolume(catalog.stored(.volume, Self.threePart(name)), removingFilesIn: lake, by: principal.name)
   }
 
+  func volumePath(_ path: String) async throws -> String { try await catalog.volumePath(path) }
+
   // MARK: models
 
   func models(catalog parent: String?, schema: String?, _ page: PageRequest) async throws -> CatalogList<RegisteredModelInfo> {

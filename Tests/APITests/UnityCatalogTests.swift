@@ -65,6 +65,19 @@ import Testing
     #expect(throws: PlatformError.self) { try PageRequest(maxResults: -1) }
   }
 
+  @Test func rangesMeanWhatHTTPSays() {
+    #expect(VolumeFile.range(nil, size: 10) == .whole)
+    #expect(VolumeFile.range("bytes=0-0", size: 10) == .part(0..<1))
+    #expect(VolumeFile.range("bytes=3-", size: 10) == .part(3..<10))
+    #expect(VolumeFile.range("bytes=-4", size: 10) == .part(6..<10))
+    #expect(VolumeFile.range("bytes=-40", size: 10) == .part(0..<10))
+    #expect(VolumeFile.range("bytes=9-9223372036854775807", size: 10) == .part(9..<10))
+    #expect(VolumeFile.range("bytes=10-", size: 10) == .outside)
+    #expect(VolumeFile.range("bytes=-0", size: 10) == .outside)
+    for odd in ["bytes=4-3", "bytes=a-b", "lines=1-2", "bytes=1-2,4-5", "bytes=", "bytes=--1"] { #expect(VolumeFile.range(odd, size: 10) == .whole) }
+    #expect(VolumeFile.httpDate(Date(timeIntervalSince1970: 784_111_777)) == "Sun, 06 Nov 1994 08:49:37 GMT")
+  }
+
   @Test func requestsAreReadAsClientsWriteThem() throws {
     let request: CatalogCreateRequest = try JSONValue(
       parsing: #"{"name":"v","catalog_name":"main","schema_name":"s","volume_type":"EXTERNAL","storage_location":"file:///x","unknown":1}"#

@@ -126,6 +126,40 @@ extension EndToEnd {
         fails(ResourceAlreadyExists, lambda: w.volumes.create("shop", "eu", "raw", VolumeType.MANAGED))
         assert [x.name for x in w.volumes.list("shop", "eu")] == ["raw"] and w.volumes.read("shop.eu.RAW").volume_id == v.volume_id
         assert w.volumes.update("shop.eu.raw", comment="hello").comment == "hello"
+        # files of volumes
+        import hashlib, io, tempfile
+        base = "/Volumes/shop/eu/raw"
+        data = bytes(range(256)) * 40_000
+        w.files.create_directory(base + "/a/b")
+        w.files.upload(base + "/a/one two+.bin", io.BytesIO(data))
+        assert w.files.download(base + "/a/one two+.bin").contents.read() == data
+        meta = w.files.get_metadata(base + "/a/one two+.bin")
+        assert meta.content_length == len(data) and meta.last_modified, meta
+        fails(ResourceAlreadyExists, lambda: w.files.upload(base + "/a/one two+.bin", io.BytesIO(b"x"), overwrite=False))
+        w.files.upload(base + "/a/one two+.bin", io.BytesIO(b"0123456789"), overwrite=True)
+        import requests
+        url, auth = host + "/api/2.0/fs/files" + base + "/a/one%20two%2B.bin", {"Authorization": "Bearer " + token}
+        for asked, status, body in [("bytes=2-4", 206, b"234"), ("bytes=7-", 206, b"789"), ("bytes=-3", 206, b"789"), ("bytes=99-", 416, b""),
+                                    ("bytes=8-99", 206, b"89"), ("nonsense", 200, b"0123456789")]:
+            r = requests.get(url, headers={**auth, "Range": asked})
+            assert (r.status_code, r.content) == (status, body), (asked, r.status_code, r.content)
+        for i in range(5): w.files.upload(f"{base}/many/{i}", io.BytesIO(b"x"))
+        assert [e.path for e in w.files.list_directory_contents(base + "/many", page_size=2)] == [f"{base}/many/{i}" for i in range(5)]
+        assert [(e.name, e.is_directory) for e in w.files.list_directory_contents(base)] == [("a", True), ("many", True)]
+        fails(BadRequest, lambda: w.files.delete_directory(base + "/many"))
+        fails(NotFound, lambda: w.files.download(base + "/nothing"))
+        fails(NotFound, lambda: w.files.download("/Volumes/shop/eu/nowhere/x"))
+        w.files.get_directory_metadata(base + "/a/b")
+        fails(NotFound, lambda: w.files.get_directory_metadata(base + "/c"))
+        w.files.delete(base + "/many/0")
+        fails(NotFound, lambda: w.files.delete(base + "/many/0"))
+        w.files.delete_directory(base + "/a/b")
+        for path in ["/../../../../etc/passwd", "/%2e%2e/%2e%2e/x", "/a/./x"]:
+            r = requests.Request("GET", host, headers=auth).prepare()
+            r.url = host + "/api/2.0/fs/files" + base + path
+            assert requests.Session().send(r).status_code == 400, path
+        os.symlink("/etc", v.storage_location[len("file://"):] + "/etc")
+        fails(PermissionDenied, lambda: w.files.download(base + "/etc/hostname"))
         # models
         m = w.registered_models.get("system.ai.minilm")
         assert m.name == "minilm" and m.schema_name == "ai"

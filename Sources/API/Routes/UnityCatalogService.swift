@@ -52,6 +52,9 @@ public protocol UnityCatalogService: Sendable {
   func changeVolume(_ name: String, _ request: CatalogChangeRequest, by principal: Principal) async throws -> VolumeInfo
   func deleteVolume(_ name: String, by principal: Principal) async throws
 
+  /// The path on this machine of `/Volumes/catalog/schema/volume/...`, which need not exist; links inside of the volume are followed.
+  func volumePath(_ path: String) async throws -> String
+
   func models(catalog: String?, schema: String?, _ page: PageRequest) async throws -> CatalogList<RegisteredModelInfo>
   func model(_ name: String) async throws -> RegisteredModelInfo
   func createModel(_ request: CatalogCreateRequest, by principal: Principal) async throws -> RegisteredModelInfo
