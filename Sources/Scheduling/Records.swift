@@ -46,6 +46,10 @@ public struct TaskRecord: Codable, Sendable, Equatable {
   public var service: String?
   public var serviceGeneration: Int
   public var serviceReplicas: Int
+  /// Of a skipped task: nothing before it failed, its `RunIf` or a condition decided so.
+  public var excluded: Bool?
+  /// Of a loop that has started: its items.
+  public var items: [JSONValue]?
   public var startedAt: Instant?
   public var finishedAt: Instant?
   public var error: PlatformError?

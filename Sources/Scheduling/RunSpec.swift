@@ -18,11 +18,24 @@ public struct TaskSpec: Codable, Sendable, Equatable {
   /// Time that one attempt may take, from its first planning to its last commit. Nil: no limit.
   public var timeoutMs: Int64?
   public var body: JSONValue
+  /// When it starts; nil is `allSuccess`. These four are absent in what older versions stored.
+  public var runIf: RunIf?
+  /// Which outcome a condition in `dependsOn` must have, by its key.
+  public var outcomes: [String: Bool]?
+  /// The task is a comparison and nothing else.
+  public var condition: Condition?
+  /// The task runs once for each item.
+  public var forEach: ForEach?
 
   public init(
     key: String, kind: String, dependsOn: [String] = [], maxRetries: Int = 0, retryBackoff: Backoff = Backoff(),
-    timeoutMs: Int64? = nil, body: JSONValue = .null
+    timeoutMs: Int64? = nil, body: JSONValue = .null, runIf: RunIf? = nil, outcomes: [String: Bool]? = nil,
+    condition: Condition? = nil, forEach: ForEach? = nil
   ) {
+    self.runIf = runIf
+    self.outcomes = outcomes
+    self.condition = condition
+    self.forEach = forEach
     self.key = key
     self.kind = kind
     self.dependsOn = dependsOn
@@ -41,8 +54,23 @@ public struct RunSpec: Codable, Sendable, Equatable {
   public var name: String
   public var idempotencyKey: String?
   public var tasks: [TaskSpec]
+  /// The job that it is a run of; nil for a run on its own.
+  public var job: String?
+  /// Runs of the job at once; the others wait as `pending`. Nil: no limit.
+  public var maxConcurrentRuns: Int?
+  /// Whose share of the slots it takes.
+  public var user: String?
+  /// Higher is placed first; nil is 0.
+  public var priority: Int?
 
-  public init(id: String, name: String, idempotencyKey: String? = nil, tasks: [TaskSpec]) {
+  public init(
+    id: String, name: String, idempotencyKey: String? = nil, tasks: [TaskSpec], job: String? = nil, maxConcurrentRuns: Int? = nil,
+    user: String? = nil, priority: Int? = nil
+  ) {
+    self.job = job
+    self.maxConcurrentRuns = maxConcurrentRuns
+    self.user = user
+    self.priority = priority
     self.id = id
     self.name = name
     self.idempotencyKey = idempotencyKey
@@ -50,6 +78,7 @@ public struct RunSpec: Codable, Sendable, Equatable {
   }
 }
 
+/// Pending: it waits for other runs of its job.
 /// pending -> running -> succeeded | failed | cancelled; running -> cancelling -> cancelled | failed | succeeded.
 public enum RunState: String, Codable, Sendable, CaseIterable {
   case pending, running, cancelling, succeeded, failed, cancelled
@@ -66,7 +95,8 @@ public enum RunState: String, Codable, Sendable, CaseIterable {
 ///
 ///     pending -> planning -> running -> committing -> planning (next stage) | succeeded
 ///     planning, running, committing -> retrying (attempt failed, another is allowed) -> planning (same stage)
-///     any of them -> failed | cancelled;   pending -> skipped (an upstream task did not succeed)
+///     any of them -> failed | cancelled;   pending -> skipped (see `RunIf`)
+///     pending -> succeeded (a condition);  pending -> running (a loop, while its iterations run)
 public enum TaskState: String, Codable, Sendable, CaseIterable {
   case pending, planning, running, committing, retrying, succeeded, failed, cancelled, skipped
 

@@ -25,7 +25,10 @@ extension Scheduler {
     let after = runs[run].record
     guard before != after else { return }
     runs[run].isDirty = true
-    if after.state.isTerminal { runsEnded = true }
+    if after.state.isTerminal {
+      runsEnded = true
+      if let job = after.spec.job { wakeQueue(of: job) }
+    }
     changes["run:\(after.spec.id)"] = .run(after)
     if before.state != after.state {
       effects.append(.runStateChanged(run: after.spec.id, state: after.state, error: after.error))

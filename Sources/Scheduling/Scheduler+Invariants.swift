@@ -103,10 +103,11 @@ extension Scheduler {
       }
       let current = runs[run].tasks[task]
       let name = "\(current.record.run)/\(current.record.key)"
+      if current.leased != current.units.count(where: { $0.state.isLeased }) { found.append("\(name) counts its leases wrongly") }
       if waiting != current.waiting || succeeded != current.succeeded || returned != current.returned.count {
         found.append("\(name) counts its units wrongly")
       }
-      if current.record.state == .running, current.record.shape != .service {
+      if current.record.state == .running, current.record.shape != .service, current.record.items == nil {
         if waiting == 0, leased == 0, succeeded == current.units.count { found.append("\(name) runs and nothing is left to run") }
         if ended > 0 { found.append("\(name) runs with a failed unit") }
       }
@@ -121,6 +122,17 @@ extension Scheduler {
     if runs[index].record.state.isTerminal != runs[index].tasks.allSatisfy({ $0.record.state.isTerminal }) {
       found.append("run \(id) is \(runs[index].record.state) but its tasks are \(runs[index].tasks.map(\.record.state))")
     }
+    if let job = runs[index].record.spec.job, runs[index].record.spec.maxConcurrentRuns != nil, runs[index].record.state == .running {
+      // A job's limit may change between two runs.
+      var active = 0
+      var limit = 1
+      for other in runs where other.record.spec.job == job && other.record.state == .running {
+        active += 1
+        limit = max(limit, other.record.spec.maxConcurrentRuns ?? .max)
+      }
+      if active > limit { found.append("job \(job) has \(active) of \(limit) runs at once") }
+    }
+    if runs[index].record.state == .pending, isAdmitted(index) { found.append("run \(id) waits for nothing") }
     for task in runs[index].tasks.indices {
       let state = runs[index].tasks[task].record.state
       let units = runs[index].tasks[task].units.count
@@ -129,10 +141,15 @@ extension Scheduler {
       if runs[index].tasks[task].record.attempt > runs[index].tasks[task].spec.maxRetries + 1 { fail("has too many attempts") }
       switch state {
       case .pending:
+        if runs[index].record.state == .pending || runs[index].tasks[task].loop != nil { continue }
         if runs[index].tasks[task].upstream.allSatisfy({ runs[index].tasks[$0].record.state.isTerminal }) {
           fail("is pending and waits for nothing")
         }
       case .retrying: if runs[index].tasks[task].record.notBefore == nil { fail("retries at no time") }
+      case .running where runs[index].tasks[task].spec.forEach != nil && runs[index].tasks[task].loop == nil:
+        let active = runs[index].tasks.count { $0.loop == task && !$0.record.state.isTerminal && $0.record.state != .pending }
+        if active > max(1, runs[index].tasks[task].spec.forEach?.concurrency ?? 1) { fail("has \(active) iterations at once") }
+        if active == 0 { fail("is a loop and nothing is running") }
       case .running where runs[index].tasks[task].record.shape == .service:
         if runs[index].tasks[task].record.service.flatMap({ services.index(of: $0) }) == nil {
           fail("waits for a service that does not exist")

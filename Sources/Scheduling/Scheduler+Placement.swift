@@ -4,39 +4,62 @@ import Core
 
 /// Which worker gets what.
 extension Scheduler {
-  /// Replicas first (they take no slots), then older runs before younger ones, one unit a task in turn.
+  private enum Step { case placed, nothing, blocked }
+
+  /// Replicas first (they take no slots). Then, one unit after the other, the run of the highest priority; among equals
+  /// the run of the user with the fewest slots, then the oldest.
   mutating func place() {
     placeReplicas()
-    for run in runs.indices where !runs[run].record.state.isTerminal && runs[run].tasks.contains(where: { $0.waiting > 0 }) {
-      guard placeRun(run) else { return }
+    var candidates = runs.indices.filter { run in
+      !runs[run].record.state.isTerminal && runs[run].tasks.contains { $0.waiting > 0 }
+    }
+    guard !candidates.isEmpty else { return }
+    var shares: [String: Int] = [:]
+    for run in runs { shares[run.record.spec.user ?? "", default: 0] += run.tasks.reduce(0) { $0 + $1.leased } }
+    func rank(_ run: Int) -> (Int, Int, Int) {
+      let spec = runs[run].record.spec
+      return (-(spec.priority ?? 0), shares[spec.user ?? ""] ?? 0, run)
+    }
+    while let position = candidates.indices.min(by: { rank(candidates[$0]) < rank(candidates[$1]) }) {
+      let run = candidates[position]
+      let user = runs[run].record.spec.user ?? ""
+      let before = runs[run].tasks.reduce(0) { $0 + $1.leased }
+      switch placeOne(run) {
+      case .placed: shares[user, default: 0] += runs[run].tasks.reduce(0) { $0 + $1.leased } - before
+      case .nothing: candidates.remove(at: position)
+      // The slots are gone, or kept for a gang.
+      case .blocked: return
+      }
     }
   }
 
-  /// Returns false when nothing younger may be placed: the slots are gone, or kept for a gang.
-  private mutating func placeRun(_ run: Int) -> Bool {
+  /// Places one gang, or one shard of the run's tasks in turn.
+  private mutating func placeOne(_ run: Int) -> Step {
     let count = runs[run].tasks.count
-    for task in runs[run].tasks.indices where runs[run].tasks[task].record.state == .running {
-      guard runs[run].tasks[task].record.shape == .gang else { continue }
-      guard placeGang(run, task) else { return false }
+    for task in runs[run].tasks.indices
+    where runs[run].tasks[task].waiting > 0 && runs[run].tasks[task].record.shape == .gang && isDue(run, task) {
+      return placeGang(run, task) ? .placed : .blocked
     }
-    var idle = 0
-    while idle < count {
+    for _ in 0..<count {
       let task = runs[run].nextTask % count
       runs[run].nextTask = (task + 1) % count
-      guard runs[run].tasks[task].record.state == .running, runs[run].tasks[task].record.shape == .shards,
-        let unit = runs[run].tasks[task].nextWaiting(now: now)
-      else {
-        idle += 1
-        continue
-      }
+      guard runs[run].tasks[task].waiting > 0, runs[run].tasks[task].record.state == .running,
+        runs[run].tasks[task].record.shape == .shards, let unit = runs[run].tasks[task].nextWaiting(now: now)
+      else { continue }
       guard let worker = freestWorker() else {
         runs[run].nextTask = task
-        return false
+        return .blocked
       }
       lease(.task(run: run, task: task, unit: unit), to: worker, slots: 1, beyondSlots: false)
-      idle = 0
+      return .placed
     }
-    return true
+    return .nothing
+  }
+
+  /// Whether all ranks of a gang wait and none of them has to wait longer.
+  private func isDue(_ run: Int, _ task: Int) -> Bool {
+    runs[run].tasks[task].record.state == .running && runs[run].tasks[task].waiting == runs[run].tasks[task].units.count
+      && runs[run].tasks[task].units.allSatisfy { $0.notBefore ?? now <= now }
   }
 
   /// The worker with the most free slots, by name when equal; nil when there is none.

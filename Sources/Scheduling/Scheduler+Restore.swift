@@ -37,6 +37,9 @@ extension Scheduler {
     for index in runs.indices {
       let run = runs[index].record
       runs[index].tasks = Self.tasks(of: run.spec) { tasks[run.spec.id]?[$0] ?? TaskRecord(pending: $0, of: run.spec.id) }
+      for task in runs[index].tasks.indices where runs[index].tasks[task].record.items != nil {
+        addIterations(index, task) { key, id in tasks[id]?[key] ?? TaskRecord(pending: key, of: id) }
+      }
       for task in runs[index].tasks.indices {
         let record = runs[index].tasks[task].record
         guard record.state == .running || record.state == .committing else { continue }

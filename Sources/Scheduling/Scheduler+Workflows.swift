@@ -49,6 +49,17 @@ extension Scheduler {
       }
     }
     for task in spec.tasks {
+      if let wrong = (task.outcomes ?? [:]).keys.sorted().first(where: { key in
+        !task.dependsOn.contains(key) || spec.tasks.first { $0.key == key }?.condition == nil
+      }) {
+        return PlatformError(.invalidArgument, "task '\(task.key)' waits for an outcome of '\(wrong)', which is no condition that it depends on")
+      }
+      if task.condition != nil, task.forEach != nil {
+        return PlatformError(.invalidArgument, "task '\(task.key)' cannot be a condition and a loop")
+      }
+      if task.key.contains("["), spec.tasks.contains(where: { $0.forEach != nil && task.key.hasPrefix($0.key + "[") }) {
+        return PlatformError(.invalidArgument, "task key '\(task.key)' is the name of an iteration")
+      }
       if let unknown = task.dependsOn.first(where: { !seen.contains($0) }) {
         return PlatformError(.invalidArgument, "task '\(task.key)' depends on '\(unknown)', which does not exist")
       }
@@ -88,26 +99,36 @@ extension Scheduler {
       runs[run].isWakeStale = true
     }
     guard !runs[run].record.state.isTerminal else { return }
+    if runs[run].record.state == .pending {
+      guard isAdmitted(run) else { return }
+      changeRun(run) { $0.state = .running }
+    }
     var changed = true
     while changed {
       changed = false
       for task in runs[run].tasks.indices where progressTask(run, task) { changed = true }
     }
     runs[run].waitsForService = runs[run].tasks.contains { $0.record.state == .running && $0.record.shape == .service }
-    if !runs[run].tasks.allSatisfy(\.record.state.isTerminal) {
-      if runs[run].record.state == .pending, runs[run].tasks.contains(where: { $0.record.state != .pending }) {
-        changeRun(run) { $0.state = .running }
-      }
-      return
-    }
-    let states = runs[run].tasks.map(\.record.state)
+    guard runs[run].tasks.allSatisfy(\.record.state.isTerminal) else { return }
     let state: RunState =
-      states.contains(.failed) ? .failed : states.contains(.cancelled) ? .cancelled : .succeeded
-    let error = runs[run].tasks.first { $0.record.state == .failed }?.record.error
+      hasUnhandledFailure(run) ? .failed : runs[run].tasks.contains { $0.record.state == .cancelled } ? .cancelled : .succeeded
+    let error = state == .failed ? runs[run].tasks.first { $0.record.state == .failed }?.record.error : nil
     changeRun(run) { [now] in
       $0.state = state
       $0.error = error
       $0.finishedAt = now
+    }
+  }
+
+  /// Whether a task failed, or was skipped because of a failure, and no task after it took care of that by succeeding.
+  private func hasUnhandledFailure(_ run: Int) -> Bool {
+    let tasks = runs[run].tasks
+    return tasks.indices.contains { task in
+      let record = tasks[task].record
+      guard record.state == .failed || record.state == .skipped && record.excluded != true else { return false }
+      // An iteration's failure is its loop's.
+      if tasks[task].loop != nil { return false }
+      return !tasks.contains { $0.record.state == .succeeded && $0.upstream.contains(task) }
     }
   }
 
@@ -138,31 +159,69 @@ extension Scheduler {
       changeTask(run, task) { $0.notBefore = nil }
       commit(run, task)
       return true
-    case .running: return finishStageIfDone(run, task)
+    case .running: return runs[run].tasks[task].spec.forEach == nil ? finishStageIfDone(run, task) : progressLoop(run, task)
     case .succeeded, .failed, .cancelled, .skipped: return false
     }
   }
 
   private mutating func startIfReady(_ run: Int, _ task: Int) -> Bool {
-    var ready = true
-    for other in runs[run].tasks[task].upstream {
-      let state = runs[run].tasks[other].record.state
-      if state.isTerminal, state != .succeeded {
-        finish(run, task, .skipped, error: nil)
-        return true
+    // An iteration is started by its loop.
+    guard runs[run].tasks[task].loop == nil else { return false }
+    let spec = runs[run].tasks[task].spec
+    switch (spec.runIf ?? .allSuccess).decide(runs[run].tasks[task].upstream.map { upstream(run, $0, of: spec) }) {
+    case .wait: return false
+    case .skip: finish(run, task, .skipped, error: nil)
+    case .exclude:
+      changeTask(run, task) { $0.excluded = true }
+      finish(run, task, .skipped, error: nil)
+    case .run:
+      if runs[run].record.cancelRequested {
+        finish(run, task, .cancelled, error: nil)
+      } else if let condition = spec.condition {
+        decide(run, task, condition)
+      } else if let loop = spec.forEach {
+        startLoop(run, task, loop)
+      } else {
+        startAttempt(run, task, attempt: 1)
       }
-      ready = ready && state == .succeeded
-    }
-    guard ready else { return false }
-    if runs[run].record.cancelRequested {
-      finish(run, task, .cancelled, error: nil)
-    } else {
-      startAttempt(run, task, attempt: 1)
     }
     return true
   }
 
-  private mutating func startAttempt(_ run: Int, _ task: Int, attempt: Int) {
+  private func upstream(_ run: Int, _ other: Int, of spec: TaskSpec) -> RunIf.Upstream {
+    let record = runs[run].tasks[other].record
+    switch record.state {
+    case .succeeded:
+      guard let wanted = spec.outcomes?[record.key] else { return .succeeded }
+      return record.values["outcome"]?.boolValue == wanted ? .succeeded : .excluded
+    case .failed, .cancelled: return .failed
+    case .skipped: return record.excluded == true ? .excluded : .failed
+    case .pending, .planning, .running, .committing, .retrying: return .open
+    }
+  }
+
+  /// A condition is decided at once.
+  private mutating func decide(_ run: Int, _ task: Int, _ condition: Condition) {
+    let outcome = Result { try condition.evaluate(values(ofRun: run)) }
+    changeTask(run, task) { [now] in
+      $0.attempt = 1
+      $0.startedAt = now
+      if case .success(let value) = outcome { $0.values = ["outcome": .bool(value)] }
+    }
+    switch outcome {
+    case .success: finish(run, task, .succeeded, error: nil)
+    case .failure(let error): finish(run, task, .failed, error: PlatformError.from(error))
+    }
+  }
+
+  /// Values of the tasks that have succeeded, by key.
+  func values(ofRun run: Int) -> [String: JSONValue] {
+    var values: [String: JSONValue] = [:]
+    for task in runs[run].tasks where task.record.state == .succeeded && task.loop == nil { values[task.record.key] = task.record.values }
+    return values
+  }
+
+  mutating func startAttempt(_ run: Int, _ task: Int, attempt: Int) {
     let timeout = runs[run].tasks[task].spec.timeoutMs
     changeTask(run, task) { [now] in
       $0.attempt = attempt
@@ -202,14 +261,12 @@ extension Scheduler {
 
   func stageCall(_ run: Int, _ task: Int) -> StageCall {
     let current = runs[run].tasks[task]
-    var values: [String: JSONValue] = [:]
-    for other in runs[run].tasks where other.record.state == .succeeded { values[other.record.key] = other.record.values }
     return StageCall(
       id: current.record.stageID, kind: current.spec.kind, body: current.spec.body, carry: current.record.carry,
-      values: values)
+      values: values(ofRun: run))
   }
 
-  private mutating func finish(_ run: Int, _ task: Int, _ state: TaskState, error: PlatformError?) {
+  mutating func finish(_ run: Int, _ task: Int, _ state: TaskState, error: PlatformError?) {
     dropUnits(run, task)
     changeTask(run, task) { [now] in
       $0.state = state
@@ -378,6 +435,8 @@ extension Scheduler {
       let task = run.tasks.first(where: { $0.record.key == key })
     else { return nil }
     switch task.record.state {
+    case .pending where run.record.state == .pending: return "waits for other runs of '\(run.record.spec.job ?? "")' to end"
+    case .pending where task.loop != nil: return "waits for earlier iterations"
     case .pending:
       let open = task.spec.dependsOn.filter { name in
         run.tasks.contains { $0.record.key == name && !$0.record.state.isTerminal }
@@ -389,6 +448,9 @@ extension Scheduler {
     case .running where task.record.shape == .service:
       let ready = services[task.record.service ?? ""].map(readyReplicas) ?? 0
       return "\(ready) of \(task.record.serviceReplicas) replicas are ready"
+    case .running where task.spec.forEach != nil:
+      let ended = run.tasks.count { $0.loop != nil && $0.record.state.isTerminal && run.tasks[$0.loop!].record.key == key }
+      return "\(ended) of \(task.record.items?.count ?? 0) iterations have ended"
     case .running:
       let waiting = task.units.count { $0.state == .waiting }
       guard waiting > 0 else { return nil }
@@ -407,7 +469,7 @@ extension TaskRecord {
     self.init(
       run: run, key: key, state: .pending, attempt: 0, stage: 0, shape: .none, unitCount: 0, carry: .null, values: .null,
       notBefore: nil, deadline: nil, readyDeadline: nil, infrastructureFailures: 0, generation: 0, service: nil,
-      serviceGeneration: 0, serviceReplicas: 0, startedAt: nil, finishedAt: nil, error: nil)
+      serviceGeneration: 0, serviceReplicas: 0, excluded: nil, items: nil, startedAt: nil, finishedAt: nil, error: nil)
   }
 }
 

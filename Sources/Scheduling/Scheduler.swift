@@ -13,8 +13,8 @@ import Core
 /// serving; they are spread over the workers. A gang larger than the whole cluster is placed on an idle cluster, more
 /// than one rank a slot.
 ///
-/// Order: older runs first, round robin over the tasks of a run. A gang that does not fit keeps younger work from being
-/// placed, so that it is never starved by it.
+/// Order: by priority, then in fair shares of the users, then older runs first, round robin over the tasks of a run. A gang
+/// that does not fit keeps what comes after it from being placed, so that it is never starved by it.
 public struct Scheduler: Sendable {
   public let configuration: Configuration
   /// Oldest first.
@@ -131,9 +131,9 @@ public struct Scheduler: Sendable {
   }
 
   private mutating func progressRuns() {
-    for run in runs.indices where runs[run].isDirty || runs[run].wakeAt ?? .max <= now {
-      progressRun(run)
-    }
+    for run in runs.indices where runs[run].isDirty || runs[run].wakeAt ?? .max <= now { progressRun(run) }
+    // The end of one run lets an earlier one of its job start.
+    while let run = runs.indices.first(where: { runs[$0].isDirty }) { progressRun(run) }
   }
 
   /// Returns whether any service was looked at.

@@ -12,8 +12,11 @@ extension Scheduler {
     let upstream: [Int]
     /// Units of the current attempt and stage, by index.
     var units: [UnitRecord] = []
-    /// How many units wait, and how many have succeeded.
+    /// Of an iteration: the position of its loop.
+    var loop: Int?
+    /// How many units wait, are leased, and have succeeded.
     var waiting = 0
+    var leased = 0
     var succeeded = 0
     /// Every waiting unit below this position is in `returned`.
     var cursor = 0
@@ -30,6 +33,7 @@ extension Scheduler {
     mutating func setUnits(_ new: [UnitRecord]) {
       units = new
       waiting = new.count { $0.state == .waiting }
+      leased = new.count { $0.state.isLeased }
       succeeded = new.count { $0.state == .succeeded }
       cursor = 0
       returned = new.indices.filter { new[$0].state == .waiting && new[$0].attempt > 0 }
@@ -40,6 +44,8 @@ extension Scheduler {
       guard old != new else { return }
       if old == .waiting { waiting -= 1 }
       if new == .waiting { waiting += 1 }
+      if old.isLeased { leased -= 1 }
+      if new.isLeased { leased += 1 }
       if old == .succeeded { succeeded -= 1 }
       if new == .succeeded { succeeded += 1 }
       guard old == .waiting ? !returned.isEmpty : new == .waiting else { return }

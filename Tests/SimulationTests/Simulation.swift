@@ -61,8 +61,12 @@ struct Simulation {
     var slots = 2
   }
 
+  /// What the workload uses.
+  enum Feature: CaseIterable { case runIf, conditions, loops, queues, shares }
+
   let seed: UInt64
   var random: SplitMix64
+  var features: Set<Feature> = []
   var enabled: Set<Fault> = []
   var faultsOver = false
   var time: Instant = 0
@@ -88,6 +92,7 @@ struct Simulation {
     self.seed = seed
     random = SplitMix64(seed: seed)
     for fault in Fault.allCases where random.nextUnit() < 0.5 { enabled.insert(fault) }
+    for feature in Feature.allCases where random.nextUnit() < 0.4 { features.insert(feature) }
   }
 
   // MARK: Running
@@ -167,8 +172,12 @@ struct Simulation {
       if !record.state.isTerminal { problems.append("run \(run) is \(record.state) for ever: \(reasons(run))") }
       if record.state == .succeeded {
         for task in record.spec.tasks {
-          for stage in 0..<(task.body["stages"]?.intValue ?? 1) where lake["\(run)/\(task.key)/\(stage)"] == nil {
-            problems.append("\(run)/\(task.key) succeeded without committing stage \(stage)")
+          guard case .task(let ended)? = store["task:\(run)/\(task.key)"], ended.state == .succeeded, task.condition == nil else { continue }
+          let keys = task.forEach == nil ? [task.key] : (ended.items ?? []).indices.map { "\(task.key)[\($0)]" }
+          for key in keys {
+            for stage in 0..<(task.body["stages"]?.intValue ?? 1) where lake["\(run)/\(key)/\(stage)"] == nil {
+              problems.append("\(run)/\(key) succeeded without committing stage \(stage)")
+            }
           }
         }
       }
@@ -213,12 +222,33 @@ struct Simulation {
         "ms": .integer(50 + Int64(random.next() % 4_000)),
         "poison": .bool(roll(.poison, 0.15)),
       ]
-      tasks.append(
-        TaskSpec(
-          key: "t\(index)", kind: shape, dependsOn: tasks.map(\.key).filter { _ in random.nextUnit() < 0.5 },
-          maxRetries: Int(random.next() % 3), timeoutMs: random.nextUnit() < 0.2 ? 30_000 : nil, body: body))
+      var task = TaskSpec(
+        key: "t\(index)", kind: shape, dependsOn: tasks.map(\.key).filter { _ in random.nextUnit() < 0.5 },
+        maxRetries: Int(random.next() % 3), timeoutMs: random.nextUnit() < 0.2 ? 30_000 : nil, body: body)
+      if features.contains(.runIf), random.nextUnit() < 0.5 { task.runIf = RunIf.allCases[Int(random.next() % 6)] }
+      for other in tasks where other.condition != nil && task.dependsOn.contains(other.key) && random.nextUnit() < 0.7 {
+        task.outcomes = (task.outcomes ?? [:]).merging([other.key: random.nextUnit() < 0.5]) { $1 }
+      }
+      if features.contains(.conditions), random.nextUnit() < 0.3 {
+        // Now and then a value that does not exist.
+        let left = random.nextUnit() < 0.8 ? "\(random.next() % 3)" : "{{tasks.t0.values.missing}}"
+        task.condition = Condition(random.nextUnit() < 0.5 ? .equal : .greater, left, "1")
+      } else if features.contains(.loops), random.nextUnit() < 0.3 {
+        let items = (0..<(random.next() % 6)).map { JSONValue.integer(Int64($0)) }
+        task.forEach = ForEach(inputs: .array(items), concurrency: 1 + Int(random.next() % 3))
+      }
+      tasks.append(task)
     }
-    return RunSpec(id: id, name: id, tasks: tasks)
+    var run = RunSpec(id: id, name: id, tasks: tasks)
+    if features.contains(.queues) {
+      run.job = "j\(random.next() % 2)"
+      run.maxConcurrentRuns = 1 + Int(random.next() % 2)
+    }
+    if features.contains(.shares) {
+      run.user = "u\(random.next() % 3)"
+      run.priority = Int(random.next() % 3)
+    }
+    return run
   }
 
   // MARK: Queue
