@@ -48,15 +48,16 @@ enum DeltaPath {
   static func location(_ path: String) throws -> FileLocation {
     if isPlain(path) { return .relative(path) }
     if path.hasPrefix("/") || hasScheme(path) {
-      let parts = path.split(separator: "/", omittingEmptySubsequences: true)
-      let leaves = parts.contains { ($0.removingPercentEncoding ?? "..") == ".." }
+      let leaves = PathText.components(path).contains { part in
+        guard let decoded = part.removingPercentEncoding else { return true }
+        return PathText.components(decoded).contains { $0.utf8.elementsEqual("..".utf8) }
+      }
       guard !leaves, path.utf8.allSatisfy({ $0 >= 32 }) else {
         throw PlatformError(.invalidFile, "an absolute file path of the table is not plain", path: path)
       }
       return .absolute(path)
     }
-    guard let text = path.removingPercentEncoding, !text.hasPrefix("/"), text.utf8.allSatisfy({ $0 >= 32 }),
-      !text.split(separator: "/", omittingEmptySubsequences: false).contains(where: { $0 == ".." || $0 == "." || $0.isEmpty })
+    guard let text = path.removingPercentEncoding, PathText.isInside(text)
     else { throw PlatformError(.invalidFile, "a file path of the table leaves the table", path: path) }
     return .relative(text)
   }

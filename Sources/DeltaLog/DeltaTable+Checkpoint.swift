@@ -63,7 +63,9 @@ extension DeltaTable {
 
   /// Sidecars lie in `_delta_log/_sidecars` whatever their path says in front of the name.
   func sidecarPath(_ sidecar: Sidecar) throws -> ObjectPath {
-    guard let name = sidecar.path.split(separator: "/").last?.removingPercentEncoding, !name.isEmpty, !name.contains("/") else {
+    guard let name = PathText.components(sidecar.path).last?.removingPercentEncoding, !name.isEmpty,
+      !name.utf8.contains(UInt8(ascii: "/"))
+    else {
       throw PlatformError(.invalidFile, "a sidecar without a name", path: sidecar.path)
     }
     return try path.appending("_delta_log/_sidecars/\(name)")

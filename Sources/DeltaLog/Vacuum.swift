@@ -58,7 +58,7 @@ public struct Vacuum: Sendable {
 
   /// Hidden files and folders (`_..`, `.`) belong to others, but for partition folders (`_col=..`) and change files.
   static func isHidden(_ relative: String) -> Bool {
-    let parts = relative.split(separator: "/", omittingEmptySubsequences: false)
+    let parts = PathText.components(relative)
     for (index, part) in parts.enumerated() {
       if part.hasPrefix(".") { return true }
       guard part.hasPrefix("_") else { continue }

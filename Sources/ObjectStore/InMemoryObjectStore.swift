@@ -45,7 +45,7 @@ public final class InMemoryObjectStore: ObjectStorage {
 
   public func list(_ prefix: ObjectPath?) throws -> [ObjectInfo] {
     let all = entries.withLock { $0 }
-    return all.filter { item in prefix.map { item.key.text.hasPrefix($0.text + "/") } ?? true }
+    return all.filter { item in prefix.map { item.key.text.utf8.starts(with: ($0.text + "/").utf8) } ?? true }
       .map { ObjectInfo(path: $0.key, size: $0.value.data.count, modifiedMilliseconds: $0.value.modified) }
       .sorted { $0.path < $1.path }
   }

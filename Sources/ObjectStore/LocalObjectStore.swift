@@ -65,13 +65,21 @@ public final class LocalObjectStore: ObjectStorage {
 
   public func putIfAbsent(_ path: ObjectPath, _ data: Data) throws {
     if try head(path) != nil { throw PlatformError(.alreadyExists, "object exists already", path: filePath(path)) }
-    try write(path, data) { temporary, file in link(temporary, file) }
+    try write(path, data) { temporary, file in
+      if link(temporary, file) == 0 { return 0 }
+      // Over a network the answer may have been lost and the call repeated: a second name of our own file means that we won.
+      let reason = errno
+      var info = stat()
+      if reason == EEXIST, lstat(temporary, &info) == 0, info.st_nlink == 2 { return 0 }
+      errno = reason
+      return -1
+    }
   }
 
   private func write(_ path: ObjectPath, _ data: Data, publish: (String, String) -> Int32) throws {
     try refuseLinks(path)
     let file = filePath(path)
-    let folder = String(file.dropLast(path.name.count + 1))
+    let folder = Self.parent(of: file)
     try makeFolder(folder)
     let temporary = folder + "/.~" + UUID().uuidString
     let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o644)
@@ -155,7 +163,7 @@ public final class LocalObjectStore: ObjectStorage {
       if errno == ENOENT || errno == ENOTDIR { return }
       throw Self.failure("delete", file)
     }
-    try Self.syncFolder(String(file.dropLast(path.name.count + 1)))
+    try Self.syncFolder(Self.parent(of: file))
   }
 
   public func head(_ path: ObjectPath) throws -> ObjectInfo? {
@@ -168,10 +176,12 @@ public final class LocalObjectStore: ObjectStorage {
     return info.st_mode & S_IFMT == S_IFREG ? Self.info(path, info) : nil
   }
 
+  private static func parent(of file: String) -> String { PathText.components(file).dropLast().joined(separator: "/") }
+
   /// A symbolic link in the path could lead out of the root.
   private func refuseLinks(_ path: ObjectPath) throws {
     var current = root
-    for part in path.text.split(separator: "/") {
+    for part in PathText.components(path.text) {
       current += "/" + part
       var info = stat()
       guard lstat(current, &info) == 0 else { return }
@@ -194,9 +204,7 @@ public final class LocalObjectStore: ObjectStorage {
     switch number {
     case ENOENT, ENOTDIR: return PlatformError(.notFound, "object not found", path: path)
     case EEXIST: return PlatformError(.alreadyExists, "object exists already", path: path)
-    case ENOSPC, EDQUOT:
-      return PlatformError(
-        .resourceExhausted, "cannot \(verb): disk is full", hint: "Free space, then try again.", path: path)
+    case ENOSPC, EDQUOT: return .system(verb, path, errno: number)
     case EACCES, EPERM, EROFS, ELOOP:
       return PlatformError(.permissionDenied, "cannot \(verb): \(String(cString: strerror(number)))", path: path)
     default: return PlatformError(.unavailable, "cannot \(verb): \(String(cString: strerror(number)))", path: path)

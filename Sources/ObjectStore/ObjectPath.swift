@@ -9,13 +9,9 @@ public struct ObjectPath: Hashable, Sendable, Comparable, CustomStringConvertibl
   /// - Throws: `invalidArgument` for empty names, empty components, `.` and `..`, a leading slash, backslashes, control
   ///   characters, components above 255 bytes and names above 1024 bytes.
   public init(_ text: String) throws {
-    let parts = text.split(separator: "/", omittingEmptySubsequences: false)
     let isSafe =
-      text.utf8.count <= 1024
-      && parts.allSatisfy { part in
-        !part.isEmpty && part != "." && part != ".." && part.utf8.count <= 255
-          && part.utf8.allSatisfy { $0 >= 32 && $0 != 127 && $0 != UInt8(ascii: "\\") }
-      }
+      text.utf8.count <= 1024 && PathText.isInside(text) && !text.utf8.contains(UInt8(ascii: "\\"))
+      && PathText.components(text).allSatisfy { $0.utf8.count <= 255 }
     guard isSafe else { throw PlatformError(.invalidArgument, "'\(text.prefix(200))' is not a name of an object") }
     self.text = text
   }
@@ -24,7 +20,14 @@ public struct ObjectPath: Hashable, Sendable, Comparable, CustomStringConvertibl
   public func appending(_ relative: String) throws -> ObjectPath { try ObjectPath(text + "/" + relative) }
 
   public var description: String { text }
-  public var name: String { text.split(separator: "/").last.map(String.init) ?? text }
+  /// The last component.
+  public var name: String { PathText.components(text).last ?? text }
+
+  /// Bytes decide: names that only look the same are different objects, as they are on disk.
+  public static func == (left: ObjectPath, right: ObjectPath) -> Bool { left.text.utf8.elementsEqual(right.text.utf8) }
+  public func hash(into hasher: inout Hasher) {
+    for byte in text.utf8 { hasher.combine(byte) }
+  }
   public static func < (left: ObjectPath, right: ObjectPath) -> Bool {
     left.text.utf8.lexicographicallyPrecedes(right.text.utf8)
   }

@@ -184,7 +184,7 @@ final class FaultyStore: ObjectStorage {
     #expect(error?.message.contains(expected) == true)
   }
 
-  @Test(arguments: ["../x", "/etc/passwd", "a/../../x", "%2e%2e/x", "file:///x", "s3://b/x", "a//b", "a%ZZ"])
+  @Test(arguments: ["../x", "/etc/passwd", "a/../../x", "%2e%2e/x", "file:///x", "s3://b/x", "a//b", "a%ZZ", "../\u{301}x", "a%2F..%2F\u{301}x"])
   func filePathsThatLeaveTheTableAreRefused(_ path: String) throws {
     let line = #"{"add":{"path":"\#(path)","partitionValues":{"p":null},"size":1,"modificationTime":1,"dataChange":true}}"#
     let store = InMemoryObjectStore()

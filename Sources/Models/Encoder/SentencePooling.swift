@@ -49,7 +49,7 @@ public struct SentencePooling: Sendable, Equatable {
         }
       }
     }
-    guard !poolingFolder.split(separator: "/").contains(".."), !poolingFolder.hasPrefix("/") else {
+    guard poolingFolder.isEmpty || PathText.isInside(poolingFolder) else {
       throw PlatformError(.invalidFile, "module path leaves the folder", number: "PLT-4102", path: modulesPath)
     }
     let poolingPath = "\(folder)/\(poolingFolder)/config.json"

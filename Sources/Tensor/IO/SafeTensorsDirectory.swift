@@ -72,8 +72,5 @@ public final class SafeTensorsDirectory: SafeTensorSource {
   }
 
   /// Whether `shard` is a relative path that stays below its folder.
-  static func isInside(_ shard: String) -> Bool {
-    let parts = shard.split(separator: "/", omittingEmptySubsequences: false)
-    return !shard.isEmpty && !shard.utf8.contains(0) && parts.allSatisfy { !$0.isEmpty && $0 != "." && $0 != ".." }
-  }
+  static func isInside(_ shard: String) -> Bool { PathText.isInside(shard) }
 }
