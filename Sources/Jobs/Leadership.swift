@@ -22,7 +22,7 @@ public struct Leadership: Sendable {
       """
       UPDATE scheduler_lease SET epoch = epoch + 1, holder = $1, expires_at = now() + make_interval(secs => $2::double precision)
       WHERE singleton = 1 AND expires_at <= now() RETURNING epoch
-      """, [.text(holder), .int(seconds)])
+      """, [.text(holder), .int(seconds)], within: Self.patience)
     return try rows.first.map { Int64(try $0.int("epoch")) }
   }
 
@@ -32,14 +32,17 @@ public struct Leadership: Sendable {
       """
       UPDATE scheduler_lease SET expires_at = now() + make_interval(secs => $2::double precision)
       WHERE singleton = 1 AND epoch = $1::bigint
-      """, [.int(Int(epoch)), .int(seconds)]) == 1
+      """, [.int(Int(epoch)), .int(seconds)], within: Self.patience) == 1
   }
 
   /// Gives the lease back, so that a successor need not wait for it to run out.
   public func release(epoch: Int64) async throws {
     try await pool.execute(
-      "UPDATE scheduler_lease SET expires_at = now() WHERE singleton = 1 AND epoch = $1::bigint", [.int(Int(epoch))])
+      "UPDATE scheduler_lease SET expires_at = now() WHERE singleton = 1 AND epoch = $1::bigint", [.int(Int(epoch))], within: Self.patience)
   }
+
+  /// An answer about a lease of seconds is worth nothing later than this.
+  private static let patience = Duration.seconds(2)
 
   /// Throws when `epoch` is over. Call first inside a transaction: the row stays locked to its end.
   static func check(_ epoch: Int64, _ transaction: PostgresTransaction) throws {
