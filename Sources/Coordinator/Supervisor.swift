@@ -205,8 +205,8 @@ public actor Supervisor {
     guard let file = FileHandle(forReadingAtPath: path) else { return "" }
     defer { try? file.close() }  // nothing was written
     let size = (try? file.seekToEnd()) ?? 0  // unreadable: nothing to show
-    try? file.seek(toOffset: size > UInt64(bytes) ? size - UInt64(bytes) : 0)
-    return String(decoding: (try? file.readToEnd()) ?? Data(), as: UTF8.self)
+    try? file.seek(toOffset: size > UInt64(bytes) ? size - UInt64(bytes) : 0)  // without it more is read than is needed
+    return String(decoding: (try? file.readToEnd()) ?? Data(), as: UTF8.self)  // unreadable: nothing to show
   }
 
   /// Keeps one older log of at most 16 MB.

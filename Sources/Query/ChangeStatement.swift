@@ -68,7 +68,7 @@ extension StatementPlan {
     guard let source = change.source else {
       let clause = change.clauses[0]
       let values = try Self.values([clause], columns, alias: change.alias, source: nil)
-      let list = (row + ["1 AS __action", "\(Self.numbers([clause], deleting: true)) AS __delete"] + values).joined(separator: ", ")
+      let list = (row + ["1 AS __action", "\(Self.deletes([clause])) AS __delete"] + values).joined(separator: ", ")
       result.changed = try inner("SELECT \(list) FROM __target AS \(change.alias) WHERE (\(clause.condition ?? "true")\n)", ["__target"])
       return result
     }
@@ -77,7 +77,7 @@ extension StatementPlan {
       "SELECT row_number() OVER () AS __source_row, \(source.alias).* FROM \(source.text) AS \(source.alias)", [])
     let matched = clauses(.matched)
     let pairs =
-      row + ["\(source.alias).__source_row AS __s", "\(Self.decision(matched)) AS __action", "\(Self.numbers(matched, deleting: true)) AS __delete"]
+      row + ["\(source.alias).__source_row AS __s", "\(Self.decision(matched)) AS __action", "\(Self.deletes(matched)) AS __delete"]
       + (try Self.values(matched, columns, alias: change.alias, source: source.alias))
     result.matched = try inner(
       "SELECT \(pairs.joined(separator: ", ")) FROM __target AS \(change.alias) JOIN __source AS \(source.alias) ON (\(source.condition)\n)",
@@ -86,7 +86,7 @@ extension StatementPlan {
     let left = clauses(.notMatchedBySource)
     if !left.isEmpty {
       let list =
-        row + ["\(Self.decision(left)) AS __action", "\(Self.numbers(left, deleting: true)) AS __delete"]
+        row + ["\(Self.decision(left)) AS __action", "\(Self.deletes(left)) AS __delete"]
         + (try Self.values(left, columns, alias: change.alias, source: nil))
       result.changed = try inner(
         """
@@ -112,7 +112,8 @@ extension StatementPlan {
     return "CASE " + clauses.enumerated().map { "WHEN (\($1.condition ?? "true")\n) THEN \($0 + 1)" }.joined(separator: " ") + " ELSE 0 END"
   }
 
-  private static func numbers(_ clauses: [ChangeStatement.Clause], deleting: Bool) -> String {
+  /// Whether the clause that decides deletes the row, as an expression over `__action`.
+  private static func deletes(_ clauses: [ChangeStatement.Clause]) -> String {
     let found = clauses.enumerated().filter { if case .delete = $0.element.action { true } else { false } }.map { String($0.offset + 1) }
     return found.isEmpty ? "false" : "__action IN (\(found.joined(separator: ", ")))"
   }
