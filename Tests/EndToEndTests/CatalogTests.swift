@@ -36,12 +36,15 @@ extension EndToEnd {
         #expect(refused.status == 64 && refused.err.contains("PLT-1701"), "\(refused.all)")
       }
       #expect(FileManager.default.fileExists(atPath: location))
-      let gone = try cluster.cli(["catalogs", "delete", "sales", "--force"])
+      // Nobody there to be asked: nothing is destroyed.
+      let unasked = try cluster.cli(["catalogs", "delete", "sales", "--force"])
+      #expect(unasked.status == 64 && unasked.err.contains("--yes"), "\(unasked.all)")
+      let gone = try cluster.cli(["catalogs", "delete", "sales", "--force", "--yes"])
       #expect(gone.status == 0, "\(gone.all)")
       #expect(!FileManager.default.fileExists(atPath: location) && !FileManager.default.fileExists(atPath: folder))
       let missing = try cluster.cli(["catalogs", "get", "sales"])
       #expect(missing.status == 66 && missing.err.contains("PLT-3002"), "\(missing.all)")
-      #expect(try cluster.cli(["catalogs", "delete", "system", "--force"]).status == 77)
+      #expect(try cluster.cli(["catalogs", "delete", "system", "--force", "--yes"]).status == 77)
       #expect(try cluster.cli(["schemas", "get", "nonsense"]).status == 64)
     }
 

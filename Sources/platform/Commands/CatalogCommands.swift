@@ -146,8 +146,12 @@ struct CatalogsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Remove an empty catalog.")
     @Argument var name: String
     @Flag(help: "Also remove its schemas with their tables and volumes, and the files of managed ones.") var force = false
+    @Flag(help: "Do not ask.") var yes = false
     @OptionGroup var options: ClientOptions
-    func run() async throws { try await CatalogCalls.delete(options.client(), "catalogs", name, force: force) }
+    func run() async throws {
+      if force { try Confirmation.require(name, toDelete: "the catalog \(name) with everything in it", yes: yes) }
+      try await CatalogCalls.delete(options.client(), "catalogs", name, force: force)
+    }
   }
 }
 
@@ -210,8 +214,12 @@ struct SchemasCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Remove an empty schema.")
     @Argument(help: "catalog.schema") var name: String
     @Flag(help: "Also remove its tables and volumes, and the files of managed ones.") var force = false
+    @Flag(help: "Do not ask.") var yes = false
     @OptionGroup var options: ClientOptions
-    func run() async throws { try await CatalogCalls.delete(options.client(), "schemas", name, force: force) }
+    func run() async throws {
+      if force { try Confirmation.require(name, toDelete: "the schema \(name) with everything in it", yes: yes) }
+      try await CatalogCalls.delete(options.client(), "schemas", name, force: force)
+    }
   }
 }
 
@@ -263,8 +271,12 @@ struct TablesCommand: AsyncParsableCommand {
   struct Delete: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Remove a table; of a managed one also its files.")
     @Argument(help: "catalog.schema.table") var name: String
+    @Flag(help: "Do not ask.") var yes = false
     @OptionGroup var options: ClientOptions
-    func run() async throws { try await CatalogCalls.delete(options.client(), "tables", name) }
+    func run() async throws {
+      try Confirmation.require(name, toDelete: "the table \(name), with its files when it is a managed one", yes: yes)
+      try await CatalogCalls.delete(options.client(), "tables", name)
+    }
   }
 }
 
@@ -328,8 +340,12 @@ struct VolumesCommand: AsyncParsableCommand {
   struct Delete: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Remove a volume; of a managed one also its files.")
     @Argument(help: "catalog.schema.volume") var name: String
+    @Flag(help: "Do not ask.") var yes = false
     @OptionGroup var options: ClientOptions
-    func run() async throws { try await CatalogCalls.delete(options.client(), "volumes", name) }
+    func run() async throws {
+      try Confirmation.require(name, toDelete: "the volume \(name), with its files when it is a managed one", yes: yes)
+      try await CatalogCalls.delete(options.client(), "volumes", name)
+    }
   }
 }
 

@@ -157,13 +157,7 @@ struct DownCommand: AsyncParsableCommand {
 
   func run() async throws {
     let layout = data.layout
-    if purge && !yes {
-      guard isatty(STDIN_FILENO) == 1 else {
-        throw PlatformError(.invalidArgument, "--purge deletes everything in \(layout.root)", hint: "Add --yes to confirm.")
-      }
-      FileHandle.standardError.write(Data("This deletes everything in \(layout.root). Type 'purge' to go on: ".utf8))
-      guard readLine() == "purge" else { throw PlatformError(.cancelled, "nothing was deleted") }
-    }
+    if purge { try Confirmation.require("purge", toDelete: "everything in \(layout.root)", yes: yes) }
     if let state = layout.loadState(), kill(state.supervisorPID, 0) == 0, Self.isSupervisor(state.supervisorPID) {
       kill(state.supervisorPID, SIGTERM)
       let deadline = Date().addingTimeInterval(60)
