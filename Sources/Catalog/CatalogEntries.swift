@@ -8,9 +8,14 @@ public struct ColumnEntry: Sendable, Codable, Equatable {
   public var name: String
   /// SQL type text, as in `decimal(10,2)`.
   public var type: String
-  public init(name: String, type: String) {
+  public var comment: String?
+  /// nil: the table's log says it.
+  public var isNullable: Bool?
+  public init(name: String, type: String, comment: String? = nil, isNullable: Bool? = nil) {
     self.name = name
     self.type = type
+    self.comment = comment
+    self.isNullable = isNullable
   }
 }
 
@@ -21,7 +26,9 @@ public struct CatalogEntry: Sendable, Equatable {
   public var owner: String
   public var properties: [String: String]
   public var createdAt: Date
+  public var createdBy: String
   public var updatedAt: Date
+  public var updatedBy: String
 }
 
 public struct SchemaEntry: Sendable, Equatable {
@@ -32,7 +39,9 @@ public struct SchemaEntry: Sendable, Equatable {
   public var owner: String
   public var properties: [String: String]
   public var createdAt: Date
+  public var createdBy: String
   public var updatedAt: Date
+  public var updatedBy: String
 }
 
 public struct TableEntry: Sendable, Equatable {
@@ -53,7 +62,9 @@ public struct TableEntry: Sendable, Equatable {
   public var owner: String
   public var properties: [String: String]
   public var createdAt: Date
+  public var createdBy: String
   public var updatedAt: Date
+  public var updatedBy: String
 }
 
 public struct ModelEntry: Sendable, Equatable {
@@ -63,7 +74,9 @@ public struct ModelEntry: Sendable, Equatable {
   public var owner: String
   public var newestVersion: Int?
   public var createdAt: Date
+  public var createdBy: String
   public var updatedAt: Date
+  public var updatedBy: String
 }
 
 /// One version of a registered model.
@@ -78,6 +91,24 @@ public struct ModelVersionEntry: Sendable, Equatable {
   /// Parameters, metrics, source table versions.
   public var facts: JSONValue
   public var createdAt: Date
+  public var id = UUID()
+  public var comment = ""
+  public var status = Status.ready
+  /// Where a client says that the files came from; nil: from `location`.
+  public var source: String?
+  /// The platform chose the folder, and removes it with the version.
+  public var isManaged = false
+  public var createdBy = ""
+  public var updatedAt: Date
+  public var updatedBy = ""
+
+  /// A version that clients make begins as pending, and is ready when they say that its files are written. One that waits for longer than
+  /// a day has failed.
+  public enum Status: String, Sendable, CaseIterable {
+    case pending = "PENDING_REGISTRATION"
+    case ready = "READY"
+    case failed = "FAILED_REGISTRATION"
+  }
 
   /// `models:/catalog.schema.name/3`
   public var uri: String { "models:/\(model)/\(version)" }
@@ -100,20 +131,24 @@ public struct VolumeEntry: Sendable, Equatable {
   public var comment: String
   public var owner: String
   public var createdAt: Date
+  public var createdBy: String
   public var updatedAt: Date
+  public var updatedBy: String
 
   init(
     id: UUID = UUID(), name: ThreePartName, kind: Kind, location: String, comment: String, owner: String, createdAt: Date = Date(),
-    updatedAt: Date? = nil
+    createdBy: String? = nil, updatedAt: Date? = nil, updatedBy: String? = nil
   ) {
     self.id = id
-    self.updatedAt = updatedAt ?? createdAt
     self.name = name
     self.kind = kind
     self.location = location
     self.comment = comment
     self.owner = owner
     self.createdAt = createdAt
+    self.createdBy = createdBy ?? owner
+    self.updatedAt = updatedAt ?? createdAt
+    self.updatedBy = updatedBy ?? owner
   }
 
   /// The absolute path of `relative`, which need not exist. Looks at the file system, so call it on a thread that may block. Whoever

@@ -97,5 +97,119 @@ public enum CatalogMigrations {
         CREATE INDEX volumes_by_folded_name ON volumes (lower(catalog), lower(schema), lower(name));
         CREATE INDEX models_by_folded_name ON models (lower(catalog), lower(schema), lower(name));
         """),
+    Migration(
+      component: "catalog", number: 4,
+      name: "renaming, undrop, unique names in any case, versions in the making, locations, credentials, connections, tags, constraints",
+      sql: """
+        ALTER TABLE schemas DROP CONSTRAINT schemas_catalog_fkey,
+          ADD CONSTRAINT schemas_catalog_fkey FOREIGN KEY (catalog) REFERENCES catalogs (name) ON UPDATE CASCADE;
+        ALTER TABLE tables DROP CONSTRAINT tables_catalog_schema_fkey,
+          ADD CONSTRAINT tables_catalog_schema_fkey FOREIGN KEY (catalog, schema) REFERENCES schemas (catalog, name) ON UPDATE CASCADE;
+        ALTER TABLE volumes DROP CONSTRAINT volumes_catalog_schema_fkey,
+          ADD CONSTRAINT volumes_catalog_schema_fkey FOREIGN KEY (catalog, schema) REFERENCES schemas (catalog, name) ON UPDATE CASCADE;
+        ALTER TABLE models DROP CONSTRAINT models_catalog_schema_fkey,
+          ADD CONSTRAINT models_catalog_schema_fkey FOREIGN KEY (catalog, schema) REFERENCES schemas (catalog, name) ON UPDATE CASCADE;
+        ALTER TABLE model_versions DROP CONSTRAINT model_versions_catalog_schema_model_fkey,
+          ADD CONSTRAINT model_versions_catalog_schema_model_fkey FOREIGN KEY (catalog, schema, model)
+            REFERENCES models (catalog, schema, name) ON UPDATE CASCADE;
+        ALTER TABLE model_aliases DROP CONSTRAINT model_aliases_catalog_schema_model_version_fkey,
+          ADD CONSTRAINT model_aliases_catalog_schema_model_version_fkey FOREIGN KEY (catalog, schema, model, version)
+            REFERENCES model_versions (catalog, schema, model, version) ON UPDATE CASCADE ON DELETE CASCADE;
+        ALTER TABLE vector_indexes DROP CONSTRAINT vector_indexes_catalog_schema_fkey,
+          ADD CONSTRAINT vector_indexes_catalog_schema_fkey FOREIGN KEY (catalog, schema) REFERENCES schemas (catalog, name) ON UPDATE CASCADE;
+
+        UPDATE catalogs SET name = name || '_' || left(id::text, 8) WHERE id IN (SELECT id FROM (
+          SELECT id, row_number() OVER (PARTITION BY lower(name) ORDER BY created_at, name) AS n FROM catalogs) x WHERE n > 1);
+        UPDATE schemas SET name = name || '_' || left(id::text, 8) WHERE id IN (SELECT id FROM (
+          SELECT id, row_number() OVER (PARTITION BY lower(catalog), lower(name) ORDER BY created_at, name) AS n FROM schemas) x WHERE n > 1);
+        UPDATE tables SET name = name || '_' || left(id::text, 8) WHERE id IN (SELECT id FROM (
+          SELECT id, row_number() OVER (PARTITION BY lower(catalog), lower(schema), lower(name) ORDER BY created_at, name) AS n FROM tables) x
+          WHERE n > 1);
+        UPDATE volumes SET name = name || '_' || left(id::text, 8) WHERE id IN (SELECT id FROM (
+          SELECT id, row_number() OVER (PARTITION BY lower(catalog), lower(schema), lower(name) ORDER BY created_at, name) AS n FROM volumes) x
+          WHERE n > 1);
+        UPDATE models SET name = name || '_' || left(id::text, 8) WHERE id IN (SELECT id FROM (
+          SELECT id, row_number() OVER (PARTITION BY lower(catalog), lower(schema), lower(name) ORDER BY created_at, name) AS n FROM models) x
+          WHERE n > 1);
+        DROP INDEX catalogs_by_folded_name;
+        DROP INDEX schemas_by_folded_name;
+        DROP INDEX tables_by_folded_name;
+        DROP INDEX volumes_by_folded_name;
+        DROP INDEX models_by_folded_name;
+        CREATE UNIQUE INDEX catalogs_by_folded_name ON catalogs (lower(name));
+        CREATE UNIQUE INDEX schemas_by_folded_name ON schemas (lower(catalog), lower(name));
+        CREATE UNIQUE INDEX tables_by_folded_name ON tables (lower(catalog), lower(schema), lower(name));
+        CREATE UNIQUE INDEX volumes_by_folded_name ON volumes (lower(catalog), lower(schema), lower(name));
+        CREATE UNIQUE INDEX models_by_folded_name ON models (lower(catalog), lower(schema), lower(name));
+
+        ALTER TABLE catalogs ADD COLUMN created_by text, ADD COLUMN updated_by text;
+        ALTER TABLE schemas ADD COLUMN created_by text, ADD COLUMN updated_by text;
+        ALTER TABLE tables ADD COLUMN created_by text, ADD COLUMN updated_by text;
+        ALTER TABLE volumes ADD COLUMN created_by text, ADD COLUMN updated_by text;
+        ALTER TABLE models ADD COLUMN created_by text, ADD COLUMN updated_by text, ADD COLUMN next_version int NOT NULL DEFAULT 1;
+        UPDATE models SET next_version = 1 + coalesce((SELECT max(version) FROM model_versions v
+          WHERE v.catalog = models.catalog AND v.schema = models.schema AND v.model = models.name), 0);
+        ALTER TABLE model_versions ADD COLUMN id uuid NOT NULL DEFAULT gen_random_uuid(), ADD COLUMN comment text NOT NULL DEFAULT '',
+          ADD COLUMN status text NOT NULL DEFAULT 'READY' CHECK (status IN ('PENDING_REGISTRATION', 'READY', 'FAILED_REGISTRATION')),
+          ADD COLUMN source text, ADD COLUMN managed boolean NOT NULL DEFAULT false, ADD COLUMN created_by text, ADD COLUMN updated_by text,
+          ADD COLUMN updated_at timestamptz NOT NULL DEFAULT now();
+        CREATE UNIQUE INDEX volumes_by_identifier ON volumes (id);
+        CREATE INDEX tables_by_location ON tables (location text_pattern_ops);
+
+        CREATE TABLE dropped (
+          kind text NOT NULL CHECK (kind IN ('catalog', 'schema', 'table', 'volume')), id uuid NOT NULL,
+          catalog text NOT NULL, schema text NOT NULL DEFAULT '', name text NOT NULL DEFAULT '',
+          location text, managed boolean NOT NULL DEFAULT false, entry jsonb NOT NULL, batch uuid NOT NULL,
+          is_purging boolean NOT NULL DEFAULT false, dropped_by text NOT NULL, dropped_at timestamptz NOT NULL DEFAULT now(),
+          PRIMARY KEY (kind, id)
+        );
+        CREATE INDEX dropped_by_name ON dropped (kind, lower(catalog), lower(schema), lower(name), dropped_at DESC);
+        CREATE INDEX dropped_by_batch ON dropped (batch);
+        CREATE INDEX dropped_by_time ON dropped (dropped_at);
+
+        CREATE TABLE tags (
+          object uuid NOT NULL, column_name text NOT NULL DEFAULT '', key text NOT NULL, value text NOT NULL DEFAULT '',
+          updated_by text NOT NULL, updated_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (object, column_name, key)
+        );
+        CREATE INDEX tags_by_key ON tags (key, value);
+        CREATE TABLE table_constraints (
+          table_id uuid NOT NULL, name text NOT NULL, kind text NOT NULL CHECK (kind IN ('primary_key', 'foreign_key', 'named')),
+          columns text[] NOT NULL, timeseries text[] NOT NULL DEFAULT '{}', parent uuid, parent_columns text[] NOT NULL DEFAULT '{}',
+          rely boolean NOT NULL DEFAULT false, created_by text NOT NULL, created_at timestamptz NOT NULL DEFAULT now(),
+          PRIMARY KEY (table_id, name)
+        );
+        CREATE UNIQUE INDEX one_primary_key ON table_constraints (table_id) WHERE kind = 'primary_key';
+        CREATE INDEX table_constraints_by_parent ON table_constraints (parent);
+
+        CREATE TABLE storage_credentials (
+          id uuid PRIMARY KEY, name text NOT NULL UNIQUE, kind text NOT NULL, facts jsonb NOT NULL, secret bytea, purpose text NOT NULL,
+          is_read_only boolean NOT NULL DEFAULT false, comment text NOT NULL DEFAULT '', owner text NOT NULL,
+          created_by text, updated_by text, created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now()
+        );
+        CREATE UNIQUE INDEX storage_credentials_by_folded_name ON storage_credentials (lower(name));
+        CREATE TABLE external_locations (
+          id uuid PRIMARY KEY, name text NOT NULL UNIQUE, url text NOT NULL UNIQUE, credential uuid REFERENCES storage_credentials (id),
+          is_read_only boolean NOT NULL DEFAULT false, is_seed boolean NOT NULL DEFAULT false, comment text NOT NULL DEFAULT '',
+          owner text NOT NULL, created_by text, updated_by text,
+          created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now()
+        );
+        CREATE UNIQUE INDEX external_locations_by_folded_name ON external_locations (lower(name));
+        CREATE TABLE connections (
+          id uuid PRIMARY KEY, name text NOT NULL UNIQUE, kind text NOT NULL, options jsonb NOT NULL, secret bytea, properties jsonb NOT NULL,
+          is_read_only boolean NOT NULL DEFAULT false, comment text NOT NULL DEFAULT '', owner text NOT NULL,
+          created_by text, updated_by text, created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now()
+        );
+        CREATE UNIQUE INDEX connections_by_folded_name ON connections (lower(name));
+
+        CREATE TABLE staging_tables (
+          id uuid PRIMARY KEY, catalog text NOT NULL, schema text NOT NULL, name text NOT NULL, location text NOT NULL UNIQUE,
+          created_by text NOT NULL, created_at timestamptz NOT NULL DEFAULT now()
+        );
+        CREATE TABLE delta_commits (
+          table_id uuid NOT NULL, version bigint NOT NULL, file_name text NOT NULL, file_size bigint NOT NULL,
+          file_modified_at bigint NOT NULL, committed_at bigint NOT NULL, is_backfilled boolean NOT NULL DEFAULT false,
+          PRIMARY KEY (table_id, version)
+        );
+        """),
   ]
 }

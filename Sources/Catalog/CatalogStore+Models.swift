@@ -16,19 +16,18 @@ extension CatalogStore {
       let key = Self.key(name)
       try Self.requireSchema(transaction, name)
       try transaction.execute(
-        "INSERT INTO models (catalog, schema, name, owner) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING", key + [.text(actor)])
+        "INSERT INTO models (catalog, schema, name, owner, created_by, updated_by) VALUES ($1, $2, $3, $4, $4, $4) ON CONFLICT DO NOTHING", key + [.text(actor)]
+      )
       try transaction.execute("SELECT 1 FROM models WHERE catalog = $1 AND schema = $2 AND name = $3 FOR UPDATE", key)
       let same = try transaction.query(
         "SELECT version FROM model_versions WHERE catalog = $1 AND schema = $2 AND model = $3 AND location = $4", key + [.text(location)])
       if let row = same.first { return try row.int("version") }
-      let next = try transaction.query(
-        "SELECT coalesce(max(version), 0) + 1 AS next FROM model_versions WHERE catalog = $1 AND schema = $2 AND model = $3", key
-      )[0].int("next")
+      let next = try Self.takeVersion(transaction, name)
       try transaction.execute(
         """
-        INSERT INTO model_versions (catalog, schema, model, version, kind, location, run_id, facts)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8::jsonb)
-        """, key + [.int(next), .text(kind), .text(location), .optional(runID), .encoding(facts)])
+        INSERT INTO model_versions (catalog, schema, model, version, kind, location, run_id, facts, created_by, updated_by)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8::jsonb, $9, $9)
+        """, key + [.int(next), .text(kind), .text(location), .optional(runID), .encoding(facts), .text(actor)])
       try Self.audit(transaction, actor, "register model", "\(name)/\(next)")
       return next
     }
@@ -59,22 +58,27 @@ extension CatalogStore {
     return try await modelVersion(ThreePartName(rest), version: nil)
   }
 
-  /// One version, or the newest.
+  /// One version, or the newest that is ready.
   /// - Throws: `notFound` PLT-3002.
   public func modelVersion(_ name: ThreePartName, version: Int?) async throws -> ModelVersionEntry {
     let rows = try await pool.query(
       """
-      SELECT * FROM model_versions WHERE catalog = $1 AND schema = $2 AND model = $3 AND ($4::int IS NULL OR version = $4)
+      SELECT * FROM model_versions WHERE catalog = $1 AND schema = $2 AND model = $3 AND (version = $4::int OR ($4::int IS NULL AND status = 'READY'))
       ORDER BY version DESC LIMIT 1
       """, Self.key(name) + [.optional(version)])
     guard let row = rows.first else { throw Self.missing("model", "\(name)" + (version.map { "/\($0)" } ?? "")) }
     return try Self.versionEntry(row, name)
   }
 
-  private static func versionEntry(_ row: PostgresRow, _ name: ThreePartName) throws -> ModelVersionEntry {
-    ModelVersionEntry(
+  static func versionEntry(_ row: PostgresRow, _ name: ThreePartName) throws -> ModelVersionEntry {
+    guard let status = ModelVersionEntry.Status(rawValue: try row.string("status")) else {
+      throw PlatformError(.internalError, "a version of model '\(name)' is in an unknown state")
+    }
+    return ModelVersionEntry(
       model: name, version: try row.int("version"), kind: try row.string("kind"), location: try row.string("location"),
-      runID: try row.get("run_id"), facts: try row.json("facts"), createdAt: try row.date("created_at"))
+      runID: try row.get("run_id"), facts: try row.json("facts"), createdAt: try row.date("created_at"), id: try row.get("id"),
+      comment: try row.string("comment"), status: status, source: try row.get("source"), isManaged: try row.bool("managed"),
+      createdBy: try row.get("created_by") ?? "", updatedAt: try row.date("updated_at"), updatedBy: try row.get("updated_by") ?? "")
   }
 
   /// Models by catalog, schema and name.
@@ -94,7 +98,8 @@ extension CatalogStore {
   static func modelEntry(_ row: PostgresRow) throws -> ModelEntry {
     ModelEntry(
       id: try row.get("id"), name: try name(row), comment: try row.string("comment"), owner: try row.string("owner"),
-      newestVersion: try row.get("newest"), createdAt: try row.date("created_at"), updatedAt: try row.date("updated_at"))
+      newestVersion: try row.get("newest"), createdAt: try row.date("created_at"), createdBy: try row.get("created_by") ?? row.string("owner"),
+      updatedAt: try row.date("updated_at"), updatedBy: try row.get("updated_by") ?? row.string("owner"))
   }
 
   /// The versions of one model, newest first. A model that does not exist has none.
@@ -117,10 +122,10 @@ extension CatalogStore {
   public func setAlias(_ name: ThreePartName, alias: String, version: Int, by actor: String) async throws {
     try Self.requirePlain(alias)
     try await pool.transaction { transaction in
-      // Versions are never removed, so this one is still there at the next statement.
       let found = try Int32(exactly: version).map {
         try transaction.query(
-          "SELECT 1 FROM model_versions WHERE catalog = $1 AND schema = $2 AND model = $3 AND version = $4", Self.key(name) + [.int(Int($0))])
+          "SELECT 1 FROM model_versions WHERE catalog = $1 AND schema = $2 AND model = $3 AND version = $4 FOR KEY SHARE",
+          Self.key(name) + [.int(Int($0))])
       }
       if found?.isEmpty != false { throw Self.missing("model version", "\(name)/\(version)") }
       try transaction.execute(

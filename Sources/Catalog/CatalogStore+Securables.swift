@@ -81,14 +81,17 @@ extension CatalogStore {
   static func catalogEntry(_ row: PostgresRow) throws -> CatalogEntry {
     CatalogEntry(
       id: try row.get("id"), name: try row.string("name"), comment: try row.string("comment"), owner: try row.string("owner"),
-      properties: try row.json("properties").decode(), createdAt: try row.date("created_at"), updatedAt: try row.date("updated_at"))
+      properties: try row.json("properties").decode(), createdAt: try row.date("created_at"),
+      createdBy: try row.get("created_by") ?? row.string("owner"), updatedAt: try row.date("updated_at"),
+      updatedBy: try row.get("updated_by") ?? row.string("owner"))
   }
 
   static func schemaEntry(_ row: PostgresRow) throws -> SchemaEntry {
     SchemaEntry(
       id: try row.get("id"), catalog: try row.string("catalog"), name: try row.string("name"), comment: try row.string("comment"),
       owner: try row.string("owner"), properties: try row.json("properties").decode(), createdAt: try row.date("created_at"),
-      updatedAt: try row.date("updated_at"))
+      createdBy: try row.get("created_by") ?? row.string("owner"), updatedAt: try row.date("updated_at"),
+      updatedBy: try row.get("updated_by") ?? row.string("owner"))
   }
 
   // MARK: changes
@@ -127,11 +130,11 @@ extension CatalogStore {
   private func change(
     _ table: String, _ kind: String, _ shown: String, _ key: [(String, String)], _ change: Change, hasProperties: Bool, by actor: String
   ) async throws {
-    var values: [PostgresValue] = [.optional(change.comment), .optional(change.owner)]
-    var sets = "comment = coalesce($1, comment), owner = coalesce($2, owner), updated_at = now()"
+    var values: [PostgresValue] = [.optional(change.comment), .optional(change.owner), .text(actor)]
+    var sets = "comment = coalesce($1, comment), owner = coalesce($2, owner), updated_by = $3, updated_at = now()"
     if hasProperties, let properties = change.properties {
       values.append(.encoding(try JSONValue(encoding: properties)))
-      sets += ", properties = $3::jsonb"
+      sets += ", properties = $4::jsonb"
     }
     let conditions = key.enumerated().map { "\($1.0) = $\(values.count + $0 + 1)" }.joined(separator: " AND ")
     let statement = "UPDATE \(table) SET \(sets) WHERE \(conditions)"
@@ -153,10 +156,12 @@ extension CatalogStore {
   ///   `alreadyExists` PLT-3003.
   public func registerTable(
     _ name: ThreePartName, at location: String, allowedIn roots: [String], apartFrom lake: String, columns: [ColumnEntry],
-    comment: String, properties: [String: String], by actor: String
+    comment: String, properties: [String: String], mayBeMissing: Bool = false, by actor: String
   ) async throws -> TableEntry {
     try Self.requirePlain(name.name)
-    let found = try await BlockingPool.shared.run { try Self.externalFolder(location, of: "table '\(name)'", allowedIn: roots, apartFrom: lake) }
+    let found = try await BlockingPool.shared.run {
+      try Self.externalFolder(location, of: "table '\(name)'", allowedIn: roots, apartFrom: lake, mayBeMissing: mayBeMissing)
+    }
     let encoded = try JSONValue(encoding: columns)
     let facts = try JSONValue(encoding: properties)
     try await pool.transaction { transaction in
@@ -164,8 +169,8 @@ extension CatalogStore {
       try Self.requireApart(transaction, found, from: ["volumes", "tables"])
       let made = try transaction.execute(
         """
-        INSERT INTO tables (id, catalog, schema, name, kind, location, columns, comment, owner, properties)
-        VALUES ($1::uuid, $2, $3, $4, 'external', $5, $6::jsonb, $7, $8, $9::jsonb) ON CONFLICT (catalog, schema, name) DO NOTHING
+        INSERT INTO tables (id, catalog, schema, name, kind, location, columns, comment, owner, properties, created_by, updated_by)
+        VALUES ($1::uuid, $2, $3, $4, 'external', $5, $6::jsonb, $7, $8, $9::jsonb, $8, $8) ON CONFLICT DO NOTHING
         """,
         [.text(UUID().uuidString)] + Self.key(name) + [.text(found), .encoding(encoded), .text(comment), .text(actor), .encoding(facts)])
       if made == 0 { throw PlatformError(.alreadyExists, "table '\(name)' exists already", number: "PLT-3003") }
@@ -175,8 +180,11 @@ extension CatalogStore {
   }
 
   /// An allowed folder, with its links followed. Touches the file system.
+  /// - Parameter mayBeMissing: whether somebody may make it later.
   /// - Throws: `notFound`, `permissionDenied`, `conflict`; `invalidArgument` PLT-3001 for a path that cannot be used.
-  public static func externalFolder(_ path: String, of what: String, allowedIn roots: [String], apartFrom lake: String) throws -> String {
+  public static func externalFolder(_ path: String, of what: String, allowedIn roots: [String], apartFrom lake: String, mayBeMissing: Bool = false) throws
+    -> String
+  {
     let given = try VolumePath.absolute(path)
     // Refused before it is looked at: whoever may not use a folder does not learn whether it exists.
     let reached = try VolumePath.reached(given)
@@ -186,7 +194,8 @@ extension CatalogStore {
         hint: roots.isEmpty ? "None is allowed." : "Allowed: \(roots.joined(separator: ", ")).", path: given)
     }
     var info = stat()
-    guard stat(reached, &info) == 0, info.st_mode & S_IFMT == S_IFDIR else {
+    let isThere = stat(reached, &info) == 0
+    guard isThere ? info.st_mode & S_IFMT == S_IFDIR : mayBeMissing else {
       throw PlatformError(.notFound, "there is no folder for \(what)", path: given)
     }
     let own = try VolumePath.reached(VolumePath.absolute(lake))
@@ -203,7 +212,7 @@ extension CatalogStore {
     try await pool.transaction { transaction in
       try Self.requireSchema(transaction, name)
       let made = try transaction.execute(
-        "INSERT INTO models (catalog, schema, name, comment, owner) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+        "INSERT INTO models (catalog, schema, name, comment, owner, created_by, updated_by) VALUES ($1, $2, $3, $4, $5, $5, $5) ON CONFLICT DO NOTHING",
         Self.key(name) + [.text(comment), .text(actor)])
       if made == 0 { throw PlatformError(.alreadyExists, "model '\(name)' exists already", number: "PLT-3003") }
       try Self.audit(transaction, actor, "create model", "\(name)")

@@ -22,8 +22,8 @@ extension CatalogStore {
       let location = given ?? "\(lake)/\(name.catalog)/\(name.schema)/\(name.name)-\(id.uuidString.prefix(8).lowercased())"
       let made = try transaction.execute(
         """
-        INSERT INTO tables (id, catalog, schema, name, location, columns, owner) VALUES ($1::uuid, $2, $3, $4, $5, $6::jsonb, $7)
-        ON CONFLICT (catalog, schema, name) DO NOTHING
+        INSERT INTO tables (id, catalog, schema, name, location, columns, owner, created_by, updated_by)
+        VALUES ($1::uuid, $2, $3, $4, $5, $6::jsonb, $7, $7, $7) ON CONFLICT DO NOTHING
         """,
         [.text(id.uuidString)] + Self.key(name) + [.text(location), .encoding(encoded), .text(actor)])
       if made == 1 { try Self.audit(transaction, actor, "create table", "\(name)") }
@@ -37,9 +37,10 @@ extension CatalogStore {
     return found
   }
 
+  /// The table of this name in any case of letters.
   public func findTable(_ name: ThreePartName) async throws -> TableEntry? {
     try await pool.query(
-      "SELECT * FROM tables WHERE catalog = $1 AND schema = $2 AND name = $3", Self.key(name)
+      "SELECT * FROM tables WHERE lower(catalog) = lower($1) AND lower(schema) = lower($2) AND lower(name) = lower($3)", Self.key(name)
     ).first.map(Self.tableEntry)
   }
 
@@ -67,19 +68,6 @@ extension CatalogStore {
     if changed == 0 { throw Self.missing("table", "\(name)") }
   }
 
-  /// Forgets the table; its files stay until somebody removes the folder.
-  /// - Throws: `notFound` PLT-3002.
-  public func dropTable(_ name: ThreePartName, by actor: String) async throws {
-    try await pool.transaction { transaction in
-      guard
-        try transaction.execute(
-          "DELETE FROM tables WHERE catalog = $1 AND schema = $2 AND name = $3",
-          Self.key(name)) == 1
-      else { throw Self.missing("table", "\(name)") }
-      try Self.audit(transaction, actor, "drop table", "\(name)")
-    }
-  }
-
   static func tableEntry(_ row: PostgresRow) throws -> TableEntry {
     guard let kind = TableEntry.Kind(rawValue: try row.string("kind")) else {
       throw PlatformError(.internalError, "table '\(try name(row))' is of an unknown kind")
@@ -88,6 +76,7 @@ extension CatalogStore {
       id: try row.get("id"), name: try name(row), kind: kind,
       location: try row.string("location"), columns: try row.json("columns").decode(), comment: try row.string("comment"),
       owner: try row.string("owner"), properties: try row.json("properties").decode(), createdAt: try row.date("created_at"),
-      updatedAt: try row.date("updated_at"))
+      createdBy: try row.get("created_by") ?? row.string("owner"), updatedAt: try row.date("updated_at"),
+      updatedBy: try row.get("updated_by") ?? row.string("owner"))
   }
 }

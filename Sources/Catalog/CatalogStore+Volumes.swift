@@ -69,7 +69,7 @@ extension CatalogStore {
     try await pool.transaction { transaction in
       try Self.requireSchema(transaction, volume.name)
       guard
-        try transaction.query("SELECT 1 FROM volumes WHERE catalog = $1 AND schema = $2 AND name = $3", Self.key(volume.name)).isEmpty
+        try transaction.query("SELECT 1 FROM volumes WHERE catalog = $1 AND schema = $2 AND lower(name) = lower($3)", Self.key(volume.name)).isEmpty
       else { throw Self.volumeExists(volume.name) }
       if let lake, VolumePath.isInside(volume.location, lake) || VolumePath.isInside(lake, volume.location) {
         throw PlatformError(.conflict, "volume '\(volume.name)' would overlap the platform's own data in \(lake)", path: volume.location)
@@ -77,8 +77,8 @@ extension CatalogStore {
       try Self.requireApart(transaction, volume.location, from: ["volumes", "tables"])
       let made = try transaction.execute(
         """
-        INSERT INTO volumes (catalog, schema, name, kind, location, comment, owner) VALUES ($1, $2, $3, $4, $5, $6, $7)
-        ON CONFLICT (catalog, schema, name) DO NOTHING
+        INSERT INTO volumes (catalog, schema, name, kind, location, comment, owner, created_by, updated_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7)
+        ON CONFLICT DO NOTHING
         """,
         Self.key(volume.name) + [.text(volume.kind.rawValue), .text(volume.location), .text(volume.comment), .text(volume.owner)])
       if made == 0 { throw Self.volumeExists(volume.name) }
@@ -125,47 +125,6 @@ extension CatalogStore {
     try await page(.objects("volumes", catalog, schema), limit, pageToken, Self.volumeEntry)
   }
 
-  /// Forgets the volume. The files of an external one are never touched.
-  /// - Parameter lake: where managed volumes are; with it the files of a managed volume are removed, without it they stay.
-  /// - Returns: what the volume was.
-  /// - Throws: `notFound` PLT-3002; `internalError` when a managed volume is not where they are made, and then nothing is removed;
-  ///   `unavailable` when the volume is forgotten but files are left.
-  @discardableResult
-  public func dropVolume(_ name: ThreePartName, removingFilesIn lake: String? = nil, by actor: String) async throws -> VolumeEntry {
-    let volume = try await volume(name)
-    let removed = volume.kind == .managed ? lake : nil
-    if let removed {
-      let folder = try VolumePath.absolute(removed) + "/" + Self.managedFolder
-      try await BlockingPool.shared.run {
-        let real = try VolumePath.reached(folder)
-        guard try VolumePath.reached(volume.location) != real, VolumePath.isInside(try VolumePath.reached(volume.location), real) else {
-          throw PlatformError(.internalError, "managed volume '\(name)' is not in \(folder)", path: volume.location)
-        }
-      }
-    }
-    try await pool.transaction { transaction in
-      guard
-        try transaction.execute(
-          "DELETE FROM volumes WHERE catalog = $1 AND schema = $2 AND name = $3 AND location = $4", Self.key(name) + [.text(volume.location)]) == 1
-      else { throw Self.missing("volume", "\(name)") }
-      try Self.audit(transaction, actor, "drop volume", "\(name)")
-    }
-    if removed != nil {
-      try await BlockingPool.shared.run {
-        do {
-          try FileManager.default.removeItem(atPath: volume.location)
-        } catch CocoaError.fileNoSuchFile {
-          // Somebody else removed it: what was asked for.
-        } catch {
-          throw PlatformError(
-            .unavailable, "volume '\(name)' was dropped, but not all its files: \(error.localizedDescription)", hint: "Remove the folder.",
-            path: volume.location)
-        }
-      }
-    }
-    return volume
-  }
-
   /// The path of a file or folder named as `/Volumes/catalog/schema/volume/path/below`. It need not exist.
   /// - Throws: `invalidArgument` PLT-3001 for another form, `notFound` PLT-3002 when there is no such volume, `permissionDenied` when a
   ///   link leads out of the volume.
@@ -186,6 +145,7 @@ extension CatalogStore {
     }
     return VolumeEntry(
       id: try row.get("id"), name: try name(row), kind: kind, location: try row.string("location"), comment: try row.string("comment"),
-      owner: try row.string("owner"), createdAt: try row.date("created_at"), updatedAt: try row.date("updated_at"))
+      owner: try row.string("owner"), createdAt: try row.date("created_at"), createdBy: try row.get("created_by"),
+      updatedAt: try row.date("updated_at"), updatedBy: try row.get("updated_by"))
   }
 }

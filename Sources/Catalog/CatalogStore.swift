@@ -56,7 +56,7 @@ public struct CatalogStore: Sendable {
     try await pool.transaction { transaction in
       guard
         try transaction.execute(
-          "INSERT INTO catalogs (name, comment, owner, properties) VALUES ($1, $2, $3, $4::jsonb) ON CONFLICT DO NOTHING",
+          "INSERT INTO catalogs (name, comment, owner, properties, created_by, updated_by) VALUES ($1, $2, $3, $4::jsonb, $3, $3) ON CONFLICT DO NOTHING",
           [.text(name), .text(comment), .text(actor), .encoding(properties)]) == 1
       else {
         throw PlatformError(.alreadyExists, "catalog '\(name)' exists already", number: "PLT-3003")
@@ -77,7 +77,10 @@ public struct CatalogStore: Sendable {
         throw Self.missing("catalog", catalog)
       }
       let made = try transaction.execute(
-        "INSERT INTO schemas (catalog, name, comment, owner, properties) VALUES ($1, $2, $3, $4, $5::jsonb) ON CONFLICT DO NOTHING",
+        """
+        INSERT INTO schemas (catalog, name, comment, owner, properties, created_by, updated_by)
+        VALUES ($1, $2, $3, $4, $5::jsonb, $4, $4) ON CONFLICT DO NOTHING
+        """,
         [.text(catalog), .text(name), .text(comment), .text(actor), .encoding(properties)])
       if made == 1 { try Self.audit(transaction, actor, "create schema", "\(catalog).\(name)") }
       return made == 1

@@ -55,6 +55,7 @@ public struct CoordinatorProcess: Sendable {
     for name in applied { logger.info("migration", metadata: ["name": "\(name)"]) }
     let catalog = CatalogStore(pool: pool)
     try await catalog.bootstrap()
+    try await catalog.seedLocations(CoordinatorService.seededFolders)
     try await registerEncoder(catalog)
     try await adminToken(AccessTokens(pool: pool))
 
@@ -137,6 +138,10 @@ public struct CoordinatorProcess: Sendable {
       group.addTask {
         await Self.admitLocal(localNodes, nodes: nodes, admitted: admitted, logger: logger)
         return "local nodes"
+      }
+      group.addTask {
+        await CatalogUpkeep(catalog: catalog, lake: layout.lake, logger: logger).run()
+        return "catalog upkeep"
       }
       group.addTask {
         await signals.wait()

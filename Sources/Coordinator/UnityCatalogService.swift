@@ -14,8 +14,8 @@ import Query
 extension CoordinatorService {
   private var lake: String { configuration.layout.lake }
 
-  /// Folders in which external tables and volumes may be, from `PLATFORM_EXTERNAL_LOCATIONS`, separated by colons. None by default.
-  static var externalRoots: [String] {
+  /// Folders that this machine's configuration makes external locations: `PLATFORM_EXTERNAL_LOCATIONS`, separated by colons. None by default.
+  static var seededFolders: [String] {
     (ProcessInfo.processInfo.environment["PLATFORM_EXTERNAL_LOCATIONS"] ?? "").split(separator: ":").map(String.init).filter { $0.hasPrefix("/") }
   }
 
@@ -50,7 +50,7 @@ extension CoordinatorService {
   }
 
   func deleteCatalog(_ name: String, force: Bool, by principal: Principal) async throws {
-    try await catalog.dropCatalog(catalog.storedCatalog(name), force: force, removingFilesIn: lake, by: principal.name)
+    try await catalog.dropCatalog(catalog.storedCatalog(name), force: force, by: principal.name)
   }
 
   // MARK: schemas
@@ -84,7 +84,7 @@ extension CoordinatorService {
 
   func deleteSchema(_ name: String, force: Bool, by principal: Principal) async throws {
     let found = try await storedSchema(name)
-    try await catalog.dropSchema(catalog: found.catalog, name: found.name, force: force, removingFilesIn: lake, by: principal.name)
+    try await catalog.dropSchema(catalog: found.catalog, name: found.name, force: force, by: principal.name)
   }
 
   // MARK: tables
@@ -123,7 +123,7 @@ extension CoordinatorService {
     }
     guard let given = request.storageLocation else { throw CatalogCreateRequest.missing("storage_location") }
     let location = try Self.path(given)
-    let (roots, lake) = (Self.externalRoots, configuration.layout.root)
+    let (roots, lake) = (try await catalog.externalFolders(), configuration.layout.root)
     let columns = try await BlockingPool.shared.run {
       let folder = try CatalogStore.externalFolder(location, of: "table '\(name)'", allowedIn: roots, apartFrom: lake)
       return try DeltaFacts(reading: folder).entries
@@ -139,7 +139,7 @@ extension CoordinatorService {
   }
 
   func deleteTable(_ name: String, by principal: Principal) async throws {
-    try await catalog.dropTable(catalog.stored(.table, Self.threePart(name)), removingFilesIn: lake, by: principal.name)
+    try await catalog.dropTable(catalog.stored(.table, Self.threePart(name)), by: principal.name)
   }
 
   // MARK: volumes
@@ -167,7 +167,7 @@ extension CoordinatorService {
       guard let given = request.storageLocation else { throw CatalogCreateRequest.missing("storage_location") }
       return VolumeInfo(
         try await catalog.createVolume(
-          name, at: Self.path(given), allowedIn: Self.externalRoots, apartFrom: configuration.layout.root, comment: comment, by: principal.name))
+          name, at: Self.path(given), allowedIn: catalog.externalFolders(), apartFrom: configuration.layout.root, comment: comment, by: principal.name))
     default: throw PlatformError(.invalidArgument, "volume_type must be MANAGED or EXTERNAL")
     }
   }
@@ -179,7 +179,7 @@ extension CoordinatorService {
   }
 
   func deleteVolume(_ name: String, by principal: Principal) async throws {
-    try await catalog.dropVolume(catalog.stored(.volume, Self.threePart(name)), removingFilesIn: lake, by: principal.name)
+    try await catalog.dropVolume(catalog.stored(.volume, Self.threePart(name)), by: principal.name)
   }
 
   func volumePath(_ path: String) async throws -> String { try await catalog.volumePath(path) }
@@ -213,7 +213,7 @@ extension CoordinatorService {
   }
 
   func deleteModel(_ name: String, by principal: Principal) async throws {
-    try await catalog.dropModel(catalog.stored(.model, Self.threePart(name)), by: principal.name)
+    try await catalog.dropModel(catalog.stored(.model, Self.threePart(name)), removingFilesIn: lake, by: principal.name)
   }
 
   func modelVersions(_ name: String, _ page: PageRequest) async throws -> CatalogList<ModelVersionInfo> {

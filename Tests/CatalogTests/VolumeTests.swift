@@ -45,29 +45,34 @@ import Testing
     #expect(try await store.volumes(catalog: "system", limit: 1).entries.isEmpty)
   }
 
-  @Test func droppingAManagedVolumeTakesItsFilesOnlyWhenAsked() async throws {
+  @Test func aDroppedVolumeComesBackUntilItIsPurged() async throws {
     let store = try await makeStore()
     defer { store.pool.close() }
     let temporary = TemporaryDirectory("volumes")
     let lake = try folder(temporary, "lake")
     let outside = try folder(temporary, "outside")
     try Data("kept".utf8).write(to: URL(fileURLWithPath: outside + "/file"))
-    let kept = try await store.createVolume(name("kept"), creatingIn: lake, by: "ann")
-    let gone = try await store.createVolume(name("gone"), creatingIn: lake, by: "ann")
-    try FileManager.default.createDirectory(atPath: gone.location + "/deep/er", withIntermediateDirectories: true)
-    try FileManager.default.createSymbolicLink(atPath: gone.location + "/deep/link", withDestinationPath: outside)
-    #expect(try await store.dropVolume(name("kept"), by: "ann") == kept)
-    #expect(FileManager.default.fileExists(atPath: kept.location))
-
-    // Where managed volumes are is checked before anything is removed.
-    let other = try await failure { try await store.dropVolume(name("gone"), removingFilesIn: outside, by: "ann") }
-    #expect(other.code == .internalError && FileManager.default.fileExists(atPath: gone.location))
-    #expect(try await store.findVolume(name("gone")) != nil)
-    try await store.dropVolume(name("gone"), removingFilesIn: lake, by: "ann")
-    #expect(!FileManager.default.fileExists(atPath: gone.location))
-    #expect(FileManager.default.fileExists(atPath: outside + "/file"), "links are removed, not followed")
+    let made = try await store.createVolume(name("gone"), creatingIn: lake, by: "ann")
+    try FileManager.default.createDirectory(atPath: made.location + "/deep/er", withIntermediateDirectories: true)
+    try FileManager.default.createSymbolicLink(atPath: made.location + "/deep/link", withDestinationPath: outside)
+    try await store.dropVolume(name("gone"), by: "ann")
+    #expect(try await store.findVolume(name("gone")) == nil && FileManager.default.fileExists(atPath: made.location))
     #expect(try await failure { try await store.dropVolume(name("gone"), by: "ann") }.number == "PLT-3002")
-    #expect(try await store.findVolume(name("gone")) == nil)
+    try await store.undrop(.volume, ["main", "demo", "GONE"], by: "bob")
+    #expect(try await store.volume(name("gone")) == made)
+
+    try await store.dropVolume(name("gone"), by: "ann")
+    #expect(try await store.purge(lake: lake) == 0, "it is not old enough")
+    // Only what is below the lake is removed.
+    #expect(try await store.purge(olderThan: .zero, lake: outside) == 1)
+    #expect(FileManager.default.fileExists(atPath: made.location))
+    let again = try await store.createVolume(name("gone"), creatingIn: lake, by: "ann")
+    try FileManager.default.createSymbolicLink(atPath: again.location + "/link", withDestinationPath: outside)
+    try await store.dropVolume(name("gone"), by: "ann")
+    #expect(try await store.purge(olderThan: .zero, lake: lake) == 1)
+    #expect(!FileManager.default.fileExists(atPath: again.location))
+    #expect(FileManager.default.fileExists(atPath: outside + "/file"), "links are removed, not followed")
+    #expect(try await failure { try await store.undrop(.volume, ["main", "demo", "gone"], by: "ann") }.number == "PLT-3002")
   }
 
   @Test func externalVolumesAreWhereTheyAreAllowedAndApart() async throws {
@@ -118,7 +123,11 @@ import Testing
     #expect(around.code == .conflict && around.message.contains("table 'main.demo.t'"))
 
     try Data("kept".utf8).write(to: URL(fileURLWithPath: inner + "/file"))
-    try await store.dropVolume(name("docs"), removingFilesIn: lake, by: "ann")
+    try await store.dropVolume(name("docs"), by: "ann")
+    // Its place may be given to another meanwhile, and then it cannot come back.
+    _ = try await create("usurper", inner)
+    #expect(try await failure { try await store.undrop(.volume, ["main", "demo", "docs"], by: "ann") }.code == .conflict)
+    try await store.purge(olderThan: .zero, lake: lake)
     #expect(FileManager.default.fileExists(atPath: inner + "/file"), "an external volume's files are somebody else's")
   }
 
