@@ -37,11 +37,15 @@ struct LakeTables: Sendable {
     }
   }
 
-  private static func open(_ location: String) throws -> DeltaTable {
+  /// What executors take care of when they read data files.
+  static let readFeatures: Set<TableFeature> = []
+
+  /// - Parameter features: what the caller takes care of in data files.
+  static func open(_ location: String, _ features: Set<TableFeature> = []) throws -> DeltaTable {
     let parent = (location as NSString).deletingLastPathComponent
     return DeltaTable(
       store: try LocalObjectStore(root: parent), path: try ObjectPath((location as NSString).lastPathComponent),
-      parquet: DuckDBParquetHandler())
+      parquet: DuckDBParquetHandler(), dataFeatures: features)
   }
 
   /// Makes the catalog entry, so that executors know the folder to write to.
@@ -100,37 +104,6 @@ struct LakeTables: Sendable {
 }
 
 extension LakeTables {
-  /// Replaces `removed` by `added`: both as absolute paths. The rows were computed from version `readVersion`.
-  /// Repeated with the same key, it finds its own version and changes nothing.
-  /// - Throws: `conflict` when others have since changed what was read.
-  func rewrite(
-    _ entry: TableEntry, readVersion: Int64, removed: [String], added: [WrittenFile], key: String, operation: String, metrics: [String: String]
-  ) async throws -> Int64 {
-    try await BlockingPool.shared.run {
-      let table = try Self.open(entry.location)
-      let prefix = entry.location + "/"
-      var base = try table.snapshot(version: readVersion)
-      let read = base.files
-      let gone = Set(removed)
-      var change = CommitPlan.Rewrite()
-      change.removed = try read.filter { gone.contains(prefix + (try $0.relativePath())) }
-      guard change.removed.count == gone.count else {
-        throw PlatformError(.internalError, "a rewritten file is not part of version \(readVersion)", path: entry.location)
-      }
-      change.added = try added.map { file in
-        guard file.path.hasPrefix(prefix) else {
-          throw PlatformError(.internalError, "a data file lies outside of its table: \(file.path)")
-        }
-        return AddFile(relativePath: String(file.path.dropFirst(prefix.count)), size: file.sizeBytes, statistics: file.statistics)
-      }
-      var plan = CommitPlan.rewrite(change, where: .all, read: read, operation: operation)
-      plan.operationMetrics = metrics.merging([
-        "numAddedFiles": String(change.added.count), "numRemovedFiles": String(change.removed.count),
-      ]) { $1 }
-      return try table.commit(plan, onto: &base, transaction: AppTransaction(appId: "platform/\(key)", version: 1)).version
-    }
-  }
-
   func history(_ name: ThreePartName, limit: Int) async throws -> [DeltaTable.HistoryEntry] {
     let entry = try await catalog.table(name)
     return try await BlockingPool.shared.run { try Self.open(entry.location).history(limit: limit) }

@@ -4,8 +4,8 @@ import Core
 public import Foundation
 
 /// Where the deletion vector of a data file is ("Deletion Vector Descriptor Schema").
-public struct DeletionVectorDescriptor: Sendable, Hashable {
-  public enum Storage: String, Sendable, Hashable {
+public struct DeletionVectorDescriptor: Sendable, Hashable, Codable {
+  public enum Storage: String, Sendable, Hashable, Codable {
     /// A file below the table's folder, named by a UUID.
     case relative = "u"
     /// In the log itself.

@@ -49,7 +49,9 @@ public enum DeletionVectorFile {
     }
   }
 
-  static func decodeInline(_ descriptor: DeletionVectorDescriptor) throws -> DeletionVector {
+  /// A vector that the descriptor itself holds.
+  /// - Throws: as `decode`.
+  public static func decodeInline(_ descriptor: DeletionVectorDescriptor) throws -> DeletionVector {
     let bytes = try Z85.decode(descriptor.pathOrInlineDv)
     guard bytes.count >= descriptor.sizeInBytes, bytes.count - descriptor.sizeInBytes < 4 else {
       throw PlatformError(

@@ -100,7 +100,14 @@ public struct FileStatistics: Sendable, Hashable {
   /// Which columns statistics are collected for: those that the table's properties name, or its leading ones, nested fields
   /// counted each. Partition columns have none.
   public static func columns(of snapshot: Snapshot) -> [(path: [String], type: DeltaType)] {
-    let partition = Set(snapshot.metadata.partitionColumns)
+    columns(of: snapshot.schema, partitionColumns: snapshot.metadata.partitionColumns, snapshot.properties)
+  }
+
+  /// The same for a table that is not there yet.
+  public static func columns(
+    of schema: StructType, partitionColumns: [String], _ properties: TableProperties
+  ) -> [(path: [String], type: DeltaType)] {
+    let partition = Set(partitionColumns)
     var found: [(display: [String], path: [String], type: DeltaType)] = []
     func collect(_ type: StructType, _ display: [String], _ path: [String]) {
       for field in type.fields where !(display.isEmpty && partition.contains(field.name)) {
@@ -111,8 +118,7 @@ public struct FileStatistics: Sendable, Hashable {
         }
       }
     }
-    collect(snapshot.schema, [], [])
-    let properties = snapshot.properties
+    collect(schema, [], [])
     if let named = properties.statisticsColumns?.map({ $0.lowercased() }) {
       found = found.filter { leaf in
         let name = leaf.display.joined(separator: ".").lowercased()

@@ -41,6 +41,19 @@ public struct SchemaChange: Sendable {
     return actions
   }
 
+  /// Protocol and metadata that give `base` this schema and these properties, where they are others than its own.
+  public static func actions(_ base: Snapshot, schema: String, configuration: [String: String], partitionColumns: [String]) throws -> [Action] {
+    var metadata = base.metadata
+    // The same columns may be written in another order of keys.
+    let columns = try StructType(parsing: schema)
+    if columns != base.schema { metadata.schemaString = schema }
+    metadata.configuration = configuration
+    metadata.partitionColumns = partitionColumns
+    guard metadata != base.metadata else { return [] }
+    let needed = base.tableProtocol.adding(TableFeature.used(by: metadata, columns))
+    return (needed == base.tableProtocol ? [] : [.protocol(needed)]) + [.metadata(metadata)]
+  }
+
   /// The plan that commits the change.
   public func plan(operation: String) throws -> CommitPlan { CommitPlan(try actions(), operation: operation) }
 

@@ -193,6 +193,9 @@ public struct ColumnVector {
       var members: [String: SQLValue] = [:]
       for (field, child) in zip(fields, children) { members[field.name] = child.value(row) }
       return .structure(members)
+    case .other("UBIGINT"):
+      let number = load(row, UInt64.self)
+      return Int64(exactly: number).map { .int($0) } ?? .decimal(String(number))
     case .other: return .null
     }
   }

@@ -1,105 +1,242 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Core
+import DeltaLog
 import DuckDB
 import Foundation
 
-/// Carries out DELETE, UPDATE and MERGE by copying: files with a changed row are written anew, all others stay.
+/// Carries out DELETE, UPDATE, MERGE and INSERT .. REPLACE WHERE.
 ///
 /// Every expression of the user is evaluated once, into a table of changed rows; what is written is made from that table. So
-/// a condition that looks at the table itself, or at the clock, cannot come out differently on the way.
-enum ChangeRunner {
-  /// - Throws: `invalidArgument` with the engine's text, or when a row matches several rows of a MERGE's source.
+/// a condition that looks at the table itself, or at the clock, cannot come out differently on the way. Where the table has deletion
+/// vectors, changed rows are marked as gone and their new values are added; otherwise files with a changed row are written anew.
+struct ChangeRunner {
+  let spec: StatementSpec
+  let change: StatementSpec.Change
+  let folder: String
+  let table: TargetTable
+  let target: TargetRows
+  let connection: Connection
+
+  /// - Throws: `invalidArgument` with the engine's text, for a row that breaks a rule of the table, or when a row matches several rows
+  ///   of a MERGE's source.
   static func run(_ spec: StatementSpec, _ connection: Connection) throws -> StatementResult {
     guard let change = spec.change, let folder = spec.outputDirectory else {
       throw PlatformError(.internalError, "a statement that changes rows needs its files and a folder")
     }
-    let columns = spec.targetColumns
-    try target("__target", change.files, columns, connection)
-    let sets = columns.indices.map { "__set_\($0)" }
+    let table = try TargetTable(
+      spec.target ?? WriteTarget(name: "the table", schema: TypeMapping.schema(spec.targetColumns).schemaString), columns: [])
+    do {
+      return try ChangeRunner(
+        spec: spec, change: change, folder: folder, table: table, target: TargetRows(table: table, folder: folder), connection: connection
+      ).run()
+    } catch { throw RowRuleError.translated(error) }
+  }
+
+  private var sets: [String] { table.columns.indices.map { "__set_\($0)" } }
+  private var usesVectors: Bool { table.properties.usesDeletionVectors }
+  private var names: [String] { table.columns.map { SQLText.identifier($0.name) } }
+
+  private func run() throws -> StatementResult {
+    try target.define("__target", change.files, connection)
+    let sourceRows = try findChanges()
+    let counts = try connection.rows(
+      "SELECT count(*) FILTER (WHERE NOT __delete), count(*) FILTER (WHERE __delete), count(DISTINCT __f) FROM __changes"
+    ).first
+    var result = StatementResult.Change(
+      version: change.version, removed: [], updated: counts?[0].intValue ?? 0, deleted: counts?[1].intValue ?? 0, inserted: 0)
+    result.sourceRows = sourceRows
+    try defineNewRows(&result)
+    let touched = try touchedFiles()
+    var parts = ["SELECT * FROM __updated", "SELECT * FROM __inserted"]
+    if usesVectors {
+      try markDeleted(touched, &result)
+    } else {
+      result.removed = touched.map(\.path)
+      if !touched.isEmpty {
+        try target.define("__touched", touched, connection)
+        parts.insert(
+          "SELECT \((names + tracking.kept).joined(separator: ", ")) FROM __touched AS t ANTI JOIN __changes AS c ON c.__f = t.\(TargetRows.file) AND c.__r = t.\(TargetRows.row)",
+          at: 0)
+      }
+    }
+    var files: [WrittenFile] = []
+    let physical = touched.allSatisfy { $0.physicalRows != nil && $0.deletionVector == nil } ? touched.reduce(0) { $0 + ($1.physicalRows ?? 0) } : nil
+    let isEmpty = result.updated + result.inserted == 0 && (usesVectors || touched.isEmpty || physical == result.deleted)
+    if !isEmpty {
+      files = try DataFileWriter(layout: PhysicalLayout(table: table, extras: tracking.extras), folder: folder).write(
+        connection, query: parts.joined(separator: " UNION ALL "))
+      if !usesVectors { result.copied = max(0, files.reduce(0) { $0 + $1.rows } - result.updated - result.inserted) }
+    }
+    if table.properties.hasChangeDataFeed, result.updated + result.deleted > 0 { result.changeFiles = try writeFeed() }
+    let identities = try table.schema.identityColumns()
+    var whole = StatementResult(
+      columns: table.columns, rows: [], isTruncated: false, files: files, rowCount: result.updated + result.deleted + result.inserted,
+      change: result, target: table.described)
+    whole.identityMarks = try StatementRunner.identityMarks(identities, "__inserted", connection)
+    return whole
+  }
+
+  /// Columns for row ids: those that an unchanged row keeps, and how files name them.
+  private var tracking: (kept: [String], extras: [PhysicalLayout.Extra]) {
+    guard let (id, version) = target.trackingColumns else { return ([], []) }
+    return (
+      [TargetRows.rowID, TargetRows.rowVersion],
+      [
+        .init(name: TargetRows.rowID, physicalName: id, type: .bigint), .init(name: TargetRows.rowVersion, physicalName: version, type: .bigint),
+      ]
+    )
+  }
+
+  /// Evaluates the statement: `__changes`, and for a MERGE `__source` and `__matched`.
+  /// - Returns: how many rows a MERGE's source has.
+  private func findChanges() throws -> Int64? {
     let list = (["__f", "__r", "__action", "__delete"] + sets).joined(separator: ", ")
     var parts: [String] = []
+    var sourceRows: Int64?
     if let source = change.queries.source, let matched = change.queries.matched {
-      try define("__source", source, nil, connection)
-      try define("__matched", matched, ["__f", "__r", "__s", "__action", "__delete"] + sets, connection)
-      let several = try connection.rows(
-        "SELECT 1 FROM __matched WHERE __action <> 0 GROUP BY __f, __r HAVING count(*) > 1 LIMIT 1")
+      try define("__source", source, nil)
+      sourceRows = try connection.rows("SELECT count(*) FROM __source").first?[0].intValue
+      try define("__matched", matched, ["__f", "__r", "__s", "__action", "__delete"] + sets)
+      let several = try connection.rows("SELECT 1 FROM __matched WHERE __action <> 0 GROUP BY __f, __r HAVING count(*) > 1 LIMIT 1")
       guard several.isEmpty || change.queries.allowsSeveralMatches else {
         throw PlatformError(
           .invalidArgument, "a row of the target matches several rows of the source, which would change it in different ways",
           hint: "Make the source unique in the columns of ON.", number: "PLT-3203")
       }
-      parts.append("SELECT \(list) FROM __matched WHERE __action <> 0 QUALIFY row_number() OVER (PARTITION BY __f, __r) = 1")
+      let once = several.isEmpty ? "" : " QUALIFY row_number() OVER (PARTITION BY __f, __r) = 1"
+      parts.append("SELECT \(list) FROM __matched WHERE __action <> 0\(once)")
     }
     if let changed = change.queries.changed {
-      try define("__alone", changed, ["__f", "__r", "__action", "__delete"] + sets, connection)
+      try define("__alone", changed, ["__f", "__r", "__action", "__delete"] + sets)
       parts.append("SELECT \(list) FROM __alone WHERE __action <> 0")
     }
-    try connection.execute("CREATE TEMP TABLE __changes AS \(parts.joined(separator: " UNION ALL "))")
-    let counts = try connection.rows(
-      "SELECT count(*) FILTER (WHERE NOT __delete), count(*) FILTER (WHERE __delete) FROM __changes"
-    ).first
-    var result = StatementResult.Change(
-      version: change.version, removed: try connection.rows("SELECT DISTINCT __f FROM __changes ORDER BY 1").compactMap { $0[0].stringValue },
-      updated: counts?[0].intValue ?? 0, deleted: counts?[1].intValue ?? 0, inserted: 0)
-    let touched = Set(result.removed)
-    guard touched.isSubset(of: change.files) else { throw PlatformError(.internalError, "the engine names a file that was not given") }
-    try rewrite(result.removed, columns, connection)
-    if let inserted = change.queries.inserted {
-      try define("__new", inserted, ["__action"] + sets, connection)
-      result.inserted = Int64(
-        try connection.execute("INSERT INTO __written SELECT \(sets.joined(separator: ", ")) FROM __new WHERE __action <> 0"))
-    }
-    let rows = try connection.rows("SELECT count(*) FROM __written").first?[0].intValue ?? 0
-    var files: [WrittenFile] = []
-    if rows > 0 {
-      let path = folder + "/part-" + UUID().uuidString.lowercased() + ".zstd.parquet"
-      files.append(try ParquetFile.write(connection, source: "__written", columns: columns, path: path))
-    }
-    return StatementResult(
-      columns: columns, rows: [], isTruncated: false, files: files, rowCount: result.updated + result.deleted + result.inserted,
-      change: result)
+    guard !parts.isEmpty else { throw PlatformError(.internalError, "the statement changes nothing") }
+    let query = parts.joined(separator: " UNION ALL ")
+    try connection.execute("CREATE TEMP \(parts.count == 1 ? "VIEW" : "TABLE") __changes AS \(query)")
+    return sourceRows
   }
 
-  /// The rows of the touched files as they are after the change: `__written`.
-  private static func rewrite(_ touched: [String], _ columns: [Column], _ connection: Connection) throws {
-    let definition = columns.map { SQLText.identifier($0.name) + " " + $0.type.sql }.joined(separator: ", ")
-    try connection.execute("CREATE TEMP TABLE __written (\(definition))")
+  /// `__updated` and `__inserted`: complete, checked rows.
+  private func defineNewRows(_ result: inout StatementResult.Change) throws {
+    var rules = RowRules(table: table)
+    rules.keepsIdentity = true
+    rules.computed = Set(table.schema.generatedColumns.map { $0.path[0].lowercased() }).subtracting(change.queries.updatedColumns)
+    var given: [String: String] = [:]
+    for (column, set) in zip(table.columns, sets) where !rules.computed.contains(column.name.lowercased()) { given[column.name.lowercased()] = set }
+    let identity =
+      "(SELECT c.*\(target.trackingColumns == nil ? "" : ", t.\(TargetRows.rowID), CAST(NULL AS BIGINT) AS \(TargetRows.rowVersion)") FROM __changes AS c"
+    let join =
+      target.trackingColumns == nil
+      ? "" : " JOIN __target AS t ON c.__f = t.\(TargetRows.file) AND c.__r = t.\(TargetRows.row)"
+    let places = table.properties.hasChangeDataFeed ? ["__f", "__r"] : []
+    let updated = try rules.query(from: "\(identity)\(join) WHERE NOT c.__delete) AS u", given: given, passing: places + tracking.kept)
+    try connection.execute(
+      "CREATE TEMP \(result.updated > 0 ? "TABLE" : "VIEW") __updated_rows AS \(updated)")
+    let list = (names + tracking.kept).joined(separator: ", ")
+    try connection.execute("CREATE TEMP VIEW __updated AS SELECT \(list) FROM __updated_rows")
+
+    let nothing = tracking.kept.map { "CAST(NULL AS BIGINT) AS \($0)" }
+    let inserted: String
+    if spec.kind == .insert {
+      let columns = try StatementRunner.columns(spec, connection)
+      inserted = try InsertRows(spec: spec, table: table).query(columns: columns)
+    } else if let query = change.queries.inserted {
+      try define("__new", query, ["__action"] + sets)
+      inserted = try insertRules().query(from: "(SELECT * FROM __new WHERE __action <> 0) AS n", given: insertGiven())
+    } else {
+      inserted = "SELECT \(zip(table.columns, names).map { "CAST(NULL AS \($0.type.sql)) AS \($1)" }.joined(separator: ", ")) WHERE false"
+    }
+    try connection.execute("CREATE TEMP TABLE __inserted AS SELECT \((names + nothing).joined(separator: ", ")) FROM (\(inserted)) AS n")
+    result.inserted = try connection.rows("SELECT count(*) FROM __inserted").first?[0].intValue ?? 0
+  }
+
+  private func insertRules() throws -> RowRules {
+    var rules = RowRules(table: table)
+    rules.computed = Set(table.schema.generatedColumns.map { $0.path[0].lowercased() }).subtracting(change.queries.insertedColumns)
+    rules.defaulted = Set(try table.schema.identityColumns().filter(\.allowsExplicitInsert).map { $0.name.lowercased() })
+    return rules
+  }
+
+  private func insertGiven() throws -> [String: String] {
+    let computed = Set(table.schema.generatedColumns.map { $0.path[0].lowercased() }).union(try table.schema.identityColumns().map { $0.name.lowercased() })
+    var given: [String: String] = [:]
+    for (column, set) in zip(table.columns, sets) {
+      let key = column.name.lowercased()
+      if !computed.contains(key) || change.queries.insertedColumns.contains(key) { given[key] = set }
+    }
+    return given
+  }
+
+  /// The files with a changed row.
+  private func touchedFiles() throws -> [TargetFile] {
+    let paths = Set(try connection.rows("SELECT DISTINCT __f FROM __changes").compactMap { $0[0].stringValue })
+    let touched = change.files.filter { paths.contains($0.path) }.sorted { $0.path < $1.path }
+    guard touched.count == paths.count else { throw PlatformError(.internalError, "the engine names a file that was not given") }
+    return touched
+  }
+
+  // MARK: Deletion vectors
+
+  /// Marks the changed rows as gone: one file of vectors for the statement. A file without rows left is removed.
+  private func markDeleted(_ touched: [TargetFile], _ result: inout StatementResult.Change) throws {
     guard !touched.isEmpty else { return }
-    try target("__touched", touched, columns, connection)
-    let values = columns.enumerated().map { index, column in
-      "CASE WHEN c.__f IS NULL THEN t.\(SQLText.identifier(column.name)) ELSE c.__set_\(index) END"
-    }.joined(separator: ", ")
-    try connection.execute(
-      """
-      INSERT INTO __written SELECT \(values) FROM __touched AS t
-      LEFT JOIN __changes AS c ON c.__f = t.__platform_file AND c.__r = t.__platform_row
-      WHERE c.__delete IS NOT TRUE
-      """)
+    var rows: [String: [UInt64]] = [:]
+    let stream = try connection.query("SELECT __f, __r FROM __changes ORDER BY __f, __r")
+    while let chunk = try stream.next() {
+      let (files, numbers) = (chunk.column(0), chunk.column(1))
+      for index in 0..<chunk.count { rows[files.string(index), default: []].append(UInt64(clamping: numbers.int64(index))) }
+    }
+    var files: [TargetFile] = []
+    var vectors: [DeletionVector] = []
+    for file in touched {
+      var vector = DeletionVector(rows[file.path] ?? [])
+      if let present = try file.deletedRows(folder) { vector.formUnion(present) }
+      if let physical = file.physicalRows, vector.cardinality >= physical {
+        result.removed.append(file.path)
+      } else {
+        guard file.physicalRows != nil else {
+          throw PlatformError(.invalidFile, "a file without a number of rows in the table's log cannot have a deletion vector", path: file.path)
+        }
+        files.append(file)
+        vectors.append(vector)
+      }
+    }
+    guard !vectors.isEmpty else { return }
+    let (bytes, places) = try DeletionVectorFile.encode(vectors)
+    let uuid = UUID()
+    let descriptors = zip(vectors, places).map {
+      DeletionVectorDescriptor.file(uuid, offset: $1.offset, sizeInBytes: $1.sizeInBytes, cardinality: $0.cardinality)
+    }
+    guard let relative = try descriptors[0].relativePath() else { throw PlatformError(.internalError, "a deletion vector has no file") }
+    let path = folder + "/" + relative
+    try bytes.write(to: URL(fileURLWithPath: path), options: .withoutOverwriting)
+    try DurableFile.sync(path, flags: O_RDONLY)
+    try DurableFile.sync(folder, flags: O_RDONLY | O_DIRECTORY)
+    result.vectors = zip(files, descriptors).map { .init(path: $0.path, descriptor: $1) }
   }
 
-  /// A view of the target with the file and the row in the file of each row.
-  private static func target(_ view: String, _ files: [String], _ columns: [Column], _ connection: Connection) throws {
-    var present: Set<String> = []
-    var source = ""
-    if !files.isEmpty {
-      source = "read_parquet(\(SQLText.list(files)), union_by_name=true, filename=true, file_row_number=true)"
-      present = Set(try connection.query("SELECT * FROM \(source) LIMIT 0").columns.map(\.name))
-    }
-    var list = columns.map { column in
-      let name = SQLText.identifier(column.name)
-      return "CAST(\(present.contains(column.name) ? name : "NULL") AS \(column.type.sql)) AS \(name)"
-    }
-    list +=
-      source.isEmpty
-      ? ["CAST(NULL AS VARCHAR) AS __platform_file", "CAST(NULL AS BIGINT) AS __platform_row"]
-      : ["filename AS __platform_file", "file_row_number AS __platform_row"]
-    try connection.execute(
-      "CREATE TEMP VIEW \(view) AS SELECT \(list.joined(separator: ", "))" + (source.isEmpty ? " WHERE false" : " FROM \(source)"))
+  // MARK: Change data feed
+
+  /// Files with the rows as they were and as they became.
+  private func writeFeed() throws -> [WrittenFile] {
+    let kind = SQLText.identifier(ChangeDataFeed.changeTypeColumn)
+    let list = names.joined(separator: ", ")
+    let old = table.columns.map { "t.\(SQLText.identifier($0.name))" }.joined(separator: ", ")
+    let query = """
+      SELECT \(old), CASE WHEN c.__delete THEN 'delete' ELSE 'update_preimage' END AS \(kind) FROM __target AS t
+        JOIN __changes AS c ON c.__f = t.\(TargetRows.file) AND c.__r = t.\(TargetRows.row)
+      UNION ALL SELECT \(list), 'update_postimage' FROM __updated_rows UNION ALL SELECT \(list), 'insert' FROM __inserted
+      """
+    return try DataFileWriter(
+      layout: PhysicalLayout(
+        table: table, extras: [.init(name: ChangeDataFeed.changeTypeColumn, physicalName: ChangeDataFeed.changeTypeColumn, type: .varchar)]),
+      folder: folder, subfolder: ChangeDataFeed.folder
+    ).write(connection, query: query)
   }
 
   /// Runs one of the queries into a table of the engine, once it is known to be one query with the columns that are expected.
-  private static func define(_ name: String, _ query: String, _ expected: [String]?, _ connection: Connection) throws {
+  private func define(_ name: String, _ query: String, _ expected: [String]?) throws {
     guard try connection.statementCount(query) == 1 else {
       throw PlatformError(.invalidArgument, "exactly one SQL statement is expected")
     }

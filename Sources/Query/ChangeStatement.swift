@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Core
+import DeltaLog
 import DuckDB
 
 /// DELETE, UPDATE or MERGE, taken apart. Its expressions stay text until the target's columns are known.
@@ -50,6 +51,10 @@ public struct ChangeQueries: Codable, Sendable, Hashable {
   public var changed: String?
   /// New rows: number of the clause (0: none), then every column.
   public var inserted: String?
+  /// Columns that an UPDATE clause sets, in lower case.
+  public var updatedColumns: Set<String> = []
+  /// Columns that an INSERT clause gives, in lower case.
+  public var insertedColumns: Set<String> = []
   /// A row may match several source rows: all it can come to is to be deleted.
   public var allowsSeveralMatches = false
 }
@@ -58,12 +63,81 @@ extension StatementPlan {
   /// Takes over what `changeQueries` of a copy found.
   public mutating func adopt(_ references: [Reference]) { self.references = references }
 
+  /// Whether the statement changes rows that are there.
+  public var changesRows: Bool { change != nil }
+
+  /// The source of a MERGE as a query, with its tables replaced; nil for statements without one.
+  public mutating func sourceQuery() throws -> String? {
+    guard let source = change?.source else { return nil }
+    return try inner("SELECT \(source.alias).* FROM \(source.text) AS \(source.alias)", [])
+  }
+
+  /// Columns of the source that `WITH SCHEMA EVOLUTION` adds to the target: all where a clause says `*`, otherwise those it names.
+  public func evolvingColumns(_ columns: [Column]) -> [Column] {
+    guard let change, evolvesSchema else { return [] }
+    var named: Set<String> = []
+    for clause in change.clauses {
+      switch clause.action {
+      case .updateAll, .insertAll: return columns
+      case .update(let assignments), .insert(let assignments): named.formUnion(assignments.map { $0.column.lowercased() })
+      case .delete: break
+      }
+    }
+    return columns.filter { named.contains($0.name.lowercased()) }
+  }
+
+  /// The queries of the change against a table whose schema is known.
+  /// - Parameter sourceColumns: of a MERGE's source, in lower case.
+  public mutating func changeQueries(_ target: WriteTarget, sourceColumns: Set<String>?) throws -> ChangeQueries {
+    let table = try TargetTable(target, columns: [])
+    let defaults = Dictionary(
+      uniqueKeysWithValues: try table.schema.defaults.filter { $0.path.count == 1 }.map { ($0.path[0].lowercased(), try SQLExpression.engine($0.expression)) })
+    let queries = try changeQueries(columns: table.columns, defaults: defaults, sourceColumns: sourceColumns)
+    for column in try table.schema.identityColumns() where queries.updatedColumns.contains(column.name.lowercased()) {
+      throw PlatformError(.invalidArgument, "the identity column '\(column.name)' of \(table.name) cannot be changed", number: "PLT-3205")
+    }
+    return queries
+  }
+
   /// Writes the change as queries.
-  /// - Parameter columns: of the target, in order.
+  /// - Parameters:
+  ///   - columns: of the target, in order.
+  ///   - defaults: expressions for values that are not given, by lower-case name.
+  ///   - sourceColumns: what `*` takes from a MERGE's source, in lower case; nil: every column of the target.
   /// - Throws: `invalidArgument` for a column that the target lacks, or SQL that does not parse.
-  public mutating func changeQueries(columns: [Column]) throws -> ChangeQueries {
-    guard let change else { throw PlatformError(.internalError, "the statement changes no rows") }
+  public mutating func changeQueries(
+    columns: [Column], defaults: [String: String] = [:], sourceColumns: Set<String>? = nil
+  ) throws -> ChangeQueries {
+    guard var change else { throw PlatformError(.internalError, "the statement changes no rows") }
     var result = ChangeQueries()
+    for index in change.clauses.indices {
+      let clause = change.clauses[index]
+      let names = columns.map(\.name).filter { sourceColumns?.contains($0.lowercased()) ?? true }
+      switch clause.action {
+      case .updateAll:
+        change.clauses[index].action = .update(names.map { .init(column: $0, expression: "\(change.source?.alias ?? "").\(SQLText.identifier($0))") })
+      case .insertAll:
+        change.clauses[index].action = .insert(names.map { .init(column: $0, expression: "\(change.source?.alias ?? "").\(SQLText.identifier($0))") })
+      default: break
+      }
+      switch change.clauses[index].action {
+      case .update(var assignments):
+        for item in assignments.indices where assignments[item].expression.lowercased() == "default" {
+          assignments[item].expression = defaults[assignments[item].column.lowercased()] ?? "NULL"
+        }
+        change.clauses[index].action = .update(assignments)
+        result.updatedColumns.formUnion(assignments.map { $0.column.lowercased() })
+      case .insert(var assignments):
+        assignments.removeAll { $0.expression.lowercased() == "default" }
+        result.insertedColumns.formUnion(assignments.map { $0.column.lowercased() })
+        let given = Set(assignments.map { $0.column.lowercased() })
+        for column in columns where !given.contains(column.name.lowercased()) {
+          if let value = defaults[column.name.lowercased()] { assignments.append(.init(column: column.name, expression: value)) }
+        }
+        change.clauses[index].action = .insert(assignments)
+      default: break
+      }
+    }
     let row = ["\(change.alias).__platform_file AS __f", "\(change.alias).__platform_row AS __r"]
     guard let source = change.source else {
       let clause = change.clauses[0]
@@ -123,7 +197,10 @@ extension StatementPlan {
     _ clauses: [ChangeStatement.Clause], _ columns: [Column], alias: String?, source: String?
   ) throws -> [String] {
     for clause in clauses { try check(clause.action, columns) }
+    let onlyDeletes = clauses.allSatisfy { if case .delete = $0.action { true } else { false } }
     return columns.enumerated().map { index, column in
+      // Values of rows that go are never looked at.
+      if onlyDeletes { return "CAST(NULL AS \(column.type.sql)) AS __set_\(index)" }
       let name = SQLText.identifier(column.name)
       let kept = alias.map { "\($0).\(name)" } ?? "NULL"
       var cases = ""
@@ -133,7 +210,7 @@ extension StatementPlan {
         case .delete: break
         case .update(let assignments), .insert(let assignments):
           expression = assignments.first { $0.column.lowercased() == column.name.lowercased() }?.expression
-        case .updateAll, .insertAll: expression = source.map { "\($0).\(name)" }
+        case .updateAll, .insertAll: break  // taken apart before
         }
         if let expression { cases += " WHEN \(number + 1) THEN CAST((\(expression)\n) AS \(column.type.sql))" }
       }

@@ -137,7 +137,7 @@ extension StatementPlan {
 
   /// The text up to one of `words` or `symbols` outside of parentheses and CASE .. END, or up to the end.
   /// - Throws: `invalidArgument` when it is empty or its parentheses do not fit.
-  private mutating func slice(until words: [String], orSymbols symbols: [String] = []) throws -> String {
+  mutating func slice(until words: [String], orSymbols symbols: [String] = []) throws -> String {
     guard let start = token?.range.lowerBound else { throw expected("an expression") }
     var end = start
     var depth = 0
@@ -169,7 +169,7 @@ extension StatementPlan {
     throw expected(")")
   }
 
-  private func expected(_ what: String) -> PlatformError {
+  func expected(_ what: String) -> PlatformError {
     PlatformError(.invalidArgument, "\(what) is expected\(token.map { " before '\($0.text)'" } ?? " at the end")")
   }
 

@@ -26,7 +26,11 @@ public struct StatementPlan: Sendable {
   /// The table that is created, filled, dropped or described; for `showTables` and `createSchema` the name is empty.
   public internal(set) var target: QualifiedName?
   /// Columns that `INSERT INTO t (a, b)` names.
-  public private(set) var insertColumns: [String] = []
+  public internal(set) var insertColumns: [String] = []
+  /// The other clauses of an INSERT.
+  public internal(set) var insert = InsertOptions()
+  /// `WITH SCHEMA EVOLUTION`: columns of the rows that the table lacks are added to it.
+  public internal(set) var evolvesSchema = false
   /// Columns of `CREATE TABLE t (a BIGINT, ..)`.
   public private(set) var columns: [Column] = []
   /// `IF EXISTS` or `IF NOT EXISTS`.
@@ -34,7 +38,7 @@ public struct StatementPlan: Sendable {
   /// `DESCRIBE HISTORY t LIMIT n`.
   public private(set) var limit: Int?
   /// `CREATE OR REPLACE TABLE`, `INSERT OVERWRITE`.
-  public private(set) var replaces = false
+  public internal(set) var replaces = false
 
   /// Table functions that read nothing from outside.
   static let harmlessFunctions: Set<String> = [
@@ -126,23 +130,14 @@ public struct StatementPlan: Sendable {
       try parseCreate()
     } else if take("CREATE", "TABLE") {
       try parseCreate()
-    } else if take("INSERT", "INTO", "TABLE") || take("INSERT", "INTO") || take("INSERT", "OVERWRITE", "TABLE") || take("INSERT", "OVERWRITE") {
-      kind = .insert
-      replaces = source.tokens[1].isWord("OVERWRITE")
-      target = qualified(try name())
-      if token?.isSymbol("(") == true, position + 1 < source.tokens.count, isColumnList() {
-        position += 1
-        repeat {
-          insertColumns += try name()
-        } while takeSymbol(",")
-        guard takeSymbol(")") else { throw unsupported() }
-      }
-      try parseQuery()
+    } else if take("INSERT") {
+      try parseInsert()
     } else if take("DELETE", "FROM") {
       try parseDelete()
     } else if take("UPDATE") {
       try parseUpdate()
-    } else if take("MERGE", "INTO") {
+    } else if take("MERGE", "WITH", "SCHEMA", "EVOLUTION", "INTO") || take("MERGE", "INTO") {
+      evolvesSchema = !source.tokens[1].isWord("INTO")
       try parseMerge()
     } else if take("TRUNCATE", "TABLE") {
       kind = .truncate
@@ -192,7 +187,7 @@ public struct StatementPlan: Sendable {
   }
 
   /// Whether the parenthesis ahead holds names and not a query.
-  private func isColumnList() -> Bool {
+  func isColumnList() -> Bool {
     let next = source.tokens[position + 1]
     return next.isName && !["SELECT", "WITH", "FROM", "VALUES"].contains(where: next.isWord)
   }
@@ -226,13 +221,16 @@ public struct StatementPlan: Sendable {
 
   // MARK: the query
 
+  /// Takes over the query of a plan that was made for it, references and all.
+  mutating func adopt(query plan: StatementPlan) { (sql, references) = (plan.sql, plan.references) }
+
   private struct Travel {
     var version: Int64?
     var timestamp: String?
   }
 
   /// Takes the rest of the text as a query: cuts out time travel, finds the tables, replaces their names.
-  private mutating func parseQuery() throws {
+  mutating func parseQuery() throws {
     guard let start = token?.range.lowerBound else { throw unsupported() }
     var bytes = source.bytes
     var travels: [Int: Travel] = [:]  // by the name's offset

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Core
+import DeltaLog
 import DuckDB
 import Foundation
 import Synchronization
@@ -25,6 +26,7 @@ public enum StatementRunner {
     defer { watch.stop() }
     do {
       switch spec.kind {
+      case .insert where spec.change != nil: return try ChangeRunner.run(spec, connection)
       case .createTableAs, .insert: return try write(spec, connection)
       case .delete, .update, .merge: return try ChangeRunner.run(spec, connection)
       default: return try read(spec, connection)
@@ -54,7 +56,7 @@ public enum StatementRunner {
 
   /// From here on the engine opens the listed files only and refuses every change of settings.
   private static func lock(_ spec: StatementSpec, _ connection: Connection) throws {
-    try connection.execute("SET allowed_paths=\(SQLText.list(spec.tables.flatMap(\.files) + (spec.change?.files ?? [])))")
+    try connection.execute("SET allowed_paths=\(SQLText.list(spec.tables.flatMap(\.files) + (spec.change?.files.map(\.path) ?? [])))")
     if let folder = spec.outputDirectory {
       do {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
@@ -77,12 +79,13 @@ public enum StatementRunner {
     }
   }
 
-  private static func columns(_ spec: StatementSpec, _ connection: Connection) throws -> [Column] {
+  static func columns(_ spec: StatementSpec, _ connection: Connection) throws -> [Column] {
     // The statement must be one by itself: a text that closes the parenthesis around it does not parse alone.
-    guard try connection.statementCount(spec.sql) == 1 else {
+    let sql = try InsertRows.withoutDefaults(spec.sql)
+    guard try connection.statementCount(sql) == 1 else {
       throw PlatformError(.invalidArgument, "exactly one SQL statement is expected")
     }
-    return try connection.query("SELECT * FROM (\n\(spec.sql)\n) AS probe LIMIT 0", parameters(spec)).columns.map {
+    return try connection.query("SELECT * FROM (\n\(sql)\n) AS probe LIMIT 0", parameters(spec)).columns.map {
       Column($0.name, $0.type)
     }
   }
@@ -135,36 +138,41 @@ public enum StatementRunner {
     guard let folder = spec.outputDirectory else {
       throw PlatformError(.internalError, "a statement that writes needs a folder")
     }
-    var columns = try Self.columns(spec, connection)
-    var query = spec.sql
-    if spec.kind == .insert {
-      let named = spec.insertColumns.isEmpty ? spec.targetColumns.map(\.name) : spec.insertColumns
-      let unknown = named.filter { name in !spec.targetColumns.contains { $0.name.lowercased() == name.lowercased() } }
-      guard unknown.isEmpty else { throw PlatformError(.invalidArgument, "the table has no column '\(unknown[0])'") }
-      guard columns.count == named.count, Set(named.map { $0.lowercased() }).count == named.count else {
-        throw PlatformError(
-          .invalidArgument, "the query gives \(columns.count) columns, the table takes \(named.count) different ones")
-      }
-      let names = named.indices.map { "c\($0)" }
-      let list = spec.targetColumns.map { column in
-        let given = named.firstIndex { $0.lowercased() == column.name.lowercased() }.map { names[$0] } ?? "NULL"
-        return "CAST(\(given) AS \(column.type.sql)) AS \(SQLText.identifier(column.name))"
-      }.joined(separator: ", ")
-      query = "SELECT \(list) FROM (\n\(spec.sql)\n) AS r(\(names.joined(separator: ", ")))"
-      columns = spec.targetColumns
-    }
-    guard !columns.isEmpty, Set(columns.map { $0.name.lowercased() }).count == columns.count else {
+    let columns = try Self.columns(spec, connection)
+    let isInsert = spec.kind == .insert
+    guard isInsert || (!columns.isEmpty && Set(columns.map { $0.name.lowercased() }).count == columns.count) else {
       throw PlatformError(.invalidArgument, "the columns of a table need different names", hint: "Name them with AS.")
     }
-    // A table of the engine first: parameters are bound there, and an empty result is seen before a file is made.
-    try connection.execute("CREATE TEMP TABLE __written AS \(query)", parameters(spec))
-    let count = try connection.rows("SELECT count(*) FROM __written").first?[0].intValue ?? 0
-    var files: [WrittenFile] = []
-    if count > 0 {
-      let path = folder + "/part-" + UUID().uuidString.lowercased() + ".zstd.parquet"
-      files.append(try ParquetFile.write(connection, source: "__written", columns: columns, path: path))
+    let table = try TargetTable(
+      spec.target ?? WriteTarget(name: "the table", schema: isInsert ? TypeMapping.schema(spec.targetColumns).schemaString : nil), columns: columns)
+    var query: String
+    if isInsert {
+      query = try InsertRows(spec: spec, table: table).query(columns: columns)
+    } else {
+      query = try RowRules(table: table).query(from: "(\n\(spec.sql)\n) AS r", given: ParquetFile.same(columns))
     }
-    return StatementResult(columns: columns, rows: [], isTruncated: false, files: files, rowCount: count)
+    let identities = try table.schema.identityColumns()
+    if !spec.parameters.isEmpty || !identities.isEmpty {
+      do {
+        try connection.execute("CREATE TEMP TABLE __rows_bound AS \(query)", parameters(spec))
+      } catch { throw RowRuleError.translated(error) }
+      query = "SELECT * FROM __rows_bound"
+    }
+    let files = try DataFileWriter(layout: PhysicalLayout(table: table), folder: folder).write(connection, query: query)
+    var result = StatementResult(
+      columns: table.columns, rows: [], isTruncated: false, files: files, rowCount: files.reduce(0) { $0 + $1.rows }, target: table.described)
+    result.identityMarks = try identityMarks(identities, "__rows_bound", connection)
+    return result
+  }
+
+  /// The value of each identity column that is farthest from its start.
+  static func identityMarks(_ identities: [IdentityColumn], _ rows: String, _ connection: Connection) throws -> [String: Int64]? {
+    guard !identities.isEmpty else { return nil }
+    let list = identities.map { "\($0.step > 0 ? "max" : "min")(\(SQLText.identifier($0.name)))" }.joined(separator: ", ")
+    guard let row = try connection.rows("SELECT \(list) FROM \(rows)").first else { return nil }
+    var marks: [String: Int64] = [:]
+    for (column, value) in zip(identities, row) { marks[column.name] = value.intValue }
+    return marks
   }
 
   /// Interrupts the connection once the context is cancelled, and reports progress.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Core
+public import DeltaLog
 
 /// A table's full name.
 public struct QualifiedName: Codable, Sendable, Hashable, CustomStringConvertible {
@@ -59,11 +60,11 @@ public struct StatementSpec: Codable, Sendable, Hashable {
   /// For statements that change rows.
   public struct Change: Codable, Sendable, Hashable {
     public var queries: ChangeQueries
-    /// Absolute paths of the target's live data files.
-    public var files: [String]
+    /// The target's live data files.
+    public var files: [TargetFile]
     /// The version that the files belong to.
     public var version: Int64
-    public init(queries: ChangeQueries, files: [String], version: Int64) {
+    public init(queries: ChangeQueries, files: [TargetFile], version: Int64) {
       self.queries = queries
       self.files = files
       self.version = version
@@ -79,7 +80,11 @@ public struct StatementSpec: Codable, Sendable, Hashable {
   public var targetColumns: [Column]
   /// For `insert`: the columns named in the statement; empty: all.
   public var insertColumns: [String]
-  /// For `createTableAs` and `insert`: an absolute folder that takes the new file.
+  /// The other clauses of an INSERT.
+  public var insert = InsertOptions()
+  /// For statements that write rows: the table they go to. nil: a table of `targetColumns` without any rules.
+  public var target: WriteTarget?
+  /// For `createTableAs` and `insert`: an absolute folder that takes the new files.
   public var outputDirectory: String?
   /// For `?` and `$1`: null, truth values, numbers and texts.
   public var parameters: [JSONValue]
@@ -112,6 +117,10 @@ public struct StatementResult: Codable, Sendable, Hashable {
   /// Rows returned or written.
   public var rowCount: Int64
   public var change: Change?
+  /// The table that the files were made for.
+  public var target: WriteTarget?
+  /// The last value that each identity column has given or taken.
+  public var identityMarks: [String: Int64]?
 
   /// What a statement that changes rows did.
   public struct Change: Codable, Sendable, Hashable {
@@ -122,5 +131,20 @@ public struct StatementResult: Codable, Sendable, Hashable {
     public var updated: Int64
     public var deleted: Int64
     public var inserted: Int64
+    /// Unchanged rows that were written again.
+    public var copied: Int64 = 0
+    /// Rows of a MERGE's source.
+    public var sourceRows: Int64?
+    /// Files that lose rows by a deletion vector: all their deleted rows, older ones included.
+    public var vectors: [Vector] = []
+    /// Files of changed rows, for the change data feed.
+    public var changeFiles: [WrittenFile] = []
+
+    /// A file and the deletion vector that it gets.
+    public struct Vector: Codable, Sendable, Hashable {
+      /// Absolute.
+      public var path: String
+      public var descriptor: DeletionVectorDescriptor
+    }
   }
 }

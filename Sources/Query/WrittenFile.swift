@@ -21,10 +21,13 @@ public struct WrittenFile: Codable, Sendable, Hashable {
   public var rows: Int64
   /// Delta statistics: numRecords, minValues, maxValues, nullCount.
   public var statistics: JSONValue
-  public init(path: String, sizeBytes: Int64, rows: Int64, statistics: JSONValue) {
+  /// By physical name of the partition column, as text; nil is null.
+  public var partitionValues: [String: String?]
+  public init(path: String, sizeBytes: Int64, rows: Int64, statistics: JSONValue, partitionValues: [String: String?] = [:]) {
     self.path = path
     self.sizeBytes = sizeBytes
     self.rows = rows
     self.statistics = statistics
+    self.partitionValues = partitionValues
   }
 }

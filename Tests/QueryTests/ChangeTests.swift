@@ -53,7 +53,7 @@ import Testing
             ? .init(view: $0.view, files: source, columns: ChangeTests.sourceColumns)
             : .init(view: $0.view, files: files, columns: ChangeTests.columns)
         }, targetColumns: ChangeTests.columns, outputDirectory: folder.file("t"))
-      spec.change = .init(queries: queries, files: files, version: 3)
+      spec.change = .init(queries: queries, files: files.map { TargetFile(path: $0) }, version: 3)
       let result = try StatementRunner.run(spec, context: QuietContext(folder.path))
       let change = try #require(result.change)
       files = files.filter { !change.removed.contains($0) } + result.files.map(\.path)

@@ -17,22 +17,18 @@ extension StatementPlanner {
     let actor = "run \(call.id.run)"
     // A conditional CREATE of a table that exists has run nothing.
     guard let result else { return response.affectedRows = 0 }
-    let mode: LakeTables.Mode = plan.kind == .insert && !plan.replaces ? .append : .overwrite
-    let entry: TableEntry
-    let columns: [Column]
     if plan.kind == .insert {
-      let table = try await services.tables.resolve(targetName)
-      (entry, columns) = (table.entry, table.columns)
+      response.version = try await insert(plan, result, services.tables.catalog.table(targetName), call)
     } else {
-      entry = try await services.catalog.table(
+      guard let made = result.target else { throw PlatformError(.internalError, "the statement made no table") }
+      let entry = try await services.catalog.table(
         targetName, creatingIn: services.layout.lake,
         columns: result.columns.map { ColumnEntry(name: $0.name, type: $0.type.sql.lowercased()) }, by: actor,
         location: try await newLocation(targetName, call))
-      columns = result.columns
+      response.version = try await services.tables.create(
+        entry, made, files: result.files, comment: nil, key: call.commitKey,
+        operation: plan.replaces ? "CREATE OR REPLACE TABLE AS SELECT" : "CREATE TABLE AS SELECT")
     }
-    response.version = try await services.tables.commit(
-      entry, columns: columns, files: result.files, mode: mode, key: call.commitKey,
-      operation: plan.kind == .insert ? "WRITE" : "CREATE TABLE AS SELECT")
     response.affectedRows = result.rowCount
     try await services.catalog.addLineage(
       plan.references.map {
@@ -42,25 +38,141 @@ extension StatementPlanner {
       })
   }
 
+  /// Commits the rows of an INSERT.
+  private func insert(_ plan: StatementPlan, _ result: StatementResult, _ entry: TableEntry, _ call: StageCall) async throws -> Int64 {
+    guard let made = result.target, let schema = made.schema, let version = made.version else {
+      throw PlatformError(.internalError, "the statement says nothing of its table")
+    }
+    let name = QualifiedName(catalog: entry.name.catalog, schema: entry.name.schema, name: entry.name.name)
+    let readsItself = plan.references.contains { $0.name == name && $0.version == nil && $0.timestampMilliseconds == nil }
+    return try await services.tables.commit(entry, onto: version, key: call.commitKey) { base in
+      let adds = try LakeTables.adds(result.files, entry)
+      var commit: CommitPlan
+      if !plan.replaces {
+        commit = .append(adds)
+        if readsItself { commit.reads = .matching(.all, base.files) }
+      } else if plan.insert.trailing.isEmpty, !plan.insert.constants.isEmpty {
+        commit = try .replaceWhere(Self.partition(plan.insert.constants, base), adds, base: base)
+      } else if !plan.insert.trailing.isEmpty || base.metadata.configuration["platform.partitionOverwriteMode"]?.lowercased() == "dynamic" {
+        commit = .dynamicOverwrite(adds, base: base)
+      } else {
+        commit = .overwrite(adds, base: base)
+        commit.isolation = .serializable
+      }
+      let marked = try Self.marked(StructType(parsing: schema), result.identityMarks)
+      commit.actions =
+        try SchemaChange.actions(base, schema: marked, configuration: made.properties, partitionColumns: made.partitionColumns) + commit.actions
+      commit.operationMetrics = [
+        "numFiles": String(adds.count), "numOutputRows": String(result.rowCount),
+        "numOutputBytes": String(result.files.reduce(0) { $0 + $1.sizeBytes }),
+      ]
+      return commit
+    }
+  }
+
+  /// The schema with the identity values that were given out.
+  static func marked(_ schema: StructType, _ marks: [String: Int64]?) throws -> String {
+    guard let marks, !marks.isEmpty else { return schema.schemaString }
+    let columns = try schema.identityColumns().map { column in
+      var column = column
+      if let mark = marks[column.name] { column.observe(mark) }
+      return column
+    }
+    return schema.updating(columns).schemaString
+  }
+
+  /// The partition that constants of `PARTITION (..)` name.
+  private static func partition(_ constants: [String: String], _ base: Snapshot) throws -> FilePredicate {
+    .and(
+      try constants.sorted { $0.key < $1.key }.map { name, expression in
+        guard let field = base.schema.fields.first(where: { $0.name.lowercased() == name.lowercased() }) else {
+          throw PlatformError(.invalidArgument, "the table has no column '\(name)'")
+        }
+        guard let text = try QueryProbe.partitionValue(expression, field), !text.isEmpty else { return .isNull([field.name]) }
+        return .compare(column: [field.name], .equal, try Literal(partition: text, type: field.type))
+      })
+  }
+
   func rewrite(_ plan: StatementPlan, _ result: StatementResult?, _ call: StageCall, _ response: inout StatementResponse) async throws {
     guard let target = plan.target, let result, let change = result.change else {
       throw PlatformError(.internalError, "the statement returned nothing")
     }
-    let table = try await services.tables.resolve(name(target))
+    let entry = try await services.tables.catalog.table(name(target))
     response.affectedRows = result.rowCount
-    guard !change.removed.isEmpty || !result.files.isEmpty else { return response.version = table.version }
-    response.version = try await services.tables.rewrite(
-      table.entry, readVersion: change.version, removed: change.removed, added: result.files, key: call.commitKey,
-      operation: plan.kind.rawValue.uppercased(),
-      metrics: [
-        "numTargetRowsUpdated": String(change.updated), "numTargetRowsDeleted": String(change.deleted),
-        "numTargetRowsInserted": String(change.inserted),
-      ])
+    guard !change.removed.isEmpty || !change.vectors.isEmpty || !result.files.isEmpty else { return response.version = change.version }
+    response.version = try await services.tables.commit(entry, onto: change.version, key: call.commitKey) { base in
+      try Self.commit(of: plan, result, change, entry, base)
+    }
     try await services.catalog.addLineage(
       plan.references.map {
         LineageEdge(
-          sourceKind: "table", source: "\($0.name)", sourceVersion: $0.version, targetKind: "table", target: "\(table.entry.name)",
+          sourceKind: "table", source: "\($0.name)", sourceVersion: $0.version, targetKind: "table", target: "\(entry.name)",
           targetVersion: response.version, runID: call.id.run, taskKey: call.id.task)
       })
+  }
+
+  /// The commit of changed rows.
+  private static func commit(
+    of plan: StatementPlan, _ result: StatementResult, _ change: StatementResult.Change, _ entry: TableEntry, _ base: Snapshot
+  ) throws -> CommitPlan {
+    let read = base.files
+    var byPath: [String: AddFile] = [:]
+    for file in read { byPath[entry.location + "/" + (try file.relativePath())] = file }
+    func present(_ path: String) throws -> AddFile {
+      guard let file = byPath[path] else {
+        throw PlatformError(.internalError, "a changed file is not part of version \(base.version)", path: path)
+      }
+      return file
+    }
+    var rewrite = CommitPlan.Rewrite()
+    rewrite.removed = try change.removed.map(present)
+    rewrite.deleted = try change.vectors.map { (try present($0.path), $0.descriptor) }
+    rewrite.added = try LakeTables.adds(result.files, entry)
+    rewrite.changes = try LakeTables.adds(change.changeFiles, entry).map {
+      ChangeFile(path: $0.path, partitionValues: $0.partitionValues, size: $0.size)
+    }
+    var commit = CommitPlan.rewrite(
+      rewrite, where: .all, read: read, operation: plan.kind == .insert ? "WRITE" : plan.kind.rawValue.uppercased())
+    if let condition = plan.insert.replaceCondition { commit.operationParameters = ["mode": "Overwrite", "predicate": .string(condition)] }
+    if let made = result.target, let schema = made.schema {
+      let marked = try marked(StructType(parsing: schema), result.identityMarks)
+      commit.actions =
+        try SchemaChange.actions(base, schema: marked, configuration: made.properties, partitionColumns: made.partitionColumns) + commit.actions
+    }
+    if base.properties.hasRowTracking { commit.preservesRowIds = true }
+    commit.operationMetrics = metrics(plan, result, change, rewrite)
+    return commit
+  }
+
+  /// Numbers for the history under the names of the reference implementation.
+  private static func metrics(
+    _ plan: StatementPlan, _ result: StatementResult, _ change: StatementResult.Change, _ rewrite: CommitPlan.Rewrite
+  ) -> [String: String] {
+    let updatedVectors = rewrite.deleted.filter { $0.file.deletionVector != nil }.count
+    let removedVectors = rewrite.removed.filter { $0.deletionVector != nil }.count
+    var metrics: [String: Int64]
+    switch plan.kind {
+    case .merge:
+      metrics = [
+        "numTargetRowsInserted": change.inserted, "numTargetRowsUpdated": change.updated, "numTargetRowsDeleted": change.deleted,
+        "numTargetRowsCopied": change.copied, "numOutputRows": result.files.reduce(0) { $0 + $1.rows }, "numSourceRows": change.sourceRows ?? 0,
+        "numTargetFilesAdded": Int64(rewrite.added.count), "numTargetFilesRemoved": Int64(rewrite.removed.count),
+        "numTargetBytesAdded": rewrite.added.reduce(0) { $0 + $1.size }, "numTargetBytesRemoved": rewrite.removed.reduce(0) { $0 + $1.size },
+        "numTargetChangeFilesAdded": Int64(rewrite.changes.count), "numTargetDeletionVectorsAdded": Int64(rewrite.deleted.count),
+        "numTargetDeletionVectorsUpdated": Int64(updatedVectors), "numTargetDeletionVectorsRemoved": Int64(updatedVectors + removedVectors),
+      ]
+    default:
+      metrics = [
+        "numAddedFiles": Int64(rewrite.added.count), "numRemovedFiles": Int64(rewrite.removed.count),
+        "numAddedBytes": rewrite.added.reduce(0) { $0 + $1.size }, "numRemovedBytes": rewrite.removed.reduce(0) { $0 + $1.size },
+        "numCopiedRows": change.copied, "numAddedChangeFiles": Int64(rewrite.changes.count),
+        "numDeletionVectorsAdded": Int64(rewrite.deleted.count), "numDeletionVectorsUpdated": Int64(updatedVectors),
+        "numDeletionVectorsRemoved": Int64(updatedVectors + removedVectors),
+      ]
+      if plan.kind != .update { metrics["numDeletedRows"] = change.deleted }
+      if plan.kind == .update { metrics["numUpdatedRows"] = change.updated }
+      if plan.kind == .insert { metrics["numOutputRows"] = change.inserted }
+    }
+    return metrics.mapValues { String($0) }
   }
 }

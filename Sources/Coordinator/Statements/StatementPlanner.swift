@@ -36,33 +36,21 @@ struct StatementPlanner: TaskPlanner {
     let body: Body = try call.body()
     var plan = try await BlockingPool.shared.run { try body.plan() }
     guard plan.kind.runsQuery else { return .none }
-    var change: StatementSpec.Change?
-    var changed: LakeTables.Resolved?
-    if plan.kind.changesRows, let target = plan.target {
-      let table = try await services.tables.resolve(name(target))
-      let parsed = plan
-      let (queries, references) = try await BlockingPool.shared.run {
-        var own = parsed
-        let queries = try own.changeQueries(columns: table.columns)
-        return (queries, own.references)
-      }
-      plan.adopt(references)
-      change = StatementSpec.Change(queries: queries, files: table.files, version: table.version)
-      changed = table
-    }
+    var changed: ChangedTable?
+    if plan.changesRows, let target = plan.target { changed = try await planChange(&plan, of: services.tables.base(name(target))) }
     var tables: [StatementSpec.Table] = []
     for reference in plan.references {
       let table = try await services.tables.resolve(
-        name(reference.name), version: reference.version, timestampMilliseconds: reference.timestampMilliseconds)
+        name(reference.name), version: reference.version ?? changed?.version(of: reference), timestampMilliseconds: reference.timestampMilliseconds)
       tables.append(.init(view: reference.view, files: table.files, columns: table.columns))
     }
     var spec = StatementSpec(kind: plan.kind, sql: plan.sql, tables: tables)
-    spec.change = change
+    spec.change = changed?.change
     spec.limits.rows = max(1, min(body.row_limit ?? 1000, 100_000))
     spec.limits.bytes = 4 << 20
-    if let changed {
-      spec.targetColumns = changed.columns
-      spec.outputDirectory = changed.entry.location
+    if let changed, plan.kind.changesRows {
+      spec.target = changed.target
+      spec.outputDirectory = changed.base.entry.location
     } else if let target = plan.target {
       let targetName = try name(target)
       switch plan.kind {
@@ -73,11 +61,13 @@ struct StatementPlanner: TaskPlanner {
             .alreadyExists, "table '\(targetName)' exists already", hint: "Use CREATE OR REPLACE TABLE, or INSERT INTO.", number: "PLT-3003")
         }
         spec.outputDirectory = try await newLocation(targetName, call)
+        spec.target = WriteTarget(name: "\(targetName)", schema: nil)
       default:
-        let table = try await services.tables.resolve(targetName)
-        spec.targetColumns = table.columns
-        spec.insertColumns = plan.insertColumns
-        spec.outputDirectory = table.entry.location
+        if let changed {
+          try await planInsert(plan, into: changed.base, &spec)
+        } else {
+          try await planInsert(plan, into: services.tables.base(targetName), &spec)
+        }
       }
     }
     return .shards([UnitSpec(index: 0, kind: "sql", payload: try JSONValue(encoding: spec))])
@@ -107,11 +97,13 @@ struct StatementPlanner: TaskPlanner {
       response.rows = result.rows
       response.truncated = result.isTruncated
       values["rows_out"] = .integer(result.rowCount)
-    case .createTableAs, .insert:
-      try await write(plan, outcome.first, call, &response)
-    case .delete, .update, .merge:
+    case .createTableAs, .insert, .delete, .update, .merge:
       do {
-        try await rewrite(plan, outcome.first, call, &response)
+        if plan.changesRows {
+          try await rewrite(plan, outcome.first, call, &response)
+        } else {
+          try await write(plan, outcome.first, call, &response)
+        }
       } catch let error as PlatformError where error.code == .conflict && call.id.stage < Self.attemptLimit {
         // Others changed what this statement has read: it is planned and run again on what is there now.
         return .nextStage(carry: .null)

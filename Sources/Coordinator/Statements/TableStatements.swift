@@ -31,10 +31,7 @@ extension StatementPlanner {
         return
       }
     case .truncate:
-      let table = try await services.tables.resolve(name(target))
-      response.affectedRows = table.rows
-      response.version = try await services.tables.commit(
-        table.entry, columns: table.columns, files: [], mode: .overwrite, key: call.commitKey, operation: "TRUNCATE")
+      (response.version, response.affectedRows) = try await services.tables.truncate(name(target), key: call.commitKey)
     case .describeHistory:
       let columns = ["version", "timestamp", "operation", "operation_parameters", "operation_metrics", "engine"]
       response.columns = columns.map { .init(name: $0, type: $0 == "version" ? "bigint" : "varchar") }

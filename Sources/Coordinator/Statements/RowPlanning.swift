@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Catalog
+import Core
+import DeltaLog
+import Foundation
+import Query
+
+/// A table whose rows a statement changes, and how.
+struct ChangedTable {
+  var base: LakeTables.Base
+  var target: WriteTarget
+  var change: StatementSpec.Change
+
+  /// The version that a statement sees of its own target.
+  func version(of reference: StatementPlan.Reference) -> Int64? {
+    let name = base.entry.name
+    guard reference.timestampMilliseconds == nil, reference.name == QualifiedName(catalog: name.catalog, schema: name.schema, name: name.name)
+    else { return nil }
+    return change.version
+  }
+}
+
+/// Planning of statements that write rows: which columns the rows bring, and whether the table grows by them.
+extension StatementPlanner {
+  /// Adds the table to `spec`, with the columns that `WITH SCHEMA EVOLUTION` brings.
+  func planInsert(_ plan: StatementPlan, into base: LakeTables.Base, _ spec: inout StatementSpec) async throws {
+    spec.insertColumns = plan.insertColumns
+    spec.insert = plan.insert
+    spec.outputDirectory = base.entry.location
+    for name in plan.insert.constants.keys + plan.insert.trailing {
+      guard base.snapshot.metadata.partitionColumns.contains(where: { $0.lowercased() == name.lowercased() }) else {
+        throw PlatformError(
+          .invalidArgument, "'\(name)' is no partition column of \(base.entry.name)",
+          hint: base.snapshot.metadata.partitionColumns.isEmpty
+            ? "The table has none." : "It has: \(base.snapshot.metadata.partitionColumns.joined(separator: ", ")).")
+      }
+    }
+    var target = base.target
+    if plan.evolvesSchema {
+      let views = spec.tables.map { (view: $0.view, columns: $0.columns) }
+      let sql = plan.sql
+      let schema = try await BlockingPool.shared.run {
+        try Self.evolved(base.snapshot, with: Self.named(QueryProbe.columns(of: sql, tables: views), plan, base.snapshot.schema))
+      }
+      (target.schema, target.properties) = (schema.schemaString, schema.configuration)
+      if !plan.insert.byName && plan.insertColumns.isEmpty { spec.insert.appendsNewColumns = true }
+    }
+    spec.target = target
+    spec.targetColumns = try TypeMapping.columns(StructType(parsing: target.schema ?? base.snapshot.metadata.schemaString))
+  }
+
+  /// Writes UPDATE, DELETE, MERGE or the removal of INSERT .. REPLACE WHERE as queries over the table's files.
+  func planChange(_ plan: inout StatementPlan, of base: LakeTables.Base) async throws -> ChangedTable {
+    var target = base.target
+    var sourceColumns: Set<String>?
+    let parsed = plan
+    let (source, references) = try await BlockingPool.shared.run {
+      var own = parsed
+      return (try own.sourceQuery(), own.references)
+    }
+    if let source {
+      var views: [(view: String, columns: [Column])] = []
+      for reference in references {
+        let table = try await services.tables.resolve(
+          name(reference.name), version: reference.version, timestampMilliseconds: reference.timestampMilliseconds)
+        views.append((reference.view, table.columns))
+      }
+      let tables = views
+      let columns = try await BlockingPool.shared.run { try QueryProbe.columns(of: source, tables: tables) }
+      sourceColumns = Set(columns.map { $0.name.lowercased() })
+      let brought = plan.evolvingColumns(columns)
+      if !brought.isEmpty {
+        let metadata = try Self.evolved(base.snapshot, with: brought)
+        (target.schema, target.properties) = (metadata.schemaString, metadata.configuration)
+      }
+    }
+    let (known, wanted) = (sourceColumns, target)
+    let (queries, all) = try await BlockingPool.shared.run {
+      var own = parsed
+      let queries = try own.changeQueries(wanted, sourceColumns: known)
+      return (queries, own.references)
+    }
+    plan.adopt(all)
+    let files = try base.snapshot.files.map { TargetFile($0, path: base.entry.location + "/" + (try $0.relativePath())) }
+    return ChangedTable(base: base, target: target, change: StatementSpec.Change(queries: queries, files: files, version: base.snapshot.version))
+  }
+
+  /// The query's columns under the names that the table has for them: by position those that it has, the rest by their own.
+  private static func named(_ columns: [Column], _ plan: StatementPlan, _ schema: StructType) -> [Column] {
+    if plan.insert.byName { return columns }
+    let names = plan.insertColumns.isEmpty ? schema.fields.map(\.name) : plan.insertColumns
+    return columns.enumerated().map { Column($0 < names.count ? names[$0] : $1.name, $1.type) }
+  }
+
+  /// The table's metadata with what `columns` bring.
+  static func evolved(_ base: Snapshot, with columns: [Column]) throws -> TableMetadata {
+    var change = SchemaChange(base)
+    QueryProbe.evolve(&change, with: columns)
+    for case .metadata(let metadata) in try change.actions() { return metadata }
+    return base.metadata
+  }
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Catalog
+import Core
+import DeltaLog
+import DuckDB
+import Foundation
+import Query
+
+/// Commits of the files that statements wrote, each decided on the version that the statement was planned on.
+extension LakeTables {
+  /// What the writer of statements takes care of in data files.
+  static let writtenFeatures: Set<TableFeature> = readFeatures.union([
+    .invariants, .checkConstraints, .generatedColumns, .allowColumnDefaults, .identityColumns,
+  ])
+
+  /// A table with the version that a statement is planned on.
+  struct Base: Sendable {
+    var entry: TableEntry
+    var snapshot: Snapshot
+
+    var target: WriteTarget {
+      WriteTarget(
+        name: "\(entry.name)", schema: snapshot.metadata.schemaString, partitionColumns: snapshot.metadata.partitionColumns,
+        properties: snapshot.metadata.configuration, version: snapshot.version)
+    }
+  }
+
+  func base(_ name: ThreePartName, version: Int64? = nil) async throws -> Base {
+    let entry = try await catalog.table(name)
+    let snapshot = try await BlockingPool.shared.run {
+      try Self.open(entry.location, Self.writtenFeatures).snapshot(version: version)
+    }
+    return Base(entry: entry, snapshot: snapshot)
+  }
+
+  /// Commits what `plan` decides on `version`. Repeated with the same key, it finds its own version and changes nothing.
+  /// - Throws: `conflict` when others have since changed what the plan rests on.
+  func commit(
+    _ entry: TableEntry, onto version: Int64, key: String, plan: @escaping @Sendable (Snapshot) throws -> CommitPlan
+  ) async throws -> Int64 {
+    let (committed, columns) = try await BlockingPool.shared.run {
+      let table = try Self.open(entry.location, Self.writtenFeatures)
+      var base = try table.snapshot(version: version)
+      let outcome = try table.commit(plan(base), onto: &base, transaction: AppTransaction(appId: "platform/\(key)", version: 1))
+      return (outcome.version, try TypeMapping.columns(base.schema))
+    }
+    try await catalog.updateColumns(entry.name, columns.map { ColumnEntry(name: $0.name, type: $0.type.sql.lowercased()) })
+    return committed
+  }
+
+  /// Version 0 of a table, with its first rows; or, for a table that is there, its replacement.
+  func create(
+    _ entry: TableEntry, _ target: WriteTarget, files: [WrittenFile], comment: String?, key: String, operation: String
+  ) async throws -> Int64 {
+    guard let schema = target.schema else { throw PlatformError(.internalError, "the new table has no schema") }
+    let transaction = AppTransaction(appId: "platform/\(key)", version: 1)
+    let isNew = try await BlockingPool.shared.run { try !Self.open(entry.location, Self.writtenFeatures).exists() }
+    if isNew {
+      let version = try await BlockingPool.shared.run {
+        var metadata = TableMetadata(
+          name: "\(entry.name)", schema: try StructType(parsing: schema), partitionColumns: target.partitionColumns,
+          configuration: target.properties)
+        metadata.description = comment
+        return try Self.open(entry.location, Self.writtenFeatures).create(
+          metadata, actions: Self.adds(files, entry).map { .add($0) }, transaction: transaction, operation: operation
+        ).version
+      }
+      let columns = try TypeMapping.columns(StructType(parsing: schema))
+      try await catalog.updateColumns(entry.name, columns.map { ColumnEntry(name: $0.name, type: $0.type.sql.lowercased()) })
+      return version
+    }
+    let latest = try await base(entry.name).snapshot.version
+    return try await commit(entry, onto: latest, key: key) { base in
+      var plan = CommitPlan.overwrite(try Self.adds(files, entry), base: base, operation: operation)
+      plan.isolation = .serializable
+      var changes = try SchemaChange.actions(
+        base, schema: schema, configuration: target.properties, partitionColumns: target.partitionColumns)
+      for index in changes.indices {
+        if case .metadata(var metadata) = changes[index] {
+          metadata.description = comment
+          changes[index] = .metadata(metadata)
+        }
+      }
+      plan.actions = changes + plan.actions
+      return plan
+    }
+  }
+
+  /// Written files as the log names them.
+  static func adds(_ files: [WrittenFile], _ entry: TableEntry) throws -> [AddFile] {
+    try files.map { file in
+      AddFile(
+        relativePath: try relative(file.path, entry), size: file.sizeBytes, statistics: file.statistics, partitionValues: file.partitionValues)
+    }
+  }
+
+  static func relative(_ path: String, _ entry: TableEntry) throws -> String {
+    guard path.hasPrefix(entry.location + "/") else {
+      throw PlatformError(.internalError, "a data file lies outside of its table: \(path)")
+    }
+    return String(path.dropFirst(entry.location.utf8.count + 1))
+  }
+
+  /// Every row of the table goes; its schema and properties stay.
+  func truncate(_ name: ThreePartName, key: String) async throws -> (version: Int64, rows: Int64?) {
+    let base = try await base(name)
+    let version = try await commit(base.entry, onto: base.snapshot.version, key: key) { base in
+      var plan = CommitPlan.overwrite([], base: base, operation: "TRUNCATE")
+      plan.operationParameters = [:]
+      plan.operationMetrics = [
+        "numRemovedFiles": String(base.filesByPath.count), "numRemovedBytes": String(base.sizeInBytes),
+        "numDeletedRows": base.rowCount.map { String($0) } ?? "-1",
+      ]
+      return plan
+    }
+    return (version, base.snapshot.rowCount)
+  }
+}

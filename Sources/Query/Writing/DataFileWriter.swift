@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import DeltaLog
+import DuckDB
+import Foundation
+
+/// Writes the rows of a query as data files of a table: one or more a partition, of about the table's target size, with
+/// statistics that the engine collects while it writes. Rows stream from the query into the files.
+struct DataFileWriter {
+  /// Size of a file that is full, where the table does not say. Smaller files cost listing, larger ones cost rewriting.
+  static let defaultFileSize: Int64 = 128 << 20
+
+  let layout: PhysicalLayout
+  /// The table's folder.
+  let folder: String
+  /// Below the folder: empty, or the folder of change files.
+  var subfolder = ""
+
+  private var table: TargetTable { layout.table }
+  private var targetSize: Int64 { table.properties.targetFileSizeBytes ?? Self.defaultFileSize }
+
+  /// Files appear under their names when all are complete; on an error none do.
+  /// - Parameter query: with the table's columns and those of `layout.extras`.
+  /// - Throws: `invalidArgument` with the engine's text, or for a row that breaks a rule; `diskFull`.
+  func write(_ connection: Connection, query: String) throws -> [WrittenFile] {
+    let staging = folder + "/.write-" + UUID().uuidString.lowercased()
+    defer { try? FileManager.default.removeItem(atPath: staging) }  // empty by then, or of no use
+    do {
+      try FileManager.default.createDirectory(atPath: staging, withIntermediateDirectories: true)
+      let partitions = layout.partitionNames
+      let sizing = partitions.isEmpty ? sizeOption : "PARTITION_BY (\(partitions.map(SQLText.identifier).joined(separator: ", ")))"
+      var parts = try copy(connection, "SELECT \(layout.selectList) FROM (\n\(query)\n) AS __rows", to: staging + "/a", sizing, partitions)
+      // The engine splits by partition or by size, not by both: what came out too large is split afterwards.
+      if !partitions.isEmpty {
+        parts = try parts.enumerated().flatMap { index, part in
+          guard part.sizeBytes > targetSize + targetSize / 2 else { return [part] }
+          let split = try copy(
+            connection, "SELECT * FROM read_parquet(\(SQLText.literal(part.path)), hive_partitioning=false)", to: staging + "/b\(index)", sizeOption, [])
+          return split.map { piece in
+            var piece = piece
+            piece.partition = part.partition
+            return piece
+          }
+        }
+      }
+      return try publish(parts.filter { $0.rows > 0 })
+    } catch { throw RowRuleError.translated(error) }
+  }
+
+  private var sizeOption: String { "FILE_SIZE_BYTES \(targetSize)" }
+
+  private struct Part {
+    var path: String
+    var rows: Int64
+    var sizeBytes: Int64
+    var statistics: [SQLValue]
+    /// By physical name; nil is null.
+    var partition: [String: String?] = [:]
+  }
+
+  private func copy(_ connection: Connection, _ query: String, to path: String, _ option: String, _ partitions: [String]) throws -> [Part] {
+    var options = ["FORMAT parquet", "COMPRESSION zstd", "PARQUET_VERSION v2", "RETURN_STATS", option]
+    if let ids = layout.fieldIDs { options.append("FIELD_IDS \(ids)") }
+    return try connection.rows("COPY (\(query)) TO \(SQLText.literal(path)) (\(options.joined(separator: ", ")))").map { row in
+      guard row.count >= 6, let path = row[0].stringValue, let rows = Int64(row[1]), let size = Int64(row[2]) else {
+        throw PlatformError(.internalError, "the engine does not tell which files it wrote")
+      }
+      var part = Part(path: path, rows: rows, sizeBytes: size, statistics: row[4].items)
+      let values = Dictionary(uniqueKeysWithValues: row[5].entries.map { ($0.key, $0.value.stringValue) })
+      for name in partitions { part.partition[name] = .some(values[name] ?? nil) }
+      return part
+    }
+  }
+
+  /// Moves the files to where they stay, durably.
+  private func publish(_ parts: [Part]) throws -> [WrittenFile] {
+    let token = UUID().uuidString.lowercased()
+    var folders: Set<String> = []
+    var files: [WrittenFile] = []
+    var done: [String] = []
+    var isComplete = false
+    defer { if !isComplete { for path in done { unlink(path) } } }
+    for (index, part) in parts.enumerated() {
+      var directory = subfolder.isEmpty ? folder : folder + "/" + subfolder
+      folders.insert(directory)
+      for name in layout.partitionNames {
+        directory += "/" + Self.folderName(name, part.partition[name] ?? nil)
+        folders.insert(directory)
+      }
+      try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+      let number = String(index)
+      let name = subfolder.isEmpty ? "part" : "cdc"
+      let path = "\(directory)/\(name)-\(String(repeating: "0", count: max(0, 5 - number.count)) + number)-\(token).zstd.parquet"
+      try DurableFile.sync(part.path, flags: O_RDONLY)
+      guard rename(part.path, path) == 0 else { throw PlatformError.system("rename the written file", path) }
+      done.append(path)
+      files.append(
+        WrittenFile(
+          path: path, sizeBytes: part.sizeBytes, rows: part.rows,
+          statistics: subfolder.isEmpty ? WrittenStatistics.json(part.statistics, rows: part.rows, table: table) : [:],
+          partitionValues: part.partition))
+    }
+    if !files.isEmpty { for directory in folders { try DurableFile.sync(directory, flags: O_RDONLY | O_DIRECTORY) } }
+    isComplete = true
+    return files
+  }
+
+  /// `column=value` as Hive and Spark name folders: characters that file systems or URLs treat specially are percent-encoded.
+  static func folderName(_ column: String, _ value: String?) -> String {
+    func escaped(_ text: String) -> String {
+      var out = ""
+      for scalar in text.unicodeScalars {
+        if scalar.value < 32 || scalar.value == 127 || "\"#%'*/:=?\\{}[]^".unicodeScalars.contains(scalar) {
+          let hex = String(scalar.value, radix: 16, uppercase: true)
+          out += "%" + (hex.count < 2 ? "0" : "") + hex
+        } else {
+          out.unicodeScalars.append(scalar)
+        }
+      }
+      return out
+    }
+    guard let value, !value.isEmpty else { return escaped(column) + "=__HIVE_DEFAULT_PARTITION__" }
+    return escaped(column) + "=" + escaped(value)
+  }
+}
+
+enum DurableFile {
+  /// Waits until a file, or a folder's list of names, is on the disk.
+  static func sync(_ path: String, flags: Int32) throws {
+    let descriptor = open(path, flags | O_CLOEXEC)
+    guard descriptor >= 0 else { throw PlatformError.system("open the written file", path) }
+    defer { close(descriptor) }
+    guard fsync(descriptor) == 0 else { throw PlatformError.system("make the written file durable", path) }
+  }
+}
+
+extension Int64 {
+  /// A whole number of any width; what the engine has no fast access to is text.
+  fileprivate init?(_ value: SQLValue) {
+    switch value {
+    case .int(let number): self = number
+    case .decimal(let text), .string(let text):
+      guard let number = Int64(text) else { return nil }
+      self = number
+    default: return nil
+    }
+  }
+}
+
+extension SQLValue {
+  /// Items of a list or map; none for anything else.
+  var items: [SQLValue] { if case .list(let items) = self { items } else { [] } }
+
+  /// Entries of a map with text keys.
+  var entries: [(key: String, value: SQLValue)] {
+    items.compactMap { item in
+      guard case .structure(let members) = item, let key = members["key"]?.stringValue else { return nil }
+      return (key, members["value"] ?? .null)
+    }
+  }
+}

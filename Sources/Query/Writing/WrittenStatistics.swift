@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import DeltaLog
+import DuckDB
+
+/// Delta statistics from what the engine collected while it wrote a file.
+enum WrittenStatistics {
+  /// - Parameter columns: entries of the map from column path (`"a"."b"`) to minimum, maximum, number of nulls and NaN, as text.
+  static func json(_ columns: [SQLValue], rows: Int64, table: TargetTable) -> JSONValue {
+    let found = Dictionary(SQLValue.list(columns).entries.map { ($0.key, $0.value) }) { first, _ in first }
+    var statistics = FileStatistics(numRecords: rows)
+    for (path, type) in FileStatistics.columns(of: table.schema, partitionColumns: table.metadata.partitionColumns, table.properties) {
+      guard let own = found[path.map(SQLText.identifier).joined(separator: ".")] else { continue }
+      let facts = Dictionary(own.entries.map { ($0.key, $0.value.stringValue ?? "") }) { first, _ in first }
+      statistics.columns.append(
+        .init(
+          path: path, minimum: facts["min"].flatMap { bound($0, type) }, maximum: facts["max"].flatMap { bound($0, type) },
+          nullCount: facts["null_count"].flatMap { Int64($0) }, hasNaN: facts["has_nan"] == "true"))
+    }
+    return statistics.json
+  }
+
+  /// nil for what has no bound.
+  private static func bound(_ text: String, _ type: DeltaType) -> Literal? {
+    // The shortest text of a 32-bit number is not its value: as a double it could lie on the wrong side of it.
+    if type == .primitive("float") { return Float(text).map { .number(Double($0)) } }
+    if type == .primitive("binary") { return nil }
+    return try? Literal(partition: text, type: type)  // infinite dates and the like have no bound
+  }
+}
