@@ -180,6 +180,31 @@ public struct SchemaChange: Sendable {
   /// Allows null, or forbids it again. Forbidding is for the caller to check: every row has to have a value.
   public mutating func setNullable(_ path: [String], _ nullable: Bool) throws { try editField(path) { $0.nullable = nullable } }
 
+  /// Puts a column elsewhere among those beside it. Data files stay as they are: columns are found by name.
+  public mutating func moveColumn(_ path: [String], to position: Position) throws {
+    let old = try field(path)
+    try edit(Array(path.dropLast())) { fields in
+      guard let from = fields.firstIndex(where: { $0.name == old.name }) else { return }
+      if case .after(let name) = position, name.lowercased() == old.name.lowercased() {
+        throw PlatformError(.invalidArgument, "the column '\(old.name)' cannot stand behind itself")
+      }
+      let moved = fields.remove(at: from)
+      fields.insert(moved, at: try Self.index(position, fields))
+    }
+  }
+
+  /// Sets the last value that an identity column has given.
+  /// - Throws: `invalidArgument` for a column without identity.
+  public mutating func setIdentityMark(_ name: String, _ mark: Int64) throws {
+    let old = try field([name])
+    guard try IdentityColumn(old) != nil else { throw PlatformError(.invalidArgument, "'\(old.name)' is no identity column") }
+    try edit([]) { fields in
+      for index in fields.indices where fields[index].name == old.name {
+        fields[index].metadata["delta.identity.highWaterMark"] = .integer(mark)
+      }
+    }
+  }
+
   public mutating func setComment(_ path: [String], _ comment: String?) throws {
     try editField(path) { $0.setMetadata("comment", comment) }
   }
@@ -217,13 +242,11 @@ public struct SchemaChange: Sendable {
   /// Sets table properties; nil unsets. What a property needs of the protocol is added.
   /// - Throws: `invalidArgument` for values that cannot be meant and for properties that are not the user's to set.
   public mutating func setProperties(_ changes: [String: String?]) throws {
+    try Self.refuseInternalProperties(changes.keys)
     for (name, value) in changes {
-      let isInternal = [
-        ColumnMapping.maximumProperty, RowTracking.rowIdColumnProperty, RowTracking.rowCommitVersionColumnProperty,
-        "delta.inCommitTimestampEnablementVersion", "delta.inCommitTimestampEnablementTimestamp",
-      ].contains(name)
-      guard !isInternal, !name.hasPrefix("delta.constraints.") else {
-        throw PlatformError(.invalidArgument, "the table property \(name) is not set by hand")
+      if let value, let feature = try NewTable.feature(name, value) {
+        tableProtocol = tableProtocol.adding([feature])
+        continue
       }
       if name == ColumnMapping.modeProperty, value != metadata.configuration[name] {
         guard value == "name", try ColumnMapping.mode(metadata) == .none else {
@@ -245,6 +268,19 @@ public struct SchemaChange: Sendable {
       for property in [RowTracking.rowIdColumnProperty, RowTracking.rowCommitVersionColumnProperty] {
         if metadata.configuration[property] == nil { metadata.configuration[property] = RowTracking.newColumnName(property) }
       }
+    }
+  }
+
+  /// - Throws: `invalidArgument` for properties that are not the user's to set.
+  static func refuseInternalProperties(_ names: some Sequence<String>) throws {
+    let kept: Set<String> = [
+      ColumnMapping.maximumProperty, RowTracking.rowIdColumnProperty, RowTracking.rowCommitVersionColumnProperty,
+      "delta.inCommitTimestampEnablementVersion", "delta.inCommitTimestampEnablementTimestamp",
+    ]
+    for name in names where kept.contains(name) || name.lowercased().hasPrefix("delta.constraints.") {
+      throw PlatformError(
+        .invalidArgument, "the table property \(name) is not set by hand",
+        hint: name.lowercased().hasPrefix("delta.constraints.") ? "Use ALTER TABLE .. ADD CONSTRAINT." : "")
     }
   }
 

@@ -38,6 +38,9 @@ struct SQLTokens {
           byte == 39 && start > 0 && (bytes[start - 1] | 32) == UInt8(ascii: "e") && tokens.last?.range == start - 1..<start
         let text = try quoted(&index, byte, backslashes: isEscaped)
         tokens.append(Token(kind: byte == 39 ? .string : .quoted, text: text, range: start..<index))
+      case UInt8(ascii: "`"):
+        let text = try quoted(&index, byte, backslashes: false)
+        tokens.append(Token(kind: .quoted, text: text, range: start..<index))
       case UInt8(ascii: "$") where next == UInt8(ascii: "$") || Self.isLetter(next):
         if let end = Self.endOfDollarString(bytes, index) {
           tokens.append(Token(kind: .string, text: String(decoding: bytes[start..<end], as: UTF8.self), range: start..<end))

@@ -157,7 +157,7 @@ extension StatementPlan {
   }
 
   /// The parenthesis ahead with everything in it.
-  private mutating func parenthesised() throws -> String {
+  mutating func parenthesised() throws -> String {
     let start = source.tokens[position].range.lowerBound
     var depth = 0
     while let token {

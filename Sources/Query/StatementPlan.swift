@@ -31,10 +31,12 @@ public struct StatementPlan: Sendable {
   public internal(set) var insert = InsertOptions()
   /// `WITH SCHEMA EVOLUTION`: columns of the rows that the table lacks are added to it.
   public internal(set) var evolvesSchema = false
-  /// Columns of `CREATE TABLE t (a BIGINT, ..)`.
-  public private(set) var columns: [Column] = []
+  /// What a statement of kind `table` does with `target`.
+  public internal(set) var command: TableCommand?
+  /// What `CREATE TABLE .. AS` says of the table beside the query.
+  public internal(set) var definition: TableDefinition?
   /// `IF EXISTS` or `IF NOT EXISTS`.
-  public private(set) var isConditional = false
+  public internal(set) var isConditional = false
   /// `DESCRIBE HISTORY t LIMIT n`.
   public private(set) var limit: Int?
   /// `CREATE OR REPLACE TABLE`, `INSERT OVERWRITE`.
@@ -80,7 +82,9 @@ public struct StatementPlan: Sendable {
   private func unsupported() -> PlatformError {
     PlatformError(
       .invalidArgument, "the statement is not supported",
-      hint: "Supported are SELECT, EXPLAIN, CREATE TABLE, INSERT, UPDATE, DELETE, MERGE, TRUNCATE, CREATE SCHEMA, DROP TABLE, SHOW TABLES and DESCRIBE.")
+      hint:
+        "Supported are SELECT, EXPLAIN, CREATE TABLE, ALTER TABLE, INSERT, UPDATE, DELETE, MERGE, TRUNCATE, OPTIMIZE, VACUUM, RESTORE, CONVERT, CREATE SCHEMA, DROP TABLE, SHOW and DESCRIBE."
+    )
   }
 
   mutating func take(_ words: String...) -> Bool {
@@ -117,6 +121,7 @@ public struct StatementPlan: Sendable {
 
   private mutating func parse() throws {
     guard let first = token else { throw PlatformError(.invalidArgument, "the text holds no SQL statement") }
+    if try parseTableCommand() { return }
     if take("CREATE", "SCHEMA") {
       kind = .createSchema
       isConditional = take("IF", "NOT", "EXISTS")
@@ -125,11 +130,6 @@ public struct StatementPlan: Sendable {
       target = QualifiedName(
         catalog: parts.count == 2 ? parts[0] : defaults.catalog, schema: parts[parts.count - 1], name: "")
       try expectEnd()
-    } else if take("CREATE", "OR", "REPLACE", "TABLE") {
-      replaces = true
-      try parseCreate()
-    } else if take("CREATE", "TABLE") {
-      try parseCreate()
     } else if take("INSERT") {
       try parseInsert()
     } else if take("DELETE", "FROM") {
@@ -166,10 +166,6 @@ public struct StatementPlan: Sendable {
         position += 1
       }
       try expectEnd()
-    } else if take("DESCRIBE", "TABLE") || take("DESCRIBE") {
-      kind = .describe
-      target = qualified(try name())
-      try expectEnd()
     } else if take("EXPLAIN") {
       kind = .explain
       try parseQuery()
@@ -192,33 +188,6 @@ public struct StatementPlan: Sendable {
     return next.isName && !["SELECT", "WITH", "FROM", "VALUES"].contains(where: next.isWord)
   }
 
-  private mutating func parseCreate() throws {
-    isConditional = take("IF", "NOT", "EXISTS")
-    target = qualified(try name())
-    if take("AS") {
-      kind = .createTableAs
-      return try parseQuery()
-    }
-    kind = .createTable
-    guard takeSymbol("(") else { throw unsupported() }
-    repeat {
-      guard let column = token, column.isName else { throw PlatformError(.invalidArgument, "a column's name is expected") }
-      position += 1
-      guard let start = token?.range.lowerBound else { throw unsupported() }
-      var end = start
-      var depth = 0
-      while let token, !(depth == 0 && (token.isSymbol(",") || token.isSymbol(")"))) {
-        if token.isSymbol("(") { depth += 1 }
-        if token.isSymbol(")") { depth -= 1 }
-        end = token.range.upperBound
-        position += 1
-      }
-      columns.append(Column(column.text, try SQLType(sql: source.text(start..<end))))
-    } while takeSymbol(",")
-    guard takeSymbol(")") else { throw unsupported() }
-    try expectEnd()
-  }
-
   // MARK: the query
 
   /// Takes over the query of a plan that was made for it, references and all.
@@ -235,6 +204,13 @@ public struct StatementPlan: Sendable {
     var bytes = source.bytes
     var travels: [Int: Travel] = [:]  // by the name's offset
     let tokens = source.tokens
+    for token in tokens.dropFirst(position) where token.kind == .quoted && bytes[token.range.lowerBound] == UInt8(ascii: "`") {
+      guard !token.text.contains("\""), !token.text.contains("`") else {
+        throw PlatformError(.invalidArgument, "a name in backticks cannot hold quotes", hint: "Write it in double quotes.")
+      }
+      bytes[token.range.lowerBound] = UInt8(ascii: "\"")
+      bytes[token.range.upperBound - 1] = UInt8(ascii: "\"")
+    }
     for index in tokens.indices.dropFirst(position) where index + 3 < tokens.count && index > position {
       guard tokens[index].isWord("VERSION") || tokens[index].isWord("TIMESTAMP"), tokens[index + 1].isWord("AS"),
         tokens[index + 2].isWord("OF"), tokens[index - 1].isName

@@ -18,7 +18,9 @@ public struct QualifiedName: Codable, Sendable, Hashable, CustomStringConvertibl
 
 /// What kind of statement a text is.
 public enum StatementKind: String, Codable, Sendable {
-  case select, explain, createTable, createTableAs, insert, createSchema, dropTable, showTables, describe
+  case select, explain, createTableAs, insert, createSchema, dropTable, showTables
+  /// See `StatementPlan.command`.
+  case table
   case delete, update, merge, truncate, describeHistory, describeDetail
 
   /// Whether an executor runs something for it.

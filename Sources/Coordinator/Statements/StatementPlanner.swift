@@ -35,6 +35,7 @@ struct StatementPlanner: TaskPlanner {
   func plan(_ call: StageCall) async throws -> StagePlan {
     let body: Body = try call.body()
     var plan = try await BlockingPool.shared.run { try body.plan() }
+    if let command = plan.command { return try await planTable(command, plan, call) }
     guard plan.kind.runsQuery else { return .none }
     var changed: ChangedTable?
     if plan.changesRows, let target = plan.target { changed = try await planChange(&plan, of: services.tables.base(name(target))) }
@@ -89,6 +90,10 @@ struct StatementPlanner: TaskPlanner {
     let plan = try await BlockingPool.shared.run { try body.plan() }
     var response = StatementResponse(statementID: call.id.run, columns: [], rows: [], truncated: false)
     var values: [String: JSONValue] = [:]
+    if let command = plan.command {
+      if let next = try await commitTable(command, plan, call, results, &response) { return next }
+      return try Self.done(plan, response, values)
+    }
     let outcome: [StatementResult] = try results.decoded()
     switch plan.kind {
     case .select, .explain:
@@ -111,6 +116,11 @@ struct StatementPlanner: TaskPlanner {
     default:
       if try await !catalogStatement(plan, call, &response) { try await tableStatement(plan, call, &response) }
     }
+    return try Self.done(plan, response, values)
+  }
+
+  private static func done(_ plan: StatementPlan, _ response: StatementResponse, _ given: [String: JSONValue]) throws -> StageOutcome {
+    var values = given
     if let rows = response.affectedRows { values["rows_out"] = .integer(rows) }
     if let version = response.version { values["version"] = .integer(version) }
     // The first row is what a later task may refer to by column name.

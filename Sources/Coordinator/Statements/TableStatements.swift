@@ -4,52 +4,67 @@ import Catalog
 import Client
 import Core
 import DeltaLog
-import DuckDB
 import Foundation
 import Query
 import Scheduling
 
+/// Statements about one table: which of them need an executor, and who carries them out.
 extension StatementPlanner {
-  /// Statements about one table that need no executor: its definition, its history, its removal.
+  /// Those that read or copy rows run units; the others are done at the commit.
+  func planTable(_ command: TableCommand, _ plan: StatementPlan, _ call: StageCall) async throws -> StagePlan {
+    switch command {
+    case .alter(let alteration): return try await planAlteration(alteration, plan, call)
+    case .optimize, .convert: throw PlatformError(.invalidArgument, "the statement is not supported")
+    default: return .none
+    }
+  }
+
+  func target(_ plan: StatementPlan) throws -> ThreePartName {
+    guard let target = plan.target else { throw PlatformError(.internalError, "the statement has no target") }
+    return try name(target)
+  }
+
+  /// - Returns: what comes next when the statement is not done yet.
+  func commitTable(
+    _ command: TableCommand, _ plan: StatementPlan, _ call: StageCall, _ results: [JSONValue], _ response: inout StatementResponse
+  ) async throws -> StageOutcome? {
+    switch command {
+    case .create(let definition): try await create(target(plan), definition, plan, call, &response)
+    case .createLike(let source, let definition): try await createLike(target(plan), source, definition, plan, call, &response)
+    case .clone(let source, let version, let isDeep, let definition):
+      try await clone(target(plan), source, version, isDeep: isDeep, definition, plan, call, results, &response)
+    case .alter(let alteration): return try await alter(alteration, plan, call, results, &response)
+    case .optimize, .convert: throw PlatformError(.invalidArgument, "the statement is not supported")
+    case .vacuum(let hours, let isDryRun): try await vacuum(target(plan), hours: hours, isDryRun: isDryRun, &response)
+    case .restore(let version): try await restore(target(plan), version, call, &response)
+    case .describe(let isExtended, let column): try await describe(target(plan), isExtended: isExtended, column: column, &response)
+    case .showCreate: try await showCreate(target(plan), &response)
+    case .showColumns: try await showColumns(target(plan), &response)
+    case .showProperties(let name): try await showProperties(target(plan), name, &response)
+    case .showPartitions: try await showPartitions(target(plan), &response)
+    }
+    return nil
+  }
+
+  /// Statements about one table that are no `TableCommand`.
   func tableStatement(_ plan: StatementPlan, _ call: StageCall, _ response: inout StatementResponse) async throws {
     let actor = "run \(call.id.run)"
-    guard let target = plan.target else { throw PlatformError(.internalError, "the statement has no target") }
+    let name = try target(plan)
     switch plan.kind {
-    case .createTable:
-      let targetName = try name(target)
-      if try await services.catalog.findTable(targetName) != nil {
-        if plan.isConditional { return }
-        throw PlatformError(.alreadyExists, "table '\(targetName)' exists already", number: "PLT-3003")
-      }
-      let entry = try await services.tables.prepare(targetName, columns: plan.columns, by: actor)
-      response.version = try await services.tables.commit(
-        entry, columns: plan.columns, files: [], mode: .overwrite, key: call.commitKey, operation: "CREATE TABLE")
     case .dropTable:
       do {
-        try await services.catalog.dropTable(name(target), by: actor)
+        try await services.catalog.dropTable(name, by: actor)
       } catch let error as PlatformError where error.code == .notFound && plan.isConditional {
         return
       }
     case .truncate:
-      (response.version, response.affectedRows) = try await services.tables.truncate(name(target), key: call.commitKey)
-    case .describeHistory:
-      let columns = ["version", "timestamp", "operation", "operation_parameters", "operation_metrics", "engine"]
-      response.columns = columns.map { .init(name: $0, type: $0 == "version" ? "bigint" : "varchar") }
-      response.rows = try await services.tables.history(name(target), limit: plan.limit ?? 100).map { entry in
-        [
-          .integer(entry.version), .string(SQLTime.timestamp(micros: entry.timestampMilliseconds * 1000)), .string(entry.info?.operation ?? ""),
-          .string(entry.info?.operationParameters?.sortedText ?? ""), .string(entry.info?.operationMetrics?.sortedText ?? ""),
-          .string(entry.info?.engineInfo ?? ""),
-        ]
-      }
+      (response.version, response.affectedRows) = try await services.tables.truncate(name, key: call.commitKey)
+    case .describeHistory: try await describeHistory(name, limit: plan.limit ?? 100, &response)
     case .describeDetail:
-      let detail = try await services.tables.detail(name(target))
+      let detail = try await services.tables.detail(name)
       response.columns = detail.map { .init(name: $0.name, type: "varchar") }
       response.rows = [detail.map(\.value)]
-    default:
-      let table = try await services.tables.resolve(name(target))
-      response.columns = [.init(name: "column", type: "varchar"), .init(name: "type", type: "varchar")]
-      response.rows = table.columns.map { [.string($0.name), .string($0.type.sql.lowercased())] }
+    default: throw PlatformError(.internalError, "a statement of kind '\(plan.kind.rawValue)' is not carried out here")
     }
   }
 }

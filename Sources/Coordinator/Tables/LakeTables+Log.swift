@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Catalog
+import Core
+import DeltaLog
+import DuckDB
+import Foundation
+import ObjectStore
+import Query
+
+/// The logs of tables, for statements that change or read nothing but them.
+extension LakeTables {
+  /// The table's log. Every data feature passes: no data file is read or written through it.
+  static func log(_ location: String) throws -> DeltaTable {
+    DeltaTable(
+      store: try LocalObjectStore(root: (location as NSString).deletingLastPathComponent),
+      path: try ObjectPath((location as NSString).lastPathComponent), parquet: DuckDBParquetHandler(),
+      dataFeatures: [
+        .columnMapping, .deletionVectors, .typeWidening, .invariants, .checkConstraints, .generatedColumns, .allowColumnDefaults,
+        .identityColumns,
+      ])
+  }
+
+  static func transaction(_ key: String) -> AppTransaction { AppTransaction(appId: "platform/\(key)", version: 1) }
+
+  /// Whether the statement with this key has been committed before.
+  static func isDone(_ snapshot: Snapshot, _ key: String) -> Bool { snapshot.transactions["platform/\(key)"] != nil }
+
+  /// The catalog's entry and the table's latest (or another) version.
+  func look(_ name: ThreePartName, _ version: TableVersion = TableVersion()) async throws -> (entry: TableEntry, snapshot: Snapshot) {
+    let entry = try await catalog.table(name)
+    let snapshot = try await BlockingPool.shared.run {
+      let table = try Self.log(entry.location)
+      return try version.timestampMilliseconds.map { try table.snapshot(timestampMilliseconds: $0) } ?? table.snapshot(version: version.version)
+    }
+    return (entry, snapshot)
+  }
+
+  /// Commits what `decide` makes of the latest version; when other commits came first, decides again on what is there then.
+  /// Repeated with the same key, it finds its own version and changes nothing.
+  /// - Parameter decide: nil: there is nothing to do.
+  /// - Returns: the table as it is after the commit.
+  func change(
+    _ entry: TableEntry, key: String, _ decide: @escaping @Sendable (Snapshot, DeltaTable) throws -> CommitPlan?
+  ) async throws -> Snapshot {
+    let after = try await BlockingPool.shared.run {
+      let table = try Self.log(entry.location)
+      var attempt = 0
+      while true {
+        var base = try table.snapshot()
+        if Self.isDone(base, key) { return base }
+        guard let plan = try decide(base, table), !plan.actions.isEmpty else { return base }
+        do {
+          _ = try table.commit(plan, onto: &base, transaction: Self.transaction(key))
+          return base
+        } catch let error as PlatformError where CommitConflict.kind(of: error) != nil && attempt < 20 {
+          attempt += 1
+        }
+      }
+    }
+    try await show(after, of: entry)
+    return after
+  }
+
+  /// Puts what the catalog shows of a table beside what its log says now.
+  func show(_ snapshot: Snapshot, of entry: TableEntry) async throws {
+    let columns = try TypeMapping.columns(snapshot.schema).map { ColumnEntry(name: $0.name, type: $0.type.sql.lowercased()) }
+    if columns != entry.columns { try await catalog.updateColumns(entry.name, columns) }
+    let comment = snapshot.metadata.description ?? ""
+    if comment != entry.comment { try await catalog.change(.table, entry.name, .init(comment: comment), by: "platform") }
+  }
+}
+
+extension TableDefinition.Key {
+  /// Table properties that keep informational keys: `platform.key.<name>` holds what SQL writes behind the name.
+  static let prefix = "platform.key."
+
+  /// The keys of a table: name and SQL text, by name.
+  static func list(_ configuration: [String: String]) -> [(name: String, sql: String)] {
+    configuration.filter { $0.key.hasPrefix(prefix) }.map { (String($0.key.dropFirst(prefix.count)), $0.value) }.sorted { $0.0 < $1.0 }
+  }
+}
