@@ -27,13 +27,14 @@ struct LakeTables: Sendable {
   /// - Throws: `notFound` for no such table or version.
   func resolve(_ name: ThreePartName, version: Int64? = nil, timestampMilliseconds: Int64? = nil) async throws -> Resolved {
     let entry = try await catalog.table(name)
+    let shared = [root] + (try await catalog.externalFolders())
     return try await BlockingPool.shared.run {
       let table = try Self.open(entry.location)
       let snapshot =
         try timestampMilliseconds.map { try table.snapshot(timestampMilliseconds: $0) } ?? table.snapshot(version: version)
       return Resolved(
         entry: entry, version: snapshot.version, columns: try TypeMapping.columns(snapshot.schema),
-        files: try snapshot.files.map { entry.location + "/" + (try $0.relativePath()) }, rows: snapshot.rowCount)
+        files: try snapshot.files.map { try Self.path(of: $0, in: entry.location, sharedFolders: shared) }, rows: snapshot.rowCount)
     }
   }
 

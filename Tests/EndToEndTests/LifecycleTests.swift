@@ -343,8 +343,8 @@ extension LocalCluster {
   }
 
   /// Folder of a table of main.demo.
-  func tableFolder(_ name: String) throws -> String {
-    let parent = data + "/lake/main/demo"
+  func tableFolder(_ name: String, schema: String = "demo") throws -> String {
+    let parent = data + "/lake/main/" + schema
     guard let folder = try FileManager.default.contentsOfDirectory(atPath: parent).first(where: { $0.hasPrefix(name + "-") })
     else {
       throw PlatformError(.notFound, "no folder of table \(name)")

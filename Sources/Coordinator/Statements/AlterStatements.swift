@@ -85,9 +85,33 @@ extension StatementPlanner {
     }
     switch alteration {
     case .rename(let to):
-      throw PlatformError(.invalidArgument, "table '\(name)' cannot be renamed to '\(to)'", hint: "Renaming is not built.")
+      let new = try self.name(to)
+      // A repeated commit finds what it did.
+      if entry.name != new { _ = try await services.catalog.rename(.table, name, to: new, by: actor) }
+      return nil
     case .setOwner(let owner):
       try await services.catalog.change(.table, name, .init(owner: owner), by: actor)
+      return nil
+    case .addKey(let key):
+      let snapshot = try await services.tables.look(name).snapshot
+      try await check([key], fields: snapshot.schema.fields, of: name)
+      let loose = snapshot.schema.fields.first { field in field.nullable && key.columns.contains { $0.lowercased() == field.name.lowercased() } }
+      if key.kind == .primary, let loose {
+        throw PlatformError(
+          .invalidArgument, "the column '\(loose.name)' of the primary key may be null", hint: "ALTER TABLE .. ALTER COLUMN \(loose.name) SET NOT NULL first.")
+      }
+      let present = try await keys(entry).map(\.name) + snapshot.metadata.checkConstraints.map(\.name)
+      _ = try await services.catalog.addConstraint(constraint(key, of: name, beside: present), to: name, by: actor)
+      return nil
+    case .dropPrimaryKey(let isConditional):
+      if let key = try await keys(entry).first(where: { $0.kind == .primaryKey }) {
+        try await services.catalog.removeConstraint(key.name, from: name, cascade: false, by: actor)
+      } else if !isConditional {
+        throw PlatformError(.notFound, "table '\(name)' has no primary key")
+      }
+      return nil
+    case .dropConstraint(let constraint, _) where try await keys(entry).contains { $0.sql != nil && $0.name.lowercased() == constraint.lowercased() }:
+      try await services.catalog.removeConstraint(constraint, from: name, cascade: false, by: actor)
       return nil
     case .addCheck, .setNullable(_, false), .syncIdentity:
       guard let row = try results.decoded(StatementResult.self).first?.rows.first, row.count == 2, let version = row[1].intValue else {
@@ -104,6 +128,8 @@ extension StatementPlanner {
       try await BlockingPool.shared.run {
         if case .setDefault(_, let text?) = alteration { try TableExpression.check(text, columns: [], castTo: .varchar, what: "the default") }
       }
+      if case .renameColumn(let path, _) = alteration { try await refuse(path, of: entry, verb: "renamed") }
+      if case .dropColumns(let paths, _) = alteration { for path in paths { try await refuse(path, of: entry, verb: "dropped") } }
       // The decision is made again for the notes: it depends on nothing but the version before.
       let before = try await services.tables.look(name).snapshot
       let notes = try TableAlterations.decide(alteration, on: before, table: name).notes

@@ -24,9 +24,17 @@ extension StatementPlanner {
       return
     }
     try await check(definition)
+    try await check(definition.keys, fields: definition.fields, of: name)
     response.version = try await make(name, plan, call, location: definition.location, operation: plan.replaces ? "CREATE OR REPLACE TABLE" : "CREATE TABLE") {
       try Self.newTable(definition, name: name, columnIds: $0?.columnIds ?? 0)
     }
+    guard response.version != nil else { return }
+    if plan.replaces {
+      for key in try await keys(services.catalog.table(name)) where key.kind != .named {
+        try await services.catalog.removeConstraint(key.name, from: name, cascade: true, by: "run \(call.id.run)")
+      }
+    }
+    try await add(definition.keys, to: name, by: "run \(call.id.run)")
   }
 
   func createLike(
@@ -41,13 +49,43 @@ extension StatementPlanner {
     full.fields = model.schema.fields.map { $0.withoutIdentity }
     full.partitionColumns = model.metadata.partitionColumns
     full.clusteringColumns = try model.clusteringNames
-    full.properties = model.metadata.configuration.filter { !$0.key.isInternalProperty && !$0.key.hasPrefix(TableDefinition.Key.prefix) }
+    full.properties = model.metadata.configuration.filter { !$0.key.isInternalProperty }
       .merging(definition.properties) { $1 }
     full.checks = model.metadata.checkConstraints.map { .init(name: $0.name, expression: $0.expression) }
     full.comment = definition.comment ?? model.metadata.description
     let complete = full
     response.version = try await make(name, plan, call, location: definition.location, operation: "CREATE TABLE") {
       try Self.newTable(complete, name: name, columnIds: $0?.columnIds ?? 0)
+    }
+  }
+
+  /// The table of CREATE TABLE .. AS, with the files that an executor wrote for it.
+  func createAs(_ name: ThreePartName, _ plan: StatementPlan, _ result: StatementResult, _ call: StageCall) async throws -> Int64? {
+    var definition = plan.definition ?? TableDefinition()
+    definition.fields = TypeMapping.schema(result.columns).fields
+    let complete = definition
+    let prefix = try await newLocation(name, call) + "/"
+    let files = try result.files.map { file in
+      guard file.path.hasPrefix(prefix) else { throw PlatformError(.internalError, "a data file lies outside of its table: \(file.path)") }
+      return AddFile(relativePath: String(file.path.dropFirst(prefix.count)), size: file.sizeBytes, statistics: file.statistics)
+    }
+    return try await make(
+      name, plan, call, location: nil, operation: plan.replaces ? "CREATE OR REPLACE TABLE AS SELECT" : "CREATE TABLE AS SELECT", files: files
+    ) { base in
+      let table = try Self.newTable(complete, name: name, columnIds: base?.columnIds ?? 0)
+      return NewVersion(metadata: table.metadata, features: table.features, domains: table.domains)
+    }
+  }
+
+  /// What CREATE TABLE .. AS asks for is judged before its query runs.
+  func checkAs(_ definition: TableDefinition) throws {
+    guard definition.location == nil else {
+      throw PlatformError(.invalidArgument, "CREATE TABLE .. AS with LOCATION is not supported", hint: "CREATE TABLE .. LOCATION first, then INSERT INTO.")
+    }
+    try TablePropertyNames.check(definition.properties.keys)
+    try TableProperties(definition.properties).validate()
+    guard definition.partitionColumns.isEmpty, definition.properties["delta.columnMapping.mode"] ?? "none" == "none" else {
+      throw PlatformError(.invalidArgument, "CREATE TABLE .. AS takes neither PARTITIONED BY nor column mapping", hint: "Create the table first, then INSERT INTO.")
     }
   }
 
@@ -105,7 +143,7 @@ extension StatementPlanner {
     } else {
       // The folder that executors were given, when they have written files for this table.
       entry = try await services.catalog.table(
-        name, creatingIn: services.layout.lake, columns: columns, by: actor, location: files.isEmpty ? nil : newLocation(name, call))
+        name, creatingIn: services.layout.lake, columns: columns, by: actor, location: plan.kind == .createTableAs || !files.isEmpty ? newLocation(name, call) : nil)
     }
     let after = try await BlockingPool.shared.run {
       try FileManager.default.createDirectory(atPath: entry.location, withIntermediateDirectories: true)
@@ -120,24 +158,19 @@ extension StatementPlanner {
   }
 
   static func newTable(_ definition: TableDefinition, name: ThreePartName, columnIds: Int64 = 0) throws -> NewTable {
-    guard !definition.properties.keys.contains(where: { $0.hasPrefix(TableDefinition.Key.prefix) }) else {
-      throw PlatformError(.invalidArgument, "table properties with the prefix \(TableDefinition.Key.prefix) are not set by hand")
-    }
     try TablePropertyNames.check(definition.properties.keys)
     var checks: [(name: String, expression: String)] = []
     for (index, check) in definition.checks.enumerated() { checks.append((check.name ?? "check_\(index + 1)", check.expression)) }
-    var properties = definition.properties
-    let names = Set(definition.fields.map { $0.name.lowercased() })
-    for key in definition.keys {
-      for column in key.columns where !names.contains(column.lowercased()) {
-        throw PlatformError(.invalidArgument, "the key names the column '\(column)', which the table does not have")
-      }
-      let property = try TableAlterations.keyProperty(key, table: name, properties)
-      properties[property] = key.sql
+    // A primary key is never null.
+    let keyed = Set(definition.keys.filter { $0.kind == .primary }.flatMap(\.columns).map { $0.lowercased() })
+    let fields = definition.fields.map { field in
+      var field = field
+      if keyed.contains(field.name.lowercased()) { field.nullable = false }
+      return field
     }
     return try NewTable(
-      schema: StructType(fields: definition.fields), partitionColumns: definition.partitionColumns,
-      clusteringColumns: definition.clusteringColumns ?? [], properties: properties, checks: checks, name: "\(name)",
+      schema: StructType(fields: fields), partitionColumns: definition.partitionColumns,
+      clusteringColumns: definition.clusteringColumns ?? [], properties: definition.properties, checks: checks, name: "\(name)",
       description: definition.comment, columnIds: columnIds)
   }
 
@@ -174,9 +207,10 @@ extension StatementPlanner {
     guard definition.properties.isEmpty, definition.partitionColumns.isEmpty, definition.clusteringColumns == nil else {
       throw PlatformError(.invalidArgument, "a table that is there already keeps its properties and partitioning", hint: "Change them with ALTER TABLE.")
     }
-    let (folder, columns, comment) = try await BlockingPool.shared.run { [services] in
-      let folder = try CatalogStore.externalFolder(
-        location.withoutFileScheme, of: "table '\(name)'", allowedIn: CoordinatorService.externalRoots, apartFrom: services.layout.root)
+    let roots = try await services.catalog.externalFolders()
+    let root = services.layout.root
+    let (folder, columns, comment) = try await BlockingPool.shared.run {
+      let folder = try CatalogStore.externalFolder(location.withoutFileScheme, of: "table '\(name)'", allowedIn: roots, apartFrom: root)
       let table = try LakeTables.log(folder)
       guard try table.exists() else {
         throw PlatformError(
@@ -187,7 +221,7 @@ extension StatementPlanner {
       return (folder, try TypeMapping.columns(snapshot.schema), definition.comment ?? snapshot.metadata.description ?? "")
     }
     let entry = try await services.catalog.registerTable(
-      name, at: folder, allowedIn: CoordinatorService.externalRoots, apartFrom: services.layout.root,
+      name, at: folder, allowedIn: roots, apartFrom: root,
       columns: columns.map { ColumnEntry(name: $0.name, type: $0.type.sql.lowercased()) }, comment: comment, properties: [:],
       by: "run \(call.id.run)")
     return try await services.tables.look(entry.name).snapshot.version
@@ -198,7 +232,7 @@ extension StatementPlanner {
     _ name: ThreePartName, _ location: String, _ columns: [ColumnEntry], comment: String, by actor: String
   ) async throws -> TableEntry {
     let path = location.withoutFileScheme
-    let roots = CoordinatorService.externalRoots
+    let roots = try await services.catalog.externalFolders()
     let root = services.layout.root
     try await BlockingPool.shared.run {
       let parent = (path as NSString).deletingLastPathComponent

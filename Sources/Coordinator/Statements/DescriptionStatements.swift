@@ -57,7 +57,7 @@ extension StatementPlanner {
     ]
     for field in snapshot.schema.fields { facts += Self.expressions(field).map { ("Column \(field.name) \($0.0)", $0.1) } }
     for constraint in snapshot.metadata.checkConstraints { facts.append(("Constraint \(constraint.name)", "CHECK (\(constraint.expression))")) }
-    for key in TableDefinition.Key.list(snapshot.metadata.configuration) { facts.append(("Constraint \(key.name)", key.sql)) }
+    for key in try await keys(entry) { if let sql = key.sql { facts.append(("Constraint \(key.name)", sql)) } }
     rows += facts.map { row($0.0, $0.1, "") }
     response.rows = rows
   }
@@ -74,7 +74,7 @@ extension StatementPlanner {
 
   /// What the user may set, and the protocol; constraints and keys are shown apart.
   static func properties(_ snapshot: Snapshot) -> [(name: String, value: String)] {
-    var found = snapshot.metadata.configuration.filter { !$0.key.hasPrefix("delta.constraints.") && !$0.key.hasPrefix(TableDefinition.Key.prefix) }
+    var found = snapshot.metadata.configuration.filter { !$0.key.hasPrefix("delta.constraints.") }
     found["delta.minReaderVersion"] = String(snapshot.tableProtocol.minReaderVersion)
     found["delta.minWriterVersion"] = String(snapshot.tableProtocol.minWriterVersion)
     if snapshot.tableProtocol.minWriterVersion >= 7 {
@@ -86,11 +86,13 @@ extension StatementPlanner {
   func showCreate(_ name: ThreePartName, _ response: inout StatementResponse) async throws {
     let (entry, snapshot) = try await services.tables.look(name)
     response.columns = [.init(name: "createtab_stmt", type: "string")]
-    response.rows = [[.string(try Self.createStatement(snapshot, name: name, location: entry.kind == .external ? entry.location : nil))]]
+    response.rows = [
+      [.string(try await Self.createStatement(snapshot, name: name, keys: keys(entry), location: entry.kind == .external ? entry.location : nil))]
+    ]
   }
 
   /// The statement that makes this table once more, without its rows.
-  static func createStatement(_ snapshot: Snapshot, name: ThreePartName, location: String?) throws -> String {
+  static func createStatement(_ snapshot: Snapshot, name: ThreePartName, keys: [ConstraintEntry], location: String?) throws -> String {
     var lines = snapshot.schema.fields.map { field in
       var line = "\(SparkType.name(field.name)) \(SparkType.sql(field.type))"
       if case .integer(let start)? = field.metadata["delta.identity.start"], case .integer(let step)? = field.metadata["delta.identity.step"] {
@@ -106,7 +108,7 @@ extension StatementPlanner {
       return line
     }
     lines += snapshot.metadata.checkConstraints.map { "CONSTRAINT \(SparkType.name($0.name)) CHECK (\($0.expression))" }
-    lines += TableDefinition.Key.list(snapshot.metadata.configuration).map { "CONSTRAINT \(SparkType.name($0.name)) \($0.sql)" }
+    lines += keys.compactMap { key in key.sql.map { "CONSTRAINT \(SparkType.name(key.name)) \($0)" } }
     let full = [name.catalog, name.schema, name.name].map(SparkType.name).joined(separator: ".")
     var text = "CREATE TABLE \(full) (\n  " + lines.joined(separator: ",\n  ") + ")\nUSING DELTA"
     if !snapshot.metadata.partitionColumns.isEmpty {
@@ -118,7 +120,7 @@ extension StatementPlanner {
     }
     if let comment = snapshot.metadata.description { text += "\nCOMMENT \(SQLText.literal(comment))" }
     if let location { text += "\nLOCATION \(SQLText.literal(location))" }
-    var properties = snapshot.metadata.configuration.filter { !$0.key.isInternalProperty && !$0.key.hasPrefix(TableDefinition.Key.prefix) }
+    var properties = snapshot.metadata.configuration.filter { !$0.key.isInternalProperty }
     // Features that nothing else in the statement asks for.
     let asked = TableProtocol.supporting(snapshot.activeFeatures).features
     for feature in snapshot.tableProtocol.features.subtracting(asked) where snapshot.tableProtocol.minWriterVersion >= 7 {

@@ -14,20 +14,12 @@ extension StatementPlanner {
   func write(_ plan: StatementPlan, _ result: StatementResult?, _ call: StageCall, _ response: inout StatementResponse) async throws {
     guard let target = plan.target else { throw PlatformError(.internalError, "the statement has no target") }
     let targetName = try name(target)
-    let actor = "run \(call.id.run)"
     // A conditional CREATE of a table that exists has run nothing.
     guard let result else { return response.affectedRows = 0 }
     if plan.kind == .insert {
       response.version = try await insert(plan, result, services.tables.catalog.table(targetName), call)
     } else {
-      guard let made = result.target else { throw PlatformError(.internalError, "the statement made no table") }
-      let entry = try await services.catalog.table(
-        targetName, creatingIn: services.layout.lake,
-        columns: result.columns.map { ColumnEntry(name: $0.name, type: $0.type.sql.lowercased()) }, by: actor,
-        location: try await newLocation(targetName, call))
-      response.version = try await services.tables.create(
-        entry, made, files: result.files, comment: nil, key: call.commitKey,
-        operation: plan.replaces ? "CREATE OR REPLACE TABLE AS SELECT" : "CREATE TABLE AS SELECT")
+      response.version = try await createAs(targetName, plan, result, call)
     }
     response.affectedRows = result.rowCount
     try await services.catalog.addLineage(

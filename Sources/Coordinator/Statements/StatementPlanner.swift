@@ -56,6 +56,7 @@ struct StatementPlanner: TaskPlanner {
       let targetName = try name(target)
       switch plan.kind {
       case .createTableAs:
+        if let definition = plan.definition { try checkAs(definition) }
         if try await services.catalog.findTable(targetName) != nil, !plan.replaces {
           if plan.isConditional { return .none }
           throw PlatformError(

@@ -21,6 +21,23 @@ extension LakeTables {
       ])
   }
 
+  /// Where a data file lies. Files outside of the table's folder, which a shallow clone shares, have to be below one of `sharedFolders`:
+  /// a log must not lead executors to files that are nobody's table.
+  /// - Throws: `permissionDenied`; `invalidFile`.
+  static func path(of file: AddFile, in location: String, sharedFolders: [String]) throws -> String {
+    switch try file.location() {
+    case .relative(let relative): return location + "/" + relative
+    case .absolute(let uri):
+      let path = uri.hasPrefix("file:") ? uri.withoutFileScheme.removingPercentEncoding ?? "" : uri
+      let parts = path.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).map { String(decoding: $0, as: UTF8.self) }
+      guard parts.first == "", !parts.contains(".."), !parts.contains("."), sharedFolders.contains(where: { path.utf8.starts(with: ($0 + "/").utf8) })
+      else {
+        throw PlatformError(.permissionDenied, "the table refers to a file outside of the lake and of all external locations", path: uri)
+      }
+      return path
+    }
+  }
+
   static func transaction(_ key: String) -> AppTransaction { AppTransaction(appId: "platform/\(key)", version: 1) }
 
   /// Whether the statement with this key has been committed before.
@@ -68,15 +85,5 @@ extension LakeTables {
     if columns != entry.columns { try await catalog.updateColumns(entry.name, columns) }
     let comment = snapshot.metadata.description ?? ""
     if comment != entry.comment { try await catalog.change(.table, entry.name, .init(comment: comment), by: "platform") }
-  }
-}
-
-extension TableDefinition.Key {
-  /// Table properties that keep informational keys: `platform.key.<name>` holds what SQL writes behind the name.
-  static let prefix = "platform.key."
-
-  /// The keys of a table: name and SQL text, by name.
-  static func list(_ configuration: [String: String]) -> [(name: String, sql: String)] {
-    configuration.filter { $0.key.hasPrefix(prefix) }.map { (String($0.key.dropFirst(prefix.count)), $0.value) }.sorted { $0.0 < $1.0 }
   }
 }

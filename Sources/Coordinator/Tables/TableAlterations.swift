@@ -29,17 +29,13 @@ enum TableAlterations {
       }
     case .renameColumn(let path, let name):
       operation = "RENAME COLUMN"
-      try refuseKeys(path, base, "renamed")
       try mapNames(&change, &decision)
       try change.renameColumn(path, to: name)
     case .dropColumns(let paths, let isConditional):
       operation = "DROP COLUMNS"
       let present = isConditional ? paths.filter { change.schema.field(at: $0) != nil } : paths
       guard !present.isEmpty else { return decision }
-      for path in present {
-        guard change.schema.field(at: path) != nil else { throw noColumn(path, base) }
-        try refuseKeys(path, base, "dropped")
-      }
+      for path in present where change.schema.field(at: path) == nil { throw noColumn(path, base) }
       try mapNames(&change, &decision)
       for path in present { try change.dropColumn(path) }
     case .changeType(let path, let type):
@@ -71,40 +67,13 @@ enum TableAlterations {
     case .addCheck(let check):
       operation = "ADD CONSTRAINT"
       guard let name = check.name else { throw PlatformError(.invalidArgument, "a CHECK constraint needs a name") }
-      guard !TableDefinition.Key.list(base.metadata.configuration).contains(where: { $0.name.lowercased() == name.lowercased() }) else {
-        throw PlatformError(.alreadyExists, "a constraint '\(name)' exists already", number: "PLT-3003")
-      }
       try change.addConstraint(name, check.expression)
-    case .addKey(let key):
-      operation = "ADD CONSTRAINT"
-      for column in key.columns where change.schema.field(at: column.split(separator: ".").map(String.init)) == nil {
-        throw noColumn([column], base)
-      }
-      if key.kind == .primary, let field = key.columns.compactMap({ change.schema.field(at: [$0])?.field }).first(where: \.nullable) {
-        throw PlatformError(
-          .invalidArgument, "the column '\(field.name)' of the primary key may be null",
-          hint: "ALTER TABLE .. ALTER COLUMN \(field.name) SET NOT NULL first.")
-      }
-      let property = try keyProperty(key, table: table, base.metadata.configuration)
-      try change.setProperties([property: key.sql])
     case .dropConstraint(let name, let isConditional):
       operation = "DROP CONSTRAINT"
-      if let key = TableDefinition.Key.list(base.metadata.configuration).first(where: { $0.name.lowercased() == name.lowercased() }) {
-        try change.setProperties([TableDefinition.Key.prefix + key.name: nil])
-      } else {
-        if isConditional, !base.metadata.checkConstraints.contains(where: { $0.name.lowercased() == name.lowercased() }) { return decision }
-        try change.dropConstraint(name)
-      }
-    case .dropPrimaryKey(let isConditional):
-      operation = "DROP CONSTRAINT"
-      guard let key = TableDefinition.Key.list(base.metadata.configuration).first(where: { $0.sql.hasPrefix("PRIMARY KEY") }) else {
-        if isConditional { return decision }
-        throw PlatformError(.notFound, "the table has no primary key")
-      }
-      try change.setProperties([TableDefinition.Key.prefix + key.name: nil])
+      if isConditional, !base.metadata.checkConstraints.contains(where: { $0.name.lowercased() == name.lowercased() }) { return decision }
+      try change.dropConstraint(name)
     case .setProperties(let properties):
       operation = "SET TBLPROPERTIES"
-      try refuseKeyProperties(properties.keys)
       try TablePropertyNames.check(properties.keys)
       if properties["delta.enableRowTracking"]?.lowercased() == "true", !base.properties.hasRowTracking,
         base.filesByPath.values.contains(where: { $0.baseRowId == nil })
@@ -116,7 +85,6 @@ enum TableAlterations {
       try change.setProperties(properties)
     case .unsetProperties(let names, let isConditional):
       operation = "UNSET TBLPROPERTIES"
-      try refuseKeyProperties(names)
       for name in names where base.metadata.configuration[name] == nil && !isConditional {
         throw PlatformError(.notFound, "the table has no property '\(name)'", hint: "UNSET TBLPROPERTIES IF EXISTS leaves it out.")
       }
@@ -135,7 +103,7 @@ enum TableAlterations {
     case .setTableComment(let comment):
       operation = "COMMENT ON TABLE"
       change.setName(base.metadata.name, description: comment)
-    case .rename, .setOwner: throw PlatformError(.internalError, "the catalog alone is changed")
+    case .rename, .setOwner, .addKey, .dropPrimaryKey: throw PlatformError(.internalError, "the catalog alone is changed")
     }
     let actions = try change.actions() + extra
     guard !actions.isEmpty else { return decision }
@@ -166,44 +134,5 @@ enum TableAlterations {
     guard try ColumnMapping.mode(change.metadata) == .none else { return }
     try change.setProperties(["delta.columnMapping.mode": "name"])
     decision.notes.append("column mapping was switched on (delta.columnMapping.mode = name); readers without that feature cannot read the table any more")
-  }
-
-  private static func refuseKeys(_ path: [String], _ base: Snapshot, _ verb: String) throws {
-    guard path.count == 1 else { return }
-    for key in TableDefinition.Key.list(base.metadata.configuration) {
-      let columns = key.sql.drop { $0 != "(" }.dropFirst().prefix { $0 != ")" }.split(separator: ",")
-        .map { $0.filter { $0 != "`" && $0 != " " }.lowercased() }
-      guard !columns.contains(path[0].lowercased()) else {
-        throw PlatformError(
-          .invalidArgument, "the column '\(path[0])' is part of the key '\(key.name)', so it cannot be \(verb)",
-          hint: "ALTER TABLE .. DROP CONSTRAINT \(key.name) first.")
-      }
-    }
-  }
-
-  private static func refuseKeyProperties(_ names: some Sequence<String>) throws {
-    for name in names where name.hasPrefix(TableDefinition.Key.prefix) {
-      throw PlatformError(.invalidArgument, "the table property \(name) is not set by hand", hint: "Use ADD CONSTRAINT and DROP CONSTRAINT.")
-    }
-  }
-
-  /// The property that keeps a key.
-  /// - Throws: `alreadyExists` for a second primary key, or a name that is taken.
-  static func keyProperty(_ key: TableDefinition.Key, table: ThreePartName, _ configuration: [String: String]) throws -> String {
-    let present = TableDefinition.Key.list(configuration)
-    if key.kind == .primary, present.contains(where: { $0.sql.hasPrefix("PRIMARY KEY") }) {
-      throw PlatformError(.alreadyExists, "the table has a primary key already", number: "PLT-3003")
-    }
-    let suffix = key.kind == .primary ? "pk" : "fk"
-    var name = key.name ?? "\(table.name)_\(suffix)"
-    var number = 1
-    while key.name == nil, present.contains(where: { $0.name.lowercased() == name.lowercased() }) {
-      number += 1
-      name = "\(table.name)_\(suffix)\(number)"
-    }
-    let isTaken =
-      present.contains { $0.name.lowercased() == name.lowercased() } || configuration["delta.constraints." + name.lowercased()] != nil
-    guard !isTaken else { throw PlatformError(.alreadyExists, "a constraint '\(name)' exists already", number: "PLT-3003") }
-    return TableDefinition.Key.prefix + name
   }
 }
