@@ -4,7 +4,7 @@ import Core
 import DeltaLog
 import DuckDB
 
-/// Reading statements about tables: CREATE, CLONE, CONVERT, OPTIMIZE, VACUUM, RESTORE, DESCRIBE, SHOW.
+/// Reading statements about tables: CREATE, CLONE, OPTIMIZE, VACUUM, RESTORE, DESCRIBE, SHOW.
 extension StatementPlan {
   /// - Returns: false, at the same place, when the statement is about something else.
   mutating func parseTableCommand() throws -> Bool {
@@ -41,8 +41,6 @@ extension StatementPlan {
       let version = try travel()
       guard version != TableVersion() else { throw expected("VERSION AS OF or TIMESTAMP AS OF") }
       command = .restore(version)
-    } else if take("CONVERT", "TO", "DELTA") {
-      try parseConvert()
     } else if take("SHOW", "CREATE", "TABLE") {
       try about()
       command = .showCreate
@@ -156,7 +154,7 @@ extension StatementPlan {
         guard token.text.uppercased() == "DELTA" else {
           throw PlatformError(
             .invalidArgument, "tables of the format '\(token.text.prefix(60))' are not supported: every table is a Delta table",
-            hint: "Leave USING out, or write USING DELTA. Files of other formats are read by 'platform ingest' and CONVERT TO DELTA.")
+            hint: "Leave USING out, or write USING DELTA.")
         }
         position += 1
       } else if take("PARTITIONED", "BY") {
@@ -444,26 +442,6 @@ extension StatementPlan {
       hours = value
     }
     command = .vacuum(hours: hours, isDryRun: take("DRY", "RUN"))
-  }
-
-  private mutating func parseConvert() throws {
-    kind = .table
-    guard take("PARQUET"), takeSymbol("."), let folder = token, folder.kind == .quoted || folder.kind == .string else {
-      throw PlatformError(.invalidArgument, "CONVERT TO DELTA takes a folder of Parquet files", hint: "CONVERT TO DELTA parquet.`/data/events`")
-    }
-    position += 1
-    _ = take("NO", "STATISTICS")
-    var partitions: [StructField] = []
-    if take("PARTITIONED", "BY") {
-      guard takeSymbol("(") else { throw expected("(") }
-      repeat {
-        guard let column = token, column.isName else { throw expected("a column's name") }
-        position += 1
-        partitions.append(StructField(name: column.text, type: try columnType()))
-      } while takeSymbol(",")
-      guard takeSymbol(")") else { throw expected(")") }
-    }
-    command = .convert(path: folder.text, partitionColumns: partitions)
   }
 }
 

@@ -83,7 +83,7 @@ public struct StatementPlan: Sendable {
     PlatformError(
       .invalidArgument, "the statement is not supported",
       hint:
-        "Supported are SELECT, EXPLAIN, CREATE TABLE, ALTER TABLE, INSERT, UPDATE, DELETE, MERGE, TRUNCATE, OPTIMIZE, VACUUM, RESTORE, CONVERT, CREATE SCHEMA, DROP TABLE, SHOW and DESCRIBE."
+        "Supported are SELECT, EXPLAIN, CREATE TABLE, ALTER TABLE, INSERT, UPDATE, DELETE, MERGE, TRUNCATE, OPTIMIZE, VACUUM, RESTORE, CREATE SCHEMA, DROP TABLE, SHOW and DESCRIBE."
     )
   }
 

@@ -176,7 +176,7 @@ public enum StatementRunner {
   }
 
   /// Interrupts the connection once the context is cancelled, and reports progress.
-  private final class Watch: Sendable {
+  final class Watch: Sendable {
     private let isDone = Mutex(false)
 
     init(_ connection: Connection, _ context: any WorkContext) {

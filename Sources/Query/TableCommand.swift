@@ -106,8 +106,6 @@ public enum TableCommand: Sendable, Hashable {
   /// The columns, properties and partitioning of another table; no rows.
   case createLike(QualifiedName, TableDefinition)
   case clone(QualifiedName, TableVersion, isDeep: Bool, TableDefinition)
-  /// `CONVERT TO DELTA parquet.'/path'`; there is no target.
-  case convert(path: String, partitionColumns: [StructField])
   case alter(TableAlteration)
   /// `condition` is SQL text over partition columns.
   case optimize(condition: String?, zOrder: [[String]], isFull: Bool)

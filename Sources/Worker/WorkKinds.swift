@@ -27,6 +27,7 @@ enum WorkKinds {
     case "evaluate": return try TrainingExecutor.evaluateModel(spec.decodePayload(), context: context)
     case "monitor": return try encode(spec.decodePayload(MonitorShard.self).run(context: context))
     case "sql": return try encode(StatementRunner.run(spec.decodePayload(), context: context))
+    case RewriteRunner.kind: return try encode(RewriteRunner.run(spec.decodePayload(), context: context))
     case "serve.check": return try ReplicaExecutor.check(spec.decodePayload())
     case "serve.replica": return try ReplicaExecutor.run(spec.decodePayload(), context: context)
     default: throw PlatformError(.internalError, "this binary cannot run work of kind '\(spec.kind)'")

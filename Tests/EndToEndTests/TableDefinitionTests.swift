@@ -51,7 +51,8 @@ extension EndToEnd {
       }
       // What SHOW CREATE TABLE gives makes the same table again.
       let statement = try #require(try cluster.scalar("show create table main.shop.orders").stringValue)
-      #expect(try cluster.cli(["sql", statement.replacing("main.shop.orders (", with: "main.shop.again (").replacing("buyer_fk", with: "again_fk")]).status == 0)
+      #expect(
+        try cluster.cli(["sql", statement.replacing("main.shop.orders (", with: "main.shop.again (").replacing("buyer_fk", with: "again_fk")]).status == 0)
       let again = try #require(try cluster.scalar("show create table main.shop.again").stringValue)
       #expect(again.replacing("main.shop.again (", with: "main.shop.orders (").replacing("again_fk", with: "buyer_fk") == statement, "\(again)")
 

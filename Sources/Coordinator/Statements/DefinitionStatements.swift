@@ -61,32 +61,38 @@ extension StatementPlanner {
 
   /// The table of CREATE TABLE .. AS, with the files that an executor wrote for it.
   func createAs(_ name: ThreePartName, _ plan: StatementPlan, _ result: StatementResult, _ call: StageCall) async throws -> Int64? {
-    var definition = plan.definition ?? TableDefinition()
-    definition.fields = TypeMapping.schema(result.columns).fields
-    let complete = definition
+    guard let made = result.target, let schema = made.schema else { throw PlatformError(.internalError, "the statement made no table") }
+    let given = plan.definition ?? TableDefinition()
     let prefix = try await newLocation(name, call) + "/"
     let files = try result.files.map { file in
       guard file.path.hasPrefix(prefix) else { throw PlatformError(.internalError, "a data file lies outside of its table: \(file.path)") }
-      return AddFile(relativePath: String(file.path.dropFirst(prefix.count)), size: file.sizeBytes, statistics: file.statistics)
+      return AddFile(
+        relativePath: String(file.path.dropFirst(prefix.count)), size: file.sizeBytes, statistics: file.statistics,
+        partitionValues: file.partitionValues)
     }
     return try await make(
       name, plan, call, location: nil, operation: plan.replaces ? "CREATE OR REPLACE TABLE AS SELECT" : "CREATE TABLE AS SELECT", files: files
     ) { base in
-      let table = try Self.newTable(complete, name: name, columnIds: base?.columnIds ?? 0)
+      // The schema as the files were written: mapped names stay.
+      let table = try NewTable(
+        schema: StructType(parsing: schema), partitionColumns: made.partitionColumns, clusteringColumns: given.clusteringColumns ?? [],
+        properties: given.properties, name: "\(name)", description: given.comment, columnIds: base?.columnIds ?? 0)
       return NewVersion(metadata: table.metadata, features: table.features, domains: table.domains)
     }
   }
 
-  /// What CREATE TABLE .. AS asks for is judged before its query runs.
-  func checkAs(_ definition: TableDefinition) throws {
+  /// What the executor of CREATE TABLE .. AS writes for.
+  /// - Throws: `invalidArgument` for options that cannot be meant, before the query runs.
+  func target(of definition: TableDefinition?, name: ThreePartName) throws -> WriteTarget {
+    guard let definition else { return WriteTarget(name: "\(name)", schema: nil) }
     guard definition.location == nil else {
       throw PlatformError(.invalidArgument, "CREATE TABLE .. AS with LOCATION is not supported", hint: "CREATE TABLE .. LOCATION first, then INSERT INTO.")
     }
     try TablePropertyNames.check(definition.properties.keys)
     try TableProperties(definition.properties).validate()
-    guard definition.partitionColumns.isEmpty, definition.properties["delta.columnMapping.mode"] ?? "none" == "none" else {
-      throw PlatformError(.invalidArgument, "CREATE TABLE .. AS takes neither PARTITIONED BY nor column mapping", hint: "Create the table first, then INSERT INTO.")
-    }
+    return WriteTarget(
+      name: "\(name)", schema: nil, partitionColumns: definition.partitionColumns,
+      properties: definition.properties.filter { !$0.key.hasPrefix("delta.feature.") })
   }
 
   /// Makes the catalog's entry and the table's first version; or, with OR REPLACE, the next version of a table that is there.
@@ -143,7 +149,8 @@ extension StatementPlanner {
     } else {
       // The folder that executors were given, when they have written files for this table.
       entry = try await services.catalog.table(
-        name, creatingIn: services.layout.lake, columns: columns, by: actor, location: plan.kind == .createTableAs || !files.isEmpty ? newLocation(name, call) : nil)
+        name, creatingIn: services.layout.lake, columns: columns, by: actor,
+        location: plan.kind == .createTableAs || !files.isEmpty ? newLocation(name, call) : nil)
     }
     let after = try await BlockingPool.shared.run {
       try FileManager.default.createDirectory(atPath: entry.location, withIntermediateDirectories: true)
@@ -215,7 +222,7 @@ extension StatementPlanner {
       guard try table.exists() else {
         throw PlatformError(
           .invalidArgument, "there is no Delta table in the folder, and the statement names no columns",
-          hint: "Name the columns, or use CONVERT TO DELTA for a folder of Parquet files.", path: location)
+          hint: "Name the columns of a new table.", path: location)
       }
       let snapshot = try table.snapshot()
       return (folder, try TypeMapping.columns(snapshot.schema), definition.comment ?? snapshot.metadata.description ?? "")
@@ -247,7 +254,7 @@ extension StatementPlanner {
         throw PlatformError(
           .conflict, "the folder for the new table is not empty",
           hint: present.contains("_delta_log")
-            ? "It holds a Delta table: leave the columns out to give that one a name." : "CONVERT TO DELTA makes a table of Parquet files.",
+            ? "It holds a Delta table: leave the columns out to give that one a name." : "Use an empty one.",
           path: path)
       }
     }

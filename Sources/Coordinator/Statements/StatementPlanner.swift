@@ -56,14 +56,13 @@ struct StatementPlanner: TaskPlanner {
       let targetName = try name(target)
       switch plan.kind {
       case .createTableAs:
-        if let definition = plan.definition { try checkAs(definition) }
         if try await services.catalog.findTable(targetName) != nil, !plan.replaces {
           if plan.isConditional { return .none }
           throw PlatformError(
             .alreadyExists, "table '\(targetName)' exists already", hint: "Use CREATE OR REPLACE TABLE, or INSERT INTO.", number: "PLT-3003")
         }
         spec.outputDirectory = try await newLocation(targetName, call)
-        spec.target = WriteTarget(name: "\(targetName)", schema: nil)
+        spec.target = try target(of: plan.definition, name: targetName)
       default:
         if let changed {
           try await planInsert(plan, into: changed.base, &spec)

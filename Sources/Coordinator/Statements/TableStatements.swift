@@ -14,7 +14,8 @@ extension StatementPlanner {
   func planTable(_ command: TableCommand, _ plan: StatementPlan, _ call: StageCall) async throws -> StagePlan {
     switch command {
     case .alter(let alteration): return try await planAlteration(alteration, plan, call)
-    case .optimize, .convert: throw PlatformError(.invalidArgument, "the statement is not supported")
+    case .optimize(let condition, let zOrder, let isFull):
+      return try await planOptimize(target(plan), condition: condition, zOrder: zOrder, isFull: isFull, call)
     default: return .none
     }
   }
@@ -34,7 +35,7 @@ extension StatementPlanner {
     case .clone(let source, let version, let isDeep, let definition):
       try await clone(target(plan), source, version, isDeep: isDeep, definition, plan, call, results, &response)
     case .alter(let alteration): return try await alter(alteration, plan, call, results, &response)
-    case .optimize, .convert: throw PlatformError(.invalidArgument, "the statement is not supported")
+    case .optimize: return try await commitOptimize(target(plan), call, results, &response)
     case .vacuum(let hours, let isDryRun): try await vacuum(target(plan), hours: hours, isDryRun: isDryRun, &response)
     case .restore(let version): try await restore(target(plan), version, call, &response)
     case .describe(let isExtended, let column): try await describe(target(plan), isExtended: isExtended, column: column, &response)

@@ -49,44 +49,6 @@ extension LakeTables {
     return committed
   }
 
-  /// Version 0 of a table, with its first rows; or, for a table that is there, its replacement.
-  func create(
-    _ entry: TableEntry, _ target: WriteTarget, files: [WrittenFile], comment: String?, key: String, operation: String
-  ) async throws -> Int64 {
-    guard let schema = target.schema else { throw PlatformError(.internalError, "the new table has no schema") }
-    let transaction = AppTransaction(appId: "platform/\(key)", version: 1)
-    let isNew = try await BlockingPool.shared.run { try !Self.open(entry.location, Self.writtenFeatures).exists() }
-    if isNew {
-      let version = try await BlockingPool.shared.run {
-        var metadata = TableMetadata(
-          name: "\(entry.name)", schema: try StructType(parsing: schema), partitionColumns: target.partitionColumns,
-          configuration: target.properties)
-        metadata.description = comment
-        return try Self.open(entry.location, Self.writtenFeatures).create(
-          metadata, actions: Self.adds(files, entry).map { .add($0) }, transaction: transaction, operation: operation
-        ).version
-      }
-      let columns = try TypeMapping.columns(StructType(parsing: schema))
-      try await catalog.updateColumns(entry.name, columns.map { ColumnEntry(name: $0.name, type: $0.type.sql.lowercased()) })
-      return version
-    }
-    let latest = try await base(entry.name).snapshot.version
-    return try await commit(entry, onto: latest, key: key) { base in
-      var plan = CommitPlan.overwrite(try Self.adds(files, entry), base: base, operation: operation)
-      plan.isolation = .serializable
-      var changes = try SchemaChange.actions(
-        base, schema: schema, configuration: target.properties, partitionColumns: target.partitionColumns)
-      for index in changes.indices {
-        if case .metadata(var metadata) = changes[index] {
-          metadata.description = comment
-          changes[index] = .metadata(metadata)
-        }
-      }
-      plan.actions = changes + plan.actions
-      return plan
-    }
-  }
-
   /// Written files as the log names them.
   static func adds(_ files: [WrittenFile], _ entry: TableEntry) throws -> [AddFile] {
     try files.map { file in
