@@ -62,7 +62,7 @@ struct StatementPlanner: TaskPlanner {
             .alreadyExists, "table '\(targetName)' exists already", hint: "Use CREATE OR REPLACE TABLE, or INSERT INTO.", number: "PLT-3003")
         }
         spec.outputDirectory = try await newLocation(targetName, call)
-        spec.target = try target(of: plan.definition, name: targetName)
+        spec.target = try self.target(of: plan.definition, name: targetName)
       default:
         if let changed {
           try await planInsert(plan, into: changed.base, &spec)
