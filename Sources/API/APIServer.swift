@@ -61,10 +61,15 @@ public struct APIServer: Sendable {
     ConsoleRoutes(service: service).add(to: router)
     JobRoutes(service: service).add(to: router)
     DataRoutes(service: service).add(to: router)
-    UnityCatalogRoutes(service: service).add(to: router)
+    let description = APIDescription()
+    let routes = DescribedRoutes(router: router, description: description, tag: "System")
+    IdentityRoutes(service: service).add(to: routes)
+    UnityCatalogRoutes(service: service).add(to: routes)
     UnityCatalogFiles(service: service).add(to: router)
     ServingRoutes(service: service).add(to: router)
     OpenAIRoutes(gateway: gateway, service: service).add(to: router)
+    let document = description.document(version: PlatformVersion.current)
+    router.get("/openapi.json") { _, _ in try Response.json(document) }
     return router
   }
 }
@@ -93,11 +98,20 @@ extension Request {
     do {
       return try JSONDecoder.platform.decode(T.self, from: Data(buffer.readableBytesView))
     } catch {
-      throw PlatformError(.invalidArgument, "the request body cannot be read: \(JSONValue.reason(error))")
+      throw PlatformError.malformedBody(error)
     }
   }
 
-  func query(_ name: String) -> String? { uri.queryParameters[Substring(name)].map(String.init) }
+  /// The first value of the name, as forms are encoded: `+` is a space.
+  func query(_ name: String) -> String? {
+    for pair in (uri.query ?? "").split(separator: "&") {
+      let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map {
+        String($0).replacing("+", with: " ").removingPercentEncoding
+      }
+      if parts[0] == name { return parts.count == 2 ? parts[1] : "" }
+    }
+    return nil
+  }
 
   /// - Throws: `invalidArgument` when the parameter is not a number in the range.
   func queryInt(_ name: String, in range: ClosedRange<Int>, default fallback: Int) throws -> Int {

@@ -95,7 +95,8 @@ struct ErrorMiddleware: RouterMiddleware {
       response = try Response.json(body, status: StatusMapping.status(failure.code))
     } else {
       let body = ErrorBody(
-        failure, errorCode: StatusMapping.errorCode(failure.code), requestID: requestID, others: Array(all.dropFirst()))
+        failure, errorCode: StatusMapping.errorCode(failure.code), requestID: requestID, others: Array(all.dropFirst()),
+        details: StatusMapping.details(failure))
       response = try Response.json(body, status: StatusMapping.status(failure.code))
     }
     if failure.code == .resourceExhausted || failure.code == .unavailable { response.headers[.retryAfter] = "1" }
@@ -128,7 +129,7 @@ struct OriginCheck: RouterMiddleware {
 struct Authentication: RouterMiddleware {
   typealias Context = PlatformRequestContext
   static let cookie = "platform_session"
-  static let open: Set<String> = ["/healthz", "/livez", "/readyz", "/login", "/.well-known/databricks-config"]
+  static let open: Set<String> = ["/healthz", "/livez", "/readyz", "/login", "/.well-known/databricks-config", "/openapi.json"]
   let service: any PlatformService
 
   func handle(

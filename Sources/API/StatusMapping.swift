@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Client
 import Core
 import Hummingbird
 
@@ -35,6 +36,22 @@ enum StatusMapping {
     case .cancelled: "CANCELLED"
     case .internalError: "INTERNAL_ERROR"
     }
+  }
+
+  /// What went wrong in one word, for clients that want more than `error_code`: `TABLE_ALREADY_EXISTS`, `SCHEMA_DOES_NOT_EXIST`.
+  static func details(_ failure: PlatformError) -> [ErrorDetail]? {
+    let ending: String
+    switch failure.number {
+    case "PLT-3002": ending = "DOES_NOT_EXIST"
+    case "PLT-3003": ending = "ALREADY_EXISTS"
+    case "PLT-1701": return [ErrorDetail(reason: "NOT_EMPTY")]
+    case "PLT-1706": return [ErrorDetail(reason: "FILES_API_API_IS_NOT_ENABLED")]
+    default: return nil
+    }
+    guard let quote = failure.message.firstIndex(of: "'") else { return nil }
+    let noun = failure.message[..<quote].uppercased().split(separator: " ").joined(separator: "_")
+    guard noun.allSatisfy({ $0 == "_" || $0.isLetter }), noun.count < 40 else { return nil }
+    return [ErrorDetail(reason: "\(noun)_\(ending)")]
   }
 
   /// OpenAI's `error.type`.

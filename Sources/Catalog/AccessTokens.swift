@@ -37,6 +37,13 @@ public struct AccessTokens: Sendable {
     return try row.string("principal")
   }
 
+  /// Names of those who hold a token that is valid now.
+  public func principals() async throws -> [String] {
+    try await pool.query(
+      "SELECT DISTINCT principal FROM access_tokens WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()) ORDER BY 1"
+    ).map { try $0.string("principal") }
+  }
+
   public func revokeAll(principal: String) async throws {
     try await pool.execute("UPDATE access_tokens SET revoked_at = now() WHERE principal = $1 AND revoked_at IS NULL", [.text(principal)])
   }

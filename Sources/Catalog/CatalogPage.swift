@@ -26,6 +26,8 @@ struct Listing {
   var table: String
   var columns = "*"
   var filters: [(column: String, value: String?)]
+  /// Patterns of SQL's LIKE, in any case of letters.
+  var patterns: [(column: String, value: String?)] = []
   var key: [(column: String, type: String)]
   var isDescending: Bool
 
@@ -46,7 +48,7 @@ struct Listing {
 
   /// Names the listing and its filters: a token is good for no other.
   private var identity: String {
-    SHA256Digest.hex(([table] + filters.map { "\($0.column)=\($0.value.map { "'\($0)" } ?? "")" }).joined(separator: "\n")).prefix(16).lowercased()
+    SHA256Digest.hex(([table] + (filters + patterns).map { "\($0.column)=\($0.value.map { "'\($0)" } ?? "")" }).joined(separator: "\n")).prefix(16).lowercased()
   }
 
   func token(after row: PostgresRow) throws -> String {
@@ -93,6 +95,7 @@ extension CatalogStore {
       return "$\(parameters.count)::\(type)"
     }
     var conditions = listing.filters.compactMap { filter in filter.value.map { "\(filter.column) = \(parameter($0, "text"))" } }
+    conditions += listing.patterns.compactMap { pattern in pattern.value.map { "lower(\(pattern.column)) LIKE lower(\(parameter($0, "text")))" } }
     let columns = listing.key.map(\.column)
     if let token {
       let values = zip(listing.key, try listing.position(token)).map { parameter($1, $0.type) }

@@ -60,6 +60,15 @@ extension CatalogStore {
     try await page(.objects("tables", catalog, schema), limit, pageToken, Self.tableEntry)
   }
 
+  /// Tables of a catalog whose schema and name match patterns of SQL's LIKE; nil and the empty pattern match all.
+  public func tables(
+    catalog: String, schemaLike: String?, nameLike: String?, limit: Int, pageToken: String? = nil
+  ) async throws -> CatalogPage<TableEntry> {
+    var listing = Listing.objects("tables", catalog, nil)
+    listing.patterns = [("schema", schemaLike?.isEmpty == true ? nil : schemaLike), ("name", nameLike?.isEmpty == true ? nil : nameLike)]
+    return try await page(listing, limit, pageToken, Self.tableEntry)
+  }
+
   /// - Throws: `notFound` PLT-3002.
   public func updateColumns(_ name: ThreePartName, _ columns: [ColumnEntry]) async throws {
     let changed = try await pool.execute(

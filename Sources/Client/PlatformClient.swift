@@ -32,6 +32,10 @@ public struct PlatformClient: Sendable {
     try decode(await send("PUT", path, body: JSONEncoder.platform.encode(body)))
   }
 
+  public func patch<T: Decodable>(_ path: String, _ body: some Encodable, as type: T.Type = T.self) async throws -> T {
+    try decode(await send("PATCH", path, body: JSONEncoder.platform.encode(body)))
+  }
+
   /// One request; the whole answer, at most 64 MiB.
   public func send(_ method: String, _ path: String, body: Data?) async throws -> Data {
     let response = try await execute(method, path, body: body, timeout: timeout)
@@ -100,7 +104,7 @@ public struct PlatformClient: Sendable {
     }
   }
 
-  private func unreachable(_ error: any Error) -> PlatformError {
+  func unreachable(_ error: any Error) -> PlatformError {
     if let known = error as? PlatformError { return known }
     if error is CancellationError { return PlatformError(.cancelled, "cancelled") }
     if let http = error as? HTTPClientError, http == .deadlineExceeded || http == .readTimeout {

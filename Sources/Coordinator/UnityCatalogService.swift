@@ -10,9 +10,10 @@ import Foundation
 import ObjectStore
 import Query
 
-/// The catalog for Unity Catalog's clients. Names are found in any case of letters; new ones are made in small letters.
+/// The catalog for Unity Catalog's clients: catalogs, schemas, tables and volumes. Names are found in any case of letters; new ones are made
+/// in small letters.
 extension CoordinatorService {
-  private var lake: String { configuration.layout.lake }
+  var lake: String { configuration.layout.lake }
 
   /// Folders that this machine's configuration makes external locations: `PLATFORM_EXTERNAL_LOCATIONS`, separated by colons. None by default.
   static var seededFolders: [String] {
@@ -22,7 +23,8 @@ extension CoordinatorService {
   func metastore() async throws -> MetastoreInfo {
     let system = try await catalog.catalog("system")
     return MetastoreInfo(
-      id: system.id.uuidString.lowercased(), name: "platform", owner: system.owner, createdAt: system.createdAt.catalogMilliseconds)
+      id: system.id.uuidString.lowercased(), name: "platform", owner: system.owner, storageRoot: "file://" + lake,
+      createdAt: system.createdAt.catalogMilliseconds)
   }
 
   // MARK: catalogs
@@ -35,16 +37,18 @@ extension CoordinatorService {
     CatalogInfo(try await catalog.catalog(catalog.storedCatalog(name)))
   }
 
-  func createCatalog(_ request: CatalogCreateRequest, by principal: Principal) async throws -> CatalogInfo {
-    try request.requireNoStorage()
-    try await refuseTaken("catalog", request.name) { _ = try await catalog.storedCatalog(request.name) }
+  func createCatalog(_ request: CreateCatalogRequest, by principal: Principal) async throws -> CatalogInfo {
+    try Self.requireNoStorage(request.storageRoot, request.name)
     let name = request.name.lowercased()
     try await catalog.createCatalog(name, comment: request.comment ?? "", properties: request.properties ?? [:], by: principal.name)
     return try await self.catalog(name)
   }
 
   func changeCatalog(_ name: String, _ request: CatalogChangeRequest, by principal: Principal) async throws -> CatalogInfo {
-    let name = try await catalog.storedCatalog(name)
+    var name = try await catalog.storedCatalog(name)
+    if let new = request.newName, new.lowercased() != name {
+      name = try await catalog.renameCatalog(name, to: Self.lastPart(new, of: 1), by: principal.name)
+    }
     try await catalog.changeCatalog(name, request.change, by: principal.name)
     return try await self.catalog(name)
   }
@@ -64,82 +68,31 @@ extension CoordinatorService {
     return SchemaInfo(try await catalog.schema(catalog: found.catalog, name: found.name))
   }
 
-  func createSchema(_ request: CatalogCreateRequest, by principal: Principal) async throws -> SchemaInfo {
-    try request.requireNoStorage()
-    guard let given = request.catalogName else { throw CatalogCreateRequest.missing("catalog_name") }
-    let parent = try await catalog.storedCatalog(given)
-    try await refuseTaken("schema", "\(parent).\(request.name)") { _ = try await catalog.storedSchema(parent, request.name) }
+  func createSchema(_ request: CreateSchemaRequest, by principal: Principal) async throws -> SchemaInfo {
+    try Self.requireNoStorage(request.storageRoot, request.name)
+    let parent = try await catalog.storedCatalog(request.catalogName)
     let name = request.name.lowercased()
     let made = try await catalog.createSchema(
       catalog: parent, name: name, comment: request.comment ?? "", properties: request.properties ?? [:], by: principal.name)
-    if !made { throw Self.taken("schema", "\(parent).\(name)") }
+    if !made { throw PlatformError(.alreadyExists, "schema '\(parent).\(name)' exists already", number: "PLT-3003") }
     return SchemaInfo(try await catalog.schema(catalog: parent, name: name))
   }
 
   func changeSchema(_ name: String, _ request: CatalogChangeRequest, by principal: Principal) async throws -> SchemaInfo {
-    let found = try await storedSchema(name)
+    var found = try await storedSchema(name)
+    if let new = request.newName {
+      let last = try Self.lastPart(new, of: 2)
+      if last.lowercased() != found.name {
+        found.name = try await catalog.renameSchema(catalog: found.catalog, name: found.name, to: last, by: principal.name)
+      }
+    }
     try await catalog.changeSchema(catalog: found.catalog, name: found.name, request.change, by: principal.name)
-    return try await schema(name)
+    return SchemaInfo(try await catalog.schema(catalog: found.catalog, name: found.name))
   }
 
   func deleteSchema(_ name: String, force: Bool, by principal: Principal) async throws {
     let found = try await storedSchema(name)
     try await catalog.dropSchema(catalog: found.catalog, name: found.name, force: force, by: principal.name)
-  }
-
-  // MARK: tables
-
-  func tables(catalog parent: String, schema: String, _ page: PageRequest) async throws -> CatalogList<TableInfo> {
-    let found = try await catalog.storedSchema(parent, schema)
-    return try await catalog.tables(catalog: found.catalog, schema: found.name, limit: page.limit, pageToken: page.token)
-      .list("tables") { TableInfo($0) }
-  }
-
-  /// Columns come from the table's own log, which knows nullability and partitions; from the catalog when the log cannot be read.
-  func table(_ name: String) async throws -> TableInfo {
-    let entry = try await catalog.table(catalog.stored(.table, Self.threePart(name)))
-    let facts = try await BlockingPool.shared.run { () -> DeltaFacts? in
-      do { return try DeltaFacts(reading: entry.location) } catch is PlatformError { return nil }
-    }
-    var info = TableInfo(entry)
-    if let facts {
-      info.columns = facts.columns
-      info.properties = facts.properties.merging(entry.properties) { $1 }
-    }
-    return info
-  }
-
-  func tableExists(_ name: String) async throws -> Bool { try await catalog.findStored(.table, Self.threePart(name)) != nil }
-
-  func createTable(_ request: CatalogCreateRequest, by principal: Principal) async throws -> TableInfo {
-    let name = try await newName(.table, request)
-    guard (request.tableType ?? "EXTERNAL").uppercased() == "EXTERNAL" else {
-      throw PlatformError(
-        .invalidArgument, "only external tables are made here, not '\(request.tableType ?? "")'",
-        hint: "Make managed tables with the SQL statement CREATE TABLE.", number: "PLT-1702")
-    }
-    guard (request.dataSourceFormat ?? "DELTA").uppercased() == "DELTA" else {
-      throw PlatformError(.invalidArgument, "data_source_format '\(request.dataSourceFormat ?? "")' is not supported; DELTA is", number: "PLT-1702")
-    }
-    guard let given = request.storageLocation else { throw CatalogCreateRequest.missing("storage_location") }
-    let location = try Self.path(given)
-    let (roots, lake) = (try await catalog.externalFolders(), configuration.layout.root)
-    let columns = try await BlockingPool.shared.run {
-      let folder = try CatalogStore.externalFolder(location, of: "table '\(name)'", allowedIn: roots, apartFrom: lake)
-      return try DeltaFacts(reading: folder).entries
-    }
-    let entry = try await catalog.registerTable(
-      name, at: location, allowedIn: roots, apartFrom: lake, columns: columns, comment: request.comment ?? "",
-      properties: request.properties ?? [:], by: principal.name)
-    return try await table("\(entry.name)")
-  }
-
-  func changeTable(_ name: String, _ request: CatalogChangeRequest, by principal: Principal) async throws {
-    try await catalog.change(.table, catalog.stored(.table, Self.threePart(name)), request.change, by: principal.name)
-  }
-
-  func deleteTable(_ name: String, by principal: Principal) async throws {
-    try await catalog.dropTable(catalog.stored(.table, Self.threePart(name)), by: principal.name)
   }
 
   // MARK: volumes
@@ -154,129 +107,120 @@ extension CoordinatorService {
     VolumeInfo(try await catalog.volume(catalog.stored(.volume, Self.threePart(name))))
   }
 
-  func createVolume(_ request: CatalogCreateRequest, by principal: Principal) async throws -> VolumeInfo {
-    let name = try await newName(.volume, request)
+  func createVolume(_ request: CreateVolumeRequest, by principal: Principal) async throws -> VolumeInfo {
+    let name = try await newName(.volume, request.catalogName, request.schemaName, request.name)
     let comment = request.comment ?? ""
-    switch (request.volumeType ?? "MANAGED").uppercased() {
-    case "MANAGED":
+    switch request.volumeType {
+    case .managed:
       guard request.storageLocation == nil else {
         throw PlatformError(.invalidArgument, "a managed volume takes no storage_location", hint: "Use volume_type EXTERNAL.")
       }
       return VolumeInfo(try await catalog.createVolume(name, creatingIn: lake, comment: comment, by: principal.name))
-    case "EXTERNAL":
-      guard let given = request.storageLocation else { throw CatalogCreateRequest.missing("storage_location") }
+    case .external:
+      guard let given = request.storageLocation else { throw Self.missing("storage_location") }
       return VolumeInfo(
         try await catalog.createVolume(
-          name, at: Self.path(given), allowedIn: catalog.externalFolders(), apartFrom: configuration.layout.root, comment: comment, by: principal.name))
-    default: throw PlatformError(.invalidArgument, "volume_type must be MANAGED or EXTERNAL")
+          name, at: Self.path(given), allowedIn: catalog.externalFolders(), apartFrom: configuration.layout.root, comment: comment,
+          by: principal.name))
     }
   }
 
   func changeVolume(_ name: String, _ request: CatalogChangeRequest, by principal: Principal) async throws -> VolumeInfo {
-    let name = try await catalog.stored(.volume, Self.threePart(name))
+    let name = try await renamed(.volume, name, request.newName, by: principal)
     try await catalog.change(.volume, name, request.change, by: principal.name)
     return VolumeInfo(try await catalog.volume(name))
   }
 
   func deleteVolume(_ name: String, by principal: Principal) async throws {
-    try await catalog.dropVolume(catalog.stored(.volume, Self.threePart(name)), by: principal.name)
+    try await catalog.dropVolume(Self.threePart(name), by: principal.name)
   }
 
   func volumePath(_ path: String) async throws -> String { try await catalog.volumePath(path) }
 
-  // MARK: models
+  // MARK: dropped objects
 
-  func models(catalog parent: String?, schema: String?, _ page: PageRequest) async throws -> CatalogList<RegisteredModelInfo> {
-    var filter: (catalog: String?, schema: String?) = (nil, nil)
-    if let parent, let schema {
-      let found = try await catalog.storedSchema(parent, schema)
-      filter = (found.catalog, found.name)
+  func dropped(catalog parent: String?, schema: String?, _ page: PageRequest) async throws -> CatalogList<DroppedInfo> {
+    let kept = Int64(CatalogStore.undropDays) * 86_400_000
+    return try await catalog.dropped(catalog: parent, schema: schema, limit: page.limit, pageToken: page.token).list("dropped") { entry in
+      DroppedInfo(
+        kind: entry.kind.rawValue, id: entry.id.uuidString.lowercased(), fullName: entry.name, droppedAt: entry.droppedAt.catalogMilliseconds,
+        droppedBy: entry.droppedBy, purgedAfter: entry.droppedAt.catalogMilliseconds + kept)
     }
-    return try await catalog.models(catalog: filter.catalog, schema: filter.schema, limit: page.limit, pageToken: page.token)
-      .list("registered_models") { RegisteredModelInfo($0, aliases: nil) }
   }
 
-  func model(_ name: String) async throws -> RegisteredModelInfo {
-    let name = try await catalog.stored(.model, Self.threePart(name))
-    return RegisteredModelInfo(try await catalog.model(name), aliases: try await catalog.aliases(name))
-  }
-
-  func createModel(_ request: CatalogCreateRequest, by principal: Principal) async throws -> RegisteredModelInfo {
-    try request.requireNoStorage()
-    let name = try await newName(.model, request)
-    return RegisteredModelInfo(try await catalog.createModel(name, comment: request.comment ?? "", by: principal.name), aliases: [:])
-  }
-
-  func changeModel(_ name: String, _ request: CatalogChangeRequest, by principal: Principal) async throws -> RegisteredModelInfo {
-    try await catalog.change(.model, catalog.stored(.model, Self.threePart(name)), request.change, by: principal.name)
-    return try await model(name)
-  }
-
-  func deleteModel(_ name: String, by principal: Principal) async throws {
-    try await catalog.dropModel(catalog.stored(.model, Self.threePart(name)), removingFilesIn: lake, by: principal.name)
-  }
-
-  func modelVersions(_ name: String, _ page: PageRequest) async throws -> CatalogList<ModelVersionInfo> {
-    let name = try await catalog.stored(.model, Self.threePart(name))
-    let aliases = try await catalog.aliases(name)
-    return try await catalog.modelVersions(name, limit: page.limit, pageToken: page.token)
-      .list("model_versions") { ModelVersionInfo($0, aliases: aliases) }
-  }
-
-  func modelVersion(_ name: String, version: Int) async throws -> ModelVersionInfo {
-    let name = try await catalog.stored(.model, Self.threePart(name))
-    guard Int32(exactly: version) != nil else {
-      throw PlatformError(.notFound, "model '\(name)/\(version)' does not exist", number: "PLT-3002")
-    }
-    return ModelVersionInfo(try await catalog.modelVersion(name, version: version), aliases: try await catalog.aliases(name))
-  }
-
-  func modelVersion(_ name: String, alias: String) async throws -> ModelVersionInfo {
-    let name = try await catalog.stored(.model, Self.threePart(name))
-    guard let version = try await catalog.aliases(name)[alias] else {
-      throw PlatformError(.notFound, "model alias '\(name)@\(alias)' does not exist", number: "PLT-3002")
-    }
-    return try await modelVersion("\(name)", version: version)
-  }
-
-  func setAlias(_ name: String, alias: String, version: Int, by principal: Principal) async throws -> ModelAliasInfo {
-    try await catalog.setAlias(catalog.stored(.model, Self.threePart(name)), alias: alias, version: version, by: principal.name)
-    return ModelAliasInfo(aliasName: alias, versionNum: version)
-  }
-
-  func removeAlias(_ name: String, alias: String, by principal: Principal) async throws {
-    try await catalog.removeAlias(catalog.stored(.model, Self.threePart(name)), alias: alias, by: principal.name)
+  func undrop(_ kind: String, _ name: String, id: String?, by principal: Principal) async throws {
+    guard let kind = DroppedEntry.Kind(rawValue: kind) else { throw PlatformError(.invalidArgument, "'\(kind)' cannot be brought back") }
+    let identifier = try id.map { try Self.identifier($0, "id") }
+    let parts =
+      switch kind {
+      case .catalog: [name]
+      case .schema: try Self.twoPart(name)
+      case .table, .volume: try { [$0.catalog, $0.schema, $0.name] }(Self.threePart(name))
+      }
+    try await catalog.undrop(kind, parts, id: identifier, by: principal.name)
   }
 
   // MARK: names
 
-  private static func threePart(_ name: String) throws -> ThreePartName { try ThreePartName(name) }
+  static func threePart(_ name: String) throws -> ThreePartName { try ThreePartName(name) }
 
-  private func storedSchema(_ name: String) async throws -> (catalog: String, name: String) {
+  private static func twoPart(_ name: String) throws -> [String] {
     let parts = name.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
     guard parts.count == 2, parts.allSatisfy({ !$0.isEmpty }) else {
       throw PlatformError(.invalidArgument, "'\(name.prefix(300))' is not a name of the form catalog.schema", number: "PLT-3001")
     }
+    return parts
+  }
+
+  private func storedSchema(_ name: String) async throws -> (catalog: String, name: String) {
+    let parts = try Self.twoPart(name)
     return try await catalog.storedSchema(parts[0], parts[1])
   }
 
-  /// The name of an object to be made: its schema as stored, itself in small letters and not taken in another case.
-  private func newName(_ kind: CatalogStore.ObjectKind, _ request: CatalogCreateRequest) async throws -> ThreePartName {
-    guard let parent = request.catalogName else { throw CatalogCreateRequest.missing("catalog_name") }
-    guard let schema = request.schemaName else { throw CatalogCreateRequest.missing("schema_name") }
+  static func identifier(_ text: String, _ member: String) throws -> UUID {
+    guard let id = UUID(uuidString: text) else { throw PlatformError(.invalidArgument, "\(member): must be a UUID", number: "PLT-1405", path: member) }
+    return id
+  }
+
+  /// The last part of a name that may be given whole.
+  private static func lastPart(_ name: String, of count: Int) throws -> String {
+    let parts = name.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
+    guard parts.count == 1 || parts.count == count, let last = parts.last else {
+      throw PlatformError(.invalidArgument, "'\(name.prefix(300))' is not a usable name", number: "PLT-3001")
+    }
+    return last
+  }
+
+  /// The name of an object to be made: its schema as stored, itself in small letters.
+  func newName(_ kind: CatalogStore.ObjectKind, _ parent: String, _ schema: String, _ name: String) async throws -> ThreePartName {
     let found = try await catalog.storedSchema(parent, schema)
-    let name = ThreePartName(catalog: found.catalog, schema: found.name, name: request.name.lowercased())
-    if let taken = try await catalog.findStored(kind, name) { throw Self.taken(kind.rawValue, "\(taken)") }
+    let name = ThreePartName(catalog: found.catalog, schema: found.name, name: name.lowercased())
+    if let taken = try await catalog.findStored(kind, name) {
+      throw PlatformError(.alreadyExists, "\(kind.rawValue) '\(taken)' exists already", number: "PLT-3003")
+    }
     return name
   }
 
-  private static func taken(_ kind: String, _ name: String) -> PlatformError {
-    PlatformError(.alreadyExists, "\(kind) '\(name)' exists already", number: "PLT-3003")
+  /// The object's name after it was given another one, or as it is.
+  func renamed(_ kind: CatalogStore.ObjectKind, _ name: String, _ new: String?, by principal: Principal) async throws -> ThreePartName {
+    let stored = try await catalog.stored(kind, Self.threePart(name))
+    guard let new else { return stored }
+    var target = try ThreePartName(new, defaults: (stored.catalog, stored.schema))
+    let schema = try await catalog.storedSchema(target.catalog, target.schema)
+    target = ThreePartName(catalog: schema.catalog, schema: schema.name, name: target.name.lowercased())
+    if target == stored { return stored }
+    return try await catalog.rename(kind, stored, to: target, by: principal.name)
   }
 
-  private func refuseTaken(_ kind: String, _ name: String, _ look: () async throws -> Void) async throws {
-    do { try await look() } catch let error as PlatformError where error.code == .notFound { return }
-    throw Self.taken(kind, name)
+  static func missing(_ member: String) -> PlatformError {
+    PlatformError(.invalidArgument, "\(member): is missing", number: "PLT-1405", path: member)
+  }
+
+  /// - Throws: `invalidArgument` PLT-1702.
+  private static func requireNoStorage(_ root: String?, _ name: String) throws {
+    guard root == nil else {
+      throw PlatformError(.invalidArgument, "a storage location of its own is not supported for '\(name)'", number: "PLT-1702")
+    }
   }
 
   /// An absolute path of `file:///path`, `file:/path` or `/path`.
@@ -292,44 +236,6 @@ extension CoordinatorService {
   }
 }
 
-extension CatalogCreateRequest {
-  static func missing(_ member: String) -> PlatformError {
-    PlatformError(.invalidArgument, "the request body is missing '\(member)'")
-  }
-
-  /// - Throws: `invalidArgument` PLT-1702.
-  func requireNoStorage() throws {
-    guard storageRoot == nil, storageLocation == nil else {
-      throw PlatformError(.invalidArgument, "a storage location of its own is not supported for '\(name)'", number: "PLT-1702")
-    }
-  }
-}
-
 extension CatalogChangeRequest {
   var change: CatalogStore.Change { CatalogStore.Change(comment: comment, owner: owner, properties: properties) }
-}
-
-/// What a table's log says that the catalog does not keep.
-struct DeltaFacts: Sendable {
-  var columns: [ColumnInfo]
-  var properties: [String: String]
-  /// Columns as the catalog keeps them.
-  var entries: [ColumnEntry]
-
-  /// Reads the newest version. Blocks.
-  /// - Throws: `notFound` when there is no Delta table; what keeps the log from being read.
-  init(reading location: String) throws {
-    let parent = (location as NSString).deletingLastPathComponent
-    let table = DeltaTable(
-      store: try LocalObjectStore(root: parent), path: try ObjectPath((location as NSString).lastPathComponent), parquet: DuckDBParquetHandler())
-    let snapshot = try table.snapshot()
-    let partitions = snapshot.metadata.partitionColumns
-    columns = snapshot.schema.fields.enumerated().map { index, field in
-      ColumnInfo(
-        name: field.name, type: field.type.json, position: index, nullable: field.nullable,
-        partitionIndex: partitions.firstIndex(of: field.name), metadata: field.metadata)
-    }
-    properties = snapshot.metadata.configuration
-    entries = try TypeMapping.columns(snapshot.schema).map { ColumnEntry(name: $0.name, type: $0.type.sql.lowercased()) }
-  }
 }

@@ -20,66 +20,121 @@ extension UUID {
   fileprivate var catalogText: String { uuidString.lowercased() }
 }
 
-/// `file:///path`, with what a URL cannot hold escaped.
-private func url(_ path: String) -> String {
-  "file://" + (path.addingPercentEncoding(withAllowedCharacters: .urlPathAllowed) ?? path)
+enum CatalogURL {
+  /// `file:///path`, with what a URL cannot hold escaped; a place elsewhere stays as it is.
+  static func file(_ path: String) -> String {
+    path.hasPrefix("/") ? "file://" + (path.addingPercentEncoding(withAllowedCharacters: .urlPathAllowed) ?? path) : path
+  }
 }
 
 private func aliasList(_ aliases: [String: Int], version: Int? = nil) -> [ModelAliasInfo] {
   aliases.filter { version == nil || $0.value == version }.sorted { $0.key < $1.key }.map { ModelAliasInfo(aliasName: $0.key, versionNum: $0.value) }
 }
 
-extension CatalogInfo {
+extension CatalogObject where Own == CatalogFacts {
   init(_ entry: CatalogEntry) {
     self.init(
-      id: entry.id.catalogText, name: entry.name, comment: entry.comment, owner: entry.owner, properties: entry.properties,
-      createdAt: entry.createdAt.catalogMilliseconds, updatedAt: entry.updatedAt.catalogMilliseconds)
+      ObjectFacts(
+        name: entry.name, comment: entry.comment, owner: entry.owner, properties: entry.properties, createdAt: entry.createdAt.catalogMilliseconds,
+        createdBy: entry.createdBy, updatedAt: entry.updatedAt.catalogMilliseconds, updatedBy: entry.updatedBy),
+      CatalogFacts(id: entry.id.catalogText))
   }
 }
 
-extension SchemaInfo {
+extension CatalogObject where Own == SchemaFacts {
   init(_ entry: SchemaEntry) {
     self.init(
-      id: entry.id.catalogText, catalog: entry.catalog, name: entry.name, comment: entry.comment, owner: entry.owner,
-      properties: entry.properties, createdAt: entry.createdAt.catalogMilliseconds, updatedAt: entry.updatedAt.catalogMilliseconds)
+      ObjectFacts(
+        name: entry.name, catalog: entry.catalog, comment: entry.comment, owner: entry.owner, properties: entry.properties,
+        createdAt: entry.createdAt.catalogMilliseconds, createdBy: entry.createdBy, updatedAt: entry.updatedAt.catalogMilliseconds,
+        updatedBy: entry.updatedBy), SchemaFacts(id: entry.id.catalogText))
   }
 }
 
-extension TableInfo {
+extension CatalogObject where Own == TableFacts {
   /// With the columns that the catalog keeps.
   init(_ entry: TableEntry) {
+    let columns = entry.columns.enumerated().map { index, column in
+      ColumnInfo(
+        name: column.name, type: CatalogTypeText.delta(sql: column.type), position: index, nullable: column.isNullable ?? true,
+        metadata: column.comment.map { ["comment": .string($0)] } ?? [:])
+    }
     self.init(
-      id: entry.id.catalogText, catalog: entry.name.catalog, schema: entry.name.schema, name: entry.name.name,
-      tableType: entry.kind.rawValue.uppercased(),
-      columns: entry.columns.enumerated().map { ColumnInfo(name: $1.name, type: CatalogTypeText.delta(sql: $1.type), position: $0) },
-      storageLocation: url(entry.location), comment: entry.comment, owner: entry.owner, properties: entry.properties,
-      createdAt: entry.createdAt.catalogMilliseconds, updatedAt: entry.updatedAt.catalogMilliseconds)
+      ObjectFacts(
+        name: entry.name.name, catalog: entry.name.catalog, schema: entry.name.schema, comment: entry.comment, owner: entry.owner,
+        properties: entry.properties, createdAt: entry.createdAt.catalogMilliseconds, createdBy: entry.createdBy,
+        updatedAt: entry.updatedAt.catalogMilliseconds, updatedBy: entry.updatedBy),
+      TableFacts(
+        id: entry.id.catalogText, tableType: entry.kind.rawValue.uppercased(), columns: columns, storageLocation: CatalogURL.file(entry.location)))
   }
 }
 
-extension VolumeInfo {
+extension CatalogObject where Own == VolumeFacts {
   init(_ entry: VolumeEntry) {
     self.init(
-      id: entry.id.catalogText, catalog: entry.name.catalog, schema: entry.name.schema, name: entry.name.name,
-      volumeType: entry.kind.rawValue.uppercased(), storageLocation: url(entry.location), comment: entry.comment, owner: entry.owner,
-      createdAt: entry.createdAt.catalogMilliseconds, updatedAt: entry.updatedAt.catalogMilliseconds)
+      ObjectFacts(
+        name: entry.name.name, catalog: entry.name.catalog, schema: entry.name.schema, comment: entry.comment, owner: entry.owner,
+        createdAt: entry.createdAt.catalogMilliseconds, createdBy: entry.createdBy, updatedAt: entry.updatedAt.catalogMilliseconds,
+        updatedBy: entry.updatedBy),
+      VolumeFacts(id: entry.id.catalogText, volumeType: entry.kind.rawValue.uppercased(), storageLocation: CatalogURL.file(entry.location)))
   }
 }
 
-extension RegisteredModelInfo {
+extension CatalogObject where Own == RegisteredModelFacts {
   init(_ entry: ModelEntry, aliases: [String: Int]?) {
     self.init(
-      id: entry.id.catalogText, catalog: entry.name.catalog, schema: entry.name.schema, name: entry.name.name, comment: entry.comment,
-      owner: entry.owner, aliases: aliases.map { aliasList($0) }, newestVersion: entry.newestVersion,
-      createdAt: entry.createdAt.catalogMilliseconds, updatedAt: entry.updatedAt.catalogMilliseconds)
+      ObjectFacts(
+        name: entry.name.name, catalog: entry.name.catalog, schema: entry.name.schema, comment: entry.comment, owner: entry.owner,
+        createdAt: entry.createdAt.catalogMilliseconds, createdBy: entry.createdBy, updatedAt: entry.updatedAt.catalogMilliseconds,
+        updatedBy: entry.updatedBy),
+      RegisteredModelFacts(id: entry.id.catalogText, aliases: aliases.map { aliasList($0) }, newestVersion: entry.newestVersion))
   }
 }
 
 extension ModelVersionInfo {
   init(_ entry: ModelVersionEntry, aliases: [String: Int]) {
     self.init(
-      catalog: entry.model.catalog, schema: entry.model.schema, model: entry.model.name, version: entry.version,
-      storageLocation: url(entry.location), runID: entry.runID, aliases: aliasList(aliases, version: entry.version),
-      createdAt: entry.createdAt.catalogMilliseconds)
+      id: entry.id.catalogText, catalog: entry.model.catalog, schema: entry.model.schema, model: entry.model.name, version: entry.version,
+      status: entry.status.rawValue, storageLocation: CatalogURL.file(entry.location), source: entry.source ?? CatalogURL.file(entry.location),
+      runID: entry.runID, comment: entry.comment, aliases: aliasList(aliases, version: entry.version), createdAt: entry.createdAt.catalogMilliseconds,
+      createdBy: entry.createdBy, updatedAt: entry.updatedAt.catalogMilliseconds, updatedBy: entry.updatedBy)
+  }
+}
+
+extension CatalogObject where Own == ConnectionFacts {
+  init(_ entry: ConnectionEntry) {
+    self.init(
+      ObjectFacts(
+        name: entry.name, comment: entry.comment, owner: entry.owner, properties: entry.properties, createdAt: entry.createdAt.catalogMilliseconds,
+        createdBy: entry.createdBy, updatedAt: entry.updatedAt.catalogMilliseconds, updatedBy: entry.updatedBy),
+      ConnectionFacts(id: entry.id.catalogText, connectionType: entry.kind, options: entry.options, readOnly: entry.isReadOnly))
+  }
+}
+
+extension CatalogObject where Own == StorageCredentialFacts {
+  init(_ entry: CredentialEntry) {
+    var own = StorageCredentialFacts(id: entry.id.catalogText, purpose: entry.purpose, readOnly: entry.isReadOnly)
+    // What was stored is of the kind that it says; an entry of another version of the platform shows its name only.
+    switch entry.kind {
+    case "aws_iam_role": own.awsIAMRole = try? entry.facts.decode()
+    case "cloudflare_api_token": own.cloudflareAPIToken = try? entry.facts.decode()
+    default: own.s3AccessKey = try? entry.facts.decode()
+    }
+    self.init(
+      ObjectFacts(
+        name: entry.name, comment: entry.comment, owner: entry.owner, createdAt: entry.createdAt.catalogMilliseconds, createdBy: entry.createdBy,
+        updatedAt: entry.updatedAt.catalogMilliseconds, updatedBy: entry.updatedBy), own)
+  }
+}
+
+extension CatalogObject where Own == ExternalLocationFacts {
+  init(_ entry: LocationEntry) {
+    self.init(
+      ObjectFacts(
+        name: entry.name, comment: entry.comment, owner: entry.owner, createdAt: entry.createdAt.catalogMilliseconds, createdBy: entry.createdBy,
+        updatedAt: entry.updatedAt.catalogMilliseconds, updatedBy: entry.updatedBy),
+      ExternalLocationFacts(
+        id: entry.id.catalogText, url: entry.url, credentialName: entry.credential, credentialID: entry.credentialID?.catalogText,
+        readOnly: entry.isReadOnly))
   }
 }

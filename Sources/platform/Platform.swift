@@ -24,6 +24,7 @@ struct Platform: AsyncParsableCommand {
       UpCommand.self, DownCommand.self, StatusCommand.self, OpenCommand.self, DemoCommand.self, DoctorCommand.self, EnvCommand.self,
       SubmitCommand.self, RunsCommand.self, SQLCommand.self, IndexCommand.self, ChatCommand.self, ScaleCommand.self,
       CatalogsCommand.self, SchemasCommand.self, TablesCommand.self, VolumesCommand.self, ModelsCommand.self,
+      ConnectionsCommand.self, CredentialsCommand.self, LocationsCommand.self, FilesCommand.self,
       EndpointsCommand.self, NodesCommand.self, JoinCommand.self, TokenCommand.self,
       SuperviseCommand.self, CoordinatorCommand.self, WorkerCommand.self, ExecutorCommand.self,
     ])

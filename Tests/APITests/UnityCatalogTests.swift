@@ -42,7 +42,9 @@ import Testing
   }
 
   @Test func listsNameTheirMember() throws {
-    let one = CatalogInfo(id: "i", name: "main", comment: "", owner: "o", properties: ["a": "b"], createdAt: 5, updatedAt: 6)
+    let one = CatalogInfo(
+      ObjectFacts(name: "main", comment: "", owner: "o", properties: ["a": "b"], createdAt: 5, createdBy: "p", updatedAt: 6, updatedBy: "q"),
+      CatalogFacts(id: "i"))
     let page = CatalogList("catalogs", [one], nextPageToken: "next")
     let shape = try JSONValue(encoding: page)
     #expect(shape["catalogs"]?.arrayValue?.first?["full_name"] == "main")
@@ -79,11 +81,114 @@ import Testing
   }
 
   @Test func requestsAreReadAsClientsWriteThem() throws {
-    let request: CatalogCreateRequest = try JSONValue(
-      parsing: #"{"name":"v","catalog_name":"main","schema_name":"s","volume_type":"EXTERNAL","storage_location":"file:///x","unknown":1}"#
+    let request: CreateVolumeRequest = try JSONValue(
+      parsing: #"{"name":"v","catalog_name":"main","schema_name":"s","volume_type":"external","storage_location":"file:///x","unknown":1}"#
     ).decode()
-    #expect(request.catalogName == "main" && request.schemaName == "s" && request.volumeType == "EXTERNAL" && request.storageLocation == "file:///x")
+    #expect(request.catalogName == "main" && request.schemaName == "s" && request.volumeType == .external && request.storageLocation == "file:///x")
     let change: CatalogChangeRequest = try JSONValue(parsing: #"{"new_name":"w"}"#).decode()
     #expect(change.newName == "w" && change.comment == nil)
+  }
+
+  @Test(arguments: [
+    (#"{"name":"t","catalog_name":"c","table_type":"EXTERNAL"}"#, "schema_name: is missing"),
+    (#"{"name":7,"catalog_name":"c","schema_name":"s","table_type":"EXTERNAL"}"#, "name: must be a string"),
+    (#"{"name":"t","catalog_name":"c","schema_name":"s","table_type":"EXTRA"}"#, "table_type: 'EXTRA' is none of MANAGED, EXTERNAL,"),
+    (
+      #"{"name":"t","catalog_name":"c","schema_name":"s","table_type":"EXTERNAL","columns":[{"name":"a"},{"name":"b","type_name":"INTT"}]}"#,
+      "columns[1].type_name: 'INTT' is none of BOOLEAN,"
+    ),
+    (#"{"name":"t","catalog_name":"c","schema_name":"s","table_type":"EXTERNAL","columns":{}}"#, "columns: must be an array"),
+    (
+      #"{"name":"t","catalog_name":"c","schema_name":"s","table_type":"EXTERNAL","columns":[{"name":"a","nullable":"yes"}]}"#,
+      "columns[0].nullable: must be true or false"
+    ),
+    (#"{"name":"t","catalog_name":"c","schema_name":"s","table_type":"EXTERNAL","columns":[{"name":"a","position":1.5}]}"#, "columns[0].position: "),
+    (#"{"name":"t","catalog_name":"c","schema_name":"s","table_type":null}"#, "table_type: must be"),
+    (#"{"name":"t","catalog_name":"c","schema_name":"s","table_type":"EXTERNAL","properties":{"a":1}}"#, "properties.a: must be a string"),
+    ("{", "the request body cannot be read: "), ("[]", "the request body cannot be read: must be an object"),
+  ])
+  func whatIsWrongInABodyIsNamedByItsPlace(body: String, message: String) throws {
+    let error = #expect(throws: (any Error).self) { try JSONDecoder.platform.decode(CreateTableRequest.self, from: Data(body.utf8)) }
+    let shown = PlatformError.malformedBody(try #require(error))
+    #expect(shown.code == .invalidArgument && shown.number == "PLT-1405" && shown.message.hasPrefix(message), "\(shown.message)")
+  }
+
+  @Test(arguments: [
+    ("bigint", #""long""#), ("INT", #""integer""#), ("timestamp", #""timestamp""#), ("decimal(10, 2)", #""decimal(10,2)""#),
+    ("varchar(20)", #""string""#), ("array<int>", #"{"containsNull":true,"elementType":"integer","type":"array"}"#),
+    ("map<string,double>", #"{"keyType":"string","type":"map","valueContainsNull":true,"valueType":"double"}"#),
+    (
+      "struct<a:bigint,`b c`:array<date>>",
+      #"{"fields":[{"metadata":{},"name":"a","nullable":true,"type":"long"},{"metadata":{},"name":"b c","nullable":true,"type":{"containsNull":true,"elementType":"date","type":"array"}}],"type":"struct"}"#
+    ),
+  ])
+  func typesOfClientsAreRead(text: String, json: String) throws { #expect(try CatalogTypeText.delta(text: text).sortedText == json) }
+
+  @Test(arguments: [
+    "", "uuid", "array<", "array<int", "map<int>", "decimal(0)", "decimal(39)", "decimal(5,6)", "struct<a bigint", "int int", "int(3)",
+    String(repeating: "array<", count: 200),
+  ])
+  func otherTypesOfClientsAreRefused(text: String) {
+    #expect(throws: PlatformError.self) { try CatalogTypeText.delta(text: text) }
+  }
+
+  @Test func aTypeDescribesItselfByWhatItDecodes() throws {
+    let builder = SchemaBuilder()
+    #expect(builder.schema(of: CreateTableRequest.self) == ["$ref": "#/components/schemas/CreateTableRequest"])
+    let table = try #require(builder.components["CreateTableRequest"])
+    #expect(table["required"] == ["catalog_name", "name", "schema_name", "table_type"])
+    #expect(table["properties"]?["table_type"]?["enum"]?.arrayValue?.first == "MANAGED")
+    #expect(table["properties"]?["columns"] == ["type": "array", "items": ["$ref": "#/components/schemas/ColumnRequest"]])
+    #expect(table["properties"]?["properties"] == ["type": "object", "additionalProperties": ["type": "string"]])
+    #expect(builder.components["ColumnRequest"]?["properties"]?["nullable"] == ["type": "boolean"])
+    #expect(builder.schema(of: TableInfo.self) == ["$ref": "#/components/schemas/TableInfo"])
+    let info = try #require(builder.components["TableInfo"])
+    #expect(info["properties"]?["full_name"] == ["type": "string"] && info["properties"]?["table_id"] == ["type": "string"], "both halves are there")
+    #expect(info["required"]?.arrayValue?.contains("owner") == true && info["required"]?.arrayValue?.contains("columns") == false)
+    #expect(builder.components["TableConstraintForeignKey"] != nil && builder.components["ColumnInfo"] != nil)
+  }
+
+  @Test func theDocumentHasEveryOperationOnce() throws {
+    let description = APIDescription()
+    description.add(
+      APIOperation(
+        method: "GET", path: "/api/2.1/unity-catalog/models/{name}/versions/{version}", tag: "Models", summary: "One", query: [.flag("x")], body: nil,
+        answer: .object(ModelVersionInfo.self)))
+    description.add(
+      APIOperation(
+        method: "POST", path: "/api/2.1/unity-catalog/catalogs", tag: "Catalogs", summary: "Make", query: [], body: CreateCatalogRequest.self,
+        answer: .object(CatalogInfo.self)))
+    description.add(
+      APIOperation(
+        method: "GET", path: "/api/2.1/unity-catalog/catalogs", tag: "Catalogs", summary: "All", query: QueryField.page, body: nil,
+        answer: .list("catalogs", CatalogInfo.self)))
+    let document = description.document(version: "1")
+    #expect(document["openapi"] == "3.1.0")
+    let version = document["paths"]?["/api/2.1/unity-catalog/models/{name}/versions/{version}"]?["get"]
+    #expect(version?["parameters"]?.arrayValue?.map { $0["name"] ?? .null } == ["name", "version", "x"])
+    #expect(version?["operationId"] == "getModelsByNameVersionsByVersion")
+    let catalogs = document["paths"]?["/api/2.1/unity-catalog/catalogs"]
+    #expect(catalogs?["post"]?["requestBody"]?["content"]?["application/json"]?["schema"] == ["$ref": "#/components/schemas/CreateCatalogRequest"])
+    let list = catalogs?["get"]?["responses"]?["200"]?["content"]?["application/json"]?["schema"]
+    #expect(list?["properties"]?["catalogs"]?["items"] == ["$ref": "#/components/schemas/CatalogInfo"])
+    // Every reference leads somewhere.
+    let components = try #require(document["components"]?["schemas"]?.objectValue)
+    for match in document.sortedText.matches(of: /#\/components\/schemas\/([A-Za-z0-9]+)/) { #expect(components[String(match.1)] != nil, "\(match.1)") }
+  }
+
+  @Test func failuresAreNamedInWords() {
+    func reason(_ code: PlatformError.Code, _ message: String, _ number: String) -> String? {
+      StatusMapping.details(PlatformError(code, message, number: number))?.first?.reason
+    }
+    #expect(reason(.alreadyExists, "table 'a.b.c' exists already", "PLT-3003") == "TABLE_ALREADY_EXISTS")
+    #expect(reason(.notFound, "external location 'x' does not exist", "PLT-3002") == "EXTERNAL_LOCATION_DOES_NOT_EXIST")
+    #expect(reason(.invalidArgument, "nonsense", "PLT-3001") == nil)
+  }
+
+  @Test func conditionsOfDownloadsCompareTags() {
+    #expect(VolumeFile.matches(#""a", W/"b""#, #""b""#) && VolumeFile.matches("*", #""b""#) && !VolumeFile.matches(#""c""#, #""b""#))
+    let moment = Date(timeIntervalSince1970: 784_111_777)
+    #expect(VolumeFile.parse(httpDate: VolumeFile.httpDate(moment)) == moment)
+    for odd in ["", "yesterday", "Sun, 06 Nov 1994 08:49 GMT", "Sun, 06 Foo 1994 08:49:37 GMT"] { #expect(VolumeFile.parse(httpDate: odd) == nil) }
   }
 }

@@ -23,6 +23,17 @@ struct UnityCatalogFiles {
       try await upload(request, to: path, overwrite: overwrite)
       return Response(status: .noContent)
     }
+    // Clients that would send large files in parts ask first, and send them in one stream when that is not offered.
+    router.post("/api/2.0/fs/files/**") { request, _ in
+      _ = try await path(request, Self.files, least: 4)
+      guard request.query("action") == "initiate-upload" else {
+        throw PlatformError(.invalidArgument, "the action must be initiate-upload", number: "PLT-3001")
+      }
+      return try Response.json(["multipart_upload": ["session_token": .string(UUID().uuidString.lowercased())]] as JSONValue)
+    }
+    router.post("/api/2.0/fs/create-upload-part-urls") { _, _ -> Response in
+      throw PlatformError(.permissionDenied, "files are uploaded in one piece", hint: "PUT the file.", number: "PLT-1706")
+    }
     router.delete("/api/2.0/fs/files/**") { request, _ in
       let path = try await path(request, Self.files, least: 4)
       try await BlockingPool.shared.run {
@@ -78,11 +89,14 @@ struct UnityCatalogFiles {
     let path = try await path(request, Self.files, least: 4)
     let file = try await BlockingPool.shared.run { try VolumeFile(reading: path) }
     var headers: HTTPFields = [
-      .contentType: "application/octet-stream", .acceptRanges: "bytes", .lastModified: VolumeFile.httpDate(file.modified),
+      .contentType: "application/octet-stream", .acceptRanges: "bytes", .lastModified: VolumeFile.httpDate(file.modified), .eTag: file.tag,
     ]
+    if let stopped = Self.precondition(request, file) { return Response(status: stopped, headers: headers) }
     let range: Range<Int64>
     var status = HTTPResponse.Status.ok
-    switch VolumeFile.range(request.headers[.range], size: file.size) {
+    // A range of another content than the client has seen would not fit to what it has: it gets the whole.
+    let isSame = request.headers[.ifRange].map { $0 == file.tag || VolumeFile.parse(httpDate: $0) == file.modified } ?? true
+    switch VolumeFile.range(isSame ? request.headers[.range] : nil, size: file.size) {
     case .whole: range = 0..<file.size
     case .part(let part):
       range = part
@@ -105,6 +119,19 @@ struct UnityCatalogFiles {
     return head ? response.createHeadResponse() : response
   }
 
+  /// Conditions of RFC 9110, section 13, in its order; nil when the file is to be sent.
+  private static func precondition(_ request: Request, _ file: VolumeFile) -> HTTPResponse.Status? {
+    let headers = request.headers
+    if let wanted = headers[.ifMatch] {
+      if !VolumeFile.matches(wanted, file.tag) { return .preconditionFailed }
+    } else if let since = headers[.ifUnmodifiedSince].flatMap({ VolumeFile.parse(httpDate: $0) }), file.modified > since {
+      return .preconditionFailed
+    }
+    if let known = headers[.ifNoneMatch] { return VolumeFile.matches(known, file.tag) ? .notModified : nil }
+    if let since = headers[.ifModifiedSince].flatMap({ VolumeFile.parse(httpDate: $0) }), file.modified <= since { return .notModified }
+    return nil
+  }
+
   /// The file appears whole under its name, or not at all.
   private func upload(_ request: Request, to path: String, overwrite: Bool) async throws {
     let file = try await BlockingPool.shared.run { try VolumeFile(uploadingTo: path) }
@@ -116,183 +143,6 @@ struct UnityCatalogFiles {
     } catch {
       try await BlockingPool.shared.run { file.discard() }
       throw error
-    }
-  }
-}
-
-/// An open file of a volume. Methods block.
-final class VolumeFile: Sendable {
-  enum Asked: Equatable {
-    case whole
-    case part(Range<Int64>)
-    /// Begins behind the end.
-    case outside
-  }
-
-  private static let unfinished = ".upload-"
-  private let descriptor: Int32
-  private let path: String
-  let size: Int64
-  let modified: Date
-
-  /// - Throws: `notFound` PLT-1703; `invalidArgument` PLT-1704 for a folder.
-  init(reading path: String) throws {
-    descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
-    guard descriptor >= 0 else { throw Self.failure("open", path) }
-    self.path = path
-    var info = stat()
-    guard fstat(descriptor, &info) == 0, info.st_mode & S_IFMT == S_IFREG else {
-      close(descriptor)
-      throw Self.isFolder(path)
-    }
-    size = Int64(info.st_size)
-    modified = Date(timeIntervalSince1970: Double(info.st_mtim.tv_sec))
-  }
-
-  /// A new file beside `path`; folders above it are made.
-  init(uploadingTo path: String) throws {
-    let folder = (path as NSString).deletingLastPathComponent
-    try Self.makeFolder(folder)
-    self.path = "\(folder)/\(Self.unfinished)\(UUID().uuidString)"
-    descriptor = open(self.path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o644)
-    guard descriptor >= 0 else { throw Self.failure("write", path) }
-    size = 0
-    modified = Date()
-  }
-
-  deinit { close(descriptor) }
-
-  func read(at position: Int64, _ count: Int) throws -> [UInt8] {
-    let bytes = try [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
-      while true {
-        let got = pread(descriptor, buffer.baseAddress, count, off_t(position))
-        if got < 0 && errno == EINTR { continue }
-        guard got > 0 else { throw PlatformError(.unavailable, "the file became shorter while it was read", path: path) }
-        filled = got
-        return
-      }
-    }
-    return bytes
-  }
-
-  func append(_ bytes: [UInt8]) throws {
-    var done = 0
-    while done < bytes.count {
-      let wrote = bytes.withUnsafeBytes { write(descriptor, $0.baseAddress! + done, bytes.count - done) }
-      if wrote < 0 && errno == EINTR { continue }
-      guard wrote > 0 else { throw Self.failure("write", path) }
-      done += wrote
-    }
-  }
-
-  /// - Throws: `alreadyExists` PLT-1704 when the name is taken and may not be overwritten, or is a folder.
-  func publish(as target: String, overwrite: Bool) throws {
-    guard fsync(descriptor) == 0 else { throw Self.failure("write", target) }
-    if overwrite {
-      guard rename(path, target) == 0 else { throw Self.failure("write", target) }
-    } else {
-      guard link(path, target) == 0 else { throw Self.failure("write", target) }
-      unlink(path)
-    }
-  }
-
-  func discard() { unlink(path) }
-
-  // MARK: folders
-
-  static func look(_ path: String) throws -> (isDirectory: Bool, size: Int64, modified: Int64)? {
-    var info = stat()
-    guard lstat(path, &info) == 0 else {
-      if errno == ENOENT || errno == ENOTDIR { return nil }
-      throw failure("look at", path)
-    }
-    let kind = info.st_mode & S_IFMT
-    guard kind == S_IFREG || kind == S_IFDIR else { return nil }
-    return (kind == S_IFDIR, Int64(info.st_size), Int64(info.st_mtim.tv_sec) * 1000 + Int64(info.st_mtim.tv_nsec) / 1_000_000)
-  }
-
-  static func makeFolder(_ path: String) throws {
-    if let found = try look(path) {
-      guard found.isDirectory else { throw PlatformError(.alreadyExists, "there is a file of this name", number: "PLT-1704", path: path) }
-      return
-    }
-    do { try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true) } catch {
-      throw PlatformError(.invalidArgument, "cannot make the folder: \(error.localizedDescription)", number: "PLT-1704", path: path)
-    }
-  }
-
-  /// One page of a folder, by name. Links and unfinished uploads are left out.
-  static func list(_ path: String, shown: String, after: String?, limit: Int) throws -> JSONValue {
-    guard try look(path)?.isDirectory == true else { throw missing(path) }
-    let names: [String]
-    do { names = try FileManager.default.contentsOfDirectory(atPath: path) } catch { throw missing(path) }
-    let prefix = shown.hasSuffix("/") ? String(shown.dropLast()) : shown
-    var entries: [JSONValue] = []
-    var last = ""
-    var more = false
-    for name in names.sorted() where !name.hasPrefix(unfinished) && after.map({ name > $0 }) != false {
-      guard let one = try look("\(path)/\(name)") else { continue }
-      if entries.count == limit {
-        more = true
-        break
-      }
-      var entry: [String: JSONValue] = [
-        "name": .string(name), "path": .string("\(prefix)/\(name)"), "is_directory": .bool(one.isDirectory), "last_modified": .integer(one.modified),
-      ]
-      if !one.isDirectory { entry["file_size"] = .integer(one.size) }
-      entries.append(.object(entry))
-      last = name
-    }
-    return more ? ["contents": .array(entries), "next_page_token": .string(last)] : ["contents": .array(entries)]
-  }
-
-  // MARK: headers
-
-  /// What a `Range` header asks for. Several ranges, and what is not understood, mean the whole file, as HTTP allows.
-  static func range(_ header: String?, size: Int64) -> Asked {
-    guard let header, header.hasPrefix("bytes="), !header.contains(",") else { return .whole }
-    let parts = header.dropFirst(6).split(separator: "-", omittingEmptySubsequences: false)
-    guard parts.count == 2 else { return .whole }
-    if parts[0].isEmpty {
-      guard let count = Int64(parts[1]), count >= 0 else { return .whole }
-      return count == 0 || size == 0 ? .outside : .part(max(0, size - count)..<size)
-    }
-    guard let first = Int64(parts[0]), first >= 0 else { return .whole }
-    if parts[1].isEmpty { return first < size ? .part(first..<size) : .outside }
-    guard let last = Int64(parts[1]), last >= first else { return .whole }
-    return first < size ? .part(first..<(min(last, size - 1) + 1)) : .outside
-  }
-
-  static func httpDate(_ date: Date) -> String {
-    var seconds = time_t(date.timeIntervalSince1970)
-    var parts = tm()
-    gmtime_r(&seconds, &parts)
-    let (days, months) = (
-      ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"],
-      ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-    )
-    func two(_ number: Int32) -> String { number < 10 ? "0\(number)" : "\(number)" }
-    return "\(days[Int(parts.tm_wday)]), \(two(parts.tm_mday)) \(months[Int(parts.tm_mon)]) \(parts.tm_year + 1900) "
-      + "\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec)) GMT"
-  }
-
-  // MARK: errors
-
-  static func missing(_ path: String) -> PlatformError {
-    PlatformError(.notFound, "there is no such file or folder", number: "PLT-1703", path: path)
-  }
-
-  static func isFolder(_ path: String) -> PlatformError {
-    PlatformError(.invalidArgument, "this is not a file", number: "PLT-1704", path: path)
-  }
-
-  static func failure(_ action: String, _ path: String) -> PlatformError {
-    switch errno {
-    case ENOENT, ENOTDIR: missing(path)
-    case EEXIST: PlatformError(.alreadyExists, "there is a file of this name", number: "PLT-1704", path: path)
-    case EISDIR: isFolder(path)
-    case ENOTEMPTY: PlatformError(.invalidArgument, "the folder is not empty", number: "PLT-1704", path: path)
-    default: PlatformError.system(action, path)
     }
   }
 }

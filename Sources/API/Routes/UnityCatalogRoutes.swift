@@ -5,157 +5,150 @@ import Core
 import Foundation
 import Hummingbird
 
-/// The catalog as Unity Catalog's clients know it: `/api/2.1/unity-catalog/`.
+/// The catalog as Unity Catalog's clients know it: `/api/2.1/unity-catalog/`. Catalogs, schemas, tables and volumes; the rest is in the
+/// files beside.
 struct UnityCatalogRoutes {
   let service: any PlatformService
+  static let prefix = "/api/2.1/unity-catalog"
 
-  func add(to router: Router<PlatformRequestContext>) {
-    // The first call of a Databricks client, before it has a token: where to sign in, which is nowhere, and how clouds are called here.
-    router.get("/.well-known/databricks-config") { request, _ in
-      let host = request.head.authority ?? ""
-      return try Response.json(["oidc_endpoint": .string("http://\(host)/oidc"), "workspace_id": "1"] as JSONValue)
-    }
-    let group = router.group("/api/2.1/unity-catalog")
-    addMetastore(to: group)
-    addCatalogs(to: group)
-    addSchemas(to: group)
-    addTables(to: group)
-    addVolumes(to: group)
-    addModels(to: group)
-    addVersions(to: group)
+  func add(to routes: DescribedRoutes) {
+    var routes = routes
+    routes.prefix = Self.prefix
+    addMetastore(to: routes.tagged("Metastores"))
+    addCatalogs(to: routes.tagged("Catalogs"))
+    addSchemas(to: routes.tagged("Schemas"))
+    addTables(to: routes.tagged("Tables"))
+    addVolumes(to: routes.tagged("Volumes"))
+    addModels(to: routes.tagged("Models"))
+    addVersions(to: routes.tagged("Models"))
+    addConnections(to: routes.tagged("Connections"))
+    addCredentials(to: routes.tagged("Credentials"))
+    addLocations(to: routes.tagged("External locations"))
+    addDetails(to: routes.tagged("Tags and constraints"))
+    addDropped(to: routes.tagged("Dropped objects"))
+    addStorage(to: routes.tagged("Storage"))
   }
 
-  typealias Group = RouterGroup<PlatformRequestContext>
-
-  private func addMetastore(to group: Group) {
-    group.get("/metastore_summary") { _, _ in try Response.json(await service.metastore()) }
-    group.get("/current-metastore-assignment") { _, _ in
+  private func addMetastore(to routes: DescribedRoutes) {
+    routes.add(.get, "/metastore_summary", "The metastore of this cluster") { [service] _, _ in try await service.metastore() }
+    routes.add(.get, "/current-metastore-assignment", "Which metastore this workspace uses") { [service] _, _ -> JSONValue in
       let metastore = try await service.metastore()
-      return try Response.json(
-        ["metastore_id": .string(metastore.metastoreID), "workspace_id": 1, "default_catalog_name": "main"] as JSONValue)
+      return ["metastore_id": .string(metastore.metastoreID), "workspace_id": 1, "default_catalog_name": "main"]
+    }
+    routes.list("/metastores", "metastores", "All metastores: the one of this cluster") { [service] _, _, _ in
+      CatalogList("metastores", [try await service.metastore()], nextPageToken: nil)
+    }
+    routes.add(.get, "/metastores/{id}", "One metastore") { [service] _, context -> MetastoreInfo in
+      let metastore = try await service.metastore()
+      guard try context.name("id") == metastore.metastoreID else { throw PlatformError(.notFound, "there is no such metastore", number: "PLT-3002") }
+      return metastore
+    }
+    routes.add(.get, "/workspace-bindings/catalogs/{name}", "Workspaces that may use a catalog: this one") { [service] _, context -> JSONValue in
+      _ = try await service.catalog(context.name())
+      return ["workspaces": [1]]
     }
   }
 
-  private func addCatalogs(to group: Group) {
-    group.get("/catalogs") { request, _ in try Response.json(await service.catalogs(request.page())) }
-    group.post("/catalogs") { request, context in
-      try Response.json(await service.createCatalog(request.json(), by: context.principal))
+  private func addCatalogs(to routes: DescribedRoutes) {
+    routes.list("/catalogs", "catalogs", "Catalogs by name", query: [.flag("include_browse")]) { [service] page, _, _ in
+      try await service.catalogs(page)
     }
-    group.get("/catalogs/{name}") { _, context in try Response.json(await service.catalog(context.name())) }
-    group.patch("/catalogs/{name}") { request, context in
-      try Response.json(await service.changeCatalog(context.name(), request.change(), by: context.principal))
+    routes.add(.post, "/catalogs", "Make a catalog") { [service] (body: CreateCatalogRequest, _, context) in
+      try await service.createCatalog(body, by: context.principal)
     }
-    group.delete("/catalogs/{name}") { request, context in
+    routes.add(.get, "/catalogs/{name}", "One catalog", query: [.flag("include_browse")]) { [service] _, context in
+      try await service.catalog(context.name())
+    }
+    routes.add(.patch, "/catalogs/{name}", "Change or rename a catalog") { [service] (body: CatalogChangeRequest, _, context) in
+      try await service.changeCatalog(context.name(), body, by: context.principal)
+    }
+    routes.done(.delete, "/catalogs/{name}", "Drop a catalog", query: [.flag("force")]) { [service] request, context in
       try await service.deleteCatalog(context.name(), force: request.force(), by: context.principal)
-      return try Response.json(EmptyAnswer())
     }
   }
 
-  private func addSchemas(to group: Group) {
-    group.get("/schemas") { request, _ in
-      try Response.json(await service.schemas(catalog: request.requiredQuery("catalog_name"), request.page()))
+  private func addSchemas(to routes: DescribedRoutes) {
+    routes.list("/schemas", "schemas", "Schemas of a catalog by name", query: [.text("catalog_name", required: true), .flag("include_browse")]) {
+      [service] page, request, _ in try await service.schemas(catalog: request.requiredQuery("catalog_name"), page)
     }
-    group.post("/schemas") { request, context in
-      try Response.json(await service.createSchema(request.json(), by: context.principal))
+    routes.add(.post, "/schemas", "Make a schema") { [service] (body: CreateSchemaRequest, _, context) in
+      try await service.createSchema(body, by: context.principal)
     }
-    group.get("/schemas/{name}") { _, context in try Response.json(await service.schema(context.name())) }
-    group.patch("/schemas/{name}") { request, context in
-      try Response.json(await service.changeSchema(context.name(), request.change(), by: context.principal))
+    routes.add(.get, "/schemas/{name}", "One schema", query: [.flag("include_browse")]) { [service] _, context in
+      try await service.schema(context.name())
     }
-    group.delete("/schemas/{name}") { request, context in
+    routes.add(.patch, "/schemas/{name}", "Change or rename a schema") { [service] (body: CatalogChangeRequest, _, context) in
+      try await service.changeSchema(context.name(), body, by: context.principal)
+    }
+    routes.done(.delete, "/schemas/{name}", "Drop a schema", query: [.flag("force")]) { [service] request, context in
       try await service.deleteSchema(context.name(), force: request.force(), by: context.principal)
-      return try Response.json(EmptyAnswer())
     }
   }
 
-  private func addTables(to group: Group) {
-    group.get("/tables") { request, _ in
+  private func addTables(to routes: DescribedRoutes) {
+    let inSchema: [QueryField] = [.text("catalog_name", required: true), .text("schema_name", required: true), .flag("include_browse")]
+    routes.list(
+      "/tables", "tables", "Tables of a schema by name", query: inSchema + [.flag("omit_columns"), .flag("omit_properties"), .flag("omit_username")]
+    ) { [service] page, request, _ in
+      let (noColumns, noProperties, noUser) = (try request.flag("omit_columns"), try request.flag("omit_properties"), try request.flag("omit_username"))
       var list = try await service.tables(
-        catalog: request.requiredQuery("catalog_name"), schema: request.requiredQuery("schema_name"), request.page())
-      let (noColumns, noProperties) = (try request.flag("omit_columns"), try request.flag("omit_properties"))
+        catalog: request.requiredQuery("catalog_name"), schema: request.requiredQuery("schema_name"), details: !noColumns, page)
       for index in list.entries.indices {
-        if noColumns { list.entries[index].columns = nil }
-        if noProperties { list.entries[index].properties = nil }
+        if noProperties { list.entries[index].facts.properties = nil }
+        if noUser {
+          list.entries[index].facts.owner = ""
+          list.entries[index].facts.createdBy = ""
+          list.entries[index].facts.updatedBy = ""
+        }
       }
-      return try Response.json(list)
+      return list
     }
-    group.post("/tables") { request, context in
-      try Response.json(await service.createTable(request.json(), by: context.principal))
+    routes.list(
+      "/table-summaries", "tables", "Names and types of the tables of a catalog",
+      query: [.text("catalog_name", required: true), .text("schema_name_pattern"), .text("table_name_pattern")]
+    ) { [service] page, request, _ in
+      try await service.tableSummaries(
+        catalog: request.requiredQuery("catalog_name"), schemaPattern: request.query("schema_name_pattern"),
+        tablePattern: request.query("table_name_pattern"), page)
     }
-    group.get("/tables/{name}") { _, context in try Response.json(await service.table(context.name())) }
-    group.get("/tables/{name}/exists") { _, context in
-      try Response.json(["table_exists": .bool(await service.tableExists(context.name()))] as JSONValue)
+    routes.add(.post, "/tables", "Make a managed table, register an external one, or give a staged one its name") {
+      [service] (body: CreateTableRequest, _, context) in try await service.createTable(body, by: context.principal)
     }
-    group.patch("/tables/{name}") { request, context in
-      try await service.changeTable(context.name(), request.change(), by: context.principal)
-      return try Response.json(EmptyAnswer())
+    routes.add(.post, "/staging-tables", "A folder for a managed table to be") { [service] (body: CreateObjectRequest, _, context) in
+      try await service.createStagingTable(body, by: context.principal)
     }
-    group.delete("/tables/{name}") { _, context in
+    routes.add(.get, "/tables/{name}", "One table", query: [.flag("include_browse"), .flag("include_delta_metadata")]) { [service] _, context in
+      try await service.table(context.name())
+    }
+    routes.add(.get, "/tables/{name}/exists", "Whether there is a table of this name") { [service] _, context -> JSONValue in
+      ["table_exists": .bool(try await service.tableExists(context.name()))]
+    }
+    routes.add(.patch, "/tables/{name}", "Change, rename or move a table") { [service] (body: CatalogChangeRequest, _, context) in
+      try await service.changeTable(context.name(), body, by: context.principal)
+    }
+    routes.done(.delete, "/tables/{name}", "Drop a table") { [service] _, context in
       try await service.deleteTable(context.name(), by: context.principal)
-      return try Response.json(EmptyAnswer())
     }
   }
 
-  private func addVolumes(to group: Group) {
-    group.get("/volumes") { request, _ in
-      try Response.json(
-        await service.volumes(catalog: request.requiredQuery("catalog_name"), schema: request.requiredQuery("schema_name"), request.page()))
+  private func addVolumes(to routes: DescribedRoutes) {
+    routes.list(
+      "/volumes", "volumes", "Volumes of a schema by name",
+      query: [.text("catalog_name", required: true), .text("schema_name", required: true), .flag("include_browse")]
+    ) { [service] page, request, _ in
+      try await service.volumes(catalog: request.requiredQuery("catalog_name"), schema: request.requiredQuery("schema_name"), page)
     }
-    group.post("/volumes") { request, context in
-      try Response.json(await service.createVolume(request.json(), by: context.principal))
+    routes.add(.post, "/volumes", "Make a volume") { [service] (body: CreateVolumeRequest, _, context) in
+      try await service.createVolume(body, by: context.principal)
     }
-    group.get("/volumes/{name}") { _, context in try Response.json(await service.volume(context.name())) }
-    group.patch("/volumes/{name}") { request, context in
-      try Response.json(await service.changeVolume(context.name(), request.change(), by: context.principal))
+    routes.add(.get, "/volumes/{name}", "One volume", query: [.flag("include_browse")]) { [service] _, context in
+      try await service.volume(context.name())
     }
-    group.delete("/volumes/{name}") { _, context in
+    routes.add(.patch, "/volumes/{name}", "Change or rename a volume") { [service] (body: CatalogChangeRequest, _, context) in
+      try await service.changeVolume(context.name(), body, by: context.principal)
+    }
+    routes.done(.delete, "/volumes/{name}", "Drop a volume") { [service] _, context in
       try await service.deleteVolume(context.name(), by: context.principal)
-      return try Response.json(EmptyAnswer())
-    }
-  }
-
-  private func addModels(to group: Group) {
-    group.get("/models") { request, _ in
-      let (catalog, schema) = (request.query("catalog_name"), request.query("schema_name"))
-      guard (catalog == nil) == (schema == nil) else {
-        throw PlatformError(.invalidArgument, "catalog_name and schema_name come together, or not at all")
-      }
-      return try Response.json(await service.models(catalog: catalog, schema: schema, request.page()))
-    }
-    group.post("/models") { request, context in
-      try Response.json(await service.createModel(request.json(), by: context.principal))
-    }
-    group.get("/models/{name}") { _, context in try Response.json(await service.model(context.name())) }
-    group.patch("/models/{name}") { request, context in
-      try Response.json(await service.changeModel(context.name(), request.change(), by: context.principal))
-    }
-    group.delete("/models/{name}") { _, context in
-      try await service.deleteModel(context.name(), by: context.principal)
-      return try Response.json(EmptyAnswer())
-    }
-  }
-
-  private func addVersions(to group: Group) {
-    group.get("/models/{name}/versions") { request, context in
-      try Response.json(await service.modelVersions(context.name(), request.page()))
-    }
-    group.get("/models/{name}/versions/{version}") { _, context in
-      guard let version = Int(try context.name("version")) else {
-        throw PlatformError(.invalidArgument, "a version is a number", number: "PLT-3001")
-      }
-      return try Response.json(await service.modelVersion(context.name(), version: version))
-    }
-    group.get("/models/{name}/aliases/{alias}") { _, context in
-      try Response.json(await service.modelVersion(context.name(), alias: context.name("alias")))
-    }
-    group.put("/models/{name}/aliases/{alias}") { request, context in
-      let body: ModelAliasRequest = try await request.json()
-      return try Response.json(
-        await service.setAlias(context.name(), alias: context.name("alias"), version: body.versionNum, by: context.principal))
-    }
-    group.delete("/models/{name}/aliases/{alias}") { _, context in
-      try await service.removeAlias(context.name(), alias: context.name("alias"), by: context.principal)
-      return try Response.json(EmptyAnswer())
     }
   }
 }
@@ -168,6 +161,14 @@ extension PlatformRequestContext {
       throw PlatformError(.invalidArgument, "the path holds a malformed escape", number: "PLT-3001")
     }
     return decoded
+  }
+
+  /// A number in the path.
+  func number(_ parameter: String) throws -> Int {
+    guard let number = Int(try name(parameter)) else {
+      throw PlatformError(.invalidArgument, "the \(parameter) in the path is not a number", number: "PLT-3001")
+    }
+    return number
   }
 }
 
@@ -190,12 +191,4 @@ extension Request {
   }
 
   func force() throws -> Bool { try flag("force") }
-
-  func change() async throws -> CatalogChangeRequest {
-    let body: CatalogChangeRequest = try await json()
-    guard body.newName == nil else {
-      throw PlatformError(.invalidArgument, "objects cannot be renamed", hint: "Make a new one.", number: "PLT-1702")
-    }
-    return body
-  }
 }

@@ -18,8 +18,10 @@ public struct ErrorBody: Codable, Sendable, Equatable {
   public var kind: PlatformError.Code
   /// Further errors of the same request, when a file had several.
   public var others: [PlatformError]?
+  /// What went wrong in words of a fixed set.
+  public var details: [ErrorDetail]?
 
-  public init(_ error: PlatformError, errorCode: String, requestID: String, others: [PlatformError]? = nil) {
+  public init(_ error: PlatformError, errorCode: String, requestID: String, others: [PlatformError]? = nil, details: [ErrorDetail]? = nil) {
     self.errorCode = errorCode
     code = error.number
     message = error.message
@@ -30,6 +32,7 @@ public struct ErrorBody: Codable, Sendable, Equatable {
     self.requestID = requestID
     kind = error.code
     self.others = others
+    self.details = details
   }
 
   public var platformError: PlatformError {
@@ -37,8 +40,21 @@ public struct ErrorBody: Codable, Sendable, Equatable {
   }
 
   enum CodingKeys: String, CodingKey {
-    case code, message, hint, path, line, retryable, kind, others
+    case code, message, hint, path, line, retryable, kind, others, details
     case errorCode = "error_code"
     case requestID = "request_id"
+  }
+}
+
+/// A `google.rpc.ErrorInfo`, as Databricks' clients read it.
+public struct ErrorDetail: Codable, Sendable, Equatable {
+  public var type = "type.googleapis.com/google.rpc.ErrorInfo"
+  /// As in `TABLE_ALREADY_EXISTS`.
+  public var reason: String
+  public var domain = "platform"
+  public init(reason: String) { self.reason = reason }
+  enum CodingKeys: String, CodingKey {
+    case reason, domain
+    case type = "@type"
   }
 }
