@@ -84,6 +84,10 @@ struct ErrorMiddleware: RouterMiddleware {
       logger.error("request failed", metadata: ["request.id": "\(requestID)", "path": "\(path)", "error": "\(error)"])
       if !(error is PlatformError) { failure.message = "internal error; request \(requestID)" }
     }
+    // What a client may know of a file is the path that it asked for, not where the platform keeps it.
+    if failure.path != nil, path.hasPrefix("/api/2.0/fs/"), let volumes = path.range(of: "/Volumes/") {
+      failure.path = String(path[volumes.lowerBound...]).removingPercentEncoding
+    }
     var response: Response
     if path.hasPrefix("/v1/") {
       let body: JSONValue = [

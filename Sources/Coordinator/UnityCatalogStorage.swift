@@ -131,9 +131,11 @@ extension CoordinatorService {
     } else {
       throw PlatformError(.invalidArgument, "table_id, volume_id, url or a model version is missing", number: "PLT-1405")
     }
+    // Some clients read no answer without an end.
+    let end = Date().catalogMilliseconds + 3_600_000
     // Nothing is needed to open a folder of this machine: whoever can, may.
     guard place.hasPrefix("s3://") else {
-      return TemporaryCredentials(url: place.hasPrefix("file://") ? place : CatalogURL.file(place))
+      return TemporaryCredentials(url: place.hasPrefix("file://") ? place : CatalogURL.file(place), expirationTime: end)
     }
     guard let location = try await catalog.location(of: place), let credential = location.credential,
       let secret = try await catalog.credentialSecret(credential, sealedWith: sealing())
@@ -143,7 +145,7 @@ extension CoordinatorService {
       url: place,
       awsTempCredentials: .init(
         accessKeyID: keys.accessKeyID, secretAccessKey: keys.secretAccessKey ?? "", sessionToken: keys.sessionToken ?? ""),
-      expirationTime: Date().catalogMilliseconds + 3_600_000)
+      expirationTime: end)
   }
 
   func createStagingTable(_ request: CreateObjectRequest, by principal: Principal) async throws -> StagingTableInfo {

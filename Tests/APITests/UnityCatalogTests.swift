@@ -102,7 +102,10 @@ import Testing
       #"{"name":"t","catalog_name":"c","schema_name":"s","table_type":"EXTERNAL","columns":[{"name":"a","nullable":"yes"}]}"#,
       "columns[0].nullable: must be true or false"
     ),
-    (#"{"name":"t","catalog_name":"c","schema_name":"s","table_type":"EXTERNAL","columns":[{"name":"a","position":1.5}]}"#, "columns[0].position: "),
+    (
+      #"{"name":"t","catalog_name":"c","schema_name":"s","table_type":"EXTERNAL","columns":[{"name":"a","position":"x"}]}"#,
+      "columns[0].position: must be a whole number"
+    ),
     (#"{"name":"t","catalog_name":"c","schema_name":"s","table_type":null}"#, "table_type: must be"),
     (#"{"name":"t","catalog_name":"c","schema_name":"s","table_type":"EXTERNAL","properties":{"a":1}}"#, "properties.a: must be a string"),
     ("{", "the request body cannot be read: "), ("[]", "the request body cannot be read: must be an object"),
