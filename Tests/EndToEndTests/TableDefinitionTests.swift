@@ -74,6 +74,19 @@ extension EndToEnd {
           __import__("os")._exit(sys.stdout.flush() or 0)
           """, [try cluster.tableFolder("days", schema: "shop"), try cluster.tableFolder("orders", schema: "shop")])
         #expect(seen == "31 ['day', 'n']\nwhat was bought [('id', False), ('buyer', True)] 20\n", "\(seen)")
+        // Four small files of two partitions are two, and no row has changed.
+        let visits = try Peers.run(
+          """
+          import sys, deltalake
+          t = deltalake.DeltaTable(sys.argv[1])
+          rows = t.to_pyarrow_table().to_pylist()
+          print(len(rows), len(t.file_uris()), sorted({(str(r["day"]), r["note"]) for r in rows}), sum(r["id"] for r in rows))
+          print([h["operation"] for h in t.history(2)])
+          __import__("os")._exit(sys.stdout.flush() or 0)
+          """, [try cluster.tableFolder("visits", schema: "shop")])
+        #expect(
+          visits
+            == "400 2 [('2026-01-01', 'a'), ('2026-01-01', 'b'), ('2026-01-02', 'c'), ('2026-01-02', 'd')] 19800\n['OPTIMIZE', 'OPTIMIZE']\n", "\(visits)")
       }
     }
   }
