@@ -54,7 +54,7 @@ import Testing
             : .init(view: $0.view, files: files, columns: ChangeTests.columns)
         }, targetColumns: ChangeTests.columns, outputDirectory: folder.file("t"))
       spec.change = .init(queries: queries, files: files.map { TargetFile(path: $0) }, version: 3)
-      let result = try StatementRunner.run(spec, context: QuietContext(folder.path))
+      let result = try StatementRunner.run(spec, context: QuietContext(scratchDirectory: folder.path))
       let change = try #require(result.change)
       files = files.filter { !change.removed.contains($0) } + result.files.map(\.path)
       return result
@@ -142,13 +142,4 @@ import Testing
     let code = errorCode { _ = try Tables().change(statement) }
     #expect(code == .invalidArgument || code == .permissionDenied, "\(statement)")
   }
-}
-
-private final class QuietContext: WorkContext {
-  let scratchDirectory: String
-  init(_ folder: String) { scratchDirectory = folder }
-  var isCancelled: Bool { false }
-  func log(_ line: String) {}
-  func progress(done: Int64, total: Int64, unit: String) {}
-  func metric(_ name: String, step: Int64, value: Double) {}
 }

@@ -10,9 +10,9 @@ import Query
 /// Commits of the files that statements wrote, each decided on the version that the statement was planned on.
 extension LakeTables {
   /// What the writer of statements takes care of in data files.
-  static let writtenFeatures: Set<TableFeature> = readFeatures.union([
-    .invariants, .checkConstraints, .generatedColumns, .allowColumnDefaults, .identityColumns,
-  ])
+  static let writtenFeatures: Set<TableFeature> = [
+    .columnMapping, .deletionVectors, .typeWidening, .invariants, .checkConstraints, .generatedColumns, .allowColumnDefaults, .identityColumns,
+  ]
 
   /// A table with the version that a statement is planned on.
   struct Base: Sendable {

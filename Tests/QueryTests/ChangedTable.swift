@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import DeltaLog
+import DuckDB
+import Foundation
+import ObjectStore
+import Query
+import TestSupport
+import Testing
+
+/// A Delta table that statements write to, as planner, executor and commit do it together, and an independent reader of its rows.
+final class ChangedTable {
+  static let features: Set<TableFeature> = [
+    .columnMapping, .deletionVectors, .typeWidening, .invariants, .checkConstraints, .generatedColumns, .allowColumnDefaults, .identityColumns,
+  ]
+
+  let folder = TemporaryDirectory("changed")
+  let delta: DeltaTable
+  private let sources: [String: (files: [String], columns: [Column])]
+  private let engine: Connection
+
+  init(_ metadata: TableMetadata, sources: [String: (files: [String], columns: [Column])] = [:]) throws {
+    delta = DeltaTable(
+      store: try LocalObjectStore(root: folder.path), path: try ObjectPath("t"), parquet: DuckDBParquetHandler(), dataFeatures: Self.features)
+    self.sources = sources
+    engine = try Database(settings: .init(threads: 1)).connect()
+    try engine.execute("SET TimeZone='UTC'")
+    _ = try delta.create(metadata)
+  }
+
+  private var location: String { folder.file("t") }
+
+  /// Runs and commits one statement on `t`.
+  @discardableResult func run(_ statement: String) throws -> StatementResult {
+    let base = try delta.snapshot()
+    let target = WriteTarget(
+      name: "t", schema: base.metadata.schemaString, partitionColumns: base.metadata.partitionColumns, properties: base.metadata.configuration,
+      version: base.version)
+    var plan = try StatementPlan(parsing: statement, catalog: "main", schema: "demo")
+    var queries: ChangeQueries?
+    if plan.changesRows { queries = try plan.changeQueries(target, sourceColumns: nil) }
+    var spec = StatementSpec(
+      kind: plan.kind, sql: plan.sql,
+      tables: try plan.references.map { reference in
+        let source = try #require(sources[reference.name.name])
+        return .init(view: reference.view, files: source.files, columns: source.columns)
+      }, insertColumns: plan.insertColumns, outputDirectory: location)
+    spec.insert = plan.insert
+    spec.target = target
+    if let queries {
+      spec.change = .init(
+        queries: queries, files: try base.files.map { TargetFile($0, path: location + "/" + (try $0.relativePath())) }, version: base.version)
+    }
+    let result = try StatementRunner.run(spec, context: QuietContext(scratchDirectory: folder.path))
+    try commit(plan, result, base)
+    return result
+  }
+
+  private func adds(_ files: [WrittenFile]) -> [AddFile] {
+    files.map {
+      AddFile(
+        relativePath: String($0.path.dropFirst(location.utf8.count + 1)), size: $0.sizeBytes, statistics: $0.statistics,
+        partitionValues: $0.partitionValues)
+    }
+  }
+
+  private func commit(_ plan: StatementPlan, _ result: StatementResult, _ start: Snapshot) throws {
+    var base = start
+    var commit: CommitPlan
+    if let change = result.change {
+      guard !change.removed.isEmpty || !change.vectors.isEmpty || !result.files.isEmpty else { return }
+      func file(_ path: String) throws -> AddFile { try #require(base.filesByPath.values.first { location + "/" + (try $0.relativePath()) == path }) }
+      var rewrite = CommitPlan.Rewrite()
+      rewrite.removed = try change.removed.map(file)
+      rewrite.deleted = try change.vectors.map { (try file($0.path), $0.descriptor) }
+      rewrite.added = adds(result.files)
+      rewrite.changes = adds(change.changeFiles).map { ChangeFile(path: $0.path, partitionValues: $0.partitionValues, size: $0.size) }
+      commit = .rewrite(rewrite, where: .all, read: base.files, operation: plan.kind.rawValue.uppercased())
+    } else {
+      commit = .append(adds(result.files))
+    }
+    if let marks = result.identityMarks {
+      let columns = try base.schema.identityColumns().map { column in
+        var column = column
+        if let mark = marks[column.name] { column.observe(mark) }
+        return column
+      }
+      commit.actions =
+        try SchemaChange.actions(
+          base, schema: base.schema.updating(columns).schemaString, configuration: base.metadata.configuration,
+          partitionColumns: base.metadata.partitionColumns) + commit.actions
+    }
+    _ = try delta.commit(commit, onto: &base)
+  }
+
+  /// One file's rows under the table's names, without those that are gone: as a query.
+  private func query(_ path: String, _ values: [String: String?], _ snapshot: Snapshot, _ gone: DeletionVector?, extra: String) throws -> String {
+    let list = try snapshot.schema.fields.map { field in
+      let type = try TypeMapping.sql(field.type).sql
+      let value =
+        snapshot.metadata.partitionColumns.contains(field.name)
+        ? (values[field.physicalName] ?? nil).map { SQLText.literal($0) } ?? "NULL" : SQLText.identifier(field.physicalName)
+      return "CAST(\(value) AS \(type)) AS \(SQLText.identifier(field.name))"
+    }.joined(separator: ", ")
+    var rows: [String] = []
+    gone?.forEach { rows.append(String($0)) }
+    return "SELECT \(list)\(extra) FROM read_parquet(\(SQLText.literal(path)), file_row_number=true, hive_partitioning=false)"
+      + (rows.isEmpty ? "" : " WHERE file_row_number NOT IN (\(rows.joined(separator: ", ")))")
+  }
+
+  /// Rows as sorted JSON texts.
+  func rows(version: Int64? = nil, extra: String = "") throws -> [String] {
+    let snapshot = try delta.snapshot(version: version)
+    var found: [String] = []
+    for file in snapshot.files {
+      let query = try query(
+        location + "/" + file.relativePath(), file.partitionValues, snapshot, delta.deletionVector(of: file), extra: extra)
+      found += try Self.texts(query, engine)
+    }
+    return found.sorted()
+  }
+
+  static func texts(_ query: String, _ engine: Connection) throws -> [String] {
+    try engine.rows("SELECT CAST(to_json(r) AS VARCHAR) FROM (\(query)) AS r").compactMap { $0[0].stringValue }.sorted()
+  }
+
+  /// Rows that come of applying the recorded changes of every version, one after the other.
+  func replayed() throws -> [String] {
+    let latest = try delta.snapshot()
+    var rows: [String: Int] = [:]
+    for change in try delta.changes(0...latest.version) {
+      guard case .relative(let path) = try AddFile(path: change.path, partitionValues: [:], size: 0, modificationTime: 0).location() else { continue }
+      let snapshot = try delta.snapshot(version: change.version)
+      let kind = change.kind == .recorded ? "_change_type" : SQLText.literal(change.kind.rawValue)
+      let inner = try query(location + "/" + path, change.partitionValues, snapshot, nil, extra: ", \(kind) AS __kind")
+      for row in try engine.rows("SELECT __kind, CAST(to_json(r) AS VARCHAR) FROM (SELECT * EXCLUDE (__kind), __kind FROM (\(inner))) AS r") {
+        guard let kind = row[0].stringValue, var text = row[1].stringValue, let end = text.range(of: ",\"__kind\"") else { continue }
+        text = String(text[..<end.lowerBound]) + "}"
+        rows[text, default: 0] += kind == "insert" || kind == "update_postimage" ? 1 : -1
+      }
+    }
+    #expect(rows.values.allSatisfy { $0 >= 0 })
+    return rows.flatMap { Array(repeating: $0.key, count: max(0, $0.value)) }.sorted()
+  }
+}
