@@ -2,6 +2,7 @@
 
 import Core
 public import Foundation
+import Synchronization
 
 /// Objects as files below one folder, local or NFS.
 ///
@@ -11,6 +12,10 @@ public import Foundation
 public final class LocalObjectStore: ObjectStorage {
   /// Absolute path of the root folder, links resolved.
   public let root: String
+  /// Folders whose entries this process has synced, all the way from the root.
+  private let durableFolders = Mutex<Set<String>>([])
+  /// Bounds the set above; forgetting costs some syncs.
+  private static let knownFolderLimit = 10_000
 
   /// Creates the folder if it is absent.
   public init(root: String) throws {
@@ -19,9 +24,14 @@ public final class LocalObjectStore: ObjectStorage {
     } catch {
       throw PlatformError(.permissionDenied, "cannot create the folder of the object store", path: root)
     }
-    guard let resolved = realpath(root, nil) else { throw Self.failure("open the object store", root) }
+    guard let resolved = realpath(root, nil) else { throw LocalFile.failure("open the object store", root) }
     defer { free(resolved) }
     self.root = String(cString: resolved)
+    // The root's own entry; a parent that this user may not open was made by somebody else.
+    let parent = open(Self.parent(of: self.root) + "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard parent >= 0 else { return }
+    defer { close(parent) }
+    guard fsync(parent) == 0 else { throw LocalFile.failure("sync", root) }
   }
 
   /// The absolute file path of an object.
@@ -34,10 +44,10 @@ public final class LocalObjectStore: ObjectStorage {
     try refuseLinks(path)
     let file = filePath(path)
     let descriptor = open(file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
-    guard descriptor >= 0 else { throw Self.failure("read", file) }
+    guard descriptor >= 0 else { throw LocalFile.failure("read", file) }
     defer { close(descriptor) }
     var info = stat()
-    guard fstat(descriptor, &info) == 0 else { throw Self.failure("read", file) }
+    guard fstat(descriptor, &info) == 0 else { throw LocalFile.failure("read", file) }
     guard info.st_mode & S_IFMT == S_IFREG else { throw PlatformError(.notFound, "object not found", path: file) }
     let size = Int(info.st_size)
     let start = range?.lowerBound ?? 0
@@ -45,115 +55,176 @@ public final class LocalObjectStore: ObjectStorage {
       throw PlatformError(.invalidArgument, "the range starts behind the end of the object", path: file)
     }
     let wanted = start..<max(start, min(range?.upperBound ?? size, size))
-    var data = Data(count: wanted.count)
-    var done = 0
-    try data.withUnsafeMutableBytes { buffer in
-      while done < buffer.count {
-        let count = pread(descriptor, buffer.baseAddress! + done, buffer.count - done, off_t(wanted.lowerBound + done))
-        if count < 0 && errno == EINTR { continue }
-        guard count >= 0 else { throw Self.failure("read", file) }
-        if count == 0 { break }
-        done += count
-      }
-    }
-    return data.prefix(done)
+    return try LocalFile.read(descriptor, offset: wanted.lowerBound, count: wanted.count, name: file)
   }
 
   public func put(_ path: ObjectPath, _ data: Data) throws {
-    try write(path, data) { temporary, file in rename(temporary, file) }
+    try write(path, publish: replace) { try LocalFile.append(data, to: $0, name: filePath(path)) }
   }
 
   public func putIfAbsent(_ path: ObjectPath, _ data: Data) throws {
     if try head(path) != nil { throw PlatformError(.alreadyExists, "object exists already", path: filePath(path)) }
-    try write(path, data) { temporary, file in
-      if link(temporary, file) == 0 { return 0 }
-      // Over a network the answer may have been lost and the call repeated: a second name of our own file means that we won.
-      let reason = errno
-      var info = stat()
-      if reason == EEXIST, lstat(temporary, &info) == 0, info.st_nlink == 2 { return 0 }
-      errno = reason
-      return -1
-    }
+    try write(path, publish: Self.linkOnce) { try LocalFile.append(data, to: $0, name: filePath(path)) }
   }
 
-  private func write(_ path: ObjectPath, _ data: Data, publish: (String, String) -> Int32) throws {
+  public func upload(file: String, to path: ObjectPath) throws -> Int {
+    let source = open(file, O_RDONLY | O_CLOEXEC)
+    guard source >= 0 else { throw LocalFile.failure("read", file) }
+    defer { close(source) }
+    var size = 0
+    try write(path, publish: replace) { target in
+      while case let piece = try LocalFile.read(source, offset: size, count: 4 << 20, name: file), !piece.isEmpty {
+        try LocalFile.append(piece, to: target, name: filePath(path))
+        size += piece.count
+      }
+    }
+    return size
+  }
+
+  public func download(_ path: ObjectPath, to file: String) throws -> Int {
+    try refuseLinks(path)
+    let source = open(filePath(path), O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+    guard source >= 0 else { throw LocalFile.failure("read", filePath(path)) }
+    defer { close(source) }
+    var size = 0
+    try LocalFile.write(to: file) { target in
+      while case let piece = try LocalFile.read(source, offset: size, count: 4 << 20, name: filePath(path)), !piece.isEmpty {
+        try LocalFile.append(piece, to: target, name: file)
+        size += piece.count
+      }
+    }
+    return size
+  }
+
+  /// rename(2). Over a network the answer may have been lost and the call repeated: then the temporary name is gone, and the
+  /// object is the file that we hold open.
+  private func replace(_ temporary: String, _ file: String, _ descriptor: Int32) -> Int32 {
+    if rename(temporary, file) == 0 { return 0 }
+    let reason = errno
+    var ours = stat()
+    var there = stat()
+    if reason == ENOENT, fstat(descriptor, &ours) == 0, lstat(file, &there) == 0, ours.st_ino == there.st_ino, ours.st_dev == there.st_dev {
+      return 0
+    }
+    errno = reason
+    return -1
+  }
+
+  /// link(2), which fails when the name is taken. A lost and repeated call fails too: a second name of our own file means that we won.
+  private static func linkOnce(_ temporary: String, _ file: String, _: Int32) -> Int32 {
+    if link(temporary, file) == 0 { return 0 }
+    let reason = errno
+    var info = stat()
+    if reason == EEXIST, lstat(temporary, &info) == 0, info.st_nlink == 2 { return 0 }
+    errno = reason
+    return -1
+  }
+
+  private func write(_ path: ObjectPath, publish: (String, String, Int32) -> Int32, _ body: (Int32) throws -> Void) throws {
     try refuseLinks(path)
     let file = filePath(path)
     let folder = Self.parent(of: file)
     try makeFolder(folder)
-    let temporary = folder + "/.~" + UUID().uuidString
-    let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o644)
-    guard descriptor >= 0 else { throw Self.failure("write", file) }
-    defer { unlink(temporary) }
-    do {
-      defer { close(descriptor) }
-      var done = 0
-      try data.withUnsafeBytes { bytes in
-        while done < bytes.count {
-          let count = Foundation.write(descriptor, bytes.baseAddress! + done, bytes.count - done)
-          if count < 0 && errno == EINTR { continue }
-          guard count > 0 else { throw Self.failure("write", file) }
-          done += count
-        }
+    var temporary = ""
+    var descriptor: Int32 = -1
+    for _ in 0..<4 {
+      temporary = folder + "/.~" + UUID().uuidString
+      descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o644)
+      if descriptor >= 0 { break }
+      switch errno {
+      case EEXIST: continue  // a repeated call over a network; the file that it made is left to clean-ups
+      case ENOENT:
+        // Somebody has removed the folder since it was made.
+        durableFolders.withLock { _ = $0.remove(folder) }
+        try makeFolder(folder)
+      default: throw LocalFile.failure("write", file)
       }
-      guard fsync(descriptor) == 0 else { throw Self.failure("write", file) }
     }
-    guard publish(temporary, file) == 0 else { throw Self.failure("write", file) }
-    try Self.syncFolder(folder)
+    guard descriptor >= 0 else { throw LocalFile.failure("write", file) }
+    defer {
+      close(descriptor)
+      unlink(temporary)
+    }
+    try body(descriptor)
+    guard fsync(descriptor) == 0 else { throw LocalFile.failure("write", file) }
+    guard publish(temporary, file, descriptor) == 0 else { throw LocalFile.failure("write", file) }
+    try LocalFile.syncFolder(folder)
   }
 
+  /// Makes `folder` and the entries that lead to it durable. A folder that is there may have been made by a process that
+  /// died before it could sync it, so that its being there proves nothing: the first use in a process syncs the whole way.
   private func makeFolder(_ folder: String) throws {
-    if FileManager.default.fileExists(atPath: folder) { return }
-    do {
-      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-    } catch {
-      if ProcessSupport.freeBytes(at: root) == 0 { throw PlatformError(.resourceExhausted, "disk is full", path: folder) }
-      throw PlatformError(.permissionDenied, "cannot create the folder", path: folder)
+    if durableFolders.withLock({ $0.contains(folder) }) { return }
+    var parent = root
+    var made: [String] = []
+    for part in PathText.components(String(decoding: folder.utf8.dropFirst(root.utf8.count), as: UTF8.self)) where !part.isEmpty {
+      let child = parent + "/" + part
+      if mkdir(child, 0o755) != 0 && errno != EEXIST { throw LocalFile.failure("create the folder", child) }
+      try LocalFile.syncFolder(parent)
+      parent = child
+      made.append(child)
     }
-    var parent = folder
-    while parent.count > root.count, let slash = parent.lastIndex(of: "/") {
-      parent = String(parent[..<slash])
-      try Self.syncFolder(parent)
+    durableFolders.withLock { known in
+      if known.count + made.count > Self.knownFolderLimit { known.removeAll() }
+      known.formUnion(made)
     }
   }
 
-  public func list(_ prefix: ObjectPath?) throws -> [ObjectInfo] {
+  public func list(_ prefix: ObjectPath?) throws -> [ObjectInfo] { try list(prefix, behind: nil) }
+  public func list(_ prefix: ObjectPath?, after last: ObjectPath) throws -> [ObjectInfo] { try list(prefix, behind: last) }
+
+  private func list(_ prefix: ObjectPath?, behind last: ObjectPath?) throws -> [ObjectInfo] {
     var found: [ObjectInfo] = []
     if let prefix { try refuseLinks(prefix) }
-    try collect(prefix, into: &found)
+    try collect(prefix, behind: last, into: &found)
     return found.sorted { $0.path < $1.path }
   }
 
-  private func collect(_ folder: ObjectPath?, into found: inout [ObjectInfo]) throws {
+  private func collect(_ folder: ObjectPath?, behind last: ObjectPath?, into found: inout [ObjectInfo]) throws {
     let path = folder.map(filePath) ?? root
     guard let handle = opendir(path) else {
       if errno == ENOENT || errno == ENOTDIR { return }
-      throw Self.failure("list", path)
+      throw LocalFile.failure("list", path)
     }
-    var names: [String] = []
+    defer { closedir(handle) }
+    // Below `folder`, the names that end a listing's start: what comes before them needs no closer look.
+    let prefix = folder.map { $0.text + "/" } ?? ""
+    let least = last.flatMap { $0.text.utf8.starts(with: prefix.utf8) ? Array($0.text.utf8.dropFirst(prefix.utf8.count)) : nil }
+    let fileNumber = dirfd(handle)
+    errno = 0
     while let entry = readdir(handle) {
+      let kind = Int32(entry.pointee.d_type)
       let name = withUnsafePointer(to: &entry.pointee.d_name) {
-        $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+        $0.withMemoryRebound(to: UInt8.self, capacity: 256) { bytes -> String? in
+          let bytes = UnsafeBufferPointer(start: bytes, count: strlen(UnsafeRawPointer(bytes).assumingMemoryBound(to: CChar.self)))
+          if let first = bytes.first, first == UInt8(ascii: ".") {
+            if bytes.count == 1 || bytes[1] == UInt8(ascii: "~") || (bytes.count == 2 && bytes[1] == UInt8(ascii: ".")) { return nil }
+          }
+          // A folder may hold names behind `least` although its own comes before.
+          if let least, kind == DT_REG, !least.lexicographicallyPrecedes(bytes) { return nil }
+          return String(decoding: bytes, as: UTF8.self)
+        }
       }
-      if name != "." && name != ".." && !name.hasPrefix(".~") { names.append(name) }
-    }
-    closedir(handle)
-    for name in names {
+      guard let name else { continue }
       // A file whose name is no object name was not written by a store: it is left out.
       guard let child = try? folder?.appending(name) ?? ObjectPath(name) else { continue }
       var info = stat()
-      guard lstat(filePath(child), &info) == 0 else { continue }
+      guard fstatat(fileNumber, name, &info, AT_SYMLINK_NOFOLLOW) == 0 else { continue }
       if info.st_mode & S_IFMT == S_IFDIR {
-        try collect(child, into: &found)
-      } else if info.st_mode & S_IFMT == S_IFREG {
+        try collect(child, behind: last, into: &found)
+      } else if info.st_mode & S_IFMT == S_IFREG, last.map({ $0 < child }) ?? true {
         found.append(Self.info(child, info))
       }
+      errno = 0
     }
+    guard errno == 0 else { throw LocalFile.failure("list", path) }
   }
 
   private static func info(_ path: ObjectPath, _ info: stat) -> ObjectInfo {
     let milliseconds = Int64(info.st_mtim.tv_sec) * 1000 + Int64(info.st_mtim.tv_nsec) / 1_000_000
-    return ObjectInfo(path: path, size: Int(info.st_size), modifiedMilliseconds: milliseconds)
+    return ObjectInfo(
+      path: path, size: Int(info.st_size), modifiedMilliseconds: milliseconds,
+      tag: "\(info.st_ino)-\(info.st_mtim.tv_sec).\(info.st_mtim.tv_nsec)")
   }
 
   public func delete(_ path: ObjectPath) throws {
@@ -161,9 +232,9 @@ public final class LocalObjectStore: ObjectStorage {
     let file = filePath(path)
     guard unlink(file) == 0 else {
       if errno == ENOENT || errno == ENOTDIR { return }
-      throw Self.failure("delete", file)
+      throw LocalFile.failure("delete", file)
     }
-    try Self.syncFolder(Self.parent(of: file))
+    try LocalFile.syncFolder(Self.parent(of: file))
   }
 
   public func head(_ path: ObjectPath) throws -> ObjectInfo? {
@@ -171,7 +242,7 @@ public final class LocalObjectStore: ObjectStorage {
     var info = stat()
     guard lstat(filePath(path), &info) == 0 else {
       if errno == ENOENT || errno == ENOTDIR { return nil }
-      throw Self.failure("look at", filePath(path))
+      throw LocalFile.failure("look at", filePath(path))
     }
     return info.st_mode & S_IFMT == S_IFREG ? Self.info(path, info) : nil
   }
@@ -188,26 +259,6 @@ public final class LocalObjectStore: ObjectStorage {
       if info.st_mode & S_IFMT == S_IFLNK {
         throw PlatformError(.permissionDenied, "symbolic links are not followed in an object store", path: current)
       }
-    }
-  }
-
-  static func syncFolder(_ folder: String) throws {
-    let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw failure("sync", folder) }
-    defer { close(descriptor) }
-    guard fsync(descriptor) == 0 else { throw failure("sync", folder) }
-  }
-
-  /// The error for `errno`.
-  private static func failure(_ verb: String, _ path: String) -> PlatformError {
-    let number = errno
-    switch number {
-    case ENOENT, ENOTDIR: return PlatformError(.notFound, "object not found", path: path)
-    case EEXIST: return PlatformError(.alreadyExists, "object exists already", path: path)
-    case ENOSPC, EDQUOT: return .system(verb, path, errno: number)
-    case EACCES, EPERM, EROFS, ELOOP:
-      return PlatformError(.permissionDenied, "cannot \(verb): \(String(cString: strerror(number)))", path: path)
-    default: return PlatformError(.unavailable, "cannot \(verb): \(String(cString: strerror(number)))", path: path)
     }
   }
 }

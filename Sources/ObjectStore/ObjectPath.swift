@@ -39,9 +39,12 @@ public struct ObjectInfo: Sendable, Hashable {
   public var size: Int
   /// Milliseconds since 1970.
   public var modifiedMilliseconds: Int64
-  public init(path: ObjectPath, size: Int, modifiedMilliseconds: Int64) {
+  /// Changes when the object is replaced, also by one of the same size in the same moment: S3's ETag, a file's inode and time.
+  public var tag: String?
+  public init(path: ObjectPath, size: Int, modifiedMilliseconds: Int64, tag: String? = nil) {
     self.path = path
     self.size = size
     self.modifiedMilliseconds = modifiedMilliseconds
+    self.tag = tag
   }
 }

@@ -18,8 +18,39 @@ public protocol ObjectStorage: Sendable {
   func putIfAbsent(_ path: ObjectPath, _ data: Data) throws
   /// All objects below folder `prefix` (nil: all), at any depth, in order of their names. An absent folder is empty.
   func list(_ prefix: ObjectPath?) throws -> [ObjectInfo]
+  /// As `list`, but only objects whose names come behind `last`.
+  func list(_ prefix: ObjectPath?, after last: ObjectPath) throws -> [ObjectInfo]
   /// Deletes; an absent object is no error.
   func delete(_ path: ObjectPath) throws
   /// nil when absent.
   func head(_ path: ObjectPath) throws -> ObjectInfo?
+  /// Writes the contents of a local file: whatever its size, memory holds a few pieces of it at most.
+  /// - Returns: its size in bytes.
+  func upload(file: String, to path: ObjectPath) throws -> Int
+  /// Writes the object to a new local file, which appears when it is complete.
+  /// - Returns: its size in bytes.
+  func download(_ path: ObjectPath, to file: String) throws -> Int
+  /// How many reads at a time pay: as many as there are cores where the bytes are near, more where each waits for a network.
+  var concurrentReads: Int { get }
+}
+
+extension ObjectStorage {
+  public func list(_ prefix: ObjectPath?, after last: ObjectPath) throws -> [ObjectInfo] { try list(prefix).filter { $0.path > last } }
+
+  public func upload(file: String, to path: ObjectPath) throws -> Int {
+    let data: Data
+    do { data = try Data(contentsOf: URL(fileURLWithPath: file), options: .mappedIfSafe) } catch {
+      throw PlatformError(.notFound, "cannot read the file", path: file)
+    }
+    try put(path, data)
+    return data.count
+  }
+
+  public func download(_ path: ObjectPath, to file: String) throws -> Int {
+    let data = try get(path)
+    try LocalFile.write(data, to: file)
+    return data.count
+  }
+
+  public var concurrentReads: Int { ProcessInfo.processInfo.activeProcessorCount }
 }

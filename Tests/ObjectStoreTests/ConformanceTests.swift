@@ -9,61 +9,113 @@ import Testing
 
 /// One suite for every implementation.
 @Suite struct ConformanceTests {
-  enum Kind: CaseIterable { case memory, local }
-
-  func withStore(_ kind: Kind, _ body: (any ObjectStorage) throws -> Void) throws {
-    let folder = TemporaryDirectory("store")
-    try body(kind == .memory ? InMemoryObjectStore() : try LocalObjectStore(root: folder.path))
-    withExtendedLifetime(folder) {}
-  }
-
-  func code(_ body: () throws -> Void) -> PlatformError.Code? {
-    do {
-      try body()
-      return nil
-    } catch { return PlatformError.from(error).code }
-  }
-
-  @Test(arguments: Kind.allCases) func objectsComeBack(_ kind: Kind) throws {
-    try withStore(kind) { store in
+  @Test(arguments: StoreKind.present) func objectsComeBack(_ kind: StoreKind) throws {
+    try kind.with { store in
       let path = try ObjectPath("a/b/c.json")
       #expect(code { _ = try store.get(path) } == .notFound)
+      #expect(code { _ = try store.get(path, range: 0..<1) } == .notFound)
+      #expect(code { _ = try store.get(path, range: 0..<0) } == .notFound)
       #expect(try store.head(path) == nil)
       try store.put(path, Data("hello".utf8))
       #expect(try store.get(path) == Data("hello".utf8))
-      #expect(try store.get(path, range: 1..<3) == Data("el".utf8))
-      #expect(try store.get(path, range: 3..<99) == Data("lo".utf8))
-      #expect(code { _ = try store.get(path, range: 6..<7) } == .invalidArgument)
       #expect(try store.head(path)?.size == 5)
       try store.put(path, Data())
       #expect(try store.get(path).isEmpty)
+      #expect(try store.get(path, range: 0..<9).isEmpty)
       try store.delete(path)
       try store.delete(path)
       #expect(try store.head(path) == nil)
+      #expect(try store.head(ObjectPath("a")) == nil && store.head(ObjectPath("a/b")) == nil)
     }
   }
 
-  @Test(arguments: Kind.allCases) func putIfAbsentHasOneWinner(_ kind: Kind) throws {
-    try withStore(kind) { store in
-      let path = try ObjectPath("log/1.json")
-      let winners = Mutex<[Int]>([])
-      DispatchQueue.concurrentPerform(iterations: 16) { index in
-        if code({ try store.putIfAbsent(path, Data("\(index)".utf8)) }) == nil { winners.withLock { $0.append(index) } }
+  @Test(arguments: StoreKind.present) func rangesAreCutAtTheEnd(_ kind: StoreKind) throws {
+    try kind.with { store in
+      let path = try ObjectPath("x")
+      try store.put(path, Data("hello".utf8))
+      let cases: [(Range<Int>, String?)] = [
+        (0..<5, "hello"), (1..<3, "el"), (3..<99, "lo"), (4..<5, "o"), (0..<1, "h"), (5..<5, ""), (2..<2, ""), (5..<9, ""), (6..<7, nil), (6..<6, nil),
+        (-1..<2, nil), (0..<Int.max, "hello"),
+      ]
+      for (range, expected) in cases {
+        if let expected {
+          #expect(try store.get(path, range: range) == Data(expected.utf8), "\(range)")
+        } else {
+          #expect(code { _ = try store.get(path, range: range) } == .invalidArgument, "\(range)")
+        }
       }
-      let won = winners.withLock { $0 }
-      #expect(won.count == 1)
-      #expect(try store.get(path) == Data("\(won[0])".utf8))
-      #expect(code { try store.putIfAbsent(path, Data()) } == .alreadyExists)
-      #expect(try store.list(nil).count == 1)
     }
   }
 
-  @Test(arguments: Kind.allCases) func listsAreOrderedAndBelowTheFolder(_ kind: Kind) throws {
-    try withStore(kind) { store in
-      for name in ["t/b", "t/a/x", "t2/c", "t/a.b", "é/ü"] { try store.put(ObjectPath(name), Data(name.utf8)) }
-      #expect(try store.list(ObjectPath("t")).map(\.path.text) == ["t/a.b", "t/a/x", "t/b"])
-      #expect(try store.list(nil).map(\.path.text) == ["t/a.b", "t/a/x", "t/b", "t2/c", "é/ü"])
-      #expect(try store.list(ObjectPath("none")).isEmpty)
+  @Test(arguments: StoreKind.present) func putIfAbsentHasOneWinner(_ kind: StoreKind) throws {
+    try kind.with { store in
+      for round in 0..<3 {
+        let path = try ObjectPath("log/\(round).json")
+        let winners = Mutex<[Int]>([])
+        let losers = Mutex<[PlatformError.Code]>([])
+        DispatchQueue.concurrentPerform(iterations: 16) { index in
+          if let code = code({ try store.putIfAbsent(path, Data("\(index)".utf8)) }) {
+            losers.withLock { $0.append(code) }
+          } else {
+            winners.withLock { $0.append(index) }
+          }
+        }
+        let won = winners.withLock { $0 }
+        #expect(won.count == 1)
+        #expect(losers.withLock { $0.allSatisfy { $0 == .alreadyExists } })
+        #expect(try store.get(path) == Data("\(won[0])".utf8))
+        #expect(code { try store.putIfAbsent(path, Data()) } == .alreadyExists)
+        #expect(try store.list(nil).count == round + 1)
+        try store.delete(path)
+        try store.putIfAbsent(path, Data("again".utf8))
+      }
+    }
+  }
+
+  @Test(arguments: StoreKind.present) func listsAreOrderedAndBelowTheFolder(_ kind: StoreKind) throws {
+    try kind.with { store in
+      let names = ["t/b", "t/a/x", "t2/c", "t/a.b", "é/ü", "t/a-b", "t/aa/y/z"]
+      for name in names { try store.put(ObjectPath(name), Data(name.utf8)) }
+      #expect(try store.list(ObjectPath("t")).map(\.path.text) == ["t/a-b", "t/a.b", "t/a/x", "t/aa/y/z", "t/b"])
+      #expect(try store.list(nil).map(\.path.text) == ["t/a-b", "t/a.b", "t/a/x", "t/aa/y/z", "t/b", "t2/c", "é/ü"])
+      #expect(try store.list(nil).map(\.size) == store.list(nil).map(\.path.text.utf8.count))
+      #expect(try store.list(ObjectPath("none")).isEmpty && store.list(ObjectPath("t/b")).isEmpty)
+      for last in names + ["t/a/", "t/a/w", "t/c", "a", "zz"].filter({ (try? ObjectPath($0)) != nil }) {
+        let last = try ObjectPath(last)
+        #expect(try store.list(ObjectPath("t"), after: last).map(\.path) == store.list(ObjectPath("t")).map(\.path).filter { $0 > last }, "\(last)")
+        #expect(try store.list(nil, after: last).map(\.path) == store.list(nil).map(\.path).filter { $0 > last }, "\(last)")
+      }
+    }
+  }
+
+  @Test(arguments: StoreKind.present) func longListsComeWhole(_ kind: StoreKind) throws {
+    try kind.with { store in
+      let names = (0..<1205).map { "many/\(String($0 * 7919 % 10_000)).json" }
+      DispatchQueue.concurrentPerform(iterations: 8) { part in
+        for index in stride(from: part, to: names.count, by: 8) {
+          #expect(code { try store.put(ObjectPath(names[index]), Data(count: index % 3)) } == nil)
+        }
+      }
+      try store.put(ObjectPath("many.json"), Data())
+      #expect(try store.list(ObjectPath("many")).map(\.path.text) == names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) })
+      #expect(try store.list(ObjectPath("many"), after: ObjectPath("many/5")).count == names.count { $0 > "many/5" })
+    }
+  }
+
+  @Test(arguments: StoreKind.present) func oddNamesAreNames(_ kind: StoreKind) throws {
+    try kind.with { store in
+      let names = [
+        "a b/c  d", "100%/%41%2F", "plus+and&amp;<x>\"'", "q?a=b#c", "é/e\u{301}", "日本/😀", "semi;colon,comma", "~tilde!*'()", "=/:@$", "...", "a/..b/c..",
+        ".hidden/x", String(repeating: "y", count: 255), "p=1/d=2024-01-01 00%3A00/x.parquet",
+      ]
+      for name in names { try store.put(ObjectPath(name), Data(name.utf8)) }
+      for name in names {
+        #expect(try store.get(ObjectPath(name)) == Data(name.utf8), "\(name)")
+        #expect(try store.head(ObjectPath(name))?.size == name.utf8.count, "\(name)")
+      }
+      #expect(try Set(store.list(nil).map(\.path)) == Set(names.map { try ObjectPath($0) }))
+      for name in names { try store.delete(ObjectPath(name)) }
+      #expect(try store.list(nil).isEmpty)
     }
   }
 
@@ -72,40 +124,95 @@ import Testing
   ])
   func namesThatLeaveTheRootAreRefused(_ text: String) { #expect(code { _ = try ObjectPath(text) } == .invalidArgument) }
 
-  @Test func symbolicLinksAreRefused() throws {
-    let folder = TemporaryDirectory("store")
-    let store = try LocalObjectStore(root: folder.file("root"))
-    try FileManager.default.createSymbolicLink(atPath: folder.file("root/out"), withDestinationPath: "/etc")
-    #expect(code { _ = try store.get(ObjectPath("out/passwd")) } == .permissionDenied)
-    #expect(code { try store.put(ObjectPath("out/canary"), Data()) } == .permissionDenied)
-    #expect(code { try store.delete(ObjectPath("out/passwd")) } == .permissionDenied)
-    #expect(try store.list(nil).isEmpty)
+  /// A reader sees a whole value, the old or the new one, never a mixture.
+  @Test(arguments: StoreKind.present) func valuesChangeAtOnce(_ kind: StoreKind) throws {
+    try kind.with { store in
+      let path = try ObjectPath("value")
+      @Sendable func value(_ round: Int) -> Data { Data(repeating: UInt8(round), count: 100_000 + round * 1000) }
+      try store.put(path, value(0))
+      let isDone = Atomic<Bool>(false)
+      let seen = Mutex<Set<Int>>([])
+      DispatchQueue.concurrentPerform(iterations: 3) { role in
+        if role == 0 {
+          for round in 1...20 { #expect(code { try store.put(path, value(round)) } == nil) }
+          isDone.store(true, ordering: .releasing)
+          return
+        }
+        while !isDone.load(ordering: .acquiring) {
+          guard let data = try? store.get(path), let first = data.first else {
+            Issue.record("no value")
+            return
+          }
+          if data != value(Int(first)) { Issue.record("a mixture of \(data.count) bytes") }
+          seen.withLock { _ = $0.insert(Int(first)) }
+        }
+      }
+      #expect(try store.get(path) == value(20))
+    }
   }
 
-  @Test func fullDiskShowsNothingHalfWritten() throws {
-    let folder = TemporaryDirectory("full")
-    let mount = Process()
-    mount.executableURL = URL(fileURLWithPath: "/bin/mount")
-    mount.arguments = ["-t", "tmpfs", "-o", "size=1m", "tmpfs", folder.path]
-    mount.standardError = FileHandle.nullDevice
-    try mount.run()
-    mount.waitUntilExit()
-    guard mount.terminationStatus == 0 else { return }  // only root with mount rights can make a small disk
-    defer {
-      let unmount = Process()
-      unmount.executableURL = URL(fileURLWithPath: "/bin/umount")
-      unmount.arguments = [folder.path]
-      try? unmount.run()  // a mount left behind disappears with the machine
-      unmount.waitUntilExit()
+  @Test(arguments: StoreKind.present) func tagsTellReplacements(_ kind: StoreKind) throws {
+    try kind.with { store in
+      let path = try ObjectPath("tagged")
+      try store.put(path, Data("one".utf8))
+      let first = try #require(try store.head(path))
+      #expect(try store.head(path) == first && first.tag != nil)
+      try store.put(path, Data("two".utf8))
+      #expect(try store.head(path)?.tag != first.tag)
+      #expect(try store.list(nil).first?.tag == store.head(path)?.tag)
+      #expect(abs(first.modifiedMilliseconds - ProcessSupport.wallMilliseconds) < 60_000)
     }
-    let store = try LocalObjectStore(root: folder.path)
-    try store.put(ObjectPath("small"), Data("kept".utf8))
-    let large = Data(count: 3 << 20)
-    #expect(code { try store.put(ObjectPath("large"), large) } == .resourceExhausted)
-    #expect(code { try store.putIfAbsent(ObjectPath("new"), large) } == .resourceExhausted)
-    #expect(code { try store.put(ObjectPath("small"), large) } == .resourceExhausted)
-    #expect(try store.list(nil).map(\.path.text) == ["small"])
-    #expect(try store.get(ObjectPath("small")) == Data("kept".utf8))
-    #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["small"])
+  }
+
+  @Test(arguments: StoreKind.present) func largeObjectsAndFilesComeBack(_ kind: StoreKind) throws {
+    try kind.with { store in
+      let folder = TemporaryDirectory("files")
+      var random = SplitMix64(seed: 7)
+      // Above the part size; odd, so that the last part is smaller.
+      var large = Data(capacity: (17 << 20) + 13)
+      while large.count < (17 << 20) + 8 { withUnsafeBytes(of: random.next()) { large.append(contentsOf: $0) } }
+      large.append(contentsOf: [1, 2, 3])
+      try store.put(ObjectPath("large"), large)
+      #expect(try store.head(ObjectPath("large"))?.size == large.count)
+      #expect(try store.get(ObjectPath("large")) == large)
+      #expect(try store.get(ObjectPath("large"), range: (16 << 20) - 5..<(16 << 20) + 5) == large[(16 << 20) - 5..<(16 << 20) + 5])
+      #expect(try store.download(ObjectPath("large"), to: folder.file("down")) == large.count)
+      #expect(FileManager.default.contents(atPath: folder.file("down")) == large)
+      #expect(try store.upload(file: folder.file("down"), to: ObjectPath("up")) == large.count)
+      #expect(try store.get(ObjectPath("up")) == large)
+      try store.put(ObjectPath("empty"), Data())
+      #expect(try store.download(ObjectPath("empty"), to: folder.file("empty")) == 0)
+      #expect(try store.upload(file: folder.file("empty"), to: ObjectPath("e2")) == 0 && store.head(ObjectPath("e2"))?.size == 0)
+      #expect(code { _ = try store.download(ObjectPath("none"), to: folder.file("none")) } == .notFound)
+      #expect(code { _ = try store.upload(file: folder.file("none"), to: ObjectPath("u")) } == .notFound)
+      #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted() == ["down", "empty"])
+    }
+  }
+
+  @Test(arguments: StoreKind.present) func faultsAreAsPlanned(_ kind: StoreKind) throws {
+    try kind.with { base in
+      let path = try ObjectPath("f/1")
+      let store = FaultyObjectStore(base) { step in
+        switch step.index {
+        case 0: .error
+        case 1: .lostAnswer
+        case 3: .torn(500)
+        case 4: .crashBefore
+        default: nil
+        }
+      }
+      #expect(code { try store.putIfAbsent(path, Data("1234".utf8)) } == .unavailable)
+      #expect(try base.head(path) == nil)
+      #expect(code { try store.putIfAbsent(path, Data("1234".utf8)) } == .unavailable)
+      #expect(try store.get(path) == Data("1234".utf8))
+      #expect(try store.get(path) == Data("12".utf8))
+      #expect(code { try store.delete(path) } == .unavailable && store.isDown)
+      #expect(code { _ = try store.get(path) } == .unavailable)
+      #expect(store.steps.map(\.operation) == [.putIfAbsent, .putIfAbsent, .get, .get, .delete])
+      store.restart { $0.index == 0 ? .torn(250) : nil }
+      #expect(code { try store.put(path, Data("5678".utf8)) } == .unavailable)
+      store.restart()
+      #expect(try store.get(path) == Data("5".utf8))
+    }
   }
 }

@@ -71,13 +71,14 @@ import Testing
   }
 
   @Test func everyOutsideLibraryHasOneDoor() throws {
-    let doors = [
-      "CLibPQ": "Postgres", "CZeroMQ": "Transport", "CDuckDB": "DuckDB", "Hummingbird": "API", "AsyncHTTPClient": "Client",
-      "SwiftProtobuf": "Transport", "Yams": "Jobs", "CLibCrypto": "Core", "CHNSW": "VectorSearch",
+    // Two speak HTTP to others: `Client` to the platform, `ObjectStore` to S3. A lower layer cannot use a higher one's client.
+    let doors: [String: Set<String>] = [
+      "CLibPQ": ["Postgres"], "CZeroMQ": ["Transport"], "CDuckDB": ["DuckDB"], "Hummingbird": ["API"], "AsyncHTTPClient": ["Client", "ObjectStore"],
+      "SwiftProtobuf": ["Transport"], "Yams": ["Jobs"], "CLibCrypto": ["Core"], "CHNSW": ["VectorSearch"],
     ]
     for target in try Self.targets() {
       for name in target.depends + target.products {
-        if let door = doors[name] { #expect(target.name == door, "\(target.name) uses \(name), whose door is \(door)") }
+        if let door = doors[name] { #expect(door.contains(target.name), "\(target.name) uses \(name), whose doors are \(door.sorted())") }
       }
     }
   }

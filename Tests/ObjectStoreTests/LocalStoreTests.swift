@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Foundation
+import ObjectStore
+import TestSupport
+import Testing
+
+@Suite struct LocalStoreTests {
+  @Test func symbolicLinksAreRefused() throws {
+    let folder = TemporaryDirectory("store")
+    let store = try LocalObjectStore(root: folder.file("root"))
+    try FileManager.default.createSymbolicLink(atPath: folder.file("root/out"), withDestinationPath: "/etc")
+    #expect(code { _ = try store.get(ObjectPath("out/passwd")) } == .permissionDenied)
+    #expect(code { try store.put(ObjectPath("out/canary"), Data()) } == .permissionDenied)
+    #expect(code { try store.delete(ObjectPath("out/passwd")) } == .permissionDenied)
+    #expect(code { _ = try store.download(ObjectPath("out/passwd"), to: folder.file("x")) } == .permissionDenied)
+    #expect(try store.list(nil).isEmpty)
+  }
+
+  /// The folder was removed and made anew by somebody else while the store knew it.
+  @Test func foldersThatVanishAreMadeAgain() throws {
+    let folder = TemporaryDirectory("store")
+    let store = try LocalObjectStore(root: folder.path)
+    for _ in 0..<2 {
+      try store.put(ObjectPath("a/b/c"), Data("x".utf8))
+      #expect(try store.get(ObjectPath("a/b/c")) == Data("x".utf8))
+      try FileManager.default.removeItem(atPath: folder.file("a"))
+      try store.putIfAbsent(ObjectPath("a/b/c"), Data("y".utf8))
+      #expect(try store.get(ObjectPath("a/b/c")) == Data("y".utf8))
+      try FileManager.default.removeItem(atPath: folder.file("a"))
+    }
+    try store.put(ObjectPath("file"), Data())
+    #expect(code { try store.put(ObjectPath("file/below"), Data()) } != nil)
+    #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["file"])
+  }
+
+  /// Every folder on the way to a new object is synced, also when a process that died before the sync had made it: as told by strace.
+  @Test(.enabled(if: FileManager.default.isExecutableFile(atPath: "/usr/bin/strace"), "no strace"))
+  func foldersThatAreThereAreSyncedToo() throws {
+    let folder = TemporaryDirectory("store")
+    try FileManager.default.createDirectory(atPath: folder.file("a/b"), withIntermediateDirectories: true)
+    let trace = Process()
+    trace.executableURL = URL(fileURLWithPath: "/usr/bin/strace")
+    trace.arguments = ["-f", "-y", "-e", "trace=fsync", "-o", folder.file("trace"), "-p", String(ProcessInfo.processInfo.processIdentifier)]
+    trace.standardError = FileHandle.nullDevice
+    try trace.run()
+    defer { trace.terminate() }
+    // strace has attached when it shows a call that is made for it.
+    let deadline = ContinuousClock.now + .seconds(10)
+    while (try? String(contentsOfFile: folder.file("trace"), encoding: .utf8))?.isEmpty ?? true, ContinuousClock.now < deadline {
+      let descriptor = open(folder.path, O_RDONLY | O_DIRECTORY)
+      fsync(descriptor)
+      close(descriptor)
+    }
+    try LocalObjectStore(root: folder.path).put(ObjectPath("a/b/c"), Data("x".utf8))
+    let text = try String(contentsOfFile: folder.file("trace"), encoding: .utf8)
+    guard !text.isEmpty else { return }  // tracing is not allowed here
+    for place in [folder.path, folder.file("a"), folder.file("a/b")] { #expect(text.contains("<\(place)>"), "\(place) was not synced") }
+  }
+
+  @Test func fullDiskShowsNothingHalfWritten() throws {
+    let folder = TemporaryDirectory("full")
+    let mount = Process()
+    mount.executableURL = URL(fileURLWithPath: "/bin/mount")
+    mount.arguments = ["-t", "tmpfs", "-o", "size=1m", "tmpfs", folder.path]
+    mount.standardError = FileHandle.nullDevice
+    try mount.run()
+    mount.waitUntilExit()
+    guard mount.terminationStatus == 0 else { return }  // only root with mount rights can make a small disk
+    defer {
+      let unmount = Process()
+      unmount.executableURL = URL(fileURLWithPath: "/bin/umount")
+      unmount.arguments = [folder.path]
+      try? unmount.run()  // a mount left behind disappears with the machine
+      unmount.waitUntilExit()
+    }
+    let store = try LocalObjectStore(root: folder.path)
+    try store.put(ObjectPath("small"), Data("kept".utf8))
+    let large = Data(count: 3 << 20)
+    #expect(code { try store.put(ObjectPath("large"), large) } == .resourceExhausted)
+    #expect(code { try store.putIfAbsent(ObjectPath("new"), large) } == .resourceExhausted)
+    #expect(code { try store.put(ObjectPath("small"), large) } == .resourceExhausted)
+    #expect(try store.list(nil).map(\.path.text) == ["small"])
+    #expect(try store.get(ObjectPath("small")) == Data("kept".utf8))
+    #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["small"])
+  }
+}

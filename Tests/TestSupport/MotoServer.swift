@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Synchronization
+
+/// A server that speaks S3 (`moto`), on a free port of this machine, for as long as this process lives.
+public final class MotoServer: Sendable {
+  public let port: Int
+  public var endpoint: String { "http://127.0.0.1:\(port)" }
+  public static let accessKey = "test-access"
+  public static let secretKey = "test-secret"
+
+  private static let running = Mutex<MotoServer?>(nil)
+
+  /// The one of this test process; the first call starts it.
+  public static func shared() throws -> MotoServer {
+    try running.withLock { held in
+      if let held { return held }
+      let server = try MotoServer()
+      held = server
+      return server
+    }
+  }
+
+  /// Whether the peers' Python has moto.
+  public static let isThere: Bool = (try? Peers.run("import moto.server")) != nil  // any failure means that it is not
+
+  private init() throws {
+    guard let python = Peers.python else { throw Peers.PeerError(text: "no peer environment; run make peers") }
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: python)
+    process.arguments = ["-c", Self.script]
+    let out = Pipe()
+    process.standardOutput = out
+    process.standardError = FileHandle.nullDevice
+    // Its end tells the server that this process is gone. The pipe lives as long as the process.
+    process.standardInput = Pipe()
+    try process.run()
+    Self.held.withLock { $0.append(process) }
+    var text = ""
+    while !text.contains("\n") {
+      let data = out.fileHandleForReading.availableData
+      guard !data.isEmpty else { throw Peers.PeerError(text: "moto did not start") }
+      text += String(decoding: data, as: UTF8.self)
+    }
+    guard let port = Int(text.trimmingCharacters(in: .whitespacesAndNewlines)) else { throw Peers.PeerError(text: "moto said: \(text)") }
+    self.port = port
+  }
+
+  private static let held = Mutex<[Process]>([])
+
+  /// moto looks for the condition and writes in two steps, so conditional writes take turns here. Buckets whose names begin
+  /// with `careless` ignore conditions, as some older stores do.
+  private static let script = """
+    import os, sys, threading
+    def watch():
+        sys.stdin.read()
+        os._exit(0)
+    threading.Thread(target=watch, daemon=True).start()
+    import logging
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    from moto.server import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import make_server
+    inner = DomainDispatcherApplication(create_backend_app)
+    turn = threading.Lock()
+    def app(environ, start_response):
+        if environ.get("PATH_INFO", "").startswith("/careless"):
+            environ.pop("HTTP_IF_NONE_MATCH", None)
+        if environ.get("REQUEST_METHOD") == "PUT":
+            with turn:
+                return list(inner(environ, start_response))
+        return inner(environ, start_response)
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    print(server.port, flush=True)
+    server.serve_forever()
+    """
+}
