@@ -2,50 +2,84 @@
 
 import Core
 import Foundation
+import Tokenizers
 
-/// Turns a conversation into a prompt for models without a chat template.
+/// Turns a conversation into a prompt: with the model's own chat template, or for models without one in a plain format.
 ///
-/// The format is one line a turn, `role: content`, and `assistant:` at the end:
+/// The plain format is one line a turn, `role: content`, and `assistant:` at the end:
 ///
 ///     system: You are brief.
 ///     user: Hello
 ///     assistant:
 ///
 /// `\nuser:` ends an answer, since a model that learned this format goes on with the next turn.
-public struct ChatPrompt: Sendable, Equatable {
-  public static let plainStop = "\nuser:"
-  /// Set when the model brings a template; templates are not interpreted.
-  private let templatePath: String?
+public struct ChatPrompt: Sendable {
+  private enum Format: Sendable {
+    case plain
+    /// With the special tokens that templates ask for by name.
+    case template(ChatTemplate, [String: JSONValue])
+    /// The model's template cannot be used; conversations fail with this, other requests do not.
+    case unusable(PlatformError)
+  }
+
+  private static let plainStop = "\nuser:"
+  private let format: Format
 
   /// The plain format.
-  public init() { templatePath = nil }
+  public init() { format = .plain }
 
-  /// Looks for a template in `tokenizer_config.json` and `chat_template.jinja` of a model folder.
+  /// Looks for a template in `chat_template.jinja`, `chat_template.json` and `tokenizer_config.json` of a model folder.
   public init(directory: String) {
-    let separate = directory + "/chat_template.jinja"
-    let configuration = directory + "/tokenizer_config.json"
-    if FileManager.default.fileExists(atPath: separate) {
-      templatePath = separate
-    } else if let data = FileManager.default.contents(atPath: configuration),
-      let json = try? JSONValue(parsing: data),  // an unreadable file has no template; the tokenizer reports on it
-      let template = json["chat_template"], template != .null
-    {
-      templatePath = configuration
-    } else {
-      templatePath = nil
+    do {
+      guard let (text, tokens) = try Self.find(directory) else {
+        format = .plain
+        return
+      }
+      format = .template(try ChatTemplate(text), tokens)
+    } catch {
+      var failure = PlatformError.from(error)
+      failure.hint = failure.hint ?? "Use text completions with a prompt in the model's own format."
+      format = .unusable(failure)
     }
   }
 
-  /// - Throws: `badConfiguration` (PLT-4202) when the model has a template; `invalidArgument` for no messages, unknown
-  ///   roles, or a last message by the assistant.
-  public func render(_ messages: [ChatMessage]) throws -> String {
-    if let templatePath {
-      throw PlatformError(
-        .badConfiguration, "the model brings its own chat template, and chat templates are not supported",
-        hint: "Use text completions with a prompt in the model's own format.", number: "PLT-4202", path: templatePath)
+  /// Whether the prompt holds the special tokens that the tokenizer would otherwise add.
+  var isComplete: Bool { if case .plain = format { false } else { true } }
+
+  /// What ends an answer besides the model's end tokens.
+  var stops: [String] { isComplete ? [] : [Self.plainStop] }
+
+  private static func find(_ directory: String) throws -> (String, [String: JSONValue])? {
+    func json(_ name: String) throws -> JSONValue? {
+      try FileManager.default.contents(atPath: directory + "/" + name).map { try JSONValue(parsing: $0) }
     }
+    let configuration = try json("tokenizer_config.json")
+    var tokens: [String: JSONValue] = [:]
+    for (name, value) in configuration?.objectValue ?? [:] where name.hasSuffix("_token") {
+      if let text = value.stringValue ?? value["content"]?.stringValue { tokens[name] = .string(text) }
+    }
+    if let data = FileManager.default.contents(atPath: directory + "/chat_template.jinja") {
+      return (String(decoding: data, as: UTF8.self), tokens)
+    }
+    let value = try json("chat_template.json")?["chat_template"] ?? configuration?["chat_template"]
+    // Some models bring several templates by name.
+    let chosen = value?.arrayValue.map { named in (named.first { $0["name"] == "default" } ?? named.first)?["template"] ?? .null } ?? value
+    return chosen?.stringValue.map { ($0, tokens) }
+  }
+
+  /// - Throws: `invalidArgument` for no messages, for what the template refuses, and without a template for unknown roles or a last
+  ///   message by the assistant; what is wrong with the model's template (PLT-4120).
+  public func render(_ messages: [ChatMessage]) throws -> String {
     guard let last = messages.last else {
       throw PlatformError(.invalidArgument, "a conversation needs at least one message")
+    }
+    switch format {
+    case .unusable(let error): throw error
+    case .template(let template, var values):
+      values["messages"] = .array(messages.map { ["role": .string($0.role), "content": .string($0.content)] })
+      values["add_generation_prompt"] = true
+      return try template.render(values).text
+    case .plain: break
     }
     guard last.role != "assistant" else {
       throw PlatformError(.invalidArgument, "the last message is the assistant's; there is nothing to answer")

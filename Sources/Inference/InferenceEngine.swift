@@ -125,16 +125,16 @@ public final class InferenceEngine: Sendable {
   /// The tokens of a request's prompt.
   /// - Throws: `invalidArgument`, or what `ChatPrompt.render` throws.
   public func promptTokens(_ prompt: GenerationRequest.Prompt) throws -> [Int32] {
-    func encode(_ text: String) throws -> [Int32] {
+    func encode(_ text: String, addSpecialTokens: Bool = true) throws -> [Int32] {
       guard let tokenizer else {
         throw PlatformError(.invalidArgument, "the model has no tokenizer, so the prompt has to be token ids")
       }
-      let ids = tokenizer.encode(text)
+      let ids = tokenizer.encode(text, addSpecialTokens: addSpecialTokens)
       return ids.isEmpty ? (tokenizer.special.beginning ?? tokenizer.special.end).map { [$0] } ?? [] : ids
     }
     switch prompt {
     case .text(let text): return try encode(text)
-    case .messages(let messages): return try encode(chat.render(messages))
+    case .messages(let messages): return try encode(chat.render(messages), addSpecialTokens: !chat.isComplete)
     case .tokens(let ids): return ids
     }
   }
@@ -162,7 +162,7 @@ public final class InferenceEngine: Sendable {
     let limit = min(request.maxTokens ?? .max, contextLength - prompt.count)
     try check(request.emittedTokenIDs.count <= limit, "more tokens were emitted before than the request allows")
     var stops = request.stop
-    if case .messages = request.prompt { stops.append(ChatPrompt.plainStop) }
+    if case .messages = request.prompt { stops += chat.stops }
     var ends = endTokenIDs
     if let tokenizer { ends.formUnion([tokenizer.special.end].compactMap { $0 }) }
     let state = GenerationState(

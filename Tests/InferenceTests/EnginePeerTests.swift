@@ -68,7 +68,9 @@ private let generate = #"""
       ids = f("the quick dog", return_tensors="pt").input_ids
       with torch.no_grad(): out = m.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=20, pad_token_id=1)
       new = out[0, ids.shape[1]:].tolist()
-      print(json.dumps([ids[0].tolist(), new, f.decode(new, skip_special_tokens=True)]))
+      template = "{{ bos_token }}{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}\\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+      chat = f.apply_chat_template([{"role": "user", "content": " hi "}], chat_template=template, add_generation_prompt=True, return_dict=False)
+      print(json.dumps([ids[0].tolist(), new, f.decode(new, skip_special_tokens=True), template, chat]))
       """#
     let seen = try #require(JSONValue(parsing: Peers.run(script, [folder.path])).arrayValue)
     let engine = try InferenceEngine(directory: folder.path)
@@ -84,14 +86,20 @@ private let generate = #"""
     // No template: the plain conversation format works.
     request.prompt = .messages([ChatMessage(role: "user", content: "hi")])
     #expect(try await engine.complete(request).finish != nil)
-    try Data(#"{"chat_template": "x"}"#.utf8).write(to: URL(fileURLWithPath: folder.file("tokenizer_config.json")))
+    // The model's own template, with its special tokens and none added besides.
+    let configuration: JSONValue = ["chat_template": seen[3], "bos_token": ["content": "<s>"], "eos_token": "</s>"]
+    try Data(configuration.sortedText.utf8).write(to: URL(fileURLWithPath: folder.file("tokenizer_config.json")))
     let templated = try InferenceEngine(directory: folder.path)
-    do {
-      _ = try templated.generate(request)
-      Issue.record("a template was ignored")
-    } catch let error as PlatformError {
-      #expect(error.number == "PLT-4202")
-    }
+    request.prompt = .messages([ChatMessage(role: "user", content: " hi ")])
+    #expect(try templated.promptTokens(request.prompt) == seen[4].decode([Int32].self))
+    #expect(try await templated.complete(request).finish != nil)
+    // A template that cannot be used fails conversations only.
+    try Data(#"{"chat_template": "{% if %}"}"#.utf8).write(to: URL(fileURLWithPath: folder.file("tokenizer_config.json")))
+    let broken = try InferenceEngine(directory: folder.path)
+    let error = #expect(throws: PlatformError.self) { try broken.generate(request) }
+    #expect(error?.number == "PLT-4120")
+    request.prompt = .text("the quick dog")
+    #expect(try await broken.complete(request).finish != nil)
   }
 }
 
