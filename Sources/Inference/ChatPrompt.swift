@@ -38,7 +38,7 @@ public struct ChatPrompt: Sendable {
       format = .template(try ChatTemplate(text), tokens)
     } catch {
       var failure = PlatformError.from(error)
-      failure.hint = failure.hint ?? "Use text completions with a prompt in the model's own format."
+      if failure.hint.isEmpty { failure.hint = "Use text completions with a prompt in the model's own format." }
       format = .unusable(failure)
     }
   }
