@@ -100,6 +100,15 @@ int cd_load(const char *engine, const char *stubs, cd_api *api, char *error, siz
     {"duckdb_appender_close", &api->appender_close_},
     {"duckdb_appender_destroy", &api->appender_destroy_},
     {"duckdb_append_data_chunk", &api->append_data_chunk_},
+    {"duckdb_create_scalar_function", &api->create_scalar_function_},
+    {"duckdb_destroy_scalar_function", &api->destroy_scalar_function_},
+    {"duckdb_scalar_function_set_name", &api->scalar_function_set_name_},
+    {"duckdb_scalar_function_add_parameter", &api->scalar_function_add_parameter_},
+    {"duckdb_scalar_function_set_return_type", &api->scalar_function_set_return_type_},
+    {"duckdb_scalar_function_set_extra_info", &api->scalar_function_set_extra_info_},
+    {"duckdb_scalar_function_set_function", &api->scalar_function_set_function_},
+    {"duckdb_register_scalar_function", &api->register_scalar_function_},
+    {"duckdb_scalar_function_get_extra_info", &api->scalar_function_get_extra_info_},
   };
   for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
     void *found = dlsym(handle, wanted[i].name);

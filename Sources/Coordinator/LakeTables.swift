@@ -14,32 +14,72 @@ struct LakeTables: Sendable {
   /// Folder below which managed tables live.
   let root: String
 
+  /// Latest snapshots, so that a table whose log did not grow is not read again.
+  private let snapshots = SnapshotCaches()
+
+  init(catalog: CatalogStore, root: String) {
+    self.catalog = catalog
+    self.root = root
+  }
+
   /// A table at one version, as executors need it.
   struct Resolved: Sendable {
     var entry: TableEntry
-    var version: Int64
+    var scan: TableScan
     var columns: [Column]
-    /// Absolute paths of the live data files, in order of path.
-    var files: [String]
-    var rows: Int64?
-  }
 
-  /// - Throws: `notFound` for no such table or version.
-  func resolve(_ name: ThreePartName, version: Int64? = nil, timestampMilliseconds: Int64? = nil) async throws -> Resolved {
-    let entry = try await catalog.table(name)
-    let shared = [root] + (try await catalog.externalFolders())
-    return try await BlockingPool.shared.run {
-      let table = try Self.open(entry.location)
-      let snapshot =
-        try timestampMilliseconds.map { try table.snapshot(timestampMilliseconds: $0) } ?? table.snapshot(version: version)
-      return Resolved(
-        entry: entry, version: snapshot.version, columns: try TypeMapping.columns(snapshot.schema),
-        files: try snapshot.files.map { try Self.path(of: $0, in: entry.location, sharedFolders: shared) }, rows: snapshot.rowCount)
+    var version: Int64 { scan.version }
+    var rows: Int64? { scan.rows }
+
+    /// Absolute paths of the live data files, in order of path, for work that reads files by themselves.
+    /// - Throws: `invalidArgument` for a table of which the files alone are not the rows.
+    var files: [String] {
+      get throws {
+        guard scan.isPlain else {
+          throw PlatformError(
+            .invalidArgument, "table '\(entry.name)' has partitions, deletion vectors or mapped columns, which this task does not read",
+            hint: "Copy it: CREATE TABLE copy AS SELECT * FROM \(entry.name).")
+        }
+        return scan.paths
+      }
     }
   }
 
-  /// What executors take care of when they read data files.
-  static let readFeatures: Set<TableFeature> = []
+  /// Features of tables that `TableScan` takes care of on reading.
+  static let readFeatures: Set<TableFeature> = [.columnMapping, .deletionVectors, .typeWidening]
+
+  /// - Parameter filters: what a statement asks of the table's rows; files none of whose rows can match are left out.
+  /// - Throws: `notFound` for no such table or version.
+  func resolve(
+    _ name: ThreePartName, version: Int64? = nil, timestampMilliseconds: Int64? = nil, matching filters: [TableFilter]? = nil
+  ) async throws -> Resolved {
+    let entry = try await catalog.table(name)
+    let caches = snapshots
+    let shared = [root] + (try await catalog.externalFolders())
+    return try await BlockingPool.shared.run {
+      let table = try Self.reader(entry.location, caches.cache(entry.location))
+      let snapshot: Snapshot
+      if let time = timestampMilliseconds {
+        snapshot = try table.snapshot(timestampMilliseconds: time)
+      } else if let version {
+        snapshot = try table.snapshot(version: version)
+      } else {
+        snapshot = try table.latest()
+      }
+      return Resolved(
+        entry: entry,
+        scan: try TableScan(
+          snapshot, folder: entry.location, sharedFolders: shared, matching: TableFilter.predicate(filters, schema: snapshot.schema)),
+        columns: try TypeMapping.columns(snapshot.schema))
+    }
+  }
+
+  private static func reader(_ location: String, _ cache: SnapshotCache) throws -> DeltaTable {
+    let parent = (location as NSString).deletingLastPathComponent
+    return DeltaTable(
+      store: try LocalObjectStore(root: parent), path: try ObjectPath((location as NSString).lastPathComponent),
+      parquet: DuckDBParquetHandler(), dataFeatures: readFeatures, cache: cache)
+  }
 
   /// - Parameter features: what the caller takes care of in data files.
   static func open(_ location: String, _ features: Set<TableFeature> = []) throws -> DeltaTable {
@@ -107,13 +147,13 @@ struct LakeTables: Sendable {
 extension LakeTables {
   func history(_ name: ThreePartName, limit: Int) async throws -> [DeltaTable.HistoryEntry] {
     let entry = try await catalog.table(name)
-    return try await BlockingPool.shared.run { try Self.open(entry.location).history(limit: limit) }
+    return try await BlockingPool.shared.run { try Self.reader(entry.location, snapshots.cache(entry.location)).history(limit: limit) }
   }
 
   /// Facts of the table's latest version, in the order and with the names of Databricks' DESCRIBE DETAIL.
   func detail(_ name: ThreePartName) async throws -> [(name: String, value: JSONValue)] {
     let entry = try await catalog.table(name)
-    let snapshot = try await BlockingPool.shared.run { try Self.open(entry.location).snapshot() }
+    let snapshot = try await BlockingPool.shared.run { try Self.reader(entry.location, snapshots.cache(entry.location)).latest() }
     return [
       ("format", "delta"), ("id", .string(snapshot.metadata.id)), ("name", .string("\(entry.name)")),
       ("location", .string("file://" + entry.location)), ("partitionColumns", .array(snapshot.metadata.partitionColumns.map { .string($0) })),

@@ -61,7 +61,10 @@ public struct ChangeQueries: Codable, Sendable, Hashable {
 
 extension StatementPlan {
   /// Takes over what `changeQueries` of a copy found.
-  public mutating func adopt(_ references: [Reference]) { self.references = references }
+  public mutating func adopt(_ copy: StatementPlan) {
+    references = copy.references
+    filters = copy.filters
+  }
 
   /// Whether the statement changes rows that are there.
   public var changesRows: Bool { change != nil }
@@ -240,6 +243,7 @@ extension StatementPlan {
   private mutating func inner(_ text: String, _ internalNames: Set<String>) throws -> String {
     let plan = try StatementPlan(query: text, internalNames: internalNames, references: references, defaults: defaults)
     references = plan.references
+    filters.merge(plan.filters) { $0 + $1 }
     return plan.sql
   }
 }

@@ -47,6 +47,9 @@ public struct StatementPlan: Sendable {
     "range", "generate_series", "unnest", "json_each", "json_tree", "repeat", "repeat_row",
   ]
 
+  /// By `Reference.view`: what each use of the table asks of its rows. `__target` stands for the table whose rows change.
+  public internal(set) var filters: [String: [TableFilter]] = [:]
+
   var change: ChangeStatement?
   let source: SQLTokens
   var position = 0
@@ -191,7 +194,7 @@ public struct StatementPlan: Sendable {
   // MARK: the query
 
   /// Takes over the query of a plan that was made for it, references and all.
-  mutating func adopt(query plan: StatementPlan) { (sql, references) = (plan.sql, plan.references) }
+  mutating func adopt(query plan: StatementPlan) { (sql, references, filters) = (plan.sql, plan.references, plan.filters) }
 
   private struct Travel {
     var version: Int64?
@@ -247,6 +250,7 @@ public struct StatementPlan: Sendable {
     }
     var found = Found()
     try Self.walk(tree, &found)
+    found.filters = TableFilterFinder(tree).filters
     try replace(found, in: bytes, from: start, travels, connection)
   }
 
@@ -258,6 +262,8 @@ public struct StatementPlan: Sendable {
     }
     var tables: [Table] = []
     var commonTables: Set<String> = []
+    /// By the offset of the table's name.
+    var filters: [Int: TableFilter] = [:]
   }
 
   private static func walk(_ node: JSONValue, _ found: inout Found) throws {
@@ -291,13 +297,22 @@ public struct StatementPlan: Sendable {
     }
   }
 
+  /// A use of a table of which nothing is known asks for all of its rows.
+  private mutating func note(_ found: Found, _ table: Found.Table, view: String) {
+    filters[view, default: []].append(
+      table.offset.flatMap { found.filters[$0] } ?? TableFilter(alias: view, ownsBareNames: false, conditions: []))
+  }
+
   private mutating func replace(
     _ found: Found, in bytes: [UInt8], from start: Int, _ travels: [Int: Travel], _ connection: Connection
   ) throws {
     var unused = Set(travels.keys)
     var edits: [(range: Range<Int>, text: String)] = []
     for table in found.tables {
-      if table.parts.count == 1, found.commonTables.contains(table.parts[0].lowercased()) || internalNames.contains(table.parts[0]) { continue }
+      if table.parts.count == 1, found.commonTables.contains(table.parts[0].lowercased()) || internalNames.contains(table.parts[0]) {
+        note(found, table, view: table.parts[0])
+        continue
+      }
       let offset = start + (table.offset ?? -1)
       guard let index = source.tokens.firstIndex(where: { $0.range.lowerBound == offset }), source.tokens[index].isName
       else {
@@ -324,6 +339,7 @@ public struct StatementPlan: Sendable {
         reference.view = "__table_\(references.count)"
         references.append(reference)
       }
+      note(found, table, view: reference.view)
       let alias = table.hasAlias ? "" : " AS " + SQLText.identifier(table.parts.last ?? "")
       edits.append((offset..<source.tokens[last].range.upperBound, reference.view + alias))
     }

@@ -20,7 +20,7 @@ public enum StatementRunner {
       settings: .init(memoryLimit: spec.limits.memory, threads: max(1, spec.limits.threads), temporaryDirectory: spill))
     let connection = try database.connect()
     try connection.execute("SET TimeZone='UTC'; SET enable_progress_bar=true; SET enable_progress_bar_print=false")
-    for table in spec.tables { try define(table, connection) }
+    for table in spec.tables { try table.scan.define(table.view, on: connection) }
     try lock(spec, connection)
     let watch = Watch(connection, context)
     defer { watch.stop() }
@@ -36,27 +36,9 @@ public enum StatementRunner {
     }
   }
 
-  /// A view with the table's columns; a column that no file has is NULL.
-  private static func define(_ table: StatementSpec.Table, _ connection: Connection) throws {
-    var source = ""
-    var present: Set<String> = []
-    if !table.files.isEmpty {
-      source = "read_parquet(\(SQLText.list(table.files)), union_by_name=true)"
-      present = Set(try connection.query("SELECT * FROM \(source) LIMIT 0").columns.map(\.name))
-    }
-    let list = table.columns.map { column in
-      let name = SQLText.identifier(column.name)
-      return "CAST(\(present.contains(column.name) ? name : "NULL") AS \(column.type.sql)) AS \(name)"
-    }.joined(separator: ", ")
-    guard !list.isEmpty else { throw PlatformError(.invalidFile, "a table without columns cannot be read") }
-    try connection.execute(
-      "CREATE VIEW \(SQLText.identifier(table.view)) AS SELECT \(list)"
-        + (source.isEmpty ? " WHERE false" : " FROM \(source)"))
-  }
-
   /// From here on the engine opens the listed files only and refuses every change of settings.
   private static func lock(_ spec: StatementSpec, _ connection: Connection) throws {
-    try connection.execute("SET allowed_paths=\(SQLText.list(spec.tables.flatMap(\.files) + (spec.change?.files.map(\.path) ?? [])))")
+    try connection.execute("SET allowed_paths=\(SQLText.list(spec.tables.flatMap(\.scan.paths) + (spec.change?.files.map(\.path) ?? [])))")
     if let folder = spec.outputDirectory {
       do {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
@@ -120,6 +102,7 @@ public enum StatementRunner {
         rows.append(values)
       }
     }
+    if spec.kind == .explain { rows.insert(["tables", .string(spec.tables.map(\.summary).joined(separator: "\n"))], at: 0) }
     let shown = spec.kind == .explain ? result.columns.map { Column($0.name, $0.type) } : columns
     return StatementResult(columns: shown, rows: rows, isTruncated: isTruncated, files: [], rowCount: Int64(rows.count))
   }

@@ -40,14 +40,26 @@ public struct StatementSpec: Codable, Sendable, Hashable {
   public struct Table: Codable, Sendable, Hashable {
     /// `StatementPlan.Reference.view`: the name that `sql` uses.
     public var view: String
-    /// Absolute paths of the live data files.
-    public var files: [String]
-    public var columns: [Column]
-    public init(view: String, files: [String], columns: [Column]) {
+    /// What it stands for.
+    public var scan: TableScan
+    /// What people call it.
+    public var name: String?
+    public init(view: String, scan: TableScan, name: String? = nil) {
       self.view = view
-      self.files = files
-      self.columns = columns
+      self.name = name
+      self.scan = scan
     }
+    /// For EXPLAIN: what is read of the table.
+    var summary: String {
+      let names = (try? scan.columns().map(\.name)) ?? []  // a damaged schema fails where the table is read
+      let skipped = scan.skipped.files == 0 ? "" : ", \(scan.skipped.files) files (\(scan.skipped.bytes) bytes) skipped by partition values and statistics"
+      return
+        "\(name ?? view): version \(scan.version), \(scan.files.count) files read (\(scan.sizeInBytes) bytes, \(scan.rows.map { String($0) } ?? "unknown") rows)"
+        + "\(skipped), columns \(names.joined(separator: ", "))"
+    }
+
+    /// Plain files that have `columns`.
+    public init(view: String, files: [String], columns: [Column]) { self.init(view: view, scan: TableScan(files: files, columns: columns)) }
   }
 
   public struct Limits: Codable, Sendable, Hashable {

@@ -21,6 +21,11 @@ typedef struct cd_data_chunk_s *cd_data_chunk;
 typedef struct cd_vector_s *cd_vector;
 typedef struct cd_appender_s *cd_appender;
 typedef struct cd_value_s *cd_value;
+typedef struct cd_scalar_function_s *cd_scalar_function;
+typedef struct cd_function_info_s *cd_function_info;
+// Called for chunks of rows, by any thread of the engine.
+typedef void (*cd_scalar_callback)(cd_function_info, cd_data_chunk, cd_vector);
+typedef void (*cd_release_callback)(void *);
 
 // Passed by value across the interface, so the size (six words) is part of it. Only internal members.
 typedef struct {
@@ -130,6 +135,15 @@ typedef struct {
   int (*_Nonnull appender_close_)(cd_appender);
   int (*_Nonnull appender_destroy_)(cd_appender *);
   int (*_Nonnull append_data_chunk_)(cd_appender, cd_data_chunk);
+  cd_scalar_function (*_Nonnull create_scalar_function_)(void);
+  void (*_Nonnull destroy_scalar_function_)(cd_scalar_function *);
+  void (*_Nonnull scalar_function_set_name_)(cd_scalar_function, const char *);
+  void (*_Nonnull scalar_function_add_parameter_)(cd_scalar_function, cd_logical_type);
+  void (*_Nonnull scalar_function_set_return_type_)(cd_scalar_function, cd_logical_type);
+  void (*_Nonnull scalar_function_set_extra_info_)(cd_scalar_function, void *, cd_release_callback);
+  void (*_Nonnull scalar_function_set_function_)(cd_scalar_function, cd_scalar_callback);
+  int (*_Nonnull register_scalar_function_)(cd_connection, cd_scalar_function);
+  void * (*_Nonnull scalar_function_get_extra_info_)(cd_function_info);
 } cd_api;
 
 /// Opens the stub library (may be NULL) and the engine, and fills `api`. Returns 0, or -1 with a text in `error`.

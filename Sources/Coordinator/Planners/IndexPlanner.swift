@@ -38,7 +38,7 @@ struct IndexPlanner: TaskPlanner {
           index: 0, kind: "index.build",
           payload: try JSONValue(
             encoding: IndexBuildShard(
-              files: source.files, folder: folder, sourceTable: "\(source.entry.name)", sourceVersion: source.version,
+              files: try source.files, folder: folder, sourceTable: "\(source.entry.name)", sourceVersion: source.version,
               embeddingModel: BuiltInModels.encoder, dimension: BuiltInModels.encoderDimension)))
       ])
     }

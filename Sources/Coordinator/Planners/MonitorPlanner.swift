@@ -45,14 +45,14 @@ struct MonitorPlanner: TaskPlanner {
         return Comparison(columns: own, files: newer, baselineColumns: own, baselineFiles: older.isEmpty ? newer : older)
       }
       let baseline = try await services.tables.resolve(ThreePartName(name))
-      return Comparison(columns: own, files: older + newer, baselineColumns: baseline.columns, baselineFiles: baseline.files)
+      return Comparison(columns: own, files: older + newer, baselineColumns: baseline.columns, baselineFiles: try baseline.files)
     }
     guard let name = body.table, let other = body.baseline else {
       throw PlatformError(.invalidArgument, "a monitor needs a table with a baseline, or an endpoint", number: "PLT-1202")
     }
     let table = try await services.tables.resolve(ThreePartName(name))
     let baseline = try await services.tables.resolve(ThreePartName(other))
-    return Comparison(columns: table.columns, files: table.files, baselineColumns: baseline.columns, baselineFiles: baseline.files)
+    return Comparison(columns: table.columns, files: try table.files, baselineColumns: baseline.columns, baselineFiles: try baseline.files)
   }
 
   private func targets(_ body: Body, _ call: StageCall) async throws -> (profile: TableEntry, drift: TableEntry) {

@@ -52,13 +52,13 @@ struct TrainPlanner: TaskPlanner {
     switch call.id.stage {
     case 0:
       let data = try await services.tables.resolve(ThreePartName(body.data))
-      guard !data.files.isEmpty else { throw PlatformError(.invalidArgument, "\(body.data) is empty: there is nothing to train on") }
+      guard try !data.files.isEmpty else { throw PlatformError(.invalidArgument, "\(body.data) is empty: there is nothing to train on") }
       return .shards([
         UnitSpec(
           index: 0, kind: "train.tokenizer",
           payload: try JSONValue(
             encoding: TokenizerWork(
-              files: data.files, vocabulary: body.vocabulary ?? 2048, dataVersion: data.version,
+              files: try data.files, vocabulary: body.vocabulary ?? 2048, dataVersion: data.version,
               output: "\(staging)/tokenizer-\(call.id.attempt)-{attempt}")))
       ])
     case 1:
@@ -178,7 +178,7 @@ struct EvaluatePlanner: TaskPlanner {
     let data = try await services.tables.resolve(ThreePartName(body.data))
     return .shards([
       UnitSpec(
-        index: 0, kind: "evaluate", payload: try JSONValue(encoding: EvaluateWork(files: data.files, modelDirectory: model.location)))
+        index: 0, kind: "evaluate", payload: try JSONValue(encoding: EvaluateWork(files: try data.files, modelDirectory: model.location)))
     ])
   }
 

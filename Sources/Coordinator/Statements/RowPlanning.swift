@@ -38,7 +38,7 @@ extension StatementPlanner {
     }
     var target = base.target
     if plan.evolvesSchema {
-      let views = spec.tables.map { (view: $0.view, columns: $0.columns) }
+      let views = try spec.tables.map { (view: $0.view, columns: try $0.scan.columns()) }
       let sql = plan.sql
       let schema = try await BlockingPool.shared.run {
         try Self.evolved(base.snapshot, with: Self.named(QueryProbe.columns(of: sql, tables: views), plan, base.snapshot.schema))
@@ -76,13 +76,17 @@ extension StatementPlanner {
       }
     }
     let (known, wanted) = (sourceColumns, target)
-    let (queries, all) = try await BlockingPool.shared.run {
+    let (queries, copy) = try await BlockingPool.shared.run {
       var own = parsed
       let queries = try own.changeQueries(wanted, sourceColumns: known)
-      return (queries, own.references)
+      return (queries, own)
     }
-    plan.adopt(all)
-    let files = try base.snapshot.files.map { TargetFile($0, path: base.entry.location + "/" + (try $0.relativePath())) }
+    plan.adopt(copy)
+    let predicate = TableFilter.predicate(plan.filters["__target"], schema: base.snapshot.schema)
+    let skipper = FileSkipper(base.snapshot)
+    let files = try base.snapshot.files.filter { predicate == .all || skipper.mayMatch($0, predicate) }.map {
+      TargetFile($0, path: base.entry.location + "/" + (try $0.relativePath()))
+    }
     return ChangedTable(base: base, target: target, change: StatementSpec.Change(queries: queries, files: files, version: base.snapshot.version))
   }
 

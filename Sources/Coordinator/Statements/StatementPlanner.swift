@@ -42,8 +42,9 @@ struct StatementPlanner: TaskPlanner {
     var tables: [StatementSpec.Table] = []
     for reference in plan.references {
       let table = try await services.tables.resolve(
-        name(reference.name), version: reference.version ?? changed?.version(of: reference), timestampMilliseconds: reference.timestampMilliseconds)
-      tables.append(.init(view: reference.view, files: table.files, columns: table.columns))
+        name(reference.name), version: reference.version ?? changed?.version(of: reference), timestampMilliseconds: reference.timestampMilliseconds,
+        matching: plan.filters[reference.view])
+      tables.append(.init(view: reference.view, scan: table.scan, name: "\(table.entry.name)"))
     }
     var spec = StatementSpec(kind: plan.kind, sql: plan.sql, tables: tables)
     spec.change = changed?.change

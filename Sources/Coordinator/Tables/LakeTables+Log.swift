@@ -25,17 +25,7 @@ extension LakeTables {
   /// a log must not lead executors to files that are nobody's table.
   /// - Throws: `permissionDenied`; `invalidFile`.
   static func path(of file: AddFile, in location: String, sharedFolders: [String]) throws -> String {
-    switch try file.location() {
-    case .relative(let relative): return location + "/" + relative
-    case .absolute(let uri):
-      let path = uri.hasPrefix("file:") ? uri.withoutFileScheme.removingPercentEncoding ?? "" : uri
-      let parts = path.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).map { String(decoding: $0, as: UTF8.self) }
-      guard parts.first == "", !parts.contains(".."), !parts.contains("."), sharedFolders.contains(where: { path.utf8.starts(with: ($0 + "/").utf8) })
-      else {
-        throw PlatformError(.permissionDenied, "the table refers to a file outside of the lake and of all external locations", path: uri)
-      }
-      return path
-    }
+    try TableScan.path(file.location(), location, sharedFolders)
   }
 
   static func transaction(_ key: String) -> AppTransaction { AppTransaction(appId: "platform/\(key)", version: 1) }

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import DeltaLog
+import DuckDB
+import Foundation
+
+extension TableScan {
+  /// Columns of a view that tell where a row is: `__platform_file` (absolute path) and `__platform_row` (from 0 in its file).
+  static let fileColumn = "__platform_file"
+  static let rowColumn = "__platform_row"
+
+  /// Makes the view `name` of exactly the table's rows. To be called before the connection is shut off: it reads deletion vectors.
+  ///
+  /// Files are read with the table's schema (what they lack is NULL, what they have under other types is cast, their other columns are
+  /// ignored), so that only files that a query needs are opened, and projections and conditions reach the reader of the files.
+  /// - Parameter withRows: adds `fileColumn` and `rowColumn`.
+  /// - Throws: `invalidFile` naming the file; `invalidArgument` with the engine's text.
+  func define(_ name: String, withRows: Bool = false, on connection: Connection) throws {
+    let schema = try StructType(parsing: schemaText)
+    guard !schema.fields.isEmpty else { throw PlatformError(.invalidFile, "a table without columns cannot be read") }
+    let arms = [files.filter { $0.deletions == nil }, files.filter { $0.deletions != nil }].filter { !$0.isEmpty }
+    var selects: [String] = []
+    for (index, arm) in arms.enumerated() {
+      selects.append(try select(arm, schema, prefix: "\(name)_\(index)", withRows: withRows, connection))
+    }
+    if selects.isEmpty {
+      var list = try schema.fields.map { "CAST(NULL AS \(try TypeMapping.sql($0.type).sql)) AS \(SQLText.identifier($0.name))" }
+      if withRows { list += ["CAST(NULL AS VARCHAR) AS \(Self.fileColumn)", "CAST(NULL AS BIGINT) AS \(Self.rowColumn)"] }
+      selects = ["SELECT \(list.joined(separator: ", ")) WHERE false"]
+    }
+    try connection.execute("CREATE TEMP VIEW \(SQLText.identifier(name)) AS \(selects.joined(separator: "\nUNION ALL "))")
+  }
+
+  private func isPartition(_ field: StructField) -> Int? { partitionColumns.firstIndex { $0.lowercased() == field.name.lowercased() } }
+
+  private func select(_ arm: [File], _ schema: StructType, prefix: String, withRows: Bool, _ connection: Connection) throws -> String {
+    let physical = ColumnMapping.physicalSchema(schema)
+    var read: [String] = []
+    var list: [String] = []
+    for (field, stored) in zip(schema.fields, physical.fields) {
+      let name = SQLText.identifier(field.name)
+      if let index = isPartition(field) {
+        let variable = "\(prefix)_p\(index)"
+        try setPartitionValues(variable, arm, index, field, connection)
+        list.append("getvariable(\(SQLText.literal(variable)))[file_index::BIGINT + 1] AS \(name)")
+        continue
+      }
+      // A column must not hide those that the engine adds by itself.
+      let own = ["file_index", "file_row_number", "filename"].contains(stored.name.lowercased()) ? "__platform_c\(list.count)" : stored.name
+      var key = SQLText.literal(stored.name)
+      if mapping == ColumnMapping.Mode.id.rawValue {
+        guard let id = field.columnId else { throw PlatformError(.invalidFile, "the column '\(field.name)' has no id") }
+        key = String(id)
+      }
+      let type = try TypeMapping.sql(stored.type).sql
+      read.append("\(key): {name: \(SQLText.literal(own)), type: \(SQLText.literal(type)), default_value: NULL}")
+      list.append("\(Self.renamed(SQLText.identifier(own), from: stored.type, to: field.type)) AS \(name)")
+    }
+    if read.isEmpty {
+      read = [
+        "\(mapping == ColumnMapping.Mode.id.rawValue ? "2147483647" : "'__platform_none'"): {name: '__platform_none', type: 'BOOLEAN', default_value: NULL}"
+      ]
+    }
+    if mapping == ColumnMapping.Mode.id.rawValue { try checkNestedNames(arm, physical, connection) }
+    if withRows {
+      try connection.execute("SET VARIABLE \(prefix)_f = \(SQLText.list(arm.map(\.path)))")
+      list += ["getvariable('\(prefix)_f')[file_index::BIGINT + 1] AS \(Self.fileColumn)", "file_row_number AS \(Self.rowColumn)"]
+    }
+    var options = ["hive_partitioning=false", "schema=MAP {\(read.joined(separator: ", "))}"]
+    if let rows = arm.reduce(Int64(0), { sum, file in sum.flatMap { sum in file.rows.map { sum &+ $0 } } }), rows > 0 {
+      options.append("explicit_cardinality=\(rows)")
+    }
+    var text = "SELECT \(list.joined(separator: ", ")) FROM read_parquet(\(SQLText.list(arm.map(\.path))), \(options.joined(separator: ", ")))"
+    if arm.contains(where: { $0.deletions != nil }) {
+      try connection.register(DeletedRows(arm), name: "\(prefix)_keeps")
+      text += " WHERE \(prefix)_keeps(file_index, file_row_number)"
+    }
+    return text
+  }
+
+  /// One value for each file of the list, as a variable of the engine: rows find theirs by the number of their file.
+  private func setPartitionValues(_ variable: String, _ arm: [File], _ index: Int, _ field: StructField, _ connection: Connection) throws {
+    let texts = try arm.map { file in
+      // "An empty string for any type translates to a null partition value."
+      guard index < file.partitionValues.count, let text = file.partitionValues[index], !text.isEmpty else { return "NULL" }
+      let value: Literal
+      do { value = try Literal(partition: text, type: field.type) } catch {
+        throw PlatformError(
+          .invalidFile, "the value of the partition column '\(field.name)' is no \(try TypeMapping.sql(field.type).sql.lowercased())", path: file.path)
+      }
+      switch value {
+      case .binary(let bytes): return SQLText.literal(bytes.map { "\\x" + ($0 < 16 ? "0" : "") + String($0, radix: 16, uppercase: true) }.joined())
+      case .timestamp, .date: return SQLText.literal(value.partitionText(type: field.type))
+      default: return SQLText.literal(text)
+      }
+    }
+    let type = try TypeMapping.sql(field.type).sql
+    try connection.execute("SET VARIABLE \(variable) = CAST([\(texts.joined(separator: ", "))]::VARCHAR[] AS \(type)[])")
+  }
+
+  /// An expression with the value of `source`, its nested fields under the table's names instead of the files'.
+  static func renamed(_ source: String, from stored: DeltaType, to type: DeltaType, depth: Int = 0) -> String {
+    guard !sameNames(stored, type) else { return source }
+    let item = "__x\(depth)"
+    switch (stored, type) {
+    case (.structure(let own), .structure(let wanted)):
+      let fields = zip(own.fields, wanted.fields).map { own, wanted in
+        "\(SQLText.identifier(wanted.name)) := "
+          + renamed("struct_extract(\(source), \(SQLText.literal(own.name)))", from: own.type, to: wanted.type, depth: depth + 1)
+      }
+      return "CASE WHEN \(source) IS NULL THEN NULL ELSE struct_pack(\(fields.joined(separator: ", "))) END"
+    case (.array(let own, _), .array(let wanted, _)):
+      return "list_transform(\(source), lambda \(item): \(renamed(item, from: own, to: wanted, depth: depth + 1)))"
+    case (.map(let ownKey, let own, _), .map(let wantedKey, let wanted, _)):
+      let key = renamed("\(item).key", from: ownKey, to: wantedKey, depth: depth + 1)
+      let value = renamed("\(item).value", from: own, to: wanted, depth: depth + 1)
+      return
+        "CASE WHEN \(source) IS NULL THEN NULL ELSE map_from_entries(list_transform(map_entries(\(source)), lambda \(item): struct_pack(k := \(key), v := \(value)))) END"
+    default: return source
+    }
+  }
+
+  private static func sameNames(_ left: DeltaType, _ right: DeltaType) -> Bool {
+    switch (left, right) {
+    case (.structure(let a), .structure(let b)):
+      a.fields.count == b.fields.count && zip(a.fields, b.fields).allSatisfy { $0.name == $1.name && sameNames($0.type, $1.type) }
+    case (.array(let a, _), .array(let b, _)): sameNames(a, b)
+    case (.map(let a, let b, _), .map(let c, let d, _)): sameNames(a, c) && sameNames(b, d)
+    default: true
+    }
+  }
+
+  /// Nested columns are found by name. Writers give them the physical names; a file that came from elsewhere may have others.
+  private func checkNestedNames(_ arm: [File], _ physical: StructType, _ connection: Connection) throws {
+    var names: [Int64: String] = [:]
+    func collect(_ type: DeltaType) {
+      switch type {
+      case .structure(let inner):
+        for field in inner.fields {
+          if case .integer(let id)? = field.metadata["parquet.field.id"] { names[id] = field.name }
+          collect(field.type)
+        }
+      case .array(let item, _): collect(item)
+      case .map(let key, let value, _):
+        collect(key)
+        collect(value)
+      case .primitive: break
+      }
+    }
+    for field in physical.fields { collect(field.type) }
+    guard !names.isEmpty else { return }
+    let found = try connection.rows(
+      "SELECT file_name, CAST(field_id AS BIGINT), name FROM parquet_schema(\(SQLText.list(arm.map(\.path)))) WHERE field_id IS NOT NULL")
+    for row in found {
+      guard let id = row[1].intValue, let wanted = names[id], let own = row[2].stringValue, own.lowercased() != wanted.lowercased() else { continue }
+      throw PlatformError(
+        .invalidFile, "a nested column of the file has the name '\(own)', the table's column mapping says '\(wanted)'",
+        hint: "Have the table written anew by its owner.", path: row[0].stringValue)
+    }
+  }
+}
