@@ -308,7 +308,8 @@ public struct StatementPlan: Sendable {
   ) throws {
     var unused = Set(travels.keys)
     var edits: [(range: Range<Int>, text: String)] = []
-    for table in found.tables {
+    // In the order of the text, whatever order the tree was walked in.
+    for table in found.tables.sorted(by: { ($0.offset ?? 0) < ($1.offset ?? 0) }) {
       if table.parts.count == 1, found.commonTables.contains(table.parts[0].lowercased()) || internalNames.contains(table.parts[0]) {
         note(found, table, view: table.parts[0])
         continue

@@ -63,7 +63,7 @@ extension StatementPlanner {
     for reference in plan.references {
       let table = try await services.tables.resolve(
         name(reference.name), version: reference.version, timestampMilliseconds: reference.timestampMilliseconds)
-      tables.append(.init(view: reference.view, files: table.files, columns: table.columns))
+      tables.append(.init(view: reference.view, scan: table.scan))
       version = table.version
     }
     // The version goes along as a column: the commit has to know what was read.
