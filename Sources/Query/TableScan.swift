@@ -83,7 +83,8 @@ public struct TableScan: Codable, Sendable, Hashable {
       files.append(
         File(
           path: try Self.path(file.location(), folder, sharedFolders), size: file.size, rows: file.rowCount,
-          partitionValues: physical.map { file.partitionValues[$0] ?? nil }, deletions: try file.deletionVector.map { try Self.deletions($0, folder, sharedFolders) }))
+          partitionValues: physical.map { file.partitionValues[$0] ?? nil },
+          deletions: try file.deletionVector.map { try Self.deletions($0, folder, sharedFolders) }))
     }
   }
 

@@ -170,7 +170,8 @@ import Testing
       }
     }
     let fields = schema.fields
-    func pack(_ type: DeltaType, _ value: Int) -> String { "{\(SQLText.literal(inner(type)[0].physicalName)): \(value)::INT}" }  // narrow, without the new field
+    // Narrow, without the new field.
+    func pack(_ type: DeltaType, _ value: Int) -> String { "{\(SQLText.literal(inner(type)[0].physicalName)): \(value)::INT}" }
     let ids = mode == .id
     // By id the names of the first level may be anything.
     func top(_ index: Int) -> String { ids ? "any\(index)" : own(fields[index]) }
@@ -208,7 +209,8 @@ import Testing
       try file(folder, "2.parquet", "SELECT 8::BIGINT AS file_index, 'y' AS filename, TIMESTAMPTZ '2024-01-01 00:00:00+00' AS moment, 'w' AS wide"),
     ])
     let scan = try scan(table, folder)
-    #expect(try query(scan, "SELECT file_index, filename FROM t WHERE moment = TIMESTAMPTZ '2024-01-01 00:00:00+00' ORDER BY 1", folder) == [[7, "x"], [8, "y"]])
+    let moment = "moment = TIMESTAMPTZ '2024-01-01 00:00:00+00'"
+    #expect(try query(scan, "SELECT file_index, filename FROM t WHERE \(moment) ORDER BY 1", folder) == [[7, "x"], [8, "y"]])
     let plan = try query(scan, "SELECT moment FROM t WHERE wide = 'w'", folder, kind: .explain).flatMap { $0 }.compactMap(\.stringValue).joined()
     #expect(plan.contains("Projections: moment") && plan.contains("Filters: wide='w'") && !plan.contains("FILTER "), "\(plan)")
   }
