@@ -25,6 +25,8 @@ struct RequestIdentity: RouterMiddleware {
     }
     context.requestID = given ?? UUID().uuidString.lowercased()
     var response = try await next(request, context)
+    // An error to HEAD must have no body either: the client would take it for the start of the next answer.
+    if request.method == .head { response = response.createHeadResponse() }
     response.headers[.requestID] = context.requestID
     response.headers[.init("X-Content-Type-Options")!] = "nosniff"
     return response

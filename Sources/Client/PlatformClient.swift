@@ -110,6 +110,9 @@ public struct PlatformClient: Sendable {
     if let http = error as? HTTPClientError, http == .deadlineExceeded || http == .readTimeout {
       return PlatformError(.timeout, "the coordinator at \(host) did not answer in time", number: "PLT-1502")
     }
+    if let http = error as? HTTPClientError, http == .remoteConnectionClosed {
+      return PlatformError(.unavailable, "the coordinator at \(host) closed the connection before it answered", number: "PLT-1501")
+    }
     return PlatformError(
       .unavailable, "cannot reach the coordinator at \(host)", hint: "Start it with 'platform up', or set PLATFORM_HOST.",
       number: "PLT-1501")
