@@ -54,11 +54,11 @@ extension DeltaTable {
   }
 
   private func rows(of parquet: Data, name: String) throws -> [Action] {
-    let rows: [Data]
-    do { rows = try self.parquet.readCheckpoint(parquet) } catch {
-      throw PlatformError(.invalidFile, "a checkpoint cannot be read: \(PlatformError.from(error).message)", path: name)
+    do { return try self.parquet.readCheckpointActions(parquet, name: name) } catch {
+      let reason = PlatformError.from(error)
+      if reason.path == name { throw reason }
+      throw PlatformError(.invalidFile, "a checkpoint cannot be read: \(reason.message)", path: name)
     }
-    return try rows.flatMap { try Action.parse($0, name: name) }
   }
 
   /// Sidecars lie in `_delta_log/_sidecars` whatever their path says in front of the name.

@@ -62,12 +62,16 @@ extension DeltaTable {
   ) throws -> CommitOutcome {
     // Writers of one process take turns: racing for a version costs more than waiting for it.
     guard let cache else { return try appendNow(files, expectedSchema: expectedSchema, transaction: transaction, operation: operation) }
+    if let queue = cache.appends {
+      let request = AppendQueue.Request(files, expectedSchema: expectedSchema, transaction: transaction, operation: operation)
+      return try queue.append(request) { batch in cache.exclusivelyNow { appendTogether(batch) } }
+    }
     return try cache.exclusively {
       try appendNow(files, expectedSchema: expectedSchema, transaction: transaction, operation: operation)
     }
   }
 
-  private func appendNow(
+  func appendNow(
     _ files: [AddFile], expectedSchema: StructType?, transaction: AppTransaction?, operation: String
   ) throws -> CommitOutcome {
     let plan = CommitPlan(files.map { .add($0) }, operation: operation)

@@ -3,6 +3,7 @@
 import Core
 import Foundation
 public import ObjectStore
+import Synchronization
 
 /// A Delta table in an object store. A value without state: every call reads the log. Calls block.
 ///
@@ -42,18 +43,52 @@ public struct DeltaTable: Sendable {
   }
 
   /// Whether the folder holds a Delta log.
-  public func exists() throws -> Bool { try listing().latest != nil }
+  public func exists() throws -> Bool { try recentListing().latest != nil }
 
   /// The latest version, from the names of the log's files. nil: no table.
-  public func latestVersion() throws -> Int64? { try listing().latest }
+  public func latestVersion() throws -> Int64? { try recentListing().latest }
 
   func listing() throws -> LogListing {
     LogListing(try store.list(path.appending("_delta_log")), prefix: path.text + "/_delta_log/")
   }
 
+  /// The log from the checkpoint on that `_last_checkpoint` names; all of it where that is absent, damaged or not true.
+  /// A long log is listed in many steps by a store behind a network, and each name costs a look on a disk.
+  func recentListing() throws -> LogListing {
+    guard let version = try lastCheckpoint(), version > 0 else { return try listing() }
+    let folder = try path.appending("_delta_log")
+    var recent = LogListing(try store.list(folder, after: folder.appending(Self.digits(version))), prefix: path.text + "/_delta_log/")
+    guard recent.checkpoints[version] != nil else { return try listing() }
+    recent.start = version
+    return recent
+  }
+
+  /// The version in `_last_checkpoint`; nil when that cannot be read, which is no damage: it only saves time.
+  private func lastCheckpoint() throws -> Int64? {
+    let data: Data
+    do { data = try store.get(path.appending("_delta_log/_last_checkpoint")) } catch let error as PlatformError where error.code == .notFound {
+      return nil
+    }
+    guard data.count <= 1 << 20, let value = try? JSONValue(parsing: data), case .integer(let version)? = value["version"],
+      (0...LogFile.versionLimit).contains(version)
+    else { return nil }
+    return version
+  }
+
   /// The table at `version`, or its latest version.
   /// - Throws: `notFound` for no table or no such version; `invalidFile` for a gap, damage, or an unknown reader feature.
-  public func snapshot(version: Int64? = nil) throws -> Snapshot { try snapshot(version: version, listing()) }
+  public func snapshot(version: Int64? = nil) throws -> Snapshot {
+    let recent = try recentListing()
+    guard recent.start >= 0 else { return try snapshot(version: version, recent) }
+    if version.map({ $0 >= recent.start }) ?? true {
+      do {
+        return try snapshot(version: version, recent)
+      } catch let error as PlatformError where error.code == .invalidFile || error.code == .notFound {
+        // Older checkpoints and commits may do.
+      }
+    }
+    return try snapshot(version: version, listing())
+  }
 
   func snapshot(version: Int64? = nil, _ listing: LogListing) throws -> Snapshot {
     guard let latest = listing.latest else { throw PlatformError(.notFound, "no Delta table", path: path.text) }
@@ -61,8 +96,9 @@ public struct DeltaTable: Sendable {
     guard target >= 0, target <= latest else {
       throw PlatformError(.notFound, "the table has no version \(target); its latest is \(latest)", path: path.text)
     }
-    var damage: (any Error)?
-    var damageIsGap = false
+    // The first damage, and what is missing for those who have to do without the damaged file.
+    var damage: PlatformError?
+    var gap: String?
     // A checkpoint or compaction only saves time: a damaged one is passed over for an older one, and for the commits alone at the end.
     let starts: [(version: Int64, files: CheckpointFiles?)] =
       listing.checkpoints.keys.filter { $0 <= target }.sorted(by: >).flatMap { version in
@@ -74,40 +110,71 @@ public struct DeltaTable: Sendable {
         let state: LogReplay
         do {
           state = try replay(listing, from: start.version, start.files, to: target, usesCompactions: usesCompactions)
+          guard start.files == nil || (state.tableProtocol != nil && state.metadata != nil) else {
+            throw PlatformError(.invalidFile, "the checkpoint of version \(start.version) has no protocol or metadata", path: path.text)
+          }
         } catch let error as PlatformError
           where error.code == .invalidFile || error.code == .notFound || error.code == .invalidArgument
         {
-          // A gap behind the newest readable checkpoint explains more than a damaged checkpoint.
-          let isGap = error.message.contains("is missing from the table's log")
-          if damage == nil || (isGap && !damageIsGap) { (damage, damageIsGap) = (error, isGap) }
+          if damage == nil { damage = error } else if gap == nil, error.message.hasSuffix(Self.missing) { gap = error.message }
           continue
         }
         return try state.snapshot(version: target, data: dataFeatures)
       }
     }
+    if let gap { damage?.message += "; without that file, \(gap)" }
     throw damage.map { PlatformError.from($0, context: "version \(target) of the table") }
       ?? PlatformError(.invalidFile, "version \(target) of the table cannot be read", path: path.text)
   }
+
+  private static let missing = "is missing from the table's log"
 
   private func replay(
     _ listing: LogListing, from start: Int64, _ checkpoint: CheckpointFiles?, to target: Int64, usesCompactions: Bool
   ) throws -> LogReplay {
     var state = LogReplay()
-    if let checkpoint { try load(checkpoint, version: start, into: &state) }
+    // What to read, in order: compactions and commits.
+    var sources: [ObjectPath] = []
     var version = start + 1
     while version <= target {
       if usesCompactions, let compaction = listing.compactions[version]?.first(where: { $0.to <= target }) {
-        state.apply(try Action.parse(store.get(compaction.path), name: compaction.path.text))
+        sources.append(compaction.path)
         version = compaction.to + 1
         continue
       }
-      guard listing.commits[version] != nil else {
-        throw PlatformError(.invalidFile, "version \(version) is missing from the table's log", path: path.text)
+      guard let commit = listing.commits[version] else {
+        throw PlatformError(.invalidFile, "version \(version) \(Self.missing)", path: path.text)
       }
-      state.apply(try commit(version))
+      sources.append(commit.path)
       version += 1
     }
+    if let checkpoint { try load(checkpoint, version: start, into: &state) }
+    // Some hundred files are held at a time, so that memory does not grow with the log's length.
+    for begin in stride(from: 0, to: sources.count, by: Self.readBatch) {
+      for actions in try actions(of: Array(sources[begin..<min(begin + Self.readBatch, sources.count)])) { state.apply(actions) }
+    }
     return state
+  }
+
+  /// Log files that are read before they are applied.
+  static let readBatch = 1024
+  /// Files in one step of a thread.
+  private static let readStep = 16
+  private static let readers = BlockingPool(name: "delta-log", threads: 16)
+
+  /// The actions of several log files, read by as many threads as the store deserves.
+  private func actions(of files: [ObjectPath]) throws -> [[Action]] {
+    let store = store
+    guard files.count > 1 else { return try files.map { try Action.parse(store.get($0), name: $0.text) } }
+    let step = store.concurrentReads > ProcessInfo.processInfo.activeProcessorCount ? 1 : Self.readStep
+    let found = Mutex<[Int: [[Action]]]>([:])
+    let count = (files.count + step - 1) / step
+    try Self.readers.forEach(count, atOnce: store.concurrentReads) { index in
+      let part = try files[index * step..<min((index + 1) * step, files.count)].map { try Action.parse(store.get($0), name: $0.text) }
+      found.withLock { $0[index] = part }
+    }
+    let parts = found.withLock { $0 }
+    return (0..<count).flatMap { parts[$0] ?? [] }
   }
 
   /// The actions of one version, in the order of its commit file.

@@ -82,6 +82,8 @@ struct LogListing: Sendable {
   var checkpoints: [Int64: [CheckpointFiles]] = [:]
   /// By first version: last version and file, longest first.
   var compactions: [Int64: [(to: Int64, path: ObjectPath)]] = [:]
+  /// Versions below this are not looked at; -1 where everything is.
+  var start: Int64 = -1
   var latest: Int64? { [commits.keys.max(), checkpoints.keys.max()].compactMap { $0 }.max() }
 
   /// - Parameters:

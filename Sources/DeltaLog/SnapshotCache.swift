@@ -17,10 +17,17 @@ public final class SnapshotCache: Sendable {
 
   private let held = Mutex<Held?>(nil)
   private let turn = Mutex<Void>(())
-  public init() {}
+  /// Gathers appends that come while another commits.
+  let appends: AppendQueue?
+
+  /// - Parameter groupsAppends: appends of one process that meet become one version, which is many times faster than one after
+  ///   the other. Each is answered when its rows are durable; the history shows them as one.
+  public init(groupsAppends: Bool = false) { appends = groupsAppends ? AppendQueue() : nil }
 
   /// One caller at a time. Blocks; `body` must not call it again.
   func exclusively<T>(_ body: () throws -> T) throws -> T { try turn.withLock { _ in try body() } }
+
+  func exclusivelyNow<T>(_ body: () -> T) -> T { turn.withLock { _ in body() } }
 
   /// Hands the snapshot over, so that it is updated in place and not copied.
   func take() -> Held? {

@@ -56,11 +56,19 @@ public struct DuckDBParquetHandler: ParquetHandler {
     return try body(folder)
   }
 
+  public func readCheckpointActions(_ parquet: Data, name: String) throws -> [Action] {
+    try withFolder { folder in
+      let file = folder + "/checkpoint.parquet"
+      try parquet.write(to: URL(fileURLWithPath: file))
+      return try CheckpointReader(connection: CheckpointReader.connect(), name: name).actions(file: file)
+    }
+  }
+
   public func readCheckpoint(_ parquet: Data) throws -> [Data] {
     try withFolder { folder in
       let file = folder + "/checkpoint.parquet"
       try parquet.write(to: URL(fileURLWithPath: file))
-      let connection = try Database(settings: .init(threads: 1)).connect()
+      let connection = try CheckpointReader.connect()
       let source = "read_parquet(\(SQLText.literal(file)))"
       let present = Set(try connection.query("SELECT * FROM \(source) LIMIT 0").columns.map(\.name))
       let list = Self.columns.map(\.name).filter(present.contains).map(SQLText.identifier).joined(separator: ", ")
@@ -80,7 +88,7 @@ public struct DuckDBParquetHandler: ParquetHandler {
         !Self.optionalColumns.contains(column.name) || actions.contains { $0.starts(with: Data("{\"\(column.name)\"".utf8)) }
       }
       let types = present.map { "\($0.name): \(SQLText.literal($0.type))" }.joined(separator: ", ")
-      let connection = try Database(settings: .init(threads: 1)).connect()
+      let connection = try CheckpointReader.connect()
       try connection.execute(
         """
         COPY (SELECT * FROM read_json(\(SQLText.literal(lines)), format='newline_delimited', maximum_object_size=268435456,

@@ -12,11 +12,13 @@ public final class ParquetTableWriter {
   public let columns: [Column]
   private let connection: Connection
   private let appender: Appender
+  private let table: String
 
   /// - Parameters:
   ///   - path: absolute; the folder is created. The file appears at `finish` by a rename.
   ///   - memoryLimit: above it rows spill to a temporary folder.
-  public init(path: String, columns: [Column], memoryLimit: String = "512MB", threads: Int = 2) throws {
+  ///   - database: one that several writers share, for small files: opening one takes longer than writing them. Its limits hold then.
+  public init(path: String, columns: [Column], memoryLimit: String = "512MB", threads: Int = 2, sharing database: Database? = nil) throws {
     guard !columns.isEmpty, Set(columns.map { $0.name.lowercased() }).count == columns.count else {
       throw PlatformError(.invalidArgument, "a table needs columns with different names")
     }
@@ -26,15 +28,22 @@ public final class ParquetTableWriter {
     do {
       try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     } catch { throw PlatformError(.permissionDenied, "cannot create the folder", path: folder) }
-    connection = try Database(
-      settings: .init(
-        memoryLimit: memoryLimit, threads: threads,
-        temporaryDirectory: NSTemporaryDirectory() + "platform-write-" + UUID().uuidString.prefix(8))
-    ).connect()
+    connection = try
+      (database
+      ?? Database(
+        settings: .init(
+          memoryLimit: memoryLimit, threads: threads,
+          temporaryDirectory: NSTemporaryDirectory() + "platform-write-" + UUID().uuidString.prefix(8)))).connect()
+    table = database == nil ? "written" : "written_" + UUID().uuidString.lowercased().filter { $0 != "-" }
     try connection.execute("SET TimeZone='UTC'")
     let list = columns.map { SQLText.identifier($0.name) + " " + $0.type.sql }.joined(separator: ", ")
-    try connection.execute("CREATE TABLE written (\(list))")
-    appender = try Appender(connection, table: "written")
+    try connection.execute("CREATE TABLE \(table) (\(list))")
+    appender = try Appender(connection, table: table)
+  }
+
+  deinit {
+    // In a database of its own the rows go with it; a failing removal from a shared one only costs memory.
+    if table != "written" { _ = try? connection.execute("DROP TABLE IF EXISTS \(table)") }
   }
 
   public var rowCount: Int { appender.rowCount }
@@ -55,6 +64,6 @@ public final class ParquetTableWriter {
   public func finish() throws -> WrittenFile? {
     try appender.close()
     guard appender.rowCount > 0 else { return nil }
-    return try ParquetFile.write(connection, source: "written", columns: columns, path: path)
+    return try ParquetFile.write(connection, source: table, columns: columns, path: path)
   }
 }

@@ -13,26 +13,19 @@ struct LineHandler: ParquetHandler {
   func writeCheckpoint(_ actions: [Data]) throws -> Data { Data(actions.joined(separator: [10])) }
 }
 
-/// Fails writes as told: before they happen, or after them with the answer lost.
-final class FaultyStore: ObjectStorage {
-  enum Fault { case before, after }
-  let base = InMemoryObjectStore()
-  let faults = Mutex<[Fault?]>([])
+/// Faults for the writes to come, one after the other.
+final class WriteFaults: Sendable {
+  private let planned = Mutex<[FaultyObjectStore.Fault?]>([])
 
-  private func write(_ body: () throws -> Void) throws {
-    let fault = faults.withLock { $0.isEmpty ? nil : $0.removeFirst() }
-    if fault == .before { throw PlatformError(.unavailable, "injected fault") }
-    try body()
-    if fault == .after { throw PlatformError(.unavailable, "injected fault") }
+  func plan(_ faults: [FaultyObjectStore.Fault?]) { planned.withLock { $0 = faults } }
+  func add(_ fault: FaultyObjectStore.Fault) { planned.withLock { $0.append(fault) } }
+
+  func store(_ base: any ObjectStorage = InMemoryObjectStore()) -> FaultyObjectStore {
+    FaultyObjectStore(base) { step in
+      guard step.operation == .put || step.operation == .putIfAbsent else { return nil }
+      return self.planned.withLock { $0.isEmpty ? nil : $0.removeFirst() }
+    }
   }
-
-  func get(_ path: ObjectPath) throws -> Data { try base.get(path) }
-  func get(_ path: ObjectPath, range: Range<Int>) throws -> Data { try base.get(path, range: range) }
-  func put(_ path: ObjectPath, _ data: Data) throws { try write { try base.put(path, data) } }
-  func putIfAbsent(_ path: ObjectPath, _ data: Data) throws { try write { try base.putIfAbsent(path, data) } }
-  func list(_ prefix: ObjectPath?) throws -> [ObjectInfo] { try base.list(prefix) }
-  func delete(_ path: ObjectPath) throws { try base.delete(path) }
-  func head(_ path: ObjectPath) throws -> ObjectInfo? { try base.head(path) }
 }
 
 @Suite struct DeltaTableTests {
@@ -142,20 +135,21 @@ final class FaultyStore: ObjectStorage {
   }
 
   @Test func lostAnswersAreSettledByReading() throws {
-    let store = FaultyStore()
+    let faults = WriteFaults()
+    let store = faults.store()
     let table = try table(store)
     _ = try table.create(schema: schema)
-    store.faults.withLock { $0 = [.after] }
+    faults.plan([.lostAnswer])
     #expect(try table.append([file("a")]).version == 1)
-    store.faults.withLock { $0 = [.before] }
+    faults.plan([.error])
     #expect(code { _ = try table.append([file("b")]) } == .unavailable)
     #expect(try table.snapshot().files.map(\.path) == ["a"])
     for index in 2...9 { _ = try table.append([file("n\(index)")]) }
-    store.faults.withLock { $0 = [nil, .before] }
+    faults.plan([nil, .error])
     let outcome = try table.append([file("n10")])
     #expect(outcome.version == 10 && outcome.checkpointProblem != nil)
     #expect(try table.snapshot().files.count == 10)
-    store.faults.withLock { $0 = [nil, .before] }
+    faults.plan([nil, .error])
     try? table.checkpoint(version: 10)  // the pointer's write fails; the checkpoint itself is there
     #expect(try table.snapshot().files.count == 10)
   }

@@ -12,7 +12,8 @@ import Testing
   /// Writers race on one table while the store loses writes and answers. Every row that a writer was told is in must be there
   /// exactly once until a writer was told that it is out, and every commit must fit the version before it.
   @Test(arguments: UInt64(1)...6) func racesAndFaultsLeaveAValidLog(_ seed: UInt64) throws {
-    let store = FaultyStore()
+    let faults = WriteFaults()
+    let store = faults.store()
     let plain = try DeltaTable(store: store, path: ObjectPath("t"), parquet: LineHandler())
     _ = try plain.create(schema: LogFixture().schema, configuration: ["delta.checkpointInterval": "7"])
     let cached = try DeltaTable(store: store, path: ObjectPath("t"), parquet: LineHandler(), cache: SnapshotCache())
@@ -24,7 +25,7 @@ import Testing
       let table = writer % 2 == 0 ? plain : cached
       for step in 0..<25 {
         if Int.random(in: 0..<6, using: &random) == 0 {
-          store.faults.withLock { $0.append(Bool.random(using: &random) ? .before : .after) }
+          faults.add(Bool.random(using: &random) ? .error : .lostAnswer)
         }
         let name = "w\(writer)-\(step)"
         var touched = [name]
@@ -48,7 +49,7 @@ import Testing
         }
       }
     }
-    store.faults.withLock { $0 = [] }
+    faults.plan([])
     let end = try plain.snapshot()
     #expect(try cached.latest().files.map(\.path) == end.files.map(\.path), "seed \(seed)")
     let uncertain = unknown.withLock { $0 }
