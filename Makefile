@@ -40,6 +40,12 @@ simulate:    ## the scheduler on a simulated cluster: make simulate SEED=7 COUNT
 	SIMULATION_SEED=$(or $(SEED),1) SIMULATION_COUNT=$(or $(COUNT),1000) SIMULATION_TRACE=$(or $(TRACE),25) PLATFORM_ONLY=SimulationTests \
 	  swift test -c release -Xswiftc -enable-testing --scratch-path .build-simulate --filter SimulationTests
 
+fuzz:        ## damaged logs, checkpoints, vectors and transactions, for long: make fuzz SEED=7 COUNT=20000
+	FUZZ_SEED=$(or $(SEED),1) FUZZ_COUNT=$(or $(COUNT),20000) swift test --filter 'DeltaLogTests.(FuzzTests|SerialOrderTests)'
+
+soak:        ## sixteen processes on one table while they are killed: make soak SECONDS=600
+	SOAK_SECONDS=$(or $(SECONDS),600) swift test --filter DeltaLogTests.SoakTests
+
 bench: peers ## ratios against what others use instead: make bench ONLY=encoder,delta ROUNDS=7
 	PLATFORM_ONLY=bench swift build -c release --product bench --scratch-path .build-bench
 	.build-bench/release/bench --rounds $(ROUNDS) $(if $(ONLY),--only $(ONLY))
@@ -47,4 +53,4 @@ bench: peers ## ratios against what others use instead: make bench ONLY=encoder,
 clean:       ## remove what was built
 	rm -rf .build .build-*
 
-.PHONY: help setup peers build test check format demo simulate bench clean
+.PHONY: help setup peers build test check format demo simulate fuzz soak bench clean
