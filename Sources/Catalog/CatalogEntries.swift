@@ -50,13 +50,17 @@ public struct TableEntry: Sendable, Equatable {
     case managed
     /// Somebody else's folder; the platform only knows where it is.
     case external
+    /// A query with a name; it has no folder.
+    case view
   }
 
   public var id: UUID
   public var name: ThreePartName
   public var kind: Kind
-  /// Absolute folder of the Delta table.
+  /// Absolute folder of the Delta table; empty for a view.
   public var location: String
+  /// What a view shows.
+  public var view: ViewDefinition?
   public var columns: [ColumnEntry]
   public var comment: String
   public var owner: String
@@ -201,11 +205,17 @@ public struct LineageEdge: Sendable, Equatable, Codable {
   public var targetVersion: Int64?
   public var runID: String?
   public var taskKey: String?
+  /// Who; nil where it was not recorded.
+  public var actor: String?
+  /// When; set by the store.
+  public var recordedAt: Date?
 
   public init(
     sourceKind: String, source: String, sourceVersion: Int64? = nil, targetKind: String, target: String,
-    targetVersion: Int64? = nil, runID: String? = nil, taskKey: String? = nil
+    targetVersion: Int64? = nil, runID: String? = nil, taskKey: String? = nil, actor: String? = nil, recordedAt: Date? = nil
   ) {
+    self.actor = actor
+    self.recordedAt = recordedAt
     self.sourceKind = sourceKind
     self.source = source
     self.sourceVersion = sourceVersion
@@ -214,6 +224,37 @@ public struct LineageEdge: Sendable, Equatable, Codable {
     self.targetVersion = targetVersion
     self.runID = runID
     self.taskKey = taskKey
+  }
+}
+
+/// A column that reaches a column of another table or view.
+public struct ColumnLineageEdge: Sendable, Equatable {
+  public var source: String
+  public var sourceColumn: String
+  public var sourceVersion: Int64?
+  public var target: String
+  public var targetColumn: String
+  public var targetVersion: Int64?
+  public var runID: String?
+  public var taskKey: String?
+  public var actor: String?
+  /// When; set by the store.
+  public var recordedAt: Date?
+
+  public init(
+    source: String, sourceColumn: String, sourceVersion: Int64? = nil, target: String, targetColumn: String, targetVersion: Int64? = nil,
+    runID: String? = nil, taskKey: String? = nil, actor: String? = nil, recordedAt: Date? = nil
+  ) {
+    self.source = source
+    self.sourceColumn = sourceColumn
+    self.sourceVersion = sourceVersion
+    self.target = target
+    self.targetColumn = targetColumn
+    self.targetVersion = targetVersion
+    self.runID = runID
+    self.taskKey = taskKey
+    self.actor = actor
+    self.recordedAt = recordedAt
   }
 }
 

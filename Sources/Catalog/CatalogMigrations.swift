@@ -211,5 +211,27 @@ public enum CatalogMigrations {
           PRIMARY KEY (table_id, version)
         );
         """),
+    Migration(
+      component: "catalog", number: 5, name: "views and functions",
+      sql: """
+        ALTER TABLE tables DROP CONSTRAINT tables_kind_check,
+          ADD CONSTRAINT tables_kind_check CHECK (kind IN ('managed', 'external', 'view')), ADD COLUMN view jsonb,
+          ADD CONSTRAINT tables_view_check CHECK ((kind = 'view') = (view IS NOT NULL));
+        CREATE TABLE functions (
+          id uuid PRIMARY KEY, catalog text NOT NULL, schema text NOT NULL, name text NOT NULL, definition jsonb NOT NULL,
+          comment text NOT NULL DEFAULT '', owner text NOT NULL, properties jsonb NOT NULL DEFAULT '{}', created_by text, updated_by text,
+          created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now(),
+          UNIQUE (catalog, schema, name), FOREIGN KEY (catalog, schema) REFERENCES schemas (catalog, name) ON UPDATE CASCADE
+        );
+        CREATE UNIQUE INDEX functions_by_folded_name ON functions (lower(catalog), lower(schema), lower(name));
+        ALTER TABLE lineage ADD COLUMN actor text;
+        CREATE TABLE column_lineage (
+          id bigserial PRIMARY KEY, source text NOT NULL, source_column text NOT NULL, source_version bigint, target text NOT NULL,
+          target_column text NOT NULL, target_version bigint, run_id text, task_key text, actor text,
+          recorded_at timestamptz NOT NULL DEFAULT now()
+        );
+        CREATE INDEX column_lineage_by_target ON column_lineage (target, target_column);
+        CREATE INDEX column_lineage_by_source ON column_lineage (source, source_column);
+        """),
   ]
 }

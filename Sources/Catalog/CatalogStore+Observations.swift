@@ -13,12 +13,12 @@ extension CatalogStore {
       for edge in edges {
         try transaction.execute(
           """
-          INSERT INTO lineage (source_kind, source, source_version, target_kind, target, target_version, run_id, task_key)
-          VALUES ($1, $2, $3::bigint, $4, $5, $6::bigint, $7, $8)
+          INSERT INTO lineage (source_kind, source, source_version, target_kind, target, target_version, run_id, task_key, actor)
+          VALUES ($1, $2, $3::bigint, $4, $5, $6::bigint, $7, $8, $9)
           """,
           [
             .text(edge.sourceKind), .text(edge.source), .optional(edge.sourceVersion.map(Int.init)), .text(edge.targetKind),
-            .text(edge.target), .optional(edge.targetVersion.map(Int.init)), .optional(edge.runID), .optional(edge.taskKey),
+            .text(edge.target), .optional(edge.targetVersion.map(Int.init)), .optional(edge.runID), .optional(edge.taskKey), .optional(edge.actor),
           ])
       }
     }
@@ -37,7 +37,41 @@ extension CatalogStore {
       LineageEdge(
         sourceKind: try row.string("source_kind"), source: try row.string("source"), sourceVersion: try row.get("source_version"),
         targetKind: try row.string("target_kind"), target: try row.string("target"), targetVersion: try row.get("target_version"),
-        runID: try row.get("run_id"), taskKey: try row.get("task_key"))
+        runID: try row.get("run_id"), taskKey: try row.get("task_key"), actor: try row.get("actor"), recordedAt: try row.date("recorded_at"))
+    }
+  }
+
+  /// Records edges between columns; all of them or none.
+  public func addColumnLineage(_ edges: [ColumnLineageEdge]) async throws {
+    guard !edges.isEmpty else { return }
+    try await pool.transaction { transaction in
+      for edge in edges {
+        try transaction.execute(
+          """
+          INSERT INTO column_lineage (source, source_column, source_version, target, target_column, target_version, run_id, task_key, actor)
+          VALUES ($1, $2, $3::bigint, $4, $5, $6::bigint, $7, $8, $9)
+          """,
+          [
+            .text(edge.source), .text(edge.sourceColumn), .optional(edge.sourceVersion.map(Int.init)), .text(edge.target), .text(edge.targetColumn),
+            .optional(edge.targetVersion.map(Int.init)), .optional(edge.runID), .optional(edge.taskKey), .optional(edge.actor),
+          ])
+      }
+    }
+  }
+
+  /// Edges that have the column on one side, newest first; of all columns of the table when none is given.
+  public func columnLineage(
+    of name: String, column: String?, as side: LineageSide, limit: Int, pageToken: String? = nil
+  ) async throws -> CatalogPage<ColumnLineageEdge> {
+    try await page(
+      Listing(
+        "column_lineage", filters: [(side.rawValue, name), (side.rawValue + "_column", column)], key: [("id", "bigint")], isDescending: true),
+      limit, pageToken
+    ) { row in
+      ColumnLineageEdge(
+        source: try row.string("source"), sourceColumn: try row.string("source_column"), sourceVersion: try row.get("source_version"),
+        target: try row.string("target"), targetColumn: try row.string("target_column"), targetVersion: try row.get("target_version"),
+        runID: try row.get("run_id"), taskKey: try row.get("task_key"), actor: try row.get("actor"), recordedAt: try row.date("recorded_at"))
     }
   }
 

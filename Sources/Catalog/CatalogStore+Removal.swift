@@ -10,7 +10,8 @@ extension CatalogStore {
   /// Catalogs that every start makes again.
   static let permanent: Set<String> = ["main", "system"]
 
-  /// - Parameter force: also drops schemas, tables and volumes in it. Models and vector indexes are never removed this way.
+  /// - Parameter force: also drops schemas, tables and volumes in it. Its functions cannot be brought back.
+  ///     Models and vector indexes are never removed this way.
   /// - Throws: `notFound` PLT-3002; `invalidArgument` PLT-1701 naming what is still in it; `permissionDenied` for a catalog of the platform
   ///   itself.
   public func dropCatalog(_ name: String, force: Bool, by actor: String) async throws {
@@ -106,13 +107,14 @@ extension CatalogStore {
       number: "PLT-1701")
   }
 
-  /// Drops the tables and volumes of a schema that is locked.
+  /// Drops the tables and volumes of a schema that is locked, and removes its functions.
   private static func empty(
     _ transaction: PostgresTransaction, catalog: String, schema: String, force: Bool, batch: UUID, by actor: String
   ) throws {
     let key: [PostgresValue] = [.text(catalog), .text(schema)]
     var counts: [String: Int] = [:]
-    for (shown, kind) in [("tables", "tables"), ("volumes", "volumes"), ("models", "models"), ("vector indexes", "vector_indexes")] {
+    for (shown, kind) in [("tables", "tables"), ("volumes", "volumes"), ("functions", "functions"), ("models", "models"), ("vector indexes", "vector_indexes")]
+    {
       let count = try transaction.query("SELECT count(*) AS n FROM \(kind) WHERE catalog = $1 AND schema = $2", key)[0].int("n")
       if count > 0 { counts[shown] = count }
     }
@@ -120,6 +122,10 @@ extension CatalogStore {
     guard counts.isEmpty || (force && kept.isEmpty) else { throw notEmpty("schema '\(catalog).\(schema)'", force ? kept : counts) }
     try bury(transaction, .table, "catalog = $1 AND schema = $2", key, batch, by: actor)
     try bury(transaction, .volume, "catalog = $1 AND schema = $2", key, batch, by: actor)
+    for row in try transaction.query("DELETE FROM functions WHERE catalog = $1 AND schema = $2 RETURNING id, catalog, schema, name", key) {
+      try transaction.execute("DELETE FROM tags WHERE object = $1::uuid", [.text(row.string("id"))])
+      try audit(transaction, actor, "drop function", "\(try name(row))")
+    }
   }
 
   /// Moves rows to `dropped`, whole, so that they can be put back as they were.

@@ -8,7 +8,7 @@ import Postgres
 extension CatalogStore {
   /// Kinds of objects with a three-part name.
   public enum ObjectKind: String, Sendable, CaseIterable {
-    case table, volume, model
+    case table, volume, model, function
 
     var rows: String { rawValue + "s" }
   }
@@ -124,7 +124,7 @@ extension CatalogStore {
   public func change(_ kind: ObjectKind, _ name: ThreePartName, _ change: Change, by actor: String) async throws {
     try await self.change(
       kind.rows, kind.rawValue, "\(name)", [("catalog", name.catalog), ("schema", name.schema), ("name", name.name)], change,
-      hasProperties: kind == .table, by: actor)
+      hasProperties: kind == .table || kind == .function, by: actor)
   }
 
   private func change(

@@ -77,13 +77,18 @@ extension CatalogStore {
     if changed == 0 { throw Self.missing("table", "\(name)") }
   }
 
+  private static func view(_ row: PostgresRow) throws -> ViewDefinition? {
+    guard let value: JSONValue = try row.get("view") else { return nil }
+    return try value.decode()
+  }
+
   static func tableEntry(_ row: PostgresRow) throws -> TableEntry {
     guard let kind = TableEntry.Kind(rawValue: try row.string("kind")) else {
       throw PlatformError(.internalError, "table '\(try name(row))' is of an unknown kind")
     }
     return TableEntry(
       id: try row.get("id"), name: try name(row), kind: kind,
-      location: try row.string("location"), columns: try row.json("columns").decode(), comment: try row.string("comment"),
+      location: try row.string("location"), view: try Self.view(row), columns: try row.json("columns").decode(), comment: try row.string("comment"),
       owner: try row.string("owner"), properties: try row.json("properties").decode(), createdAt: try row.date("created_at"),
       createdBy: try row.get("created_by") ?? row.string("owner"), updatedAt: try row.date("updated_at"),
       updatedBy: try row.get("updated_by") ?? row.string("owner"))

@@ -42,6 +42,7 @@ extension CatalogStore {
       case .table: return (try await table(name).id, "")
       case .volume: return (try await volume(name).id, "")
       case .model: return (try await model(name).id, "")
+      case .function: return (try await function(name).id, "")
       }
     case .column(let name, let column):
       let entry = try await table(name)

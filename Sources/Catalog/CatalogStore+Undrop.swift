@@ -88,7 +88,7 @@ extension CatalogStore {
     let key: [PostgresValue] = [.text(kind.rawValue), .text(id)]
     let row = try transaction.query("SELECT catalog, schema, name, location, managed, entry FROM dropped WHERE kind = $1 AND id = $2::uuid", key)[0]
     let shown = try ["catalog", "schema", "name"].map { try row.string($0) }.filter { !$0.isEmpty }.joined(separator: ".")
-    if kind.parts == 3, let location: String = try row.get("location"), try !row.bool("managed") {
+    if kind.parts == 3, let location: String = try row.get("location"), !location.isEmpty, try !row.bool("managed") {
       do { try requireApart(transaction, location, from: ["volumes", "tables"]) } catch let error as PlatformError {
         throw error.wrapping("\(kind.rawValue) '\(shown)' cannot be brought back")
       }

@@ -228,6 +228,7 @@ final class CoordinatorService: PlatformService {
     let body: JSONValue = [
       "statement": .string(request.statement), "catalog": .string(request.catalog ?? "main"),
       "schema": .string(request.schema ?? "default"), "row_limit": .integer(Int64(request.rowLimit ?? 1000)), "interactive": true,
+      "parameters": try JSONValue(encoding: request.parameters ?? []),
     ]
     let values: JSONValue
     do {

@@ -48,12 +48,35 @@ struct LakeTables: Sendable {
   /// Features of tables that `TableScan` takes care of on reading.
   static let readFeatures: Set<TableFeature> = [.columnMapping, .deletionVectors, .typeWidening]
 
-  /// - Parameter filters: what a statement asks of the table's rows; files none of whose rows can match are left out.
+  /// A table at one version, before anything is asked of its rows.
+  struct Found: Sendable {
+    var entry: TableEntry
+    var snapshot: Snapshot
+    fileprivate var sharedFolders: [String]
+
+    /// Blocks for tables of many files.
+    /// - Parameter filters: what a statement asks of the table's rows; files none of whose rows can match are left out.
+    func resolved(matching filters: [TableFilter]? = nil) throws -> Resolved {
+      Resolved(
+        entry: entry,
+        scan: try TableScan(
+          snapshot, folder: entry.location, sharedFolders: sharedFolders, matching: TableFilter.predicate(filters, schema: snapshot.schema)),
+        columns: try TypeMapping.columns(snapshot.schema))
+    }
+  }
+
+  /// - Parameter filters: as for `Found.resolved`.
   /// - Throws: `notFound` for no such table or version.
   func resolve(
     _ name: ThreePartName, version: Int64? = nil, timestampMilliseconds: Int64? = nil, matching filters: [TableFilter]? = nil
   ) async throws -> Resolved {
-    let entry = try await catalog.table(name)
+    let found = try await find(name, version: version, timestampMilliseconds: timestampMilliseconds)
+    return try await BlockingPool.shared.run { try found.resolved(matching: filters) }
+  }
+
+  /// - Throws: `notFound` for no such table or version; `invalidArgument` for a view.
+  func find(_ name: ThreePartName, version: Int64? = nil, timestampMilliseconds: Int64? = nil) async throws -> Found {
+    let entry = try await entry(name)
     let caches = snapshots
     let shared = [root] + (try await catalog.externalFolders())
     return try await BlockingPool.shared.run {
@@ -66,12 +89,17 @@ struct LakeTables: Sendable {
       } else {
         snapshot = try table.latest()
       }
-      return Resolved(
-        entry: entry,
-        scan: try TableScan(
-          snapshot, folder: entry.location, sharedFolders: shared, matching: TableFilter.predicate(filters, schema: snapshot.schema)),
-        columns: try TypeMapping.columns(snapshot.schema))
+      return Found(entry: entry, snapshot: snapshot, sharedFolders: shared)
     }
+  }
+
+  /// - Throws: `notFound`; `invalidArgument` for a view.
+  func entry(_ name: ThreePartName) async throws -> TableEntry {
+    let entry = try await catalog.table(name)
+    guard entry.kind != .view else {
+      throw PlatformError(.invalidArgument, "'\(name)' is a view: it has no rows of its own", hint: "Name a table.", number: "PLT-3224")
+    }
+    return entry
   }
 
   private static func reader(_ location: String, _ cache: SnapshotCache) throws -> DeltaTable {
@@ -146,13 +174,13 @@ struct LakeTables: Sendable {
 
 extension LakeTables {
   func history(_ name: ThreePartName, limit: Int) async throws -> [DeltaTable.HistoryEntry] {
-    let entry = try await catalog.table(name)
+    let entry = try await entry(name)
     return try await BlockingPool.shared.run { try Self.reader(entry.location, snapshots.cache(entry.location)).history(limit: limit) }
   }
 
   /// Facts of the table's latest version, in the order and with the names of Databricks' DESCRIBE DETAIL.
   func detail(_ name: ThreePartName) async throws -> [(name: String, value: JSONValue)] {
-    let entry = try await catalog.table(name)
+    let entry = try await entry(name)
     let snapshot = try await BlockingPool.shared.run { try Self.reader(entry.location, snapshots.cache(entry.location)).latest() }
     return [
       ("format", "delta"), ("id", .string(snapshot.metadata.id)), ("name", .string("\(entry.name)")),

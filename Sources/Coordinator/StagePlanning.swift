@@ -4,6 +4,7 @@ import Catalog
 import Core
 import Foundation
 import Jobs
+import Postgres
 import Scheduling
 import Serving
 
@@ -25,6 +26,12 @@ struct PlanningServices: Sendable {
   var dataKey: String
   /// Folder of the built-in encoder.
   var encoderDirectory: @Sendable () throws -> String
+
+  /// Who submitted a run; "platform" for those that start by themselves.
+  func submitter(of run: String) async throws -> String {
+    let name = try await catalog.pool.query("SELECT submitted_by FROM runs WHERE run_id = $1", [.text(run)]).first?.string("submitted_by")
+    return name.flatMap { $0.isEmpty ? nil : $0 } ?? "platform"
+  }
 
   /// A folder for what stages of one task hand to each other; removed some time after the run has ended.
   func staging(_ call: StageCall) throws -> String {

@@ -64,6 +64,8 @@ extension StatementPlan {
   public mutating func adopt(_ copy: StatementPlan) {
     references = copy.references
     filters = copy.filters
+    functions = copy.functions
+    extensions = copy.extensions
   }
 
   /// Whether the statement changes rows that are there.
@@ -241,9 +243,12 @@ extension StatementPlan {
 
   /// A query of our own making around the user's expressions, checked and with its tables replaced like any other.
   private mutating func inner(_ text: String, _ internalNames: Set<String>) throws -> String {
-    let plan = try StatementPlan(query: text, internalNames: internalNames, references: references, defaults: defaults)
+    let plan = try StatementPlan(
+      query: text, internalNames: internalNames, references: references, functions: functions, extensions: extensions, defaults: defaults)
     references = plan.references
     filters.merge(plan.filters) { $0 + $1 }
+    functions = plan.functions
+    extensions = plan.extensions
     return plan.sql
   }
 }

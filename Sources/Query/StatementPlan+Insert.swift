@@ -82,7 +82,8 @@ extension StatementPlan {
       done = edit.range.upperBound
     }
     let inner = try StatementPlan(
-      query: String(decoding: out + source.bytes[done...], as: UTF8.self), internalNames: [], references: references, defaults: defaults)
+      query: String(decoding: out + source.bytes[done...], as: UTF8.self), internalNames: [], references: references,
+      functions: functions, extensions: extensions, defaults: defaults)
     adopt(query: inner)
   }
 }

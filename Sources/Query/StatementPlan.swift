@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Core
+public import Core
 import DuckDB
 import Foundation
 
@@ -17,12 +17,34 @@ public struct StatementPlan: Sendable {
     public var timestampMilliseconds: Int64?
     /// The name to give in `StatementSpec.Table.view`.
     public var view: String
+    /// The statement gave the last part of the name alone.
+    public var isPlain = false
+  }
+
+  /// A call of a function that is not one of the engine's.
+  public struct FunctionCall: Sendable, Hashable {
+    public var name: QualifiedName
+    /// Called in FROM.
+    public var isTable: Bool
+    /// The name that `sql` uses.
+    public var macro: String
+    public var positional: Int
+    /// In small letters.
+    public var named: [String]
   }
 
   public internal(set) var kind = StatementKind.select
   /// The query with replaced names; empty for statements that run no query.
   public private(set) var sql = ""
   public internal(set) var references: [Reference] = []
+  /// Calls of functions that the catalog has to know.
+  public internal(set) var functions: [FunctionCall] = []
+  /// Functions of other engines that the query uses: names of `SQLExtensions`.
+  public internal(set) var extensions: Set<String> = []
+  /// A statement about the catalog's objects, when `kind` says so.
+  public internal(set) var catalogCommand: CatalogCommand?
+  /// The engine's reading of the query, for lineage; null for statements that run no query.
+  public internal(set) var tree = JSONValue.null
   /// The table that is created, filled, dropped or described; for `showTables` and `createSchema` the name is empty.
   public internal(set) var target: QualifiedName?
   /// Columns that `INSERT INTO t (a, b)` names.
@@ -56,6 +78,8 @@ public struct StatementPlan: Sendable {
   let defaults: (catalog: String, schema: String)
   /// Names that are views of the executor's own and no tables.
   private var internalNames: Set<String> = []
+  private var firstReference = 0
+  private var firstFunction = 0
 
   /// - Parameter catalog, schema: complete names of one or two parts.
   /// - Throws: `invalidArgument` for bad SQL, more than one statement, or a statement that is not supported;
@@ -69,13 +93,29 @@ public struct StatementPlan: Sendable {
     try parse()
   }
 
+  /// A query that is part of a view or function, whose references are counted on from `first`.
+  /// - Throws: as `init(parsing:catalog:schema:)`; also for what is no query.
+  public init(query text: String, catalog: String, schema: String, first: (reference: Int, function: Int)) throws {
+    defaults = (catalog, schema)
+    firstReference = first.reference
+    firstFunction = first.function
+    source = try SQLTokens(text)
+    guard let word = token, ["SELECT", "WITH", "FROM", "VALUES"].contains(where: word.isWord) || word.isSymbol("(") else {
+      throw PlatformError(.invalidArgument, "a query is expected")
+    }
+    try parseQuery()
+  }
+
   /// A query around pieces of another statement, whose references it goes on counting.
   init(
-    query text: String, internalNames: Set<String>, references: [Reference], defaults: (catalog: String, schema: String)
+    query text: String, internalNames: Set<String>, references: [Reference], functions: [FunctionCall], extensions: Set<String>,
+    defaults: (catalog: String, schema: String)
   ) throws {
     self.defaults = defaults
     self.internalNames = internalNames
     self.references = references
+    self.functions = functions
+    self.extensions = extensions
     source = try SQLTokens(text)
     try parseQuery()
   }
@@ -124,16 +164,9 @@ public struct StatementPlan: Sendable {
 
   private mutating func parse() throws {
     guard let first = token else { throw PlatformError(.invalidArgument, "the text holds no SQL statement") }
+    if try parseCatalog() { return }
     if try parseTableCommand() { return }
-    if take("CREATE", "SCHEMA") {
-      kind = .createSchema
-      isConditional = take("IF", "NOT", "EXISTS")
-      let parts = try name()
-      guard parts.count <= 2 else { throw PlatformError(.invalidArgument, "a schema's name has one or two parts") }
-      target = QualifiedName(
-        catalog: parts.count == 2 ? parts[0] : defaults.catalog, schema: parts[parts.count - 1], name: "")
-      try expectEnd()
-    } else if take("INSERT") {
+    if take("INSERT") {
       try parseInsert()
     } else if take("DELETE", "FROM") {
       try parseDelete()
@@ -150,13 +183,6 @@ public struct StatementPlan: Sendable {
       kind = .dropTable
       isConditional = take("IF", "EXISTS")
       target = qualified(try name())
-      try expectEnd()
-    } else if take("SHOW", "TABLES") {
-      kind = .showTables
-      var parts: [String] = []
-      if take("IN") || take("FROM") { parts = try name() }
-      target = QualifiedName(
-        catalog: parts.count == 2 ? parts[0] : defaults.catalog, schema: parts.last ?? defaults.schema, name: "")
       try expectEnd()
     } else if take("DESCRIBE", "HISTORY") || take("DESCRIBE", "DETAIL") {
       kind = source.tokens[1].isWord("HISTORY") ? .describeHistory : .describeDetail
@@ -194,7 +220,10 @@ public struct StatementPlan: Sendable {
   // MARK: the query
 
   /// Takes over the query of a plan that was made for it, references and all.
-  mutating func adopt(query plan: StatementPlan) { (sql, references, filters) = (plan.sql, plan.references, plan.filters) }
+  mutating func adopt(query plan: StatementPlan) {
+    adopt(plan)
+    (sql, tree) = (plan.sql, plan.tree)
+  }
 
   private struct Travel {
     var version: Int64?
@@ -251,6 +280,7 @@ public struct StatementPlan: Sendable {
     var found = Found()
     try Self.walk(tree, &found)
     found.filters = TableFilterFinder(tree).filters
+    self.tree = tree["statements"]?.arrayValue?.first ?? .null
     try replace(found, in: bytes, from: start, travels, connection)
   }
 
@@ -260,7 +290,15 @@ public struct StatementPlan: Sendable {
       var hasAlias: Bool
       var offset: Int?
     }
+    struct Function {
+      var parts: [String]
+      var isTable: Bool
+      var offset: Int?
+    }
     var tables: [Table] = []
+    var functions: [Function] = []
+    /// Places of words such as `current_user`, without parentheses.
+    var words: [(name: String, offset: Int?)] = []
     var commonTables: Set<String> = []
     /// By the offset of the table's name.
     var filters: [Int: TableFilter] = [:]
@@ -285,14 +323,25 @@ public struct StatementPlan: Sendable {
             parts: parts, hasAlias: members["alias"]?.stringValue?.isEmpty == false,
             offset: members["query_location"]?.intValue))
       }
-      if members["type"] == "TABLE_FUNCTION" {
-        let name = members["function"]?["function_name"]?.stringValue?.lowercased() ?? ""
-        guard harmlessFunctions.contains(name) else {
+      let isTableFunction = members["type"] == "TABLE_FUNCTION"
+      let function = isTableFunction ? members["function"] ?? .null : members["class"] == "FUNCTION" ? .object(members) : .null
+      if let name = function["function_name"]?.stringValue, function["is_operator"]?.boolValue != true {
+        let parts = ["catalog", "schema"].compactMap { function[$0]?.stringValue }.filter { !$0.isEmpty } + [name]
+        let folded = name.lowercased()
+        if isTableFunction, SQLExtensions.isBuiltIn(folded), !(parts.count == 1 && harmlessFunctions.contains(folded)) {
           throw PlatformError(
-            .permissionDenied, "the table function '\(name)' is not allowed", hint: "Read tables of the catalog.")
+            .permissionDenied, "the table function '\(name.lowercased())' is not allowed", hint: "Read tables of the catalog.")
         }
+        found.functions.append(
+          Found.Function(parts: parts, isTable: isTableFunction, offset: function["query_location"]?.intValue.flatMap { Int(exactly: $0) }))
       }
-      for value in members.values { try walk(value, &found) }
+      if members["class"] == "COLUMN_REF", let names = members["column_names"]?.arrayValue, names.count == 1,
+        let word = names[0].stringValue?.lowercased(), SQLExtensions.sessionWords[word] != nil
+      {
+        found.words.append((word, members["query_location"]?.intValue.flatMap { Int(exactly: $0) }))
+      }
+      for (key, value) in members where !(isTableFunction && key == "function") { try walk(value, &found) }
+      if isTableFunction { try walk(function["children"] ?? .null, &found) }
     default: break
     }
   }
@@ -302,6 +351,65 @@ public struct StatementPlan: Sendable {
     filters[view, default: []].append(
       table.offset.flatMap { found.filters[$0] } ?? TableFilter(alias: view, ownsBareNames: false, conditions: []))
   }
+
+  /// Gives a call of a function of the catalog the name of its macro. The engine's own functions keep theirs.
+  private mutating func replace(_ function: Found.Function, from start: Int, _ edits: inout [(range: Range<Int>, text: String)]) throws {
+    let name = function.parts[function.parts.count - 1]
+    let folded = name.lowercased()
+    let tokens = source.tokens
+    let offset = start + (function.offset ?? -1)
+    let index = tokens.firstIndex { $0.range.lowerBound == offset }
+    if function.parts.count == 1, let text = SQLExtensions.sessionWords[folded], let index, index + 2 < tokens.count,
+      tokens[index + 1].isSymbol("("), tokens[index + 2].isSymbol(")")
+    {
+      edits.append((offset..<tokens[index + 2].range.upperBound, text))
+      return
+    }
+    if SQLExtensions.isBuiltIn(folded) { return }
+    if function.parts.count == 1, !function.isTable, SQLExtensions.macros[folded] != nil {
+      extensions.insert(folded)
+      return
+    }
+    guard let index, tokens[index].isName else {
+      throw PlatformError(.invalidArgument, "the function '\(function.parts.joined(separator: "."))' cannot be located in the statement")
+    }
+    var last = index
+    for _ in function.parts.dropFirst() where last + 2 < tokens.count && tokens[last + 1].isSymbol(".") { last += 2 }
+    var call = FunctionCall(name: qualified(function.parts), isTable: function.isTable, macro: "", positional: 0, named: [])
+    // Arguments by name: the macro's parameters are called so that no column has their name.
+    var depth = 0
+    var isStart = false
+    for at in tokens.indices.dropFirst(last + 1) {
+      let token = tokens[at]
+      if depth == 1, isStart, !token.isSymbol(")") {
+        let isNamed =
+          token.isName && at + 2 < tokens.count
+          && ((tokens[at + 1].isSymbol(":") || tokens[at + 1].isSymbol("=")) && tokens[at + 2].isSymbol(tokens[at + 1].text == ":" ? "=" : ">")
+            && tokens[at + 1].range.upperBound == tokens[at + 2].range.lowerBound)
+        if isNamed {
+          call.named.append(token.text.lowercased())
+          edits.append((token.range, SQLText.identifier(Self.argument(token.text))))
+        } else {
+          call.positional += 1
+        }
+      }
+      isStart = false
+      if token.isSymbol("(") || token.isSymbol("[") || token.isSymbol("{") {
+        depth += 1
+        isStart = depth == 1
+      }
+      if token.isSymbol(")") || token.isSymbol("]") || token.isSymbol("}") { depth -= 1 }
+      if depth == 1, token.isSymbol(",") { isStart = true }
+      if depth == 0 { break }
+    }
+    let known = functions.first { $0.name == call.name && $0.isTable == call.isTable }
+    call.macro = known?.macro ?? "__function_\(firstFunction + functions.count)"
+    if !functions.contains(call) { functions.append(call) }
+    edits.append((offset..<tokens[last].range.upperBound, call.macro))
+  }
+
+  /// What a macro calls a function's parameter.
+  public static func argument(_ name: String) -> String { "__argument_" + name.lowercased() }
 
   private mutating func replace(
     _ found: Found, in bytes: [UInt8], from start: Int, _ travels: [Int: Travel], _ connection: Connection
@@ -331,19 +439,24 @@ public struct StatementPlan: Sendable {
         time = try connection.rows("SELECT epoch_ms(CAST(? AS TIMESTAMPTZ))", [.string(text)]).first?[0].intValue
       }
       var reference = Reference(
-        name: qualified(table.parts), version: travel?.version, timestampMilliseconds: time, view: "")
+        name: qualified(table.parts), version: travel?.version, timestampMilliseconds: time, view: "", isPlain: table.parts.count == 1)
       if let known = references.first(where: {
-        $0.name == reference.name && $0.version == reference.version && $0.timestampMilliseconds == time
+        $0.name == reference.name && $0.version == reference.version && $0.timestampMilliseconds == time && $0.isPlain == reference.isPlain
       }) {
         reference = known
       } else {
-        reference.view = "__table_\(references.count)"
+        reference.view = "__table_\(firstReference + references.count)"
         references.append(reference)
       }
       note(found, table, view: reference.view)
       let alias = table.hasAlias ? "" : " AS " + SQLText.identifier(table.parts.last ?? "")
       edits.append((offset..<source.tokens[last].range.upperBound, reference.view + alias))
     }
+    for word in found.words {
+      guard let token = source.tokens.first(where: { $0.range.lowerBound == start + (word.offset ?? -1) }), token.kind == .word else { continue }
+      edits.append((token.range, SQLExtensions.sessionWords[word.name] ?? token.text))
+    }
+    for function in found.functions { try replace(function, from: start, &edits) }
     guard unused.isEmpty else {
       throw PlatformError(.invalidArgument, "VERSION AS OF and TIMESTAMP AS OF stand behind a table's name")
     }

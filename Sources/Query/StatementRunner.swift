@@ -25,12 +25,17 @@ public enum StatementRunner {
     let watch = Watch(connection, context)
     defer { watch.stop() }
     do {
-      switch spec.kind {
-      case .insert where spec.change != nil: return try ChangeRunner.run(spec, connection)
-      case .createTableAs, .insert: return try write(spec, connection)
-      case .delete, .update, .merge: return try ChangeRunner.run(spec, connection)
-      default: return try read(spec, connection)
-      }
+      for variable in spec.variables { try variable.set(connection) }
+      for definition in spec.definitions { try definition.create(connection) }
+      var result =
+        switch spec.kind {
+        case .insert where spec.change != nil: try ChangeRunner.run(spec, connection)
+        case .createTableAs, .insert: try write(spec, connection)
+        case .delete, .update, .merge: try ChangeRunner.run(spec, connection)
+        default: try read(spec, connection)
+        }
+      result.sources = spec.sources
+      return result
     } catch let error as PlatformError where error.code == .cancelled {
       throw context.isCancelled ? CancellationError() : error
     }

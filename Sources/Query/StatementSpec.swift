@@ -18,9 +18,11 @@ public struct QualifiedName: Codable, Sendable, Hashable, CustomStringConvertibl
 
 /// What kind of statement a text is.
 public enum StatementKind: String, Codable, Sendable {
-  case select, explain, createTableAs, insert, createSchema, dropTable, showTables
+  case select, explain, createTableAs, insert, dropTable
   /// See `StatementPlan.command`.
   case table
+  /// See `StatementPlan.catalogCommand`.
+  case catalog
   case delete, update, merge, truncate, describeHistory, describeDetail
 
   /// Whether an executor runs something for it.
@@ -87,6 +89,12 @@ public struct StatementSpec: Codable, Sendable, Hashable {
 
   public var kind: StatementKind
   public var change: Change?
+  /// Views and functions of the catalog, what is needed before what needs it.
+  public var definitions: [StatementDefinition] = []
+  /// What the session words and named parameters of the query mean.
+  public var variables: [StatementVariable] = []
+  /// Where the rows come from; given back with the result.
+  public var sources: StatementSources?
   /// `StatementPlan.sql`.
   public var sql: String
   public var tables: [Table]
@@ -135,6 +143,8 @@ public struct StatementResult: Codable, Sendable, Hashable {
   public var target: WriteTarget?
   /// The last value that each identity column has given or taken.
   public var identityMarks: [String: Int64]?
+  /// `StatementSpec.sources`: what was read, as it was when the statement was planned.
+  public var sources: StatementSources?
 
   /// What a statement that changes rows did.
   public struct Change: Codable, Sendable, Hashable {

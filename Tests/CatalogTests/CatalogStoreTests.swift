@@ -129,12 +129,20 @@ import Testing
     let edges = (0..<5).map {
       LineageEdge(
         sourceKind: "table", source: "main.demo.s\($0 % 2)", sourceVersion: 5_000_000_000 + Int64($0), targetKind: "model", target: "main.demo.m",
-        targetVersion: nil, runID: "run-\($0)", taskKey: nil)
+        targetVersion: nil, runID: "run-\($0)", taskKey: nil, actor: "ann")
+    }
+    func plain(_ edges: [LineageEdge]) -> [LineageEdge] {
+      edges.map { edge in
+        #expect(edge.recordedAt != nil)
+        var edge = edge
+        edge.recordedAt = nil
+        return edge
+      }
     }
     try await store.addLineage(edges)
     try await store.addLineage([LineageEdge(sourceKind: "model", source: "main.demo.m", targetKind: "endpoint", target: "chat")])
-    #expect(try await readAll(2) { try await store.lineage(of: "main.demo.m", as: .target, limit: 2, pageToken: $0) } == edges.reversed())
-    #expect(try await store.lineage(of: "main.demo.s1", as: .source, limit: 10).entries == [edges[3], edges[1]])
+    #expect(plain(try await readAll(2) { try await store.lineage(of: "main.demo.m", as: .target, limit: 2, pageToken: $0) }) == edges.reversed())
+    #expect(plain(try await store.lineage(of: "main.demo.s1", as: .source, limit: 10).entries) == [edges[3], edges[1]])
     #expect(try await store.lineage(of: "main.demo.m", as: .source, limit: 10).entries.map(\.target) == ["chat"])
     // All or none: the second has a text that cannot be stored.
     var odd = edges[0]

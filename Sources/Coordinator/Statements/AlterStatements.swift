@@ -79,7 +79,7 @@ extension StatementPlanner {
     let actor = "run \(call.id.run)"
     let entry: TableEntry
     do {
-      entry = try await services.catalog.table(name)
+      entry = try await services.tables.entry(name)
     } catch let error as PlatformError where error.code == .notFound && plan.isConditional {
       return nil
     }

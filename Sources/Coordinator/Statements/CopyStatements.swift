@@ -12,7 +12,7 @@ import Scheduling
 /// VACUUM, RESTORE, CLONE and CONVERT: whole files that go, come back, or are taken over.
 extension StatementPlanner {
   func vacuum(_ name: ThreePartName, hours: Double?, isDryRun: Bool, _ response: inout StatementResponse) async throws {
-    let entry = try await services.catalog.table(name)
+    let entry = try await services.tables.entry(name)
     let clones = try await services.tables.filesOfClones(of: entry)
     let decision = try await BlockingPool.shared.run {
       let table = try LakeTables.log(entry.location)
@@ -141,7 +141,7 @@ extension StatementPlanner {
     }
     if !isDeep {
       // VACUUM of the source asks for this mark.
-      let entry = try await services.catalog.table(name)
+      let entry = try await services.tables.entry(name)
       let properties = entry.properties.merging([LakeTables.cloneMark: origin.id.uuidString]) { $1 }
       if properties != entry.properties { try await services.catalog.change(.table, name, .init(properties: properties), by: "run \(call.id.run)") }
     }

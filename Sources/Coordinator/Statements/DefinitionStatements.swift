@@ -30,7 +30,7 @@ extension StatementPlanner {
     }
     guard response.version != nil else { return }
     if plan.replaces {
-      for key in try await keys(services.catalog.table(name)) where key.kind != .named {
+      for key in try await keys(services.tables.entry(name)) where key.kind != .named {
         try await services.catalog.removeConstraint(key.name, from: name, cascade: true, by: "run \(call.id.run)")
       }
     }

@@ -32,7 +32,7 @@ extension StatementPlanner {
         throw PlatformError(.invalidArgument, "the key names the column '\(column)', which the table does not have")
       }
       guard let parent = key.references, try name(parent) != table else { continue }
-      let entry = try await services.catalog.table(name(parent))
+      let entry = try await services.tables.entry(name(parent))
       guard let own = try await self.keys(entry).first(where: { $0.kind == .primaryKey }) else {
         throw PlatformError(.invalidArgument, "table '\(entry.name)' has no primary key to refer to")
       }
@@ -45,7 +45,7 @@ extension StatementPlanner {
   /// Gives a table that was just made its keys. Repeated, it finds those that are there.
   func add(_ keys: [TableDefinition.Key], to table: ThreePartName, by actor: String) async throws {
     guard !keys.isEmpty else { return }
-    var present = try await self.keys(services.catalog.table(table))
+    var present = try await self.keys(services.tables.entry(table))
     // The primary key first: another key of the same table may refer to it.
     for key in keys.filter({ $0.kind == .primary }) + keys.filter({ $0.kind == .foreign }) {
       let entry = try constraint(key, of: table, beside: [])

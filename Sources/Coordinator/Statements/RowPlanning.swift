@@ -5,20 +5,13 @@ import Core
 import DeltaLog
 import Foundation
 import Query
+import Scheduling
 
 /// A table whose rows a statement changes, and how.
 struct ChangedTable {
   var base: LakeTables.Base
   var target: WriteTarget
   var change: StatementSpec.Change
-
-  /// The version that a statement sees of its own target.
-  func version(of reference: StatementPlan.Reference) -> Int64? {
-    let name = base.entry.name
-    guard reference.timestampMilliseconds == nil, reference.name == QualifiedName(catalog: name.catalog, schema: name.schema, name: name.name)
-    else { return nil }
-    return change.version
-  }
 }
 
 /// Planning of statements that write rows: which columns the rows bring, and whether the table grows by them.
@@ -39,9 +32,11 @@ extension StatementPlanner {
     var target = base.target
     if plan.evolvesSchema {
       let views = try spec.tables.map { (view: $0.view, columns: try $0.scan.columns()) }
-      let sql = plan.sql
+      let (sql, definitions, variables) = (plan.sql, spec.definitions, spec.variables)
       let schema = try await BlockingPool.shared.run {
-        try Self.evolved(base.snapshot, with: Self.named(QueryProbe.columns(of: sql, tables: views), plan, base.snapshot.schema))
+        try Self.evolved(
+          base.snapshot,
+          with: Self.named(QueryProbe.columns(of: sql, tables: views, definitions: definitions, variables: variables), plan, base.snapshot.schema))
       }
       (target.schema, target.properties) = (schema.schemaString, schema.configuration)
       if !plan.insert.byName && plan.insertColumns.isEmpty { spec.insert.appendsNewColumns = true }
@@ -51,23 +46,25 @@ extension StatementPlanner {
   }
 
   /// Writes UPDATE, DELETE, MERGE or the removal of INSERT .. REPLACE WHERE as queries over the table's files.
-  func planChange(_ plan: inout StatementPlan, of base: LakeTables.Base) async throws -> ChangedTable {
+  func planChange(
+    _ plan: inout StatementPlan, of base: LakeTables.Base, _ work: StatementWork, _ call: StageCall, _ user: String
+  ) async throws -> ChangedTable {
     var target = base.target
     var sourceColumns: Set<String>?
     let parsed = plan
-    let (source, references) = try await BlockingPool.shared.run {
+    let (source, copy) = try await BlockingPool.shared.run {
       var own = parsed
-      return (try own.sourceQuery(), own.references)
+      let query = try own.sourceQuery()
+      return (query, own)
     }
     if let source {
-      var views: [(view: String, columns: [Column])] = []
-      for reference in references {
-        let table = try await services.tables.resolve(
-          name(reference.name), version: reference.version, timestampMilliseconds: reference.timestampMilliseconds)
-        views.append((reference.view, table.columns))
+      var resolver = StatementResolver(services: services, session: work.session, system: SystemRelations(services: services, call: nil))
+      try await resolver.resolve(copy)
+      let (tables, definitions) = (try resolver.tables.map { (view: $0.view, columns: try $0.scan.columns()) }, resolver.definitions)
+      let variables = work.variables(user: user)
+      let columns = try await BlockingPool.shared.run {
+        try QueryProbe.columns(of: source, tables: tables, definitions: definitions, variables: variables)
       }
-      let tables = views
-      let columns = try await BlockingPool.shared.run { try QueryProbe.columns(of: source, tables: tables) }
       sourceColumns = Set(columns.map { $0.name.lowercased() })
       let brought = plan.evolvingColumns(columns)
       if !brought.isEmpty {
@@ -76,12 +73,12 @@ extension StatementPlanner {
       }
     }
     let (known, wanted) = (sourceColumns, target)
-    let (queries, copy) = try await BlockingPool.shared.run {
+    let (queries, own) = try await BlockingPool.shared.run {
       var own = parsed
       let queries = try own.changeQueries(wanted, sourceColumns: known)
       return (queries, own)
     }
-    plan.adopt(copy)
+    plan.adopt(own)
     let predicate = TableFilter.predicate(plan.filters["__target"], schema: base.snapshot.schema)
     let skipper = FileSkipper(base.snapshot)
     let files = try base.snapshot.files.filter { predicate == .all || skipper.mayMatch($0, predicate) }.map {

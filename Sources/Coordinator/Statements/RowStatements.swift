@@ -22,12 +22,8 @@ extension StatementPlanner {
       response.version = try await createAs(targetName, plan, result, call)
     }
     response.affectedRows = result.rowCount
-    try await services.catalog.addLineage(
-      plan.references.map {
-        LineageEdge(
-          sourceKind: "table", source: "\($0.name)", sourceVersion: $0.version, targetKind: "table", target: "\(targetName)",
-          targetVersion: response.version, runID: call.id.run, taskKey: call.id.task)
-      })
+    let user = try await services.submitter(of: call.id.run)
+    try await addLineage(result.sources, target: ("table", "\(targetName)", response.version), call, user)
   }
 
   /// Commits the rows of an INSERT.
@@ -95,12 +91,8 @@ extension StatementPlanner {
     response.version = try await services.tables.commit(entry, onto: change.version, key: call.commitKey) { base in
       try Self.commit(of: plan, result, change, entry, base)
     }
-    try await services.catalog.addLineage(
-      plan.references.map {
-        LineageEdge(
-          sourceKind: "table", source: "\($0.name)", sourceVersion: $0.version, targetKind: "table", target: "\(entry.name)",
-          targetVersion: response.version, runID: call.id.run, taskKey: call.id.task)
-      })
+    let user = try await services.submitter(of: call.id.run)
+    try await addLineage(result.sources, target: ("table", "\(entry.name)", response.version), call, user)
   }
 
   /// The commit of changed rows.

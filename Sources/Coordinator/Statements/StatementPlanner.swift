@@ -17,38 +17,38 @@ struct StatementPlanner: TaskPlanner {
   /// How often a statement that changes rows starts again when others were faster.
   private static let attemptLimit = 10
 
-  private struct Body: Decodable {
-    var statement: String
-    var catalog: String?
-    var schema: String?
-    var row_limit: Int?
-
-    func plan() throws -> StatementPlan {
-      try StatementPlan(parsing: statement, catalog: catalog ?? "main", schema: schema ?? "default")
-    }
-  }
-
   func name(_ qualified: QualifiedName) throws -> ThreePartName {
     try ThreePartName("\(qualified.catalog).\(qualified.schema).\(qualified.name)")
   }
 
   func plan(_ call: StageCall) async throws -> StagePlan {
-    let body: Body = try call.body()
-    var plan = try await BlockingPool.shared.run { try body.plan() }
-    if let command = plan.command { return try await planTable(command, plan, call) }
-    guard plan.kind.runsQuery else { return .none }
-    var changed: ChangedTable?
-    if plan.changesRows, let target = plan.target { changed = try await planChange(&plan, of: services.tables.base(name(target))) }
-    var tables: [StatementSpec.Table] = []
-    for reference in plan.references {
-      let table = try await services.tables.resolve(
-        name(reference.name), version: reference.version ?? changed?.version(of: reference), timestampMilliseconds: reference.timestampMilliseconds,
-        matching: plan.filters[reference.view])
-      tables.append(.init(view: reference.view, scan: table.scan, name: "\(table.entry.name)"))
+    let work = try await BlockingPool.shared.run { try StatementWork(call) }
+    do { return try await plan(work, call) } catch { throw work.located(error) }
+  }
+
+  private func plan(_ work: StatementWork, _ call: StageCall) async throws -> StagePlan {
+    var plan = work.plan
+    if let command = plan.command {
+      var own = call
+      own.carry = work.session.carry
+      return try await planTable(command, plan, own)
     }
-    var spec = StatementSpec(kind: plan.kind, sql: plan.sql, tables: tables)
+    guard plan.kind.runsQuery else { return .none }
+    let user = try await services.submitter(of: call.id.run)
+    var changed: ChangedTable?
+    if plan.changesRows, let target = plan.target {
+      changed = try await planChange(&plan, of: services.tables.base(name(target)), work, call, user)
+    }
+    var resolver = StatementResolver(services: services, session: work.session, system: SystemRelations(services: services, call: call))
+    if let changed { resolver.pinned = (changed.base.entry.name, changed.change.version) }
+    try await resolver.resolve(plan)
+    var spec = StatementSpec(kind: plan.kind, sql: plan.sql, tables: resolver.tables)
+    spec.definitions = resolver.definitions
+    spec.variables = work.variables(user: user)
+    spec.sources = resolver.sources
+    if plan.kind == .createTableAs { spec.sources?.columns = resolver.columnLineage(plan, targetColumns: []) }
     spec.change = changed?.change
-    spec.limits.rows = max(1, min(body.row_limit ?? 1000, 100_000))
+    spec.limits.rows = max(1, min(work.body.row_limit ?? 1000, 100_000))
     spec.limits.bytes = 4 << 20
     if let changed, plan.kind.changesRows {
       spec.target = changed.target
@@ -70,6 +70,12 @@ struct StatementPlanner: TaskPlanner {
         } else {
           try await planInsert(plan, into: services.tables.base(targetName), &spec)
         }
+        if !plan.insert.byName, plan.insert.constants.isEmpty, plan.insert.trailing.isEmpty {
+          let names = plan.insertColumns.isEmpty ? spec.targetColumns.map(\.name) : plan.insertColumns
+          spec.sources?.columns = resolver.columnLineage(plan, targetColumns: names)
+        } else if plan.insert.byName {
+          spec.sources?.columns = resolver.columnLineage(plan, targetColumns: [])
+        }
       }
     }
     return .shards([UnitSpec(index: 0, kind: "sql", payload: try JSONValue(encoding: spec))])
@@ -77,7 +83,12 @@ struct StatementPlanner: TaskPlanner {
 
   /// The folder of a table that exists, or the one that the commit will give to the new table.
   func newLocation(_ name: ThreePartName, _ call: StageCall) async throws -> String {
-    if let found = try await services.catalog.findTable(name) { return found.location }
+    if let found = try await services.catalog.findTable(name) {
+      guard found.kind != .view else {
+        throw PlatformError(.alreadyExists, "'\(name)' is a view", hint: "DROP VIEW it first.", number: "PLT-3003")
+      }
+      return found.location
+    }
     guard try await services.catalog.schemas().contains(where: { $0.catalog == name.catalog && $0.name == name.schema }) else {
       throw PlatformError(.notFound, "schema '\(name.catalog).\(name.schema)' does not exist", hint: "CREATE SCHEMA it first.", number: "PLT-3002")
     }
@@ -87,16 +98,31 @@ struct StatementPlanner: TaskPlanner {
   }
 
   func commit(_ call: StageCall, results: [JSONValue]) async throws -> StageOutcome {
-    let body: Body = try call.body()
-    let plan = try await BlockingPool.shared.run { try body.plan() }
+    let work = try await BlockingPool.shared.run { try StatementWork(call) }
+    do { return try await commit(work, call, results) } catch { throw work.located(error) }
+  }
+
+  private func commit(_ work: StatementWork, _ call: StageCall, _ results: [JSONValue]) async throws -> StageOutcome {
+    let plan = work.plan
+    var session = work.session
     var response = StatementResponse(statementID: call.id.run, columns: [], rows: [], truncated: false)
     var values: [String: JSONValue] = [:]
-    if let command = plan.command {
-      if let next = try await commitTable(command, plan, call, results, &response) { return next }
-      return try Self.done(plan, response, values)
+    var isView = false
+    if case .describe? = plan.command, let target = plan.target { isView = try await describeView(target, session, &response) }
+    if let command = plan.command, !isView {
+      var own = call
+      own.carry = session.carry
+      switch try await commitTable(command, plan, own, results, &response) {
+      case .nextStage(let carry)?:
+        session.carry = carry
+        return .nextStage(carry: try JSONValue(encoding: session))
+      case let outcome?: return outcome
+      case nil: session.carry = .null
+      }
     }
-    let outcome: [StatementResult] = try results.decoded()
+    let outcome: [StatementResult] = plan.command == nil ? try results.decoded() : []
     switch plan.kind {
+    case .table: break
     case .select, .explain:
       guard let result = outcome.first else { throw PlatformError(.internalError, "the statement returned nothing") }
       response.columns = result.columns.map { .init(name: $0.name, type: $0.type.sql.lowercased()) }
@@ -110,12 +136,28 @@ struct StatementPlanner: TaskPlanner {
         } else {
           try await write(plan, outcome.first, call, &response)
         }
-      } catch let error as PlatformError where error.code == .conflict && call.id.stage < Self.attemptLimit {
+      } catch let error as PlatformError where error.code == .conflict && session.attempt < Self.attemptLimit {
         // Others changed what this statement has read: it is planned and run again on what is there now.
-        return .nextStage(carry: .null)
+        session.attempt += 1
+        return .nextStage(carry: try JSONValue(encoding: session))
       }
     default:
-      if try await !catalogStatement(plan, call, &response) { try await tableStatement(plan, call, &response) }
+      if try await !catalogStatement(work, call, &session, &response) { try await tableStatement(plan, call, &response) }
+    }
+    if work.script.items.count > 1 {
+      session.finished.append(
+        .init(
+          kind: plan.kind.rawValue, line: work.script.items[session.index].line, rowCount: response.rows.count,
+          affectedRows: response.affectedRows, version: response.version))
+      guard work.isLast else {
+        session.index += 1
+        session.attempt = 0
+        return .nextStage(carry: try JSONValue(encoding: session))
+      }
+      response.statements = session.finished
+    }
+    if session.catalog != work.body.catalog ?? "main" || session.schema != work.body.schema ?? "default" {
+      (response.catalog, response.schema) = (session.catalog, session.schema)
     }
     return try Self.done(plan, response, values)
   }

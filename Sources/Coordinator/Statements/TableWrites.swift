@@ -27,7 +27,7 @@ extension LakeTables {
   }
 
   func base(_ name: ThreePartName, version: Int64? = nil) async throws -> Base {
-    let entry = try await catalog.table(name)
+    let entry = try await entry(name)
     let snapshot = try await BlockingPool.shared.run {
       try Self.open(entry.location, Self.writtenFeatures).snapshot(version: version)
     }

@@ -35,7 +35,7 @@ extension LakeTables {
 
   /// The catalog's entry and the table's latest (or another) version.
   func look(_ name: ThreePartName, _ version: TableVersion = TableVersion()) async throws -> (entry: TableEntry, snapshot: Snapshot) {
-    let entry = try await catalog.table(name)
+    let entry = try await entry(name)
     let snapshot = try await BlockingPool.shared.run {
       let table = try Self.log(entry.location)
       return try version.timestampMilliseconds.map { try table.snapshot(timestampMilliseconds: $0) } ?? table.snapshot(version: version.version)

@@ -9,13 +9,17 @@ public enum QueryProbe {
   /// Columns of `sql`, a query that `StatementPlan` has checked.
   /// - Parameter tables: the columns of each view that it names.
   /// - Throws: `invalidArgument` with the engine's text.
-  public static func columns(of sql: String, tables: [(view: String, columns: [Column])]) throws -> [Column] {
+  public static func columns(
+    of sql: String, tables: [(view: String, columns: [Column])], definitions: [StatementDefinition] = [], variables: [StatementVariable] = []
+  ) throws -> [Column] {
     let connection = try Database(settings: .init(threads: 1)).connect()
     try connection.execute("SET TimeZone='UTC'; SET enable_external_access=false")
     for table in tables {
       let list = table.columns.map { SQLText.identifier($0.name) + " " + $0.type.sql }.joined(separator: ", ")
       try connection.execute("CREATE TABLE \(SQLText.identifier(table.view)) (\(list))")
     }
+    for variable in variables { try variable.set(connection) }
+    for definition in definitions { try definition.create(connection) }
     try connection.execute("SET lock_configuration=true")
     let sql = try InsertRows.withoutDefaults(sql)
     guard try connection.statementCount(sql) == 1 else {

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import DuckDB
+
+/// Functions that people know from other engines: those that the engine has, and those that are added as macros because they mean exactly
+/// the same there.
+public enum SQLExtensions {
+  /// Words that depend on who asks and from where, and the expressions that are put in their place.
+  static let sessionWords: [String: String] = [
+    "current_user": user.expression, "session_user": user.expression, "current_catalog": catalog.expression,
+    "current_database": schema.expression, "current_schema": schema.expression,
+  ]
+  private static let user = StatementVariable(name: "__session_user", value: .null, type: "VARCHAR")
+  private static let catalog = StatementVariable(name: "__session_catalog", value: .null, type: "VARCHAR")
+  private static let schema = StatementVariable(name: "__session_schema", value: .null, type: "VARCHAR")
+
+  /// What the words mean for one statement.
+  public static func session(user name: String, catalog: String, schema: String) -> [StatementVariable] {
+    zip([user, Self.catalog, Self.schema], [name, catalog, schema]).map {
+      StatementVariable(name: $0.name, value: .string($1), type: $0.type)
+    }
+  }
+
+  /// Names of the engine's functions, in small letters. Empty when there is no engine, and then no statement runs either.
+  private static let builtIn: Set<String> = {
+    let names = try? Database(settings: .init(threads: 1)).connect().rows("SELECT DISTINCT lower(function_name) FROM duckdb_functions()")
+    return Set((names ?? []).compactMap { $0.first?.stringValue }).union(["overlay", "grouping", "grouping_id", "unnest"])
+  }()
+
+  /// Whether the engine itself has a function of this name, in small letters.
+  public static func isBuiltIn(_ name: String) -> Bool { builtIn.contains(name) }
+
+  /// Whether no function of the catalog may have this name.
+  public static func isTaken(_ name: String) -> Bool {
+    let folded = name.lowercased()
+    return isBuiltIn(folded) || macros[folded] != nil || sessionWords[folded] != nil
+  }
+
+  /// By name, in small letters: parameters and expression.
+  static let macros: [String: (parameters: [String], expression: String)] = [
+    "nvl": (["a", "b"], "coalesce(a, b)"),
+    "nvl2": (["a", "b", "c"], "CASE WHEN a IS NOT NULL THEN b ELSE c END"),
+    "zeroifnull": (["a"], "coalesce(a, 0)"),
+    "nullifzero": (["a"], "nullif(a, 0)"),
+    "equal_null": (["a", "b"], "a IS NOT DISTINCT FROM b"),
+    "isnotnull": (["a"], "a IS NOT NULL"),
+    "collect_list": (["a"], "coalesce(list(a) FILTER (WHERE a IS NOT NULL), [])"),
+    "collect_set": (["a"], "coalesce(list(DISTINCT a) FILTER (WHERE a IS NOT NULL), [])"),
+    "explode": (["a"], "unnest(a)"),
+    "rlike": (["a", "b"], "regexp_matches(a, b)"),
+    "ucase": (["a"], "upper(a)"),
+    "lcase": (["a"], "lower(a)"),
+    "character_length": (["a"], "length(a)"),
+    "array_size": (["a"], "len(a)"),
+    "add_months": (["a", "b"], "CAST(CAST(a AS DATE) + to_months(CAST(b AS INTEGER)) AS DATE)"),
+    "to_date": (["a"], "CAST(a AS DATE)"),
+    "pmod": (["a", "b"], "((a % b) + b) % b"),
+    "shiftleft": (["a", "b"], "a << b"),
+    "shiftright": (["a", "b"], "a >> b"),
+    "space": (["a"], "repeat(' ', a)"),
+    "sha": (["a"], "sha1(a)"),
+    "every": (["a"], "bool_and(a)"),
+    "percentile": (["a", "b"], "quantile_cont(a, b)"),
+  ]
+
+  /// The macros of these names.
+  public static func definitions(_ names: Set<String>) -> [StatementDefinition] {
+    names.sorted().compactMap { name in
+      macros[name].map {
+        StatementDefinition(
+          function: name, label: name,
+          sql: "CREATE MACRO \(SQLText.identifier(name))(\($0.parameters.joined(separator: ", "))) AS (\($0.expression))")
+      }
+    }
+  }
+}
