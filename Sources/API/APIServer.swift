@@ -61,6 +61,7 @@ public struct APIServer: Sendable {
     ConsoleRoutes(service: service).add(to: router)
     JobRoutes(service: service).add(to: router)
     DataRoutes(service: service).add(to: router)
+    SQLStatementRoutes(service: service).add(to: router)
     let description = APIDescription()
     let routes = DescribedRoutes(router: router, description: description, tag: "System")
     IdentityRoutes(service: service).add(to: routes)

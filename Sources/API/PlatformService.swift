@@ -10,7 +10,7 @@ public struct Principal: Sendable, Equatable {
 }
 
 /// What the HTTP surface asks of the coordinator. Every method throws `PlatformError`; nothing here knows HTTP.
-public protocol PlatformService: UnityCatalogService {
+public protocol PlatformService: UnityCatalogService, StatementServing {
   /// - Throws: `unauthenticated` for an unknown, expired or revoked token.
   func authenticate(token: String) async throws -> Principal
   /// - Throws: with the reason when requests cannot be served now.
@@ -26,7 +26,6 @@ public protocol PlatformService: UnityCatalogService {
   func logs(runID: String, taskKey: String?, attempt: Int?, after: Int64, limit: Int) async throws -> LogPage
   func metrics(runID: String, taskKey: String?, name: String?) async throws -> MetricPage
 
-  func execute(_ request: StatementRequest, by principal: Principal) async throws -> StatementResponse
   func queryIndex(_ name: String, _ request: IndexQueryRequest, by principal: Principal) async throws -> IndexQueryResponse
 
   func endpoints() async throws -> EndpointList

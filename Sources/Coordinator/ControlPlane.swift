@@ -43,13 +43,18 @@ final class ControlPlane: Sendable {
   private let gateway: ServingGateway
   private let logger: Logger
   private let state = Mutex(State())
+  private let statements: StatementDispatcher
   private let waiters: RunWaiters
 
-  init(server: any ControlServing, telemetry: RunTelemetry, gateway: ServingGateway, waiters: RunWaiters, logger: Logger) {
+  init(
+    server: any ControlServing, telemetry: RunTelemetry, gateway: ServingGateway, statements: StatementDispatcher, waiters: RunWaiters,
+    logger: Logger
+  ) {
     self.server = server
+    self.statements = statements
+    self.waiters = waiters
     self.telemetry = telemetry
     self.gateway = gateway
-    self.waiters = waiters
     self.logger = logger
   }
 
@@ -67,7 +72,10 @@ final class ControlPlane: Sendable {
         // A broken connection is no proof of death: the lease decides.
         logger.warning("node is silent", metadata: ["node": "\(node)", "reason": "\(reason)"])
         state.withLock { $0.nodes[node]?.connected = false }
-      case .message(let node, _, let message): await received(message, from: node, runner)
+        statements.workerDown(node)
+      case .message(let node, _, let message):
+        if statements.received(message, from: node) { continue }
+        await received(message, from: node, runner)
       }
     }
   }
@@ -83,6 +91,7 @@ final class ControlPlane: Sendable {
         version: hello.platformVersion, connected: true, lastSeen: Date(), residentBytes: 0, load: 0,
         running: held.map(\.unit))
     }
+    statements.workerUp(hello.node, slots: hello.cpuSlots)
     await runner.post(
       .workerJoined(
         Scheduling.WorkerHello(
@@ -242,25 +251,4 @@ final class ControlPlane: Sendable {
       logger.debug("not sent", metadata: ["node": "\(node)", "error": "\(error)"])
     }
   }
-}
-
-/// Wakes those who wait for a run's end.
-final class RunWaiters: Sendable {
-  private let waiting = Mutex<[String: [CheckedContinuation<Void, Never>]]>([:])
-
-  func ended(_ run: String) {
-    let list = waiting.withLock { $0.removeValue(forKey: run) } ?? []
-    for one in list { one.resume() }
-  }
-
-  /// Returns when the run has ended, or at the next `ended` for it; the caller looks at the stored state.
-  /// `begin` is called after registration, so that an end in between is not missed.
-  func wait(for run: String) async {
-    await withCheckedContinuation { continuation in
-      waiting.withLock { $0[run, default: []].append(continuation) }
-    }
-  }
-
-  /// Lets all waiters of `run` look again.
-  func poke(_ run: String) { ended(run) }
 }

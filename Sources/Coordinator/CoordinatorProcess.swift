@@ -50,7 +50,7 @@ public struct CoordinatorProcess: Sendable {
     let pool = try PostgresPool(PostgresConfiguration(connectionString: configuration.postgres, poolSize: 6))
     try await connect(pool)
     let applied = try await Migrator(
-      pool: pool, migrations: CatalogMigrations.all + JobMigrations.all + InferenceLog.migrations
+      pool: pool, migrations: CatalogMigrations.all + JobMigrations.all + InferenceLog.migrations + StatementHistory.migrations
     ).migrate()
     for name in applied { logger.info("migration", metadata: ["name": "\(name)"]) }
     let catalog = CatalogStore(pool: pool)
@@ -86,22 +86,29 @@ public struct CoordinatorProcess: Sendable {
       await Self.join(request, nodes: nodes, admitted: admitted)
     }
 
-    let waiters = RunWaiters()
     let store = JobStore(pool: pool)
     let telemetry = RunTelemetry(pool: pool)
-    let plane = ControlPlane(server: server, telemetry: telemetry, gateway: gateway, waiters: waiters, logger: logger)
+    let waiters = RunWaiters()
+    let dispatcher = StatementDispatcher(server: server, logger: logger)
+    let plane = ControlPlane(
+      server: server, telemetry: telemetry, gateway: gateway, statements: dispatcher, waiters: waiters, logger: logger)
     let tables = LakeTables(catalog: catalog, root: layout.lake)
     let services = PlanningServices(
       layout: layout, catalog: catalog, tables: tables, gateway: gateway,
       requests: InferenceTable(reader: InferenceLogReader(pool: pool), tables: tables), dataKey: keys.publicKey.description,
       encoderDirectory: { try Self.encoderDirectory() })
+    let history = StatementHistory(pool: pool, logger: logger)
     let handler = CoordinatorEffects(services: services, plane: plane)
     let restored = Scheduler.restore(try await store.loadLive(), now: ProcessSupport.wallMilliseconds)
     let runner = JobRunner(scheduler: restored.scheduler, store: store, epoch: epoch, handler: handler, logger: logger)
+    let statements = StatementService(
+      services: services, dispatcher: dispatcher, runs: InteractiveRuns(store: store, runner: runner, waiters: waiters), history: history,
+      logger: logger)
+    try await statements.recover()
     let service = CoordinatorService(
       configuration: configuration, epoch: epoch, pool: pool, catalog: catalog, tokens: AccessTokens(pool: pool), store: store,
-      telemetry: telemetry, nodes: nodes, plane: plane, gateway: gateway, runner: runner, waiters: waiters,
-      coordinatorKey: keys.publicKey, joinAddress: try Self.nextPort(configuration.nodeBind))
+      telemetry: telemetry, nodes: nodes, plane: plane, gateway: gateway, runner: runner,
+      statements: statements, statementHistory: history, coordinatorKey: keys.publicKey, joinAddress: try Self.nextPort(configuration.nodeBind))
     let api = try APIServer(address: configuration.httpBind, service: service, gateway: gateway, logger: logger)
     let log = InferenceLog(pool: pool, spool: spool, logger: logger)
     let signals = SignalWaiter([SIGTERM, SIGINT])
@@ -132,6 +139,14 @@ public struct CoordinatorProcess: Sendable {
         return "inference log"
       }
       group.addTask {
+        await statements.keepHouse()
+        return "statements"
+      }
+      group.addTask {
+        await history.run()
+        return "statement history"
+      }
+      group.addTask {
         await plane.storeTelemetry()
         return "telemetry"
       }
@@ -151,6 +166,7 @@ public struct CoordinatorProcess: Sendable {
       defer { group.cancelAll() }
       if let ended = try await group.next() { logger.info("stopping", metadata: ["because": "\(ended)"]) }
       // What was acknowledged is in the spool; storing it now only makes it visible sooner.
+      await history.flush()
       do { try await log.flush() } catch { logger.warning("the spool stays for the next start", metadata: ["error": "\(error)"]) }
       try await leadership.release(epoch: epoch)
       server.close()

@@ -25,7 +25,8 @@ final class CoordinatorService: PlatformService {
   let plane: ControlPlane
   let gateway: ServingGateway
   let runner: JobRunner
-  let waiters: RunWaiters
+  let statements: StatementService
+  let statementHistory: StatementHistory
   let coordinatorKey: CurvePublicKey
   let joinAddress: String
   let startedAt = Date()
@@ -36,7 +37,8 @@ final class CoordinatorService: PlatformService {
   init(
     configuration: CoordinatorProcess.Configuration, epoch: Int64, pool: PostgresPool, catalog: CatalogStore, tokens: AccessTokens,
     store: JobStore, telemetry: RunTelemetry, nodes: NodeStore, plane: ControlPlane, gateway: ServingGateway, runner: JobRunner,
-    waiters: RunWaiters, coordinatorKey: CurvePublicKey, joinAddress: String
+    statements: StatementService, statementHistory: StatementHistory, coordinatorKey: CurvePublicKey,
+    joinAddress: String
   ) {
     self.configuration = configuration
     self.epoch = epoch
@@ -49,7 +51,8 @@ final class CoordinatorService: PlatformService {
     self.plane = plane
     self.gateway = gateway
     self.runner = runner
-    self.waiters = waiters
+    self.statements = statements
+    self.statementHistory = statementHistory
     self.coordinatorKey = coordinatorKey
     self.joinAddress = joinAddress
   }
@@ -184,69 +187,6 @@ final class CoordinatorService: PlatformService {
       points: try await telemetry.metrics(runID: runID, taskKey: taskKey, name: name).map {
         MetricPoint(taskKey: $0.taskKey, name: $0.name, step: $0.step, value: $0.value)
       })
-  }
-
-  /// Runs an internal one-task run to its end.
-  /// - Returns: the task's values.
-  func runToEnd(_ spec: RunSpec, by principal: Principal, limit: Duration) async throws -> JSONValue {
-    var spec = spec
-    spec.id = try await store.create(spec, submittedBy: principal.name).runID
-    let runID = spec.id
-    try await runner.submit(.runSubmitted(spec))
-    do {
-      return try await withDeadline(limit, spec.name) { [store, waiters] in
-        while true {
-          let (run, tasks, _) = try await store.records(of: runID)
-          if let run, run.state.isTerminal {
-            if run.state == .succeeded { return tasks.first?.values ?? .null }
-            throw run.error ?? tasks.compactMap(\.error).first ?? PlatformError(.cancelled, "run \(runID) was cancelled")
-          }
-          // Woken at the end; looked at now and then anyway, should the end have come before the wait.
-          await withTaskGroup(of: Void.self) { group in
-            group.addTask { await waiters.wait(for: runID) }
-            group.addTask {
-              try? await Task.sleep(for: .milliseconds(250))  // cancelled: poked below all the same
-              waiters.poke(runID)
-            }
-            await group.next()
-            waiters.poke(runID)
-            group.cancelAll()
-          }
-          try Task.checkCancellation()
-        }
-      }
-    } catch {
-      await runner.post(.runCancelRequested(run: runID))
-      throw error
-    }
-  }
-
-  func execute(_ request: StatementRequest, by principal: Principal) async throws -> StatementResponse {
-    guard request.statement.utf8.count <= 1 << 20 else {
-      throw PlatformError(.invalidArgument, "the statement is longer than 1 MB", number: "PLT-3201")
-    }
-    let body: JSONValue = [
-      "statement": .string(request.statement), "catalog": .string(request.catalog ?? "main"),
-      "schema": .string(request.schema ?? "default"), "row_limit": .integer(Int64(request.rowLimit ?? 1000)), "interactive": true,
-      "parameters": try JSONValue(encoding: request.parameters ?? []),
-    ]
-    let values: JSONValue
-    do {
-      values = try await runToEnd(
-        RunSpec(id: "", name: JobStore.statementRunName, tasks: [TaskSpec(key: "statement", kind: "sql", body: body)]), by: principal,
-        limit: .seconds(600))
-    } catch let error as PlatformError {
-      throw Self.withoutPlace(error)
-    }
-    return try values["response"].map { try $0.decode(StatementResponse.self) }
-      ?? { throw PlatformError(.internalError, "the statement returned nothing") }()
-  }
-
-  /// Whoever typed a statement does not know that it is a run with one task: that part of the message goes.
-  static func withoutPlace(_ error: PlatformError) -> PlatformError {
-    var copy = error
-    copy.message.trimPrefix(#/(planning stage \d+ of 'statement'|committing stage \d+ of 'statement'|\d+\/statement\/\d+\/\d+\/\d+): /#)
-    return copy
   }
 
   func queryIndex(_ name: String, _ request: IndexQueryRequest, by principal: Principal) async throws -> IndexQueryResponse {

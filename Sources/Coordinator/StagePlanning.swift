@@ -33,6 +33,14 @@ struct PlanningServices: Sendable {
     return name.flatMap { $0.isEmpty ? nil : $0 } ?? "platform"
   }
 
+  /// Removes the folder of `staging(_:)`, if there is one.
+  func removeStaging(_ run: String) async {
+    let path = "\(layout.staging)/\(run)"
+    guard access(path, F_OK) == 0 else { return }
+    // Left behind when it fails: nothing reads it any more.
+    _ = try? await BlockingPool.shared.run { try FileManager.default.removeItem(atPath: path) }
+  }
+
   /// A folder for what stages of one task hand to each other; removed some time after the run has ended.
   func staging(_ call: StageCall) throws -> String {
     let path = "\(layout.staging)/\(call.id.run)/\(call.id.task)"

@@ -2,6 +2,7 @@
 
 import CSupport
 public import Foundation
+import Glibc
 import Synchronization
 
 /// A child process in its own process group, with pipes for its three streams, ended when this process ends.
@@ -149,13 +150,18 @@ public final class ChildProcess: Sendable {
 
   /// Writes `line` and a newline to the child's standard input. Returns false when the child has gone.
   @discardableResult
-  public func writeLine(_ line: Data) -> Bool {
+  public func writeLine(_ line: Data) -> Bool { write(line + [UInt8(ascii: "\n")]) }
+
+  /// Writes all of `data` to the child's standard input, whole messages one after the other. Blocks while the pipe is full.
+  /// Returns false when the child has gone.
+  @discardableResult
+  public func write(_ data: Data) -> Bool {
     input.withLock { descriptor in
       guard descriptor >= 0 else { return false }
-      return (line + [UInt8(ascii: "\n")]).withUnsafeBytes { bytes in
+      return data.withUnsafeBytes { bytes in
         var sent = 0
         while sent < bytes.count {
-          let count = write(descriptor, bytes.baseAddress! + sent, bytes.count - sent)
+          let count = Glibc.write(descriptor, bytes.baseAddress! + sent, bytes.count - sent)
           if count < 0 {
             if errno == EINTR { continue }
             return false

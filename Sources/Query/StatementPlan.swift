@@ -265,8 +265,8 @@ public struct StatementPlan: Sendable {
       for offset in tokens[index].range.lowerBound..<tokens[index + 3].range.upperBound { bytes[offset] = 32 }
     }
     let query = String(decoding: bytes[start...], as: UTF8.self)
-    let connection = try Database(settings: .init(threads: 1)).connect()
-    try connection.execute("SET TimeZone='UTC'")
+    let connection = try ParserConnections.take()
+    defer { ParserConnections.give(connection) }
     guard
       let text = try connection.rows("SELECT CAST(json_serialize_sql(CAST(? AS VARCHAR)) AS VARCHAR)", [.string(query)])
         .first?[0].stringValue

@@ -19,26 +19,44 @@ public enum StatementRunner {
     let database = try Database(
       settings: .init(memoryLimit: spec.limits.memory, threads: max(1, spec.limits.threads), temporaryDirectory: spill))
     let connection = try database.connect()
-    try connection.execute("SET TimeZone='UTC'; SET enable_progress_bar=true; SET enable_progress_bar_print=false")
-    for table in spec.tables { try table.scan.define(table.view, on: connection) }
-    try lock(spec, connection)
     let watch = Watch(connection, context)
     defer { watch.stop() }
     do {
-      for variable in spec.variables { try variable.set(connection) }
-      for definition in spec.definitions { try definition.create(connection) }
-      var result =
-        switch spec.kind {
-        case .insert where spec.change != nil: try ChangeRunner.run(spec, connection)
-        case .createTableAs, .insert: try write(spec, connection)
-        case .delete, .update, .merge: try ChangeRunner.run(spec, connection)
-        default: try read(spec, connection)
-        }
-      result.sources = spec.sources
-      return result
+      try prepare(spec, connection)
+      try define(spec, connection)
+      return try perform(spec, connection)
     } catch let error as PlatformError where error.code == .cancelled {
       throw context.isCancelled ? CancellationError() : error
     }
+  }
+
+  /// Settings of every connection on which statements run.
+  static let connectionSettings = "SET TimeZone='UTC'; SET enable_progress_bar=true; SET enable_progress_bar_print=false"
+
+  /// Makes the statement's tables visible on a fresh connection and shuts it off from everything else.
+  static func prepare(_ spec: StatementSpec, _ connection: Connection) throws {
+    try connection.execute(connectionSettings)
+    for table in spec.tables { try table.scan.define(table.view, on: connection) }
+    try lock(spec, connection)
+  }
+
+  /// Gives a connection that is shut off the statement's values, views and functions.
+  static func define(_ spec: StatementSpec, _ connection: Connection) throws {
+    for variable in spec.variables { try variable.set(connection) }
+    for definition in spec.definitions { try definition.create(connection) }
+  }
+
+  /// Runs the statement on a prepared connection.
+  static func perform(_ spec: StatementSpec, _ connection: Connection) throws -> StatementResult {
+    var result =
+      switch spec.kind {
+      case .insert where spec.change != nil: try ChangeRunner.run(spec, connection)
+      case .createTableAs, .insert: try write(spec, connection)
+      case .delete, .update, .merge: try ChangeRunner.run(spec, connection)
+      default: try read(spec, connection)
+      }
+    result.sources = spec.sources
+    return result
   }
 
   /// From here on the engine opens the listed files only and refuses every change of settings.
@@ -77,7 +95,8 @@ public enum StatementRunner {
     }
   }
 
-  private static func read(_ spec: StatementSpec, _ connection: Connection) throws -> StatementResult {
+  /// Starts a query. The stream's columns are of types that can be read; `columns` are those that the statement has.
+  static func stream(_ spec: StatementSpec, _ connection: Connection) throws -> (columns: [Column], rows: ResultStream) {
     var sql = spec.sql
     // Also for EXPLAIN: whatever is no query fails here.
     let columns = try Self.columns(spec, connection)
@@ -91,7 +110,18 @@ public enum StatementRunner {
         sql = "SELECT \(list) FROM (\n\(spec.sql)\n) AS r(\(names.joined(separator: ", ")))"
       }
     }
-    let result = try connection.query(sql, parameters(spec))
+    guard spec.kind == .explain else { return (columns, try connection.query(sql, parameters(spec))) }
+    let explained = try connection.rows(sql, parameters(spec))
+    // One stream of rows for whoever reads it: which files are read stands before the engine's plan.
+    let lines = [("tables", spec.tables.map(\.summary).joined(separator: "\n"))] + explained.map { ($0[0].stringValue ?? "", $0[1].stringValue ?? "") }
+    let rows = try connection.query(
+      "SELECT * FROM (VALUES \(lines.map { _ in "(CAST(? AS VARCHAR), CAST(? AS VARCHAR))" }.joined(separator: ", "))) AS t(explain_key, explain_value)",
+      lines.flatMap { [.string($0.0), .string($0.1)] })
+    return (rows.columns.map { Column($0.name, $0.type) }, rows)
+  }
+
+  private static func read(_ spec: StatementSpec, _ connection: Connection) throws -> StatementResult {
+    let (shown, result) = try stream(spec, connection)
     var rows: [[JSONValue]] = []
     var bytes = 0
     var isTruncated = false
@@ -107,8 +137,6 @@ public enum StatementRunner {
         rows.append(values)
       }
     }
-    if spec.kind == .explain { rows.insert(["tables", .string(spec.tables.map(\.summary).joined(separator: "\n"))], at: 0) }
-    let shown = spec.kind == .explain ? result.columns.map { Column($0.name, $0.type) } : columns
     return StatementResult(columns: shown, rows: rows, isTruncated: isTruncated, files: [], rowCount: Int64(rows.count))
   }
 

@@ -88,6 +88,8 @@ public struct StatementSpec: Codable, Sendable, Hashable {
   }
 
   public var kind: StatementKind
+  /// A query of the platform's own: its rows go to the commit and not to a client.
+  public var isInternal: Bool?
   public var change: Change?
   /// Views and functions of the catalog, what is needed before what needs it.
   public var definitions: [StatementDefinition] = []

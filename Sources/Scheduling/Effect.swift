@@ -13,6 +13,14 @@ public struct StageCall: Sendable, Equatable {
   /// Values of the run's tasks that have succeeded, by task key.
   public var values: [String: JSONValue]
 
+  public init(id: StageID, kind: String, body: JSONValue, carry: JSONValue, values: [String: JSONValue]) {
+    self.id = id
+    self.kind = kind
+    self.body = body
+    self.carry = carry
+    self.values = values
+  }
+
   /// What makes a commit idempotent: the same for every attempt, because a committed stage is never repeated.
   public var commitKey: String { "\(id.run)/\(id.task)/\(id.stage)" }
 }

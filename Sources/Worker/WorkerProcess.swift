@@ -62,6 +62,7 @@ public actor WorkerProcess {
   private var idle: [(child: ExecutorChild, since: Date)] = []
   private var pendingLogs: [UnitAttempt: [String]] = [:]
   private var stopping = false
+  private var statements: StatementPool?
 
   public init(configuration: Configuration, identity: WorkerIdentity, logger: Logger) {
     self.configuration = configuration
@@ -95,6 +96,14 @@ public actor WorkerProcess {
         return Heartbeat(load: Self.load(), residentBytes: now.residentBytes, running: now.running + now.finished)
       })
     link = client
+    let concurrency = StatementLink.concurrency(slots: slots)
+    let statements = StatementPool(
+      .init(directory: configuration.directory, concurrency: concurrency, warm: min(2, concurrency)), logger: logger
+    ) { message in
+      // Lost with the session: the coordinator then runs the statement elsewhere.
+      try? client.send(message)
+    }
+    self.statements = statements
     let housekeeping = Task { [weak self] in
       while !Task.isCancelled {
         try? await Task.sleep(for: .milliseconds(500))  // cancelled: the loop condition ends it
@@ -103,13 +112,23 @@ public actor WorkerProcess {
     }
     let signals = SignalWaiter([SIGTERM, SIGINT])
     let listener = Task { [weak self] in
-      for await event in client.events { await self?.handle(event) }
+      for await event in client.events {
+        // Statements are short and many: they do not wait for this actor.
+        switch event {
+        case .message(.assign(let key, StatementLink.kind, let payload, _)): statements.start(key, payload: payload)
+        case .message(.cancel(let key, _)) where key.unit.hasPrefix(StatementLink.prefix): statements.cancel(key)
+        default:
+          if case .message = event {} else { statements.cancelAll() }
+          await self?.handle(event)
+        }
+      }
     }
     await signals.wait()
     stopping = true
     logger.info("stopping")
     housekeeping.cancel()
     listener.cancel()
+    statements.stop()
     // Replicas get a moment to finish their answers; shards and ranks are simply repeated elsewhere.
     for (_, unit) in units {
       if unit.isReplica { unit.child?.send(.drain) } else { unit.child?.kill() }
@@ -361,7 +380,9 @@ public actor WorkerProcess {
     while let first = idle.first, Date().timeIntervalSince(first.since) > Self.idleSeconds {
       idle.removeFirst().child.retire()
     }
-    let processes = units.values.compactMap { $0.child?.processID } + idle.map(\.child.processID) + [getpid()]
+    statements?.keepHouse()
+    let processes =
+      units.values.compactMap { $0.child?.processID } + idle.map(\.child.processID) + (statements?.processIDs ?? []) + [getpid()]
     let resident = processes.reduce(Int64(0)) { $0 + (ProcessSupport.residentBytes($1) ?? 0) }
     shared.withLock { $0.residentBytes = resident }
     if Date().timeIntervalSince(lastRepeat) > 2 {

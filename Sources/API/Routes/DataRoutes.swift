@@ -4,16 +4,12 @@ import Client
 import Core
 import Hummingbird
 
-/// SQL statements and vector indexes.
+/// Vector indexes.
 struct DataRoutes {
   let service: any PlatformService
 
   func add(to router: Router<PlatformRequestContext>) {
     let service = self.service
-    router.post("/api/2.0/sql/statements") { request, context in
-      let body: StatementRequest = try await request.json()
-      return try Response.json(await service.execute(body, by: context.principal))
-    }
     router.post("/api/2.0/vector-search/indexes/{name}/query") { request, context in
       let body: IndexQueryRequest = try await request.json()
       guard (1...1000).contains(body.numResults ?? 5) else {

@@ -2,14 +2,28 @@
 
 public import Core
 
-/// Body of `POST /api/2.0/sql/statements`.
+/// Body of `POST /api/2.0/sql/statements`, with Databricks' names and meanings.
 public struct StatementRequest: Codable, Sendable {
   public var statement: String
+  /// There is one warehouse: any name is taken.
+  public var warehouseID: String?
   public var catalog: String?
   public var schema: String?
-  public var rowLimit: Int?
   /// Values of `:name` and `?`.
   public var parameters: [StatementParameter]?
+  public var rowLimit: Int?
+  public var byteLimit: Int?
+  /// `INLINE` or `EXTERNAL_LINKS`.
+  public var disposition: String?
+  /// `JSON_ARRAY`, `ARROW_STREAM` or `CSV`.
+  public var format: String?
+  /// `0s`, or `5s` to `50s`.
+  public var waitTimeout: String?
+  /// `CONTINUE` or `CANCEL`.
+  public var onWaitTimeout: String?
+  /// Only `duckdb`.
+  public var engine: String?
+
   public init(
     statement: String, catalog: String? = nil, schema: String? = nil, rowLimit: Int? = nil, parameters: [StatementParameter]? = nil
   ) {
@@ -19,9 +33,106 @@ public struct StatementRequest: Codable, Sendable {
     self.rowLimit = rowLimit
     self.parameters = parameters
   }
+
   enum CodingKeys: String, CodingKey {
-    case statement, catalog, schema, parameters
+    case statement, catalog, schema, parameters, disposition, format, engine
+    case warehouseID = "warehouse_id"
     case rowLimit = "row_limit"
+    case byteLimit = "byte_limit"
+    case waitTimeout = "wait_timeout"
+    case onWaitTimeout = "on_wait_timeout"
+  }
+}
+
+/// A statement as `/api/2.0/sql/statements` shows it.
+public struct StatementStatus: Codable, Sendable {
+  public struct Status: Codable, Sendable {
+    public var state: String
+    public var error: Failure?
+    /// 0 to 100 while it runs, when known.
+    public var percent: Int?
+  }
+
+  public struct Failure: Codable, Sendable {
+    public var errorCode: String
+    public var message: String
+    /// The platform's own error.
+    public var platformError: PlatformFailure?
+    enum CodingKeys: String, CodingKey {
+      case message
+      case errorCode = "error_code"
+      case platformError = "platform_error"
+    }
+  }
+
+  public struct PlatformFailure: Codable, Sendable {
+    public var code: String
+    public var number: String
+    public var hint: String
+    public var path: String?
+    public var line: Int?
+    public init(code: String, number: String, hint: String, path: String?, line: Int?) {
+      self.code = code
+      self.number = number
+      self.hint = hint
+      self.path = path
+      self.line = line
+    }
+  }
+
+  public struct Manifest: Codable, Sendable {
+    public struct Schema: Codable, Sendable {
+      public var columns: [Column]?
+    }
+    public struct Column: Codable, Sendable {
+      public var name: String
+      public var typeName: String
+      public var typeText: String
+      public var position: Int
+      /// The type as the SQL engine writes it.
+      public var typeSQL: String?
+      enum CodingKeys: String, CodingKey {
+        case name, position
+        case typeName = "type_name"
+        case typeText = "type_text"
+        case typeSQL = "type_sql"
+      }
+    }
+    public var schema: Schema
+    public var totalRowCount: Int64?
+    public var totalChunkCount: Int?
+    public var truncated: Bool?
+    enum CodingKeys: String, CodingKey {
+      case schema, truncated
+      case totalRowCount = "total_row_count"
+      case totalChunkCount = "total_chunk_count"
+    }
+  }
+
+  public struct Result: Codable, Sendable {
+    public var dataArray: [[String?]]?
+    public var nextChunkIndex: Int?
+    enum CodingKeys: String, CodingKey {
+      case dataArray = "data_array"
+      case nextChunkIndex = "next_chunk_index"
+    }
+  }
+
+  public var statementID: String
+  public var status: Status
+  public var manifest: Manifest?
+  public var result: Result?
+  public var affectedRows: Int64?
+  public var version: Int64?
+  /// What names with fewer than three parts mean from now on, when a USE changed it.
+  public var catalog: String?
+  public var schema: String?
+  /// All statements of a text that has several, in order.
+  public var statements: [StatementResponse.Step]?
+  enum CodingKeys: String, CodingKey {
+    case status, manifest, result, version, catalog, schema, statements
+    case statementID = "statement_id"
+    case affectedRows = "affected_rows"
   }
 }
 

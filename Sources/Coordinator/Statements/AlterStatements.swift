@@ -67,7 +67,8 @@ extension StatementPlanner {
       version = table.version
     }
     // The version goes along as a column: the commit has to know what was read.
-    let spec = StatementSpec(kind: .select, sql: "SELECT *, \(version) AS version FROM (\(plan.sql))", tables: tables)
+    var spec = StatementSpec(kind: .select, sql: "SELECT *, \(version) AS version FROM (\(plan.sql))", tables: tables)
+    spec.isInternal = true
     return UnitSpec(index: 0, kind: "sql", payload: try JSONValue(encoding: spec))
   }
 
@@ -76,7 +77,7 @@ extension StatementPlanner {
     _ alteration: TableAlteration, _ plan: StatementPlan, _ call: StageCall, _ results: [JSONValue], _ response: inout StatementResponse
   ) async throws -> StageOutcome? {
     let name = try target(plan)
-    let actor = "run \(call.id.run)"
+    let actor = self.actor(call)
     let entry: TableEntry
     do {
       entry = try await services.tables.entry(name)

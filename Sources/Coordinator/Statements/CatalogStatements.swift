@@ -19,7 +19,7 @@ extension StatementPlanner {
       throw PlatformError(.invalidArgument, "'\(target)' is a view", hint: "Use DROP VIEW.", number: "PLT-3002")
     }
     guard let command = work.plan.catalogCommand else { return false }
-    let user = try await services.submitter(of: call.id.run)
+    let user = try await self.user(call)
     let catalog = services.catalog
     switch command {
     case .createCatalog(let name, let options):

@@ -143,7 +143,7 @@ extension StatementPlanner {
       // VACUUM of the source asks for this mark.
       let entry = try await services.tables.entry(name)
       let properties = entry.properties.merging([LakeTables.cloneMark: origin.id.uuidString]) { $1 }
-      if properties != entry.properties { try await services.catalog.change(.table, name, .init(properties: properties), by: "run \(call.id.run)") }
+      if properties != entry.properties { try await services.catalog.change(.table, name, .init(properties: properties), by: actor(call)) }
     }
     response.columns = ["source_table_size", "source_num_of_files", "num_copied_files", "copied_files_size"].map { .init(name: $0, type: "bigint") }
     response.rows = [

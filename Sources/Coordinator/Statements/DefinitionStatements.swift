@@ -31,10 +31,10 @@ extension StatementPlanner {
     guard response.version != nil else { return }
     if plan.replaces {
       for key in try await keys(services.tables.entry(name)) where key.kind != .named {
-        try await services.catalog.removeConstraint(key.name, from: name, cascade: true, by: "run \(call.id.run)")
+        try await services.catalog.removeConstraint(key.name, from: name, cascade: true, by: actor(call))
       }
     }
-    try await add(definition.keys, to: name, by: "run \(call.id.run)")
+    try await add(definition.keys, to: name, by: actor(call))
   }
 
   func createLike(
@@ -121,7 +121,7 @@ extension StatementPlanner {
     _ build: @escaping @Sendable (Snapshot?) throws -> NewVersion
   ) async throws -> Int64? {
     let key = call.commitKey
-    let actor = "run \(call.id.run)"
+    let actor = self.actor(call)
     if let entry = try await services.catalog.findTable(name) {
       let present = try await BlockingPool.shared.run {
         let table = try LakeTables.log(entry.location)
@@ -230,7 +230,7 @@ extension StatementPlanner {
     let entry = try await services.catalog.registerTable(
       name, at: folder, allowedIn: roots, apartFrom: root,
       columns: columns.map { ColumnEntry(name: $0.name, type: $0.type.sql.lowercased()) }, comment: comment, properties: [:],
-      by: "run \(call.id.run)")
+      by: actor(call))
     return try await services.tables.look(entry.name).snapshot.version
   }
 

@@ -22,7 +22,7 @@ extension StatementPlanner {
       response.version = try await createAs(targetName, plan, result, call)
     }
     response.affectedRows = result.rowCount
-    let user = try await services.submitter(of: call.id.run)
+    let user = try await self.user(call)
     try await addLineage(result.sources, target: ("table", "\(targetName)", response.version), call, user)
   }
 
@@ -91,7 +91,7 @@ extension StatementPlanner {
     response.version = try await services.tables.commit(entry, onto: change.version, key: call.commitKey) { base in
       try Self.commit(of: plan, result, change, entry, base)
     }
-    let user = try await services.submitter(of: call.id.run)
+    let user = try await self.user(call)
     try await addLineage(result.sources, target: ("table", "\(entry.name)", response.version), call, user)
   }
 

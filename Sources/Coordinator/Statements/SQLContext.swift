@@ -30,12 +30,14 @@ struct SQLContext: Codable, Sendable {
 
 /// The task's body, and the statement that this stage is about.
 struct StatementWork: Sendable {
-  struct Body: Decodable, Sendable {
+  struct Body: Codable, Sendable {
     var statement: String
     var catalog: String?
     var schema: String?
     var row_limit: Int?
     var parameters: [StatementParameters.Value]?
+    /// Whoever sent it waits for the answer.
+    var interactive: Bool?
   }
 
   let body: Body
@@ -46,12 +48,15 @@ struct StatementWork: Sendable {
 
   /// Parses; blocks.
   /// - Throws: `invalidArgument` for bad SQL; PLT-3223 for parameters that do not fit.
-  init(_ call: StageCall) throws {
-    body = try call.body()
+  init(_ call: StageCall) throws { try self.init(call.body(), carry: call.carry) }
+
+  /// - Parameter carry: what the stage before has left.
+  init(_ given: Body, carry: JSONValue) throws {
+    body = given
     script = try StatementScript(body.statement)
     session =
-      try call.carry == .null
-      ? SQLContext(catalog: body.catalog ?? "main", schema: body.schema ?? "default") : call.carry.decode(SQLContext.self)
+      try carry == .null
+      ? SQLContext(catalog: body.catalog ?? "main", schema: body.schema ?? "default") : carry.decode(SQLContext.self)
     guard script.items.indices.contains(session.index) else {
       throw PlatformError(.internalError, "the text has no statement \(session.index + 1)")
     }
@@ -68,7 +73,7 @@ struct StatementWork: Sendable {
     }
     do {
       let applied = try parameters.apply(to: script.items[session.index])
-      plan = try StatementPlan(parsing: applied.text, catalog: session.catalog, schema: session.schema)
+      plan = try StatementPlans.shared.plan(applied.text, catalog: session.catalog, schema: session.schema)
       if plan.kind == .catalog, let name = applied.read.sorted().first, !plan.isTemporaryView {
         throw PlatformError(
           .invalidArgument, "parameter '\(name)' cannot be part of what is stored in the catalog", hint: "Only IDENTIFIER(:name) can be.",

@@ -13,6 +13,8 @@ import Scheduling
 /// is done at the commit.
 struct StatementPlanner: TaskPlanner {
   let services: PlanningServices
+  /// Who sent an interactive statement; nil: the task of a run.
+  var submitter: String?
 
   /// How often a statement that changes rows starts again when others were faster.
   private static let attemptLimit = 10
@@ -26,15 +28,21 @@ struct StatementPlanner: TaskPlanner {
     do { return try await plan(work, call) } catch { throw work.located(error) }
   }
 
-  private func plan(_ work: StatementWork, _ call: StageCall) async throws -> StagePlan {
-    var plan = work.plan
-    if let command = plan.command {
+  func plan(_ work: StatementWork, _ call: StageCall) async throws -> StagePlan {
+    if let command = work.plan.command {
       var own = call
       own.carry = work.session.carry
-      return try await planTable(command, plan, own)
+      return try await planTable(command, work.plan, own)
     }
-    guard plan.kind.runsQuery else { return .none }
-    let user = try await services.submitter(of: call.id.run)
+    guard let spec = try await spec(work, call) else { return .none }
+    return .shards([UnitSpec(index: 0, kind: "sql", payload: try JSONValue(encoding: spec))])
+  }
+
+  /// What an executor has to run; nil when the statement is done at its commit alone.
+  func spec(_ work: StatementWork, _ call: StageCall) async throws -> StatementSpec? {
+    var plan = work.plan
+    guard plan.kind.runsQuery else { return nil }
+    let user = try await user(call)
     var changed: ChangedTable?
     if plan.changesRows, let target = plan.target {
       changed = try await planChange(&plan, of: services.tables.base(name(target)), work, call, user)
@@ -58,7 +66,7 @@ struct StatementPlanner: TaskPlanner {
       switch plan.kind {
       case .createTableAs:
         if try await services.catalog.findTable(targetName) != nil, !plan.replaces {
-          if plan.isConditional { return .none }
+          if plan.isConditional { return nil }
           throw PlatformError(
             .alreadyExists, "table '\(targetName)' exists already", hint: "Use CREATE OR REPLACE TABLE, or INSERT INTO.", number: "PLT-3003")
         }
@@ -78,7 +86,16 @@ struct StatementPlanner: TaskPlanner {
         }
       }
     }
-    return .shards([UnitSpec(index: 0, kind: "sql", payload: try JSONValue(encoding: spec))])
+    return spec
+  }
+
+  /// Who does it, for owners and the audit.
+  func actor(_ call: StageCall) -> String { submitter ?? "run \(call.id.run)" }
+
+  /// Who asked for it.
+  func user(_ call: StageCall) async throws -> String {
+    if let submitter { return submitter }
+    return try await services.submitter(of: call.id.run)
   }
 
   /// The folder of a table that exists, or the one that the commit will give to the new table.
@@ -102,7 +119,8 @@ struct StatementPlanner: TaskPlanner {
     do { return try await commit(work, call, results) } catch { throw work.located(error) }
   }
 
-  private func commit(_ work: StatementWork, _ call: StageCall, _ results: [JSONValue]) async throws -> StageOutcome {
+  /// - Parameter ran: the results of a statement that is no table command, when they are no JSON yet.
+  func commit(_ work: StatementWork, _ call: StageCall, _ results: [JSONValue], ran: [StatementResult]? = nil) async throws -> StageOutcome {
     let plan = work.plan
     var session = work.session
     var response = StatementResponse(statementID: call.id.run, columns: [], rows: [], truncated: false)
@@ -120,7 +138,7 @@ struct StatementPlanner: TaskPlanner {
       case nil: session.carry = .null
       }
     }
-    let outcome: [StatementResult] = plan.command == nil ? try results.decoded() : []
+    let outcome: [StatementResult] = plan.command == nil ? try ran ?? results.decoded() : []
     switch plan.kind {
     case .table: break
     case .select, .explain:

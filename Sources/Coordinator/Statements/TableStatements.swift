@@ -49,7 +49,7 @@ extension StatementPlanner {
 
   /// Statements about one table that are no `TableCommand`.
   func tableStatement(_ plan: StatementPlan, _ call: StageCall, _ response: inout StatementResponse) async throws {
-    let actor = "run \(call.id.run)"
+    let actor = self.actor(call)
     let name = try target(plan)
     switch plan.kind {
     case .dropTable:
@@ -63,7 +63,9 @@ extension StatementPlanner {
     case .describeHistory: try await describeHistory(name, limit: plan.limit ?? 100, &response)
     case .describeDetail:
       let detail = try await services.tables.detail(name)
-      response.columns = detail.map { .init(name: $0.name, type: "varchar") }
+      response.columns = detail.map { name, value in
+        if case .integer = value { .init(name: name, type: "bigint") } else { .init(name: name, type: "varchar") }
+      }
       response.rows = [detail.map(\.value)]
     default: throw PlatformError(.internalError, "a statement of kind '\(plan.kind.rawValue)' is not carried out here")
     }

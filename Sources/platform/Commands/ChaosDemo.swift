@@ -30,8 +30,7 @@ struct ChaosDemo {
   }
 
   private func count(_ table: String) async throws -> Int {
-    let answer: StatementResponse = try await client.post(
-      "/api/2.0/sql/statements", StatementRequest(statement: "select count(*) from \(table)"))
+    let answer = try await client.run(StatementRequest(statement: "select count(*) from \(table)"))
     return answer.rows.first?.first?.intValue ?? 0
   }
 

@@ -5,57 +5,6 @@ import Client
 import Core
 import Foundation
 
-struct SQLCommand: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "sql", abstract: "Run a SQL statement over the catalog's tables.",
-    discussion: """
-      EXAMPLES
-        platform sql "select split, count(*) n from main.demo.chunks group by 1"
-        platform sql "select * from main.demo.documents version as of 0 limit 3" -o json
-        platform sql -f report.sql
-      """)
-  @Argument(help: "The statement.") var statement: String?
-  @Option(name: .shortAndLong, help: "Read the statement from this file.") var file: String?
-  @Option(help: "Catalog of names with fewer than three parts.") var catalog: String?
-  @Option(help: "Schema of names with one part.") var schema: String?
-  @Option(help: "At most this many rows.") var limit: Int = 1000
-  @OptionGroup var options: ClientOptions
-
-  func run() async throws {
-    let text: String
-    switch (statement, file) {
-    case (let statement?, nil): text = statement
-    case (nil, let file?):
-      guard let data = FileManager.default.contents(atPath: file) else {
-        throw PlatformError(.notFound, "no such file: \(file)", number: "PLT-1201")
-      }
-      text = String(decoding: data, as: UTF8.self)
-    default:
-      throw PlatformError(.invalidArgument, "give one statement, or a file with -f", hint: "platform sql \"select 1\"")
-    }
-    let answer: StatementResponse = try await options.client().post(
-      "/api/2.0/sql/statements",
-      StatementRequest(statement: text, catalog: catalog, schema: schema, rowLimit: limit))
-    if options.output.isStructured { return try Report.structured(answer, options.output) }
-    if !answer.columns.isEmpty {
-      Report.table(answer.columns.map(\.name), answer.rows.map { $0.map { Self.cell($0, wide: options.output == .wide) } })
-      Report.note("\(answer.rows.count) row\(answer.rows.count == 1 ? "" : "s")" + (answer.truncated ? " (more were cut off; see --limit)" : ""))
-    }
-    if let rows = answer.affectedRows { Report.note("\(Report.check) \(rows) row\(rows == 1 ? "" : "s")" + (answer.version.map { ", version \($0)" } ?? "")) }
-  }
-
-  private static func cell(_ value: JSONValue, wide: Bool) -> String {
-    let text =
-      switch value {
-      case .null: "NULL"
-      case .string(let text): text
-      default: value.sortedText
-      }
-    let flat = text.replacingOccurrences(of: "\n", with: " ")
-    return flat.count > 80 && !wide ? flat.prefix(79) + "…" : flat
-  }
-}
-
 struct IndexCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "index", abstract: "Search vector indexes.", subcommands: [Query.self],

@@ -69,8 +69,7 @@ enum DemoSteps {
     if output.isStructured { return try Report.structured(run, output) }
     Report.data("")
     Report.data("$ platform sql \"select split, count(*) chunks, sum(tokens) tokens from main.demo.chunks group by 1 order by 1\"")
-    let answer: StatementResponse = try await client.post(
-      "/api/2.0/sql/statements",
+    let answer = try await client.run(
       StatementRequest(statement: "select split, count(*) chunks, sum(tokens) tokens from main.demo.chunks group by 1 order by 1"))
     Report.table(answer.columns.map(\.name), answer.rows.map { $0.map { $0.stringValue ?? $0.sortedText } })
     let question = "how do I list open files"

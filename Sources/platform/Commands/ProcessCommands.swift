@@ -104,7 +104,15 @@ struct ExecutorCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "executor", abstract: "Run work of a worker (started by workers).", shouldDisplay: false)
 
+  @Flag(help: "Run interactive statements.") var statements = false
+  @Option var memory = "1GB"
+  @Option var threads = 2
+  @Option var scratch = "."
+
   func run() async throws {
+    guard !statements else {
+      return await StatementExecutorProcess.run(memoryLimit: memory, threads: threads, scratch: scratch)
+    }
     await ExecutorProcess.run()
   }
 }

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import DuckDB
+import Foundation
+import Synchronization
+
+/// Runs statements one after the other in an executor process, with what the next one needs made ahead.
+///
+/// A statement with tables gets a database of its own: what one statement may read is fixed before it runs and cannot be
+/// changed after. Statements without tables share one that is shut off from everything, each on a connection of its own.
+/// One thread at a time, except `interrupt` and `progress`.
+public final class StatementSession: Sendable {
+  public struct Settings: Sendable {
+    /// For example `1GB`.
+    public var memoryLimit: String
+    public var threads: Int
+    /// Folder for what does not fit memory.
+    public var scratch: String
+    public init(memoryLimit: String, threads: Int, scratch: String) {
+      self.memoryLimit = memoryLimit
+      self.threads = threads
+      self.scratch = scratch
+    }
+  }
+
+  private struct State {
+    var fresh: Database?
+    var shared: Database?
+    var running: Connection?
+    var isInterrupted = false
+  }
+
+  private let settings: Settings
+  private let state = Mutex(State())
+
+  public init(_ settings: Settings) { self.settings = settings }
+
+  private var spill: String { settings.scratch + "/spill" }
+
+  private func open() throws -> Database {
+    try Database(settings: .init(memoryLimit: settings.memoryLimit, threads: settings.threads, temporaryDirectory: spill))
+  }
+
+  /// Opens what the next statement needs. Blocks for some 10 ms; call it while idle.
+  public func prepare() throws {
+    if state.withLock({ $0.shared == nil }) {
+      let database = try open()
+      try database.connect().execute(
+        "SET GLOBAL TimeZone='UTC'; SET enable_external_access=false; SET lock_configuration=true")
+      state.withLock { $0.shared = database }
+    }
+    if state.withLock({ $0.fresh == nil }) {
+      let database = try open()
+      state.withLock { $0.fresh = database }
+    }
+  }
+
+  private func database(for spec: StatementSpec) throws -> (Database, isShared: Bool) {
+    let needsNone = spec.tables.isEmpty && spec.definitions.isEmpty && spec.change == nil && spec.outputDirectory == nil
+    if needsNone, let shared = state.withLock({ $0.shared }) { return (shared, true) }
+    let ready = state.withLock { state in
+      defer { state.fresh = nil }
+      return state.fresh
+    }
+    return (try ready ?? open(), false)
+  }
+
+  /// Blocks until the statement is done.
+  /// - Throws: `invalidArgument` with the engine's text, `resourceExhausted`; `CancellationError` after `interrupt`.
+  public func run(_ order: StatementOrder) throws -> StatementAnswer {
+    let (database, isShared) = try database(for: order.spec)
+    let connection = try database.connect()
+    state.withLock {
+      $0.running = connection
+      $0.isInterrupted = false
+    }
+    defer { state.withLock { $0.running = nil } }
+    do {
+      if !isShared { try StatementRunner.prepare(order.spec, connection) }
+      try StatementRunner.define(order.spec, connection)
+      guard let output = order.output, order.spec.kind == .select || order.spec.kind == .explain else {
+        return StatementAnswer(result: try StatementRunner.perform(order.spec, connection))
+      }
+      let (columns, rows) = try StatementRunner.stream(order.spec, connection)
+      var writer = ResultWriter(output, limits: order.spec.limits, columns: rows.columns.map { Column($0.name, $0.type) })
+      try writer.write(rows)
+      return try writer.finish(columns)
+    } catch let error as PlatformError where error.code == .cancelled {
+      throw state.withLock({ $0.isInterrupted }) ? CancellationError() : error
+    }
+  }
+
+  /// Ends the running statement, if one runs. Repeat it until `run` has returned: between two queries of one statement the
+  /// engine forgets it.
+  public func interrupt() {
+    state.withLock {
+      $0.isInterrupted = true
+      $0.running?.interrupt()
+    }
+  }
+
+  /// Share done of the running query, 0...1, when it is known.
+  public var progress: Double? { state.withLock { $0.running?.progress } }
+}
