@@ -51,6 +51,7 @@ public struct CoordinatorProcess: Sendable {
     try await connect(pool)
     let applied = try await Migrator(
       pool: pool, migrations: CatalogMigrations.all + JobMigrations.all + InferenceLog.migrations + StatementHistory.migrations
+        + IngestMigrations.all
     ).migrate()
     for name in applied { logger.info("migration", metadata: ["name": "\(name)"]) }
     let catalog = CatalogStore(pool: pool)

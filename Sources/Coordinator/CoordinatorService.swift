@@ -133,6 +133,7 @@ final class CoordinatorService: PlatformService {
         if let value { text.sample("platform_drift", ["table": one.table, "column": one.column, "statistic": name], value) }
       }
     }
+    text.ingestion(try await IngestLedger(pool: pool).lag())
     text.family("platform_inference_log_dropped_total", "counter", "Records that a full spool did not take.")
     text.sample("platform_inference_log_dropped_total", [:], Double(gateway.droppedLogRecords))
     return text.text

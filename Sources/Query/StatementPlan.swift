@@ -64,6 +64,12 @@ public struct StatementPlan: Sendable {
   /// `CREATE OR REPLACE TABLE`, `INSERT OVERWRITE`.
   public internal(set) var replaces = false
 
+  /// Calls of `read_files`, in the order of the statement; `sql` has their views instead.
+  public private(set) var fileRequests: [FileRead.Request] = []
+
+  /// For `copyInto`.
+  public internal(set) var copy: CopyStatement?
+
   /// Table functions that read nothing from outside.
   static let harmlessFunctions: Set<String> = [
     "range", "generate_series", "unnest", "json_each", "json_tree", "repeat", "repeat_row",
@@ -118,6 +124,9 @@ public struct StatementPlan: Sendable {
     self.extensions = extensions
     source = try SQLTokens(text)
     try parseQuery()
+    guard fileRequests.isEmpty else {
+      throw PlatformError(.invalidArgument, "read_files cannot be part of this statement", hint: "Use it in SELECT, INSERT or CREATE TABLE AS.", number: "PLT-3115")
+    }
   }
 
   var token: SQLTokens.Token? { position < source.tokens.count ? source.tokens[position] : nil }
@@ -168,6 +177,8 @@ public struct StatementPlan: Sendable {
     if try parseTableCommand() { return }
     if take("INSERT") {
       try parseInsert()
+    } else if take("COPY", "INTO") {
+      try parseCopyInto()
     } else if take("DELETE", "FROM") {
       try parseDelete()
     } else if take("UPDATE") {
@@ -264,6 +275,8 @@ public struct StatementPlan: Sendable {
       travels[tokens[first].range.lowerBound] = travel
       for offset in tokens[index].range.lowerBound..<tokens[index + 3].range.upperBound { bytes[offset] = 32 }
     }
+    fileRequests = try FileRequests.take(from: source, startingAt: position, &bytes)
+    internalNames.formUnion(fileRequests.map(\.view))
     let query = String(decoding: bytes[start...], as: UTF8.self)
     let connection = try ParserConnections.take()
     defer { ParserConnections.give(connection) }

@@ -22,7 +22,7 @@ public enum StatementRunner {
     let watch = Watch(connection, context)
     defer { watch.stop() }
     do {
-      try prepare(spec, connection)
+      try prepare(spec, connection, scratch: context.scratchDirectory) { context.isCancelled }
       try define(spec, connection)
       return try perform(spec, connection)
     } catch let error as PlatformError where error.code == .cancelled {
@@ -34,9 +34,12 @@ public enum StatementRunner {
   static let connectionSettings = "SET TimeZone='UTC'; SET enable_progress_bar=true; SET enable_progress_bar_print=false"
 
   /// Makes the statement's tables visible on a fresh connection and shuts it off from everything else.
-  static func prepare(_ spec: StatementSpec, _ connection: Connection) throws {
+  static func prepare(
+    _ spec: StatementSpec, _ connection: Connection, scratch: String, isCancelled: @escaping @Sendable () -> Bool
+  ) throws {
     try connection.execute(connectionSettings)
     for table in spec.tables { try table.scan.define(table.view, on: connection) }
+    for read in spec.fileReads { try FileLoad.stage(read, connection, scratch: scratch, isCancelled: isCancelled) }
     try lock(spec, connection)
   }
 

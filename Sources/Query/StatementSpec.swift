@@ -23,7 +23,7 @@ public enum StatementKind: String, Codable, Sendable {
   case table
   /// See `StatementPlan.catalogCommand`.
   case catalog
-  case delete, update, merge, truncate, describeHistory, describeDetail
+  case delete, update, merge, truncate, describeHistory, describeDetail, copyInto
 
   /// Whether an executor runs something for it.
   public var runsQuery: Bool {
@@ -100,6 +100,8 @@ public struct StatementSpec: Codable, Sendable, Hashable {
   /// `StatementPlan.sql`.
   public var sql: String
   public var tables: [Table]
+  /// Files that `sql` reads as tables.
+  public var fileReads: [FileRead] = []
   /// For `insert`: all columns of the target.
   public var targetColumns: [Column]
   /// For `insert`: the columns named in the statement; empty: all.

@@ -22,6 +22,7 @@ struct IngestPlanner: TaskPlanner {
   }
 
   func plan(_ call: StageCall) async throws -> StagePlan {
+    if call.body["source"] != nil { return try await FileIngestPlanner(services: services).plan(call) }
     let body: Body = try call.body()
     var configuration = IngestConfiguration()
     if let input = body.input { configuration.directories = [input] }
@@ -48,6 +49,7 @@ struct IngestPlanner: TaskPlanner {
   }
 
   func commit(_ call: StageCall, results: [JSONValue]) async throws -> StageOutcome {
+    if call.body["source"] != nil { return try await FileIngestPlanner(services: services).commit(call, results: results) }
     let body: Body = try call.body()
     let parts: [IngestResult] = try results.decoded()
     let actor = "run \(call.id.run)"

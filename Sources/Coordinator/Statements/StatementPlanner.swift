@@ -34,6 +34,9 @@ struct StatementPlanner: TaskPlanner {
       own.carry = work.session.carry
       return try await planTable(command, work.plan, own)
     }
+    if let copy = work.plan.copy, let target = work.plan.target {
+      return try await CopyPlanner(services: services).plan(copy, name(target), call)
+    }
     guard let spec = try await spec(work, call) else { return .none }
     return .shards([UnitSpec(index: 0, kind: "sql", payload: try JSONValue(encoding: spec))])
   }
@@ -56,6 +59,7 @@ struct StatementPlanner: TaskPlanner {
     spec.sources = resolver.sources
     if plan.kind == .createTableAs { spec.sources?.columns = resolver.columnLineage(plan, targetColumns: []) }
     spec.change = changed?.change
+    for request in plan.fileRequests { spec.fileReads.append(try await services.listing.resolve(request)) }
     spec.limits.rows = max(1, min(work.body.row_limit ?? 1000, 100_000))
     spec.limits.bytes = 4 << 20
     if let changed, plan.kind.changesRows {
@@ -159,6 +163,14 @@ struct StatementPlanner: TaskPlanner {
         session.attempt += 1
         return .nextStage(carry: try JSONValue(encoding: session))
       }
+    case .copyInto:
+      guard let copy = plan.copy, let target = plan.target else { throw PlatformError(.internalError, "the statement has no target") }
+      guard let done = try await CopyPlanner(services: services).commit(copy, name(target), call, attempt: session.attempt, results.decoded()) else {
+        session.attempt += 1
+        return .nextStage(carry: try JSONValue(encoding: session))
+      }
+      response = done
+      response.statementID = call.id.run
     default:
       if try await !catalogStatement(work, call, &session, &response) { try await tableStatement(plan, call, &response) }
     }

@@ -30,13 +30,25 @@ enum TaskSchema {
   private static let seed = Field.optional("seed", .integer(0...Int64.max))
   private static let replicas = Field.optional("replicas", .integer(0...64))
 
+  /// Names of `source.options`, as `read_files` has them.
+  private static let fileOptions = [
+    "header", "delimiter", "sep", "quote", "escape", "comment", "skipRows", "nullValue", "encoding", "charset", "compression", "dateFormat",
+    "timestampFormat", "multiLine", "wholeText", "ignoreLeadingWhiteSpace", "ignoreTrailingWhiteSpace", "mode", "inferColumnTypes", "inferSchema",
+    "schemaHints", "schema", "rescuedDataColumn", "pathGlobFilter", "fileNamePattern", "recursiveFileLookup", "modifiedAfter", "modifiedBefore",
+  ]
+
   /// By the key in the file.
   static let bodies: [(key: String, fields: [Field])] = [
     (
       "ingest_task",
       [
-        .optional("input", .text), .required("table", .object), .optional("quarantine", .object), .optional("limit", .bytes),
-        seed,
+        .optional("input", .text), .optional("table", .object), .optional("quarantine", .object), .optional("limit", .bytes),
+        seed, .optional("target", .object), .optional("trigger", .word), .optional("order", .word),
+        .optional("max_files_per_batch", .integer(1...10_000)), .optional("max_bytes_per_batch", .bytes), .optional("schema_evolution", .word),
+        .optional("reload_changed", .flag),
+        .optional(
+          "source",
+          .fields([.required("path", .text), .optional("format", .word), .optional("options", .fields(fileOptions.map { .optional($0, .text) }))])),
       ]
     ),
     (

@@ -110,6 +110,7 @@ extension WorkflowChecker {
       if body["overlap"] != nil || body["chunk_tokens"] != nil, overlap * 2 >= chunk {
         fail("PLT-1203", line("overlap"), place + ".overlap", "\(overlap) must be below half of chunk_tokens \(chunk)")
       }
+    case "ingest_task": checkIngestion(body, tree, place)
     case "train_task": checkTraining(body, tree, place)
     case "monitor_task":
       switch (tree["table"], tree["endpoint"]) {
@@ -124,6 +125,28 @@ extension WorkflowChecker {
     default: break
     }
     return body
+  }
+
+  /// Documents of a folder go into `table`; files of a `source` go into `target`.
+  private mutating func checkIngestion(_ body: JSONValue, _ tree: YAMLTree, _ place: String) {
+    let ofDocuments = ["input", "table", "limit", "seed"]
+    let ofFiles = ["target", "trigger", "order", "max_files_per_batch", "max_bytes_per_batch", "schema_evolution", "reload_changed"]
+    let isFiles = tree["source"] != nil
+    for key in isFiles ? ofDocuments : ofFiles {
+      guard let wrong = tree[key] else { continue }
+      fail(
+        "PLT-1203", wrong.line, "\(place).\(key)", isFiles ? "'\(key)' has no meaning with 'source'" : "'\(key)' has no meaning without 'source'",
+        hint: isFiles ? "The table is 'target'." : "Give source: { path: /Volumes/catalog/schema/volume/folder }.")
+    }
+    let needed = isFiles ? "target" : "table"
+    if tree[needed] == nil { fail("PLT-1202", tree.line, place, "'\(needed)' is missing") }
+    for (key, allowed) in [
+      ("trigger", ["available_now", "continuous"]), ("order", ["name", "time"]),
+      ("schema_evolution", ["addNewColumns", "rescue", "failOnNewColumns", "none"]),
+    ] {
+      guard let value = body[key]?.stringValue, !value.contains("{{"), !allowed.contains(value) else { continue }
+      fail("PLT-1203", tree[key]?.line ?? tree.line, "\(place).\(key)", "'\(value)' is not possible", hint: "Use \(allowed.joined(separator: ", ")).")
+    }
   }
 
   private mutating func checkTraining(_ body: JSONValue, _ tree: YAMLTree, _ place: String) {

@@ -58,6 +58,7 @@ public final class StatementSession: Sendable {
 
   private func database(for spec: StatementSpec) throws -> (Database, isShared: Bool) {
     let needsNone = spec.tables.isEmpty && spec.definitions.isEmpty && spec.change == nil && spec.outputDirectory == nil
+      && spec.fileReads.isEmpty
     if needsNone, let shared = state.withLock({ $0.shared }) { return (shared, true) }
     let ready = state.withLock { state in
       defer { state.fresh = nil }
@@ -77,7 +78,9 @@ public final class StatementSession: Sendable {
     }
     defer { state.withLock { $0.running = nil } }
     do {
-      if !isShared { try StatementRunner.prepare(order.spec, connection) }
+      if !isShared {
+        try StatementRunner.prepare(order.spec, connection, scratch: settings.scratch) { self.state.withLock { $0.isInterrupted } }
+      }
       try StatementRunner.define(order.spec, connection)
       guard let output = order.output, order.spec.kind == .select || order.spec.kind == .explain else {
         return StatementAnswer(result: try StatementRunner.perform(order.spec, connection))

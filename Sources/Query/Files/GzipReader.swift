@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Core
-import Foundation
+public import Foundation
 import Glibc
 
 /// Unpacks gzip with the system's zlib, which is loaded when the first packed file comes.
-enum GzipReader {
-  enum Failure: Error, Equatable {
+public enum GzipReader {
+  public enum Failure: Error, Equatable {
     case damaged
     /// More than the limit came out: a decompression bomb, or simply too much.
     case tooLarge
@@ -53,7 +53,12 @@ enum GzipReader {
 
   /// The unpacked bytes of one or more gzip members; bytes after the last member are left alone, as gzip does.
   /// - Throws: `Failure`; `badConfiguration` when zlib is not installed.
-  static func unpack(_ data: Data, limit: Int) throws -> Data {
+  public static func unpack(_ data: Data, limit: Int) throws -> Data { try unpack(data, limit: limit, windowBits: 31) }
+
+  /// As `unpack`, for bare deflate data without a header (RFC 1951).
+  public static func inflate(_ data: Data, limit: Int) throws -> Data { try unpack(data, limit: limit, windowBits: -15) }
+
+  private static func unpack(_ data: Data, limit: Int, windowBits: Int32) throws -> Data {
     guard let library else {
       throw PlatformError(
         .badConfiguration, "zlib (libz.so.1) is not installed", hint: "Run deploy/install-dependencies.sh.",
@@ -64,8 +69,8 @@ enum GzipReader {
     return try data.withUnsafeBytes { raw in
       let input = raw.bindMemory(to: UInt8.self)
       return try withUnsafeMutablePointer(to: &stream) { pointer in
-        // 15 window bits, + 16: a gzip header is expected.
-        guard library.start(pointer, 31, "1.2.11", Int32(MemoryLayout<Stream>.size)) == 0 else { throw Failure.damaged }
+        // 15 window bits; + 16: a gzip header is expected; below 0: none.
+        guard library.start(pointer, windowBits, "1.2.11", Int32(MemoryLayout<Stream>.size)) == 0 else { throw Failure.damaged }
         defer { _ = library.end(pointer) }
         pointer.pointee.nextIn = input.baseAddress
         pointer.pointee.availableIn = UInt32(input.count)
@@ -81,6 +86,7 @@ enum GzipReader {
           guard out.count + written <= limit else { throw Failure.tooLarge }
           out.append(contentsOf: piece[..<written])
           if code == 1 {  // end of a member
+            if windowBits < 0 { return out }
             guard pointer.pointee.availableIn > 2, pointer.pointee.nextIn?[0] == 0x1F, pointer.pointee.nextIn?[1] == 0x8B
             else {
               return out

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Catalog
+import Core
+import DeltaLog
+import DuckDB
+import Foundation
+import Query
+
+/// Numbered batches in a table's log. Functions block.
+extension LakeTables {
+  /// Adds files under a batch number. When the log has this number already, nothing is written.
+  /// - Parameter columns: what the files were written for; the table is made with them when it does not exist.
+  static func append(
+    _ entry: TableEntry, columns: [Column], files: [WrittenFile], application: String, number: Int64, operation: String
+  ) throws -> Int64 {
+    let table = try open(entry.location)
+    let prefix = entry.location + "/"
+    let adds = try files.map { file in
+      guard file.path.hasPrefix(prefix) else { throw PlatformError(.internalError, "a data file lies outside of its table: \(file.path)") }
+      return AddFile(relativePath: String(file.path.dropFirst(prefix.count)), size: file.sizeBytes, statistics: file.statistics)
+    }
+    let transaction = AppTransaction(appId: application, version: number)
+    let schema = TypeMapping.schema(columns)
+    if try !table.exists() {
+      do {
+        return try table.create(schema: schema, name: "\(entry.name)", files: adds, transaction: transaction, operation: operation).version
+      } catch let error as PlatformError where error.code == .alreadyExists {
+        // Somebody was faster: appended below.
+      }
+    }
+    return try table.append(adds, expectedSchema: schema, transaction: transaction, operation: operation).version
+  }
+
+  /// The last batch number that the log has, and the table's latest version. Nil without table or number.
+  static func recorded(_ entry: TableEntry, application: String) throws -> (number: Int64, version: Int64)? {
+    let table = try open(entry.location)
+    guard try table.exists() else { return nil }
+    let snapshot = try table.snapshot()
+    return snapshot.transactions[application].map { ($0.version, snapshot.version) }
+  }
+
+  /// Adds the columns that the table has not; one with the name of another type stays as it is.
+  /// - Returns: all columns of the table.
+  func addColumns(_ entry: TableEntry, _ columns: [Column]) async throws -> [Column] {
+    let all = try await BlockingPool.shared.run {
+      let table = try Self.open(entry.location)
+      var attempt = 0
+      while true {
+        var base = try table.snapshot()
+        var change = SchemaChange(base)
+        let present = Set(base.schema.fields.map { $0.name.lowercased() })
+        let missing = columns.filter { !present.contains($0.name.lowercased()) }
+        if missing.isEmpty { return try TypeMapping.columns(base.schema) }
+        for column in missing { try change.addColumn(StructField(name: column.name, type: TypeMapping.delta(column.type))) }
+        do {
+          _ = try table.commit(change.plan(operation: "ADD COLUMNS"), onto: &base)
+        } catch let error as PlatformError where error.code == .conflict && attempt < 10 {
+          attempt += 1
+        }
+      }
+    }
+    try await catalog.updateColumns(entry.name, all.map { ColumnEntry(name: $0.name, type: $0.type.sql.lowercased()) })
+    return all
+  }
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import Core
+public import DuckDB
+import Foundation
+import Synchronization
+
+/// Work of kind `ingest.files`: files become one data file of a table, and what cannot be read becomes rows of a quarantine
+/// table. Twice the same work gives the same rows; which of the results counts is decided at the commit.
+public struct FileLoad: Codable, Sendable, Hashable {
+  public static let kind = "ingest.files"
+
+  /// `schema` holds the columns that are expected; nil to find them out and write nothing.
+  public var read: FileRead
+  /// All columns of the table that is written.
+  public var columns: [Column]
+  /// Absolute paths of the files to write; a file without rows is not written.
+  public var dataPath: String
+  public var quarantinePath: String
+  /// The time of the batch, so that a second attempt writes the same rows. Microseconds since 1970.
+  public var readAt: Int64
+  /// Comes back with the result: which batch the files are of.
+  public var batch: Int64 = 0
+  public var memory = "1GB"
+  public var threads = 2
+
+  public init(read: FileRead, columns: [Column], dataPath: String, quarantinePath: String, readAt: Int64) {
+    self.read = read
+    self.columns = columns
+    self.dataPath = dataPath
+    self.quarantinePath = quarantinePath
+    self.readAt = readAt
+  }
+
+  /// Columns of the quarantine table: one row for each record, or file, that could not be read.
+  public static let quarantineColumns = [
+    Column("file", .varchar), Column("line", .bigint), Column("byte_offset", .bigint), Column("reason", .varchar), Column("raw", .varchar),
+    Column("read_at", .timestampTZ),
+  ]
+}
+
+public struct FileLoadResult: Codable, Sendable, Hashable {
+  /// The files' own columns.
+  public var columns: [Column]
+  /// Columns that the files have and the schema has not. When they are to be added, nothing was written.
+  public var newColumns: [Column]
+  /// Only the columns were looked for.
+  public var isProbe: Bool
+  public var batch: Int64
+  /// The table's columns that `data` was written for.
+  public var written: [Column]
+  public var data: WrittenFile?
+  public var quarantine: WrittenFile?
+  public var rows: Int64
+  public var files: Int
+  public var badRecords: Int64
+  public var badFiles: Int
+  /// Bad records and files by reason.
+  public var reasons: [String: Int]
+}
+
+extension FileLoad {
+  /// The narrowest type that takes the values of both.
+  public static func common(_ one: SQLType, _ other: SQLType) -> SQLType { FileStaging.common(one, other) }
+
+  /// Blocks; looks at `context.isCancelled` every 50 ms and interrupts the engine.
+  /// - Throws: `conflict` PLT-3116 for new columns that are not allowed; `invalidFile` PLT-3114 in mode FAILFAST; `cancelled`.
+  public func run(context: any WorkContext) throws -> FileLoadResult {
+    try FileLoad.withConnection(memory: memory, threads: threads, context) { connection in
+      var read = self.read
+      let isProbe = read.schema == nil && read.options.schema == nil
+      read.hasMetadata = columns.contains { $0.name == FileRead.metadataColumn }
+      let staging = FileStaging(read, connection: connection, scratch: context.scratchDirectory, isQuery: false) { context.isCancelled }
+      let outcome = try staging.run()
+      var result = FileLoadResult(
+        columns: outcome.columns, newColumns: outcome.newColumns, isProbe: isProbe, batch: batch, written: columns, rows: 0, files: read.files.count,
+        badRecords: outcome.badRecords, badFiles: outcome.badFiles.count, reasons: [:])
+      for row in try connection.rows("SELECT reason, count(*) FROM \(staging.badTable) GROUP BY 1 ORDER BY 2 DESC LIMIT 20") {
+        result.reasons[row[0].stringValue ?? "", default: 0] += Int(row[1].intValue ?? 0)
+      }
+      for bad in outcome.badFiles.prefix(1000) { result.reasons[bad.reason, default: 0] += 1 }
+      if isProbe { return result }
+      if !outcome.newColumns.isEmpty {
+        switch read.options.evolution ?? .rescue {
+        case .addNewColumns: return result
+        case .failOnNewColumns:
+          let names = outcome.newColumns.prefix(10).map { "\($0.name) \($0.type.sql)" }.joined(separator: ", ")
+          throw PlatformError(
+            .conflict, "the files have columns that the table has not: \(names)", hint: "Add them, or use schemaEvolutionMode addNewColumns or rescue.",
+            number: "PLT-3116")
+        case .rescue, .none: break
+        }
+      }
+      result.rows = try connection.rows("SELECT count(*) FROM \(SQLText.identifier(read.view))").first?[0].intValue ?? 0
+      if result.rows > 0 {
+        let present = Set(try connection.query("SELECT * FROM \(SQLText.identifier(read.view)) LIMIT 0").columns.map { $0.name.lowercased() })
+        let list = columns.map { column in
+          let name = SQLText.identifier(column.name)
+          return "CAST(\(present.contains(column.name.lowercased()) ? name : "NULL") AS \(column.type.sql)) AS \(name)"
+        }.joined(separator: ", ")
+        result.data = try ParquetFile.write(
+          connection, source: "(SELECT \(list) FROM \(SQLText.identifier(read.view)))", columns: columns, path: dataPath)
+      }
+      result.quarantine = try writeQuarantine(staging, outcome, connection)
+      return result
+    }
+  }
+
+  private func writeQuarantine(_ staging: FileStaging, _ outcome: FileStaging.Outcome, _ connection: Connection) throws -> WrittenFile? {
+    guard outcome.badRecords > 0 || !outcome.badFiles.isEmpty, read.options.mode != .dropMalformed else { return nil }
+    try connection.execute(
+      "CREATE TEMP TABLE \(staging.badTable)_out (file VARCHAR, line BIGINT, byte_offset BIGINT, reason VARCHAR, raw VARCHAR, read_at TIMESTAMP WITH TIME ZONE)"
+    )
+    let names = read.files.indices.map { "(\($0), \(SQLText.literal(read.files[$0].name)))" }.joined(separator: ", ")
+    try connection.execute(
+      """
+      INSERT INTO \(staging.badTable)_out SELECT m.name, b.line, b.byte_offset, b.reason, b.raw, make_timestamptz(\(readAt))
+      FROM \(staging.badTable) b JOIN (VALUES \(names)) m(f, name) ON m.f = b.f
+      """)
+    if !outcome.badFiles.isEmpty {
+      let rows = outcome.badFiles.map {
+        "(\(SQLText.literal(read.files[$0.index].name)), NULL, NULL, \(SQLText.literal($0.reason)), NULL, make_timestamptz(\(readAt)))"
+      }
+      try connection.execute("INSERT INTO \(staging.badTable)_out VALUES \(rows.joined(separator: ", "))")
+    }
+    return try ParquetFile.write(connection, source: "\(staging.badTable)_out", columns: FileLoad.quarantineColumns, path: quarantinePath)
+  }
+
+  /// Makes `read.view` for a query.
+  static func stage(_ read: FileRead, _ connection: Connection, scratch: String, isCancelled: @escaping @Sendable () -> Bool) throws {
+    guard !read.files.isEmpty else { throw PlatformError(.notFound, "read_files found no file", number: "PLT-3113") }
+    do {
+      _ = try FileStaging(read, connection: connection, scratch: scratch, isQuery: true, isCancelled: isCancelled).run()
+    } catch let error as PlatformError where error.code == .cancelled {
+      throw isCancelled() ? CancellationError() : error
+    }
+  }
+
+  /// An engine of its own, interrupted once the context is cancelled.
+  static func withConnection<T>(memory: String, threads: Int, _ context: any WorkContext, _ body: (Connection) throws -> T) throws -> T {
+    let spill = context.scratchDirectory + "/load-spill-" + UUID().uuidString.prefix(8)
+    defer { try? FileManager.default.removeItem(atPath: spill) }  // scratch is removed with the attempt anyway
+    let connection = try Database(settings: .init(memoryLimit: memory, threads: max(1, threads), temporaryDirectory: spill)).connect()
+    try connection.execute("SET TimeZone='UTC'; SET enable_external_file_cache=false")
+    let watch = CancellationWatch(connection, context)
+    defer { watch.stop() }
+    do {
+      return try body(connection)
+    } catch let error as PlatformError where error.code == .cancelled {
+      throw context.isCancelled ? CancellationError() : error
+    }
+  }
+}
+
+/// Interrupts a connection once its context is cancelled.
+final class CancellationWatch: Sendable {
+  private let isDone = Mutex(false)
+
+  init(_ connection: Connection, _ context: any WorkContext) {
+    let thread = Thread { [self] in
+      while !isDone.withLock({ $0 }) {
+        if context.isCancelled { connection.interrupt() }
+        usleep(50_000)
+      }
+    }
+    thread.stackSize = 1 << 20
+    thread.start()
+  }
+
+  func stop() { isDone.withLock { $0 = true } }
+}

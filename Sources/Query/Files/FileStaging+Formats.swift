@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import DuckDB
+import Foundation
+
+extension FileStaging {
+  private static func common(_ file: OpenedFiles.File) -> String {
+    "auto_detect=false, compression=\(SQLText.literal(file.compression)), max_line_size=\(lineLimit), hive_partitioning=false"
+  }
+
+  /// The file's lines as one column `line`.
+  private func lines(_ file: OpenedFiles.File, rejects: String? = nil) -> String {
+    let errors = rejects.map { ", store_rejects=true, rejects_table='\($0)_e', rejects_scan='\($0)_s'" } ?? ", ignore_errors=true"
+    return "read_csv(\(SQLText.literal(file.path)), \(Self.common(file)), header=false, columns={'line': 'VARCHAR'}, delim='', quote='', escape=''\(errors))"
+  }
+
+  /// Moves what the engine rejected into the table of bad records, each record once.
+  private func takeRejects(_ rejects: String, _ files: [String: Int]) throws {
+    let paths = try connection.rows("SELECT DISTINCT file_path FROM \(rejects)_s").compactMap { $0[0].stringValue }
+    for path in paths {
+      guard let index = files[path] else { continue }
+      try connection.execute(
+        """
+        INSERT INTO \(badTable) SELECT \(index), e.line, min(e.line_byte_position) - 1,
+          lower(arg_min(replace(CAST(e.error_type AS VARCHAR), '_', ' '), e.byte_position)), left(any_value(e.csv_line), 65536)
+        FROM \(rejects)_e e JOIN \(rejects)_s s ON s.scan_id = e.scan_id AND s.file_id = e.file_id
+        WHERE s.file_path = \(SQLText.literal(path)) GROUP BY e.line
+        """)
+    }
+    try connection.execute("DROP TABLE \(rejects)_e; DROP TABLE \(rejects)_s")
+  }
+
+  // MARK: CSV
+
+  func collectCSV(_ files: [OpenedFiles.File]) throws {
+    var groups: [(names: [String], files: [OpenedFiles.File])] = []
+    var known: [[String]: Int] = [:]
+    for file in files {
+      try attempt(file.index) {
+        guard let names = try header(file) else { return }  // an empty file has no records
+        if let group = known[names] {
+          groups[group].files.append(file)
+        } else {
+          known[names] = groups.count
+          groups.append((names, [file]))
+        }
+      }
+    }
+    for group in groups {
+      let table = unique("raw")
+      let columns = group.names.indices.map { "c\($0)" }
+      try connection.execute("CREATE TEMP TABLE \(table) (f INTEGER, n BIGINT, \(columns.map { "\($0) VARCHAR" }.joined(separator: ", ")))")
+      for packing in Dictionary(grouping: group.files, by: \.compression).values {
+        do {
+          try readCSV(packing, columns, into: table)
+        } catch let error as PlatformError where error.code == .invalidArgument {
+          // One of them spoils the others: each by itself.
+          for file in packing { try attempt(file.index) { try readCSV([file], columns, into: table) } }
+        }
+      }
+      let values = columns.map { name in
+        var value = "s.\(name)"
+        if read.options.trims { value = "trim(\(value))" }
+        return value
+      }
+      parts.append(Part(table: table, fields: zip(group.names, values).map { ($0, $1) }, kind: .text))
+    }
+  }
+
+  private func readCSV(_ files: [OpenedFiles.File], _ columns: [String], into table: String) throws {
+    let options = read.options
+    let rejects = unique("rejects")
+    let list = columns.map { "'\($0)': 'VARCHAR'" }.joined(separator: ", ")
+    let comment = options.comment.isEmpty ? "" : ", comment=\(SQLText.literal(options.comment))"
+    let order = "CASE r.__f " + files.map { "WHEN \(SQLText.literal($0.path)) THEN \($0.index)" }.joined(separator: " ") + " END"
+    try connection.execute(
+      """
+      INSERT INTO \(table) SELECT \(order), NULL, \(columns.map { "r.\($0)" }.joined(separator: ", "))
+      FROM read_csv(\(SQLText.list(files.map(\.path))), \(Self.common(files[0])), header=\(options.header), columns={\(list)},
+        delim=\(SQLText.literal(options.delimiter)), quote=\(SQLText.literal(options.quote)),
+        escape=\(SQLText.literal(options.quote.isEmpty ? "" : options.escape)), skip=\(options.skipRows), nullstr=\(SQLText.literal(options.nullValue)),
+        allow_quoted_nulls=false\(comment), filename='__f', store_rejects=true, rejects_table='\(rejects)_e', rejects_scan='\(rejects)_s') r
+      """)
+    try takeRejects(rejects, Dictionary(files.map { ($0.path, $0.index) }) { first, _ in first })
+  }
+
+  /// The names of the columns, from the first record. Nil for a file without records.
+  private func header(_ file: OpenedFiles.File) throws -> [String]? {
+    let options = read.options
+    var text = ""
+    let result = try connection.query("SELECT line FROM \(lines(file)) LIMIT \(options.skipRows + 200)")
+    var seen = 0
+    var record: [String]?
+    reading: while let chunk = try result.next() {
+      let vector = chunk.column(0)
+      for row in 0..<chunk.count {
+        seen += 1
+        if seen <= options.skipRows { continue }
+        let line = vector.isNull(row) ? "" : vector.string(row)
+        if text.isEmpty, line.isEmpty || (!options.comment.isEmpty && line.hasPrefix(options.comment)) { continue }
+        text += text.isEmpty ? line : "\n" + line
+        guard text.utf8.count <= Self.lineLimit else { break reading }
+        record = Self.fields(text, delimiter: options.delimiter, quote: options.quote, escape: options.escape)
+        if record != nil { break reading }
+      }
+    }
+    if text.isEmpty { return nil }
+    guard let record else { throw PlatformError(.invalidFile, "a quote in the first record is not closed") }
+    guard record.count <= Self.columnLimit else { throw PlatformError(.invalidFile, "the first record has \(record.count) fields") }
+    guard options.header else { return record.indices.map { "_c\($0)" } }
+    var names: [String] = []
+    var taken: Set<String> = []
+    for (index, raw) in record.enumerated() {
+      let clean = raw.trimmingCharacters(in: .whitespaces)
+      let base = clean.isEmpty ? "_c\(index)" : clean
+      var name = base
+      var number = 2
+      while !taken.insert(name.lowercased()).inserted {
+        name = "\(base)_\(number)"
+        number += 1
+      }
+      names.append(name)
+    }
+    return names
+  }
+
+  /// The fields of one record, or nil while a quote is open.
+  static func fields(_ text: String, delimiter: String, quote: String, escape: String) -> [String]? {
+    guard let separator = delimiter.utf8.first else { return [text] }
+    let (open, guardMark) = (quote.utf8.first, escape.utf8.first)
+    var fields: [String] = []
+    var current: [UInt8] = []
+    var isQuoted = false
+    let bytes = Array(text.utf8)
+    var index = 0
+    while index < bytes.count {
+      let byte = bytes[index]
+      if isQuoted {
+        if byte == guardMark, index + 1 < bytes.count, bytes[index + 1] == open || (guardMark != open && bytes[index + 1] == guardMark) {
+          current.append(bytes[index + 1])
+          index += 1
+        } else if byte == open {
+          isQuoted = false
+        } else {
+          current.append(byte)
+        }
+      } else if byte == open, current.isEmpty {
+        isQuoted = true
+      } else if byte == separator {
+        fields.append(String(decoding: current, as: UTF8.self))
+        current = []
+      } else if byte != 13 || index + 1 < bytes.count {
+        current.append(byte)
+      }
+      index += 1
+    }
+    if isQuoted { return nil }
+    fields.append(String(decoding: current, as: UTF8.self))
+    return fields
+  }
+
+  // MARK: JSON
+
+  func collectJSON(_ files: [OpenedFiles.File]) throws {
+    let raw = unique("lines")
+    try connection.execute("CREATE TEMP TABLE \(raw) (f INTEGER, n BIGINT, t VARCHAR)")
+    for file in files {
+      if isCancelled() { throw CancellationError() }
+      try attempt(file.index) {
+        guard let first = try firstLine(file) else { return }
+        if read.options.multiLine || first.hasPrefix("[") {
+          let kind = first.hasPrefix("[") ? "array" : "unstructured"
+          try connection.execute(
+            """
+            INSERT INTO \(raw) SELECT \(file.index), row_number() OVER (), CAST(json AS VARCHAR) FROM read_json_objects(\(SQLText.literal(file.path)),
+              format='\(kind)', compression=\(SQLText.literal(file.compression)), maximum_object_size=\(Self.lineLimit), hive_partitioning=false)
+            """)
+        } else {
+          let rejects = unique("rejects")
+          try connection.execute("INSERT INTO \(raw) SELECT \(file.index), row_number() OVER (), line FROM \(lines(file, rejects: rejects))")
+          try takeRejects(rejects, [file.path: file.index])
+        }
+      }
+    }
+    try addRecords(raw)
+  }
+
+  private func firstLine(_ file: OpenedFiles.File) throws -> String? {
+    let result = try connection.query("SELECT line FROM \(lines(file)) LIMIT 1000")
+    while let chunk = try result.next() {
+      let vector = chunk.column(0)
+      for row in 0..<chunk.count where !vector.isNull(row) {
+        let line = vector.string(row).trimmingCharacters(in: .whitespaces)
+        if !line.isEmpty { return line }
+      }
+    }
+    return nil
+  }
+
+  /// Nesting that the engine's recursive functions still stand.
+  static let depthLimit = 128
+
+  static func depth(_ text: String) -> Int {
+    var (depth, most) = (0, 0)
+    var isQuoted = false
+    var isEscaped = false
+    for byte in text.utf8 {
+      if isQuoted {
+        if isEscaped { isEscaped = false } else if byte == UInt8(ascii: "\\") { isEscaped = true } else if byte == UInt8(ascii: "\"") { isQuoted = false }
+        continue
+      }
+      switch byte {
+      case UInt8(ascii: "\""): isQuoted = true
+      case UInt8(ascii: "["), UInt8(ascii: "{"):
+        depth += 1
+        most = max(most, depth)
+      case UInt8(ascii: "]"), UInt8(ascii: "}"): depth -= 1
+      default: break
+      }
+    }
+    return most
+  }
+
+  /// Takes apart which texts are objects, and makes a part of those.
+  private func addRecords(_ raw: String) throws {
+    // Before anything recursive sees them.
+    let suspects = try connection.query(
+      "SELECT rowid, t FROM \(raw) WHERE length(t) - length(replace(replace(t, '[', ''), '{', '')) > \(Self.depthLimit)")
+    var deep: [Int64] = []
+    while let chunk = try suspects.next() {
+      let (ids, texts) = (chunk.column(0), chunk.column(1))
+      for row in 0..<chunk.count where Self.depth(texts.string(row)) > Self.depthLimit { deep.append(ids.int64(row)) }
+    }
+    if !deep.isEmpty {
+      let list = deep.map(String.init).joined(separator: ", ")
+      try connection.execute(
+        """
+        INSERT INTO \(badTable) SELECT f, n, NULL, 'nested more than \(Self.depthLimit) deep', left(t, 65536) FROM \(raw) WHERE rowid IN (\(list));
+        DELETE FROM \(raw) WHERE rowid IN (\(list))
+        """)
+    }
+    let checked = unique("json")
+    try connection.execute(
+      """
+      CREATE TEMP TABLE \(checked) AS SELECT f, n, t,
+        CASE WHEN json_valid(t) THEN CASE WHEN json_type(t) = 'OBJECT' THEN 2 ELSE 1 END ELSE 0 END AS kind
+      FROM \(raw) WHERE t IS NOT NULL AND trim(t, E' \\t\\r') <> '';
+      DROP TABLE \(raw);
+      INSERT INTO \(badTable) SELECT f, n, NULL, CASE kind WHEN 1 THEN 'not a JSON object' ELSE 'not JSON' END, left(t, 65536)
+      FROM \(checked) WHERE kind < 2
+      """)
+    let table = unique("records")
+    try connection.execute("CREATE TEMP TABLE \(table) AS SELECT f, n, CAST(t AS JSON) AS j FROM \(checked) WHERE kind = 2; DROP TABLE \(checked)")
+    let keys = try connection.rows("SELECT k FROM (SELECT unnest(json_keys(j)) AS k FROM \(table)) GROUP BY k ORDER BY k LIMIT \(Self.columnLimit + 1)")
+    guard keys.count <= Self.columnLimit else {
+      throw PlatformError(.invalidArgument, "the records have more than \(Self.columnLimit) different keys", number: "PLT-3113", path: read.files.first?.name)
+    }
+    // In the order of the first record that has them, which is how people wrote them.
+    let sample = try connection.rows("SELECT unnest(json_keys(j)) FROM (SELECT j FROM \(table) ORDER BY f, n LIMIT 50)").compactMap { $0[0].stringValue }
+    var order: [String: Int] = [:]
+    for key in sample where order[key] == nil { order[key] = order.count }
+    let names = keys.compactMap { $0[0].stringValue }.filter { !$0.isEmpty }.sorted { (order[$0] ?? .max, $0) < (order[$1] ?? .max, $1) }
+    parts.append(Part(table: table, fields: names.map { ($0, "json_extract(s.j, \(SQLText.literal(Self.pointer($0))))") }, kind: .json))
+  }
+
+  static func pointer(_ key: String) -> String { "/" + key.replacing("~", with: "~0").replacing("/", with: "~1") }
+
+  // MARK: the other formats
+
+  func collectAvro(_ files: [OpenedFiles.File]) throws {
+    for file in files {
+      try attempt(file.index) {
+        guard file.sizeBytes > 0 else { return }
+        guard file.sizeBytes <= 2 << 30, let data = FileManager.default.contents(atPath: file.path) else {
+          throw PlatformError(.invalidFile, "the file is too large or cannot be read")
+        }
+        var reader = try AvroReader(data)
+        let raw = unique("avro")
+        try connection.execute("CREATE TEMP TABLE \(raw) (f INTEGER, n BIGINT, t VARCHAR)")
+        let appender = try Appender(connection, table: raw)
+        var number: Int64 = 0
+        var damage: PlatformError?
+        do {
+          try reader.forEach(isCancelled: isCancelled) { text in
+            number += 1
+            try appender.append(Int64(file.index))
+            try appender.append(number)
+            try appender.append(text)
+            try appender.endRow()
+          }
+        } catch let error as PlatformError where error.number == "PLT-3112" {
+          damage = error
+        }
+        try appender.close()
+        if let damage {
+          try connection.execute(
+            "INSERT INTO \(badTable) VALUES (\(file.index), \(number + 1), NULL, \(SQLText.literal(damage.message)), NULL)")
+        }
+        let columns = reader.schema.columns
+        let table = unique("records")
+        try connection.execute("CREATE TEMP TABLE \(table) AS SELECT f, n, CAST(t AS JSON) AS j FROM \(raw); DROP TABLE \(raw)")
+        var part = Part(table: table, fields: columns.map { ($0.name, "json_extract(s.j, \(SQLText.literal(Self.pointer($0.name))))") }, kind: .json)
+        part.types = columns.map(\.type)
+        parts.append(part)
+      }
+    }
+  }
+
+  func collectParquet(_ files: [OpenedFiles.File]) throws {
+    for file in files {
+      try attempt(file.index) {
+        let columns = try connection.query("SELECT * FROM \(Self.parquet(file.path)) LIMIT 0").columns
+        let names = columns.map(\.name)
+        let types = columns.map { TypeMapping.stored($0.type) }
+        if let known = parts.firstIndex(where: { $0.fields.map(\.name) == names && $0.types == types }) {
+          parts[known].files.append(file.index)
+        } else {
+          parts.append(
+            Part(
+              table: "", fields: names.map { ($0, "s.\(SQLText.identifier($0))") }, kind: .typed, files: [file.index], types: types))
+        }
+      }
+    }
+  }
+
+  func collectText(_ files: [OpenedFiles.File]) throws {
+    let table = unique("text")
+    try connection.execute("CREATE TEMP TABLE \(table) (f INTEGER, n BIGINT, value VARCHAR)")
+    for file in files {
+      try attempt(file.index) {
+        if read.options.wholeText {
+          guard file.compression == "none" else { throw PlatformError(.invalidFile, "wholeText reads files that are not packed") }
+          try connection.execute("INSERT INTO \(table) SELECT \(file.index), 1, content FROM read_text(\(SQLText.literal(file.path)))")
+        } else if file.sizeBytes > 0 {
+          let rejects = unique("rejects")
+          try connection.execute(
+            "INSERT INTO \(table) SELECT \(file.index), row_number() OVER (), coalesce(line, '') FROM \(lines(file, rejects: rejects))")
+          try takeRejects(rejects, [file.path: file.index])
+        }
+      }
+    }
+    parts.append(Part(table: table, fields: [("value", "s.value")], kind: .text, types: [.varchar]))
+  }
+
+  func collectBinary(_ files: [OpenedFiles.File]) throws {
+    let table = unique("binary")
+    try connection.execute(
+      "CREATE TEMP TABLE \(table) (f INTEGER, n BIGINT, path VARCHAR, modificationTime TIMESTAMP WITH TIME ZONE, length BIGINT, content BLOB)")
+    for file in files {
+      try attempt(file.index) {
+        try connection.execute(
+          """
+          INSERT INTO \(table) SELECT \(file.index), 1, \(SQLText.literal(read.files[file.index].name)),
+            make_timestamptz(\(file.modifiedMicroseconds)), size, content FROM read_blob(\(SQLText.literal(file.path)))
+          """)
+      }
+    }
+    let names = ["path", "modificationTime", "length", "content"]
+    parts.append(
+      Part(table: table, fields: names.map { ($0, "s.\($0)") }, kind: .typed, types: [.varchar, .timestampTZ, .bigint, .blob]))
+  }
+}

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import DuckDB
+import Foundation
+
+/// Reads the files of a `FileRead` into a table of the engine, before the engine is shut off from files.
+///
+/// Records that cannot be read go to the table `badTable` (file, line, byte_offset, reason, raw). Values that do not fit their
+/// column, and columns that the schema does not have, go to the rescued column as JSON; without one, a record with such
+/// values is bad. Nothing is lost without a trace, except what `DROPMALFORMED` and `schemaEvolutionMode none` say to drop.
+final class FileStaging {
+  struct Outcome {
+    /// Of the files' data: without the rescued column and `_metadata`.
+    var columns: [Column]
+    /// Columns that are in the files and not in the given schema.
+    var newColumns: [Column]
+    var badRecords: Int64
+    /// Files of which nothing could be read, by position, with the reason.
+    var badFiles: [(index: Int, reason: String)]
+  }
+
+  /// Columns of one table of raw texts: all files with the same header.
+  struct Part {
+    var table: String
+    /// Names of the file's columns and the expressions of their values.
+    var fields: [(name: String, value: String)]
+    var kind: Kind
+    /// For parquet: positions of the files, read again when the columns are known.
+    var files: [Int] = []
+    var types: [SQLType] = []
+    enum Kind { case text, json, typed }
+  }
+
+  let read: FileRead
+  let connection: Connection
+  let scratch: String
+  let isCancelled: () -> Bool
+  /// For a query bad records become rows with what is known of them; for a load they stay in `badTable`.
+  let isQuery: Bool
+  var parts: [Part] = []
+  var problems: [(index: Int, reason: String)] = []
+  private var counter = 0
+
+  static let filesAtOnce = 200
+  static let lineLimit = 16 << 20
+  static let columnLimit = 4000
+  static let sampleRows = 100_000
+
+  var badTable: String { read.view + "__bad" }
+  private var filesTable: String { read.view + "__files" }
+
+  init(_ read: FileRead, connection: Connection, scratch: String, isQuery: Bool, isCancelled: @escaping () -> Bool) {
+    self.read = read
+    self.connection = connection
+    self.scratch = scratch
+    self.isQuery = isQuery
+    self.isCancelled = isCancelled
+  }
+
+  func unique(_ word: String) -> String {
+    counter += 1
+    return "\(read.view)__\(word)\(counter)"
+  }
+
+  /// - Throws: `invalidArgument` PLT-3113 when the files have no columns, or `FAILFAST` met a bad record; `cancelled`.
+  func run() throws -> Outcome {
+    try connection.execute(
+      """
+      CREATE TEMP TABLE \(badTable) (f INTEGER, line BIGINT, byte_offset BIGINT, reason VARCHAR, raw VARCHAR);
+      CREATE TEMP TABLE \(filesTable) (f INTEGER, name VARCHAR, base VARCHAR, size BIGINT, modified TIMESTAMP WITH TIME ZONE)
+      """)
+    try describeFiles()
+    var start = 0
+    while start < read.files.count {
+      if isCancelled() { throw CancellationError() }
+      let end = min(start + Self.filesAtOnce, read.files.count)
+      let opened = try OpenedFiles(read.files[start..<end], format: read.format, options: read.options, scratch: scratch)
+      problems += opened.problems
+      try collect(opened.files)
+      start = end
+    }
+    let (columns, newColumns) = try decideColumns()
+    guard !columns.isEmpty else {
+      let reason = problems.first.map { ": \(read.files[$0.index].name): \($0.reason)" } ?? ""
+      throw PlatformError(
+        .invalidArgument, "no column can be read from \(read.files.count) files\(reason)", hint: "Give a schema, or check format and options.",
+        number: "PLT-3113", path: read.files.first?.name)
+    }
+    guard Set(columns.map { $0.name.lowercased() }).count == columns.count else {
+      throw PlatformError(.invalidArgument, "two columns of the files have the same name", number: "PLT-3113", path: read.files.first?.name)
+    }
+    try fill(columns)
+    let bad = try connection.rows("SELECT count(*) FROM \(badTable)").first?[0].intValue ?? 0
+    try settle(columns, bad: bad)
+    return Outcome(columns: columns, newColumns: newColumns, badRecords: bad, badFiles: problems)
+  }
+
+  private func describeFiles() throws {
+    let appender = try Appender(connection, table: filesTable)
+    for (index, file) in read.files.enumerated() {
+      try appender.append(Int64(index))
+      try appender.append(file.name)
+      try appender.append((file.name as NSString).lastPathComponent)
+      try appender.append(file.sizeBytes)
+      try appender.append(file.modifiedMilliseconds * 1000)
+      try appender.endRow()
+    }
+    try appender.close()
+  }
+
+  private func collect(_ files: [OpenedFiles.File]) throws {
+    switch read.format {
+    case .csv: try collectCSV(files)
+    case .json: try collectJSON(files)
+    case .avro: try collectAvro(files)
+    case .parquet: try collectParquet(files)
+    case .text: try collectText(files)
+    case .binaryFile: try collectBinary(files)
+    }
+  }
+
+  /// Runs SQL over one file; a failure is that file's problem and no other's.
+  func attempt(_ index: Int, _ body: () throws -> Void) throws {
+    do {
+      try body()
+    } catch let error as PlatformError where error.code == .invalidArgument || error.code == .invalidFile {
+      problems.append((index, Self.reason(error)))
+    }
+  }
+
+  /// The engine's text up to its first line end; its hints are about options that people here do not have.
+  static func reason(_ error: PlatformError) -> String {
+    let line = error.message.split(separator: "\n").first.map(String.init) ?? error.message
+    return String(line.replacing(#/\/proc\/self\/fd\/\d+/#, with: "the file").prefix(300))
+  }
+
+  // MARK: columns
+
+  private func decideColumns() throws -> (columns: [Column], newColumns: [Column]) {
+    var found: [Column] = []
+    var positions: [String: Int] = [:]
+    let known = Dictionary((read.schema ?? read.options.schema ?? []).map { ($0.name.lowercased(), $0) }) { first, _ in first }
+    let given = read.schema ?? read.options.schema
+    for part in parts {
+      let missing = part.fields.filter { known[$0.name.lowercased()] == nil }
+      if missing.isEmpty { continue }
+      for column in try infer(part, missing) {
+        if let position = positions[column.name.lowercased()] {
+          found[position].type = Self.common(found[position].type, column.type)
+        } else {
+          positions[column.name.lowercased()] = found.count
+          found.append(column)
+        }
+      }
+      guard found.count <= Self.columnLimit else {
+        throw PlatformError(.invalidArgument, "the files have more than \(Self.columnLimit) columns", number: "PLT-3113", path: read.files.first?.name)
+      }
+    }
+    for hint in read.options.hints where known[hint.name.lowercased()] == nil {
+      if let position = positions[hint.name.lowercased()] { found[position].type = hint.type } else if given == nil { found.append(hint) }
+    }
+    found.removeAll { $0.name == read.options.rescuedColumn }
+    if let given { return (given, found) }
+    return (found, [])
+  }
+
+  /// The narrowest type that takes values of both.
+  static func common(_ one: SQLType, _ other: SQLType) -> SQLType {
+    if one == other { return one }
+    let numbers: [SQLType] = [.tinyint, .smallint, .integer, .bigint, .double]
+    let (first, second) = (one == .float ? .double : one, other == .float ? .double : other)
+    if let left = numbers.firstIndex(of: first), let right = numbers.firstIndex(of: second) { return numbers[max(left, right)] }
+    switch (first, second) {
+    case (.date, .timestampTZ), (.timestampTZ, .date): return .timestampTZ
+    case (.decimal(let w1, let s1), .decimal(let w2, let s2)):
+      let scale = max(s1, s2)
+      return .decimal(min(38, max(w1 - s1, w2 - s2) + scale), scale)
+    case (.list(let left), .list(let right)): return .list(common(left, right))
+    case (.structure(let left), .structure(let right)):
+      var fields = left
+      for field in right {
+        if let position = fields.firstIndex(where: { $0.name == field.name }) {
+          fields[position].type = common(fields[position].type, field.type)
+        } else {
+          fields.append(field)
+        }
+      }
+      return .structure(fields)
+    default: return .varchar
+    }
+  }
+
+  // MARK: rows
+
+  private func fill(_ columns: [Column]) throws {
+    let list = columns.map { "\(SQLText.identifier($0.name)) \($0.type.sql)" }.joined(separator: ", ")
+    let staged = unique("typed")
+    try connection.execute("CREATE TEMP TABLE \(staged) (f INTEGER, n BIGINT, rescued VARCHAR, \(list))")
+    for part in parts {
+      if isCancelled() { throw CancellationError() }
+      if part.kind == .typed && !part.files.isEmpty {
+        var start = 0
+        while start < part.files.count {
+          let end = min(start + Self.filesAtOnce, part.files.count)
+          for index in part.files[start..<end] {
+            let opened = try OpenedFiles(read.files[index...index], format: read.format, options: read.options, scratch: scratch)
+            guard let file = opened.files.first else { continue }
+            try attempt(index) {
+              try connection.execute(
+                insert(part, columns, into: staged, from: "(SELECT \(index) AS f, NULL::BIGINT AS n, * FROM \(Self.parquet(file.path)))"))
+            }
+          }
+          start = end
+        }
+      } else {
+        try connection.execute(insert(part, columns, into: staged, from: part.table))
+        try connection.execute("DROP TABLE IF EXISTS \(part.table)")
+      }
+    }
+    let names = columns.map { "t.\(SQLText.identifier($0.name))" }.joined(separator: ", ")
+    let rescued = read.options.rescuedColumn.map { ", t.rescued AS \(SQLText.identifier($0))" } ?? ""
+    let metadata =
+      !read.hasMetadata
+      ? ""
+      : """
+      , struct_pack(file_path := m.name, file_name := m.base, file_size := m.size, file_block_start := 0::BIGINT,
+        file_block_length := m.size, file_modification_time := m.modified) AS \(FileRead.metadataColumn)
+      """
+    // Without a column for them, values that do not fit make the whole record bad: they are never dropped in silence.
+    if read.options.rescuedColumn == nil && !(isQuery && read.options.mode == .permissive) {
+      try connection.execute(
+        """
+        INSERT INTO \(badTable) SELECT f, n, NULL, 'values that do not fit their columns', rescued FROM \(staged) WHERE rescued IS NOT NULL;
+        DELETE FROM \(staged) WHERE rescued IS NOT NULL
+        """)
+    }
+    try connection.execute(
+      "CREATE TEMP TABLE \(SQLText.identifier(read.view)) AS SELECT \(names)\(rescued)\(metadata) FROM \(staged) t JOIN \(filesTable) m ON m.f = t.f")
+    try connection.execute("DROP TABLE \(staged)")
+  }
+
+  static func parquet(_ path: String) -> String { "read_parquet(\(SQLText.literal(path)), hive_partitioning=false)" }
+
+  /// One INSERT of all rows of a part, converted to `columns`.
+  private func insert(_ part: Part, _ columns: [Column], into table: String, from source: String) -> String {
+    var rescues: [String] = []
+    var values: [String] = []
+    var used: Set<Int> = []
+    for column in columns {
+      let matching = part.fields.indices.filter { part.fields[$0].name.lowercased() == column.name.lowercased() }
+      guard let index = matching.first(where: { part.fields[$0].name == column.name }) ?? matching.first else {
+        values.append("NULL::\(column.type.sql)")
+        continue
+      }
+      used.insert(index)
+      let field = part.fields[index]
+      let (value, isLost) = converted(field.value, part, index, to: column.type)
+      values.append(value)
+      if let isLost { rescues.append("CASE WHEN \(isLost) THEN \(Self.member(column.name, field.value, part.kind)) END") }
+    }
+    if read.options.evolution != FileOptions.Evolution.none {
+      for (index, field) in part.fields.enumerated() where !used.contains(index) && field.name != read.options.rescuedColumn {
+        let present = part.kind == .json ? "\(field.value) IS NOT NULL AND json_type(\(field.value)) <> 'NULL'" : "\(field.value) IS NOT NULL"
+        rescues.append("CASE WHEN \(present) THEN \(Self.member(field.name, field.value, part.kind)) END")
+      }
+    }
+    let rescued =
+      rescues.isEmpty
+      ? "NULL"
+      : "'{' || nullif(concat_ws(',', \(rescues.joined(separator: ", "))), '') || ',\"_file_path\":' || to_json((SELECT m.name FROM \(filesTable) m WHERE m.f = s.f)) || '}'"
+    return "INSERT INTO \(table) SELECT s.f, s.n, \(rescued), \(values.joined(separator: ", ")) FROM \(source) s"
+  }
+
+  private static func member(_ name: String, _ value: String, _ kind: Part.Kind) -> String {
+    "to_json(\(SQLText.literal(name))) || ':' || " + (kind == .json ? "CAST(\(value) AS VARCHAR)" : "to_json(CAST(\(value) AS VARCHAR))")
+  }
+
+  /// Bad records and files, as the caller wants them.
+  private func settle(_ columns: [Column], bad: Int64) throws {
+    if read.options.mode == .failFast || (isQuery && read.options.mode == .permissive && !problems.isEmpty) {
+      if let problem = problems.first {
+        throw PlatformError(
+          .invalidFile, problem.reason, hint: "Leave the file out, or use mode => 'DROPMALFORMED'.", number: "PLT-3114", path: read.files[problem.index].name)
+      }
+    }
+    if read.options.mode == .failFast, bad > 0, let row = try connection.rows("SELECT f, line, reason FROM \(badTable) LIMIT 1").first {
+      throw PlatformError(
+        .invalidFile, "a record cannot be read: \(row[2].stringValue ?? "")", hint: "Use mode => 'PERMISSIVE' to keep the others.", number: "PLT-3114",
+        path: read.files[Int(row[0].intValue ?? 0)].name, line: row[1].intValue.map { Int($0) })
+    }
+    guard isQuery, read.options.mode == .permissive, bad > 0 else { return }
+    let names = columns.map { _ in "NULL" }.joined(separator: ", ")
+    let rescued =
+      read.options.rescuedColumn == nil ? "" : ", '{\"_corrupt_record\":' || coalesce(to_json(b.raw), 'null') || ',\"_file_path\":' || to_json(m.name) || '}'"
+    let metadata =
+      read.hasMetadata
+      ? ", struct_pack(file_path := m.name, file_name := m.base, file_size := m.size, file_block_start := 0::BIGINT, file_block_length := m.size, file_modification_time := m.modified)"
+      : ""
+    try connection.execute(
+      "INSERT INTO \(SQLText.identifier(read.view)) SELECT \(names)\(rescued)\(metadata) FROM \(badTable) b JOIN \(filesTable) m ON m.f = b.f")
+  }
+}

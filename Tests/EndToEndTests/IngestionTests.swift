@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Foundation
+import TestSupport
+import Testing
+
+extension EndToEnd {
+  /// Files come in once, whoever is killed meanwhile.
+  @Suite(.serialized) struct IngestionTests {
+    private func volume(_ cluster: LocalCluster) throws -> String {
+      #expect(try cluster.cli(["volumes", "create", "main.demo.in"]).status == 0)
+      let answer = try cluster.cli(["volumes", "get", "main.demo.in", "-o", "json"])
+      let location = try JSONValue(parsing: answer.out)["storage_location"]?.stringValue ?? ""
+      let folder = location.hasPrefix("file://") ? String(location.dropFirst(7)) : location
+      try #require(FileManager.default.fileExists(atPath: folder), "\(answer.all)")
+      return folder
+    }
+
+    private func put(_ folder: String, _ name: String, _ text: String) throws {
+      try FileManager.default.createDirectory(atPath: ((folder + "/" + name) as NSString).deletingLastPathComponent, withIntermediateDirectories: true)
+      try Data(text.utf8).write(to: URL(fileURLWithPath: folder + "/" + name), options: .atomic)
+    }
+
+    @Test func filesAreReadAndCopiedOnce() throws {
+      let cluster = try LocalCluster("copy")
+      #expect(try cluster.start(workers: 1).status == 0)
+      let folder = try volume(cluster)
+      func sql(_ text: String) throws -> LocalCluster.Output { try cluster.cli(["sql", text]) }
+      try put(folder, "a/1.csv", "id,name\n1,one\n2,two\n")
+      try put(folder, "a/2.csv", "id,name\n3,three\nbroken\n")
+      #expect(try cluster.scalar("select count(*) from read_files('/Volumes/main/demo/in/a/*.csv', format => 'csv')") == 4)
+      #expect(
+        try cluster.scalar("select sum(id) || '/' || min(_metadata.file_name) from read_files('/Volumes/main/demo/in/a', format => 'csv') where id is not null")
+          == "6/1.csv")
+      for path in ["/etc/passwd", "/Volumes/main/demo/in/../../../etc/passwd", "/Volumes/main/demo/none/x"] {
+        #expect(try sql("select * from read_files('\(path)', format => 'text')").status != 0)
+      }
+      #expect(try sql("create table main.demo.t (id bigint, name varchar)").status == 0)
+      let copy = "copy into main.demo.t from '/Volumes/main/demo/in/a' fileformat = csv"
+      let first = try sql(copy)
+      #expect(first.status == 0, "\(first.all)")
+      #expect(try cluster.scalar("select count(*) from main.demo.t") == 3)
+      #expect(try cluster.scalar("select raw from main.demo.t_quarantine") == "broken")
+      #expect(try sql(copy).status == 0)
+      #expect(try cluster.scalar("select count(*) from main.demo.t") == 3)
+      try put(folder, "a/3.csv", "id,name,more\n4,four,x\n")
+      let refused = try sql(copy)
+      #expect(refused.status != 0 && refused.err.contains("more VARCHAR"), "\(refused.all)")
+      #expect(try sql(copy + " copy_options ('mergeSchema' = 'true')").status == 0)
+      #expect(try cluster.scalar("select more from main.demo.t where id = 4") == "x")
+      #expect(try sql(copy + " files = ('1.csv') copy_options ('force' = 'true')").status != 0)
+      #expect(
+        try sql("copy into main.demo.t from '/Volumes/main/demo/in/a' fileformat = csv files = ('1.csv') copy_options ('force' = 'true')").status == 0)
+      #expect(try cluster.scalar("select count(*) from main.demo.t") == 6)
+    }
+
+    @Test func everyFileOnceWhateverIsKilled() throws {
+      let cluster = try LocalCluster("ingest")
+      #expect(try cluster.start(workers: 2).status == 0)
+      let folder = try volume(cluster)
+      let count = 120
+      for number in 0..<count { try put(folder, "in/f\(1000 + number).json", "{\"n\":\(number * 2)}\n{\"n\":\(number * 2 + 1)}\n") }
+      let file = """
+        resources:
+          jobs:
+            j:
+              name: load
+              tasks:
+                - task_key: load
+                  max_retries: 3
+                  ingest_task:
+                    source: { path: /Volumes/main/demo/in/in, format: json }
+                    target: main.demo.numbers
+                    trigger: available_now
+                    max_files_per_batch: 10
+        """
+      let run = try cluster.submit(file)
+      var random = SplitMix64(seed: 11)
+      for round in 0..<4 {
+        usleep(UInt32.random(in: 300_000...2_500_000, using: &random))
+        if round % 2 == 0 {
+          for process in cluster.processes(["coordinator"]) { kill(process, SIGKILL) }
+        } else if let executor = cluster.executor("\(run)_load_") {
+          kill(executor, SIGKILL)
+        }
+      }
+      let done = try cluster.finish(run)
+      #expect(done["state"]?.stringValue?.uppercased() == "SUCCEEDED", "\(done.sortedText)")
+      #expect(try cluster.scalar("select count(*) || '/' || count(distinct n) || '/' || sum(n) from main.demo.numbers") == "240/240/28680")
+
+      // A second run loads what is new, takes up the new column, and leaves changed files alone.
+      try put(folder, "in/f1000.json", "{\"n\":1}\n")
+      try put(folder, "in/g.json", "{\"n\":1000,\"extra\":\"x\"}\nnonsense\n")
+      let second = try cluster.finish(try cluster.submit(file))
+      #expect(second["state"]?.stringValue?.uppercased() == "SUCCEEDED", "\(second.sortedText)")
+      #expect(try cluster.scalar("select count(*) || '/' || max(extra) from main.demo.numbers") == "241/x")
+      #expect(try cluster.scalar("select raw || line from main.demo.numbers_quarantine") == "nonsense2")
+      let metrics = try cluster.http("GET", "/metrics", token: cluster.token).body
+      #expect(metrics.contains(#"platform_ingest_files_changed{source="/Volumes/main/demo/in/in",table="main.demo.numbers"} 1"#), "\(metrics)")
+      #expect(metrics.contains(#"platform_ingest_files_waiting{source="/Volumes/main/demo/in/in",table="main.demo.numbers"} 0"#))
+    }
+  }
+}
