@@ -174,7 +174,7 @@ extension FileStaging {
           try connection.execute(
             """
             INSERT INTO \(raw) SELECT \(file.index), row_number() OVER (), CAST(json AS VARCHAR) FROM read_json_objects(\(SQLText.literal(file.path)),
-              format='\(kind)', compression=\(SQLText.literal(file.compression)), maximum_object_size=\(Self.lineLimit), hive_partitioning=false)
+              format='\(kind)', compression=\(SQLText.literal(file.compression == "none" ? "uncompressed" : file.compression)), maximum_object_size=\(Self.lineLimit), hive_partitioning=false)
             """)
         } else {
           let rejects = unique("rejects")

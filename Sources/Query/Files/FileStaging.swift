@@ -196,7 +196,7 @@ final class FileStaging {
   private func fill(_ columns: [Column]) throws {
     let list = columns.map { "\(SQLText.identifier($0.name)) \($0.type.sql)" }.joined(separator: ", ")
     let staged = unique("typed")
-    try connection.execute("CREATE TEMP TABLE \(staged) (f INTEGER, n BIGINT, rescued VARCHAR, \(list))")
+    try connection.execute("CREATE TEMP TABLE \(staged) (__f INTEGER, __n BIGINT, __rescued VARCHAR, \(list))")
     for part in parts {
       if isCancelled() { throw CancellationError() }
       if part.kind == .typed && !part.files.isEmpty {
@@ -208,7 +208,7 @@ final class FileStaging {
             guard let file = opened.files.first else { continue }
             try attempt(index) {
               try connection.execute(
-                insert(part, columns, into: staged, from: "(SELECT \(index) AS f, NULL::BIGINT AS n, * FROM \(Self.parquet(file.path)))"))
+                insert(part, columns, into: staged, from: "(SELECT \(index) AS __f, NULL::BIGINT AS __n, * FROM \(Self.parquet(file.path)))"))
             }
           }
           start = end
@@ -219,7 +219,7 @@ final class FileStaging {
       }
     }
     let names = columns.map { "t.\(SQLText.identifier($0.name))" }.joined(separator: ", ")
-    let rescued = read.options.rescuedColumn.map { ", t.rescued AS \(SQLText.identifier($0))" } ?? ""
+    let rescued = read.options.rescuedColumn.map { ", t.__rescued AS \(SQLText.identifier($0))" } ?? ""
     let metadata =
       !read.hasMetadata
       ? ""
@@ -231,12 +231,12 @@ final class FileStaging {
     if read.options.rescuedColumn == nil && !(isQuery && read.options.mode == .permissive) {
       try connection.execute(
         """
-        INSERT INTO \(badTable) SELECT f, n, NULL, 'values that do not fit their columns', rescued FROM \(staged) WHERE rescued IS NOT NULL;
-        DELETE FROM \(staged) WHERE rescued IS NOT NULL
+        INSERT INTO \(badTable) SELECT __f, __n, NULL, 'values that do not fit their columns', __rescued FROM \(staged) WHERE __rescued IS NOT NULL;
+        DELETE FROM \(staged) WHERE __rescued IS NOT NULL
         """)
     }
     try connection.execute(
-      "CREATE TEMP TABLE \(SQLText.identifier(read.view)) AS SELECT \(names)\(rescued)\(metadata) FROM \(staged) t JOIN \(filesTable) m ON m.f = t.f")
+      "CREATE TEMP TABLE \(SQLText.identifier(read.view)) AS SELECT \(names)\(rescued)\(metadata) FROM \(staged) t JOIN \(filesTable) m ON m.f = t.__f")
     try connection.execute("DROP TABLE \(staged)")
   }
 
@@ -244,6 +244,8 @@ final class FileStaging {
 
   /// One INSERT of all rows of a part, converted to `columns`.
   private func insert(_ part: Part, _ columns: [Column], into table: String, from source: String) -> String {
+    // A column of a file may have any name: only tables of our own making are sure to have these.
+    let (file, number) = part.files.isEmpty ? ("s.f", "s.n") : ("s.__f", "s.__n")
     var rescues: [String] = []
     var values: [String] = []
     var used: Set<Int> = []
@@ -268,8 +270,8 @@ final class FileStaging {
     let rescued =
       rescues.isEmpty
       ? "NULL"
-      : "'{' || nullif(concat_ws(',', \(rescues.joined(separator: ", "))), '') || ',\"_file_path\":' || to_json((SELECT m.name FROM \(filesTable) m WHERE m.f = s.f)) || '}'"
-    return "INSERT INTO \(table) SELECT s.f, s.n, \(rescued), \(values.joined(separator: ", ")) FROM \(source) s"
+      : "'{' || nullif(concat_ws(',', \(rescues.joined(separator: ", "))), '') || ',\"_file_path\":' || to_json((SELECT m.name FROM \(filesTable) m WHERE m.f = \(file))) || '}'"
+    return "INSERT INTO \(table) SELECT \(file), \(number), \(rescued), \(values.joined(separator: ", ")) FROM \(source) s"
   }
 
   private static func member(_ name: String, _ value: String, _ kind: Part.Kind) -> String {
