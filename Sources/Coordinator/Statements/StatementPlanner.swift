@@ -142,7 +142,7 @@ struct StatementPlanner: TaskPlanner {
       case nil: session.carry = .null
       }
     }
-    let outcome: [StatementResult] = plan.command == nil ? try ran ?? results.decoded() : []
+    let outcome: [StatementResult] = plan.command == nil && plan.copy == nil ? try ran ?? results.decoded() : []
     switch plan.kind {
     case .table: break
     case .select, .explain:
