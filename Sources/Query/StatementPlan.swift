@@ -125,7 +125,8 @@ public struct StatementPlan: Sendable {
     source = try SQLTokens(text)
     try parseQuery()
     guard fileRequests.isEmpty else {
-      throw PlatformError(.invalidArgument, "read_files cannot be part of this statement", hint: "Use it in SELECT, INSERT or CREATE TABLE AS.", number: "PLT-3115")
+      throw PlatformError(
+        .invalidArgument, "read_files cannot be part of this statement", hint: "Use it in SELECT, INSERT or CREATE TABLE AS.", number: "PLT-3115")
     }
   }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Core
-import Query
 import Foundation
 import Glibc
+import Query
 
 /// Reads one file as text, or says why it is no text.
 enum DocumentReader {
