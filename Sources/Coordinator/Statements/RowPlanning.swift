@@ -31,6 +31,12 @@ extension StatementPlanner {
     }
     var target = base.target
     if plan.evolvesSchema {
+      // What the files hold is known only when they are read.
+      guard plan.fileRequests.isEmpty else {
+        throw PlatformError(
+          .invalidArgument, "WITH SCHEMA EVOLUTION cannot stand beside read_files",
+          hint: "Use COPY INTO .. COPY_OPTIONS ('mergeSchema' = 'true'), or add the columns with ALTER TABLE first.", number: "PLT-3115")
+      }
       let views = try spec.tables.map { (view: $0.view, columns: try $0.scan.columns()) }
       let (sql, definitions, variables) = (plan.sql, spec.definitions, spec.variables)
       let schema = try await BlockingPool.shared.run {
