@@ -110,6 +110,7 @@ public struct StatementPlan: Sendable {
       throw PlatformError(.invalidArgument, "a query is expected")
     }
     try parseQuery()
+    try refuseFiles()
   }
 
   /// A query around pieces of another statement, whose references it goes on counting.
@@ -124,6 +125,10 @@ public struct StatementPlan: Sendable {
     self.extensions = extensions
     source = try SQLTokens(text)
     try parseQuery()
+    try refuseFiles()
+  }
+
+  private func refuseFiles() throws {
     guard fileRequests.isEmpty else {
       throw PlatformError(
         .invalidArgument, "read_files cannot be part of this statement", hint: "Use it in SELECT, INSERT or CREATE TABLE AS.", number: "PLT-3115")

@@ -49,6 +49,8 @@ extension EndToEnd {
       #expect(refused.status != 0 && refused.err.contains("more VARCHAR"), "\(refused.all)")
       #expect(try sql(copy + " copy_options ('mergeSchema' = 'true')").status == 0)
       #expect(try cluster.scalar("select more from main.demo.t where id = 4") == "x")
+      let view = try sql("create view main.demo.v as select * from read_files('/Volumes/main/demo/in/a', format => 'csv')")
+      #expect(view.status != 0 && view.err.contains("PLT-3115"), "\(view.all)")
       let both = try sql(copy + " files = ('1.csv') pattern = '*.csv'")
       #expect(both.status != 0 && both.err.contains("exclude each other"), "\(both.all)")
       #expect(try sql("insert into main.demo.t by name select id, name from read_files('/Volumes/main/demo/in/a/1.csv', format => 'csv')").status == 0)
