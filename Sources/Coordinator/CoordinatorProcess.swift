@@ -50,7 +50,8 @@ public struct CoordinatorProcess: Sendable {
     let pool = try PostgresPool(PostgresConfiguration(connectionString: configuration.postgres, poolSize: 6))
     try await connect(pool)
     let applied = try await Migrator(
-      pool: pool, migrations: CatalogMigrations.all + JobMigrations.all + InferenceLog.migrations + StatementHistory.migrations
+      pool: pool,
+      migrations: CatalogMigrations.all + JobMigrations.all + InferenceLog.migrations + StatementHistory.migrations
         + IngestMigrations.all
     ).migrate()
     for name in applied { logger.info("migration", metadata: ["name": "\(name)"]) }

@@ -57,7 +57,8 @@ public final class StatementSession: Sendable {
   }
 
   private func database(for spec: StatementSpec) throws -> (Database, isShared: Bool) {
-    let needsNone = spec.tables.isEmpty && spec.definitions.isEmpty && spec.change == nil && spec.outputDirectory == nil
+    let needsNone =
+      spec.tables.isEmpty && spec.definitions.isEmpty && spec.change == nil && spec.outputDirectory == nil
       && spec.fileReads.isEmpty
     if needsNone, let shared = state.withLock({ $0.shared }) { return (shared, true) }
     let ready = state.withLock { state in
