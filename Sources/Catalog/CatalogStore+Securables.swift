@@ -159,8 +159,13 @@ extension CatalogStore {
     comment: String, properties: [String: String], mayBeMissing: Bool = false, by actor: String
   ) async throws -> TableEntry {
     try Self.requirePlain(name.name)
-    let found = try await BlockingPool.shared.run {
-      try Self.externalFolder(location, of: "table '\(name)'", allowedIn: roots, apartFrom: lake, mayBeMissing: mayBeMissing)
+    let found: String
+    if location.hasPrefix("s3://") {
+      found = try await bucketPlace(location, of: "table '\(name)'")
+    } else {
+      found = try await BlockingPool.shared.run {
+        try Self.externalFolder(location, of: "table '\(name)'", allowedIn: roots, apartFrom: lake, mayBeMissing: mayBeMissing)
+      }
     }
     let encoded = try JSONValue(encoding: columns)
     let facts = try JSONValue(encoding: properties)
@@ -177,6 +182,21 @@ extension CatalogStore {
       try Self.audit(transaction, actor, "register table", "\(name)")
     }
     return try await table(name)
+  }
+
+  /// A place in a bucket, below one of the external locations.
+  /// - Throws: `permissionDenied` elsewhere; `invalidArgument` PLT-3001 for a place that cannot be used.
+  public func bucketPlace(_ url: String, of what: String) async throws -> String {
+    let place = try Self.canonicalURL(url)
+    guard let location = try await self.location(of: place) else {
+      throw PlatformError(.permissionDenied, "\(what) would be outside of the external locations", hint: "Make one that holds it.", path: place)
+    }
+    // The location itself may hold many tables.
+    guard place != location.url else {
+      throw PlatformError(
+        .invalidArgument, "\(what) would be external location '\(location.name)' itself", hint: "Name a folder in it.", number: "PLT-3001", path: place)
+    }
+    return place
   }
 
   /// An allowed folder, with its links followed. Touches the file system.

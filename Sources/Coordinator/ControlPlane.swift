@@ -4,6 +4,7 @@ import Core
 import Foundation
 import Jobs
 import Logging
+import ObjectStore
 import Scheduling
 import Serving
 import Synchronization
@@ -203,7 +204,7 @@ final class ControlPlane: Sendable {
       let work = AssignedWork(
         incarnation: assignment.incarnation, payload: assignment.payload,
         gang: assignment.gang.map { .init(gang: $0.gang, generation: $0.generation, rank: $0.rank, size: $0.size) },
-        isReplica: assignment.service != nil)
+        isReplica: assignment.service != nil, keys: KeyRing.shared.keys(neededBy: assignment.payload))
       guard let payload = try? JSONEncoder.platform.encode(work) else { return }  // holds only encodable values
       send(
         .assign(.init(unit: assignment.unit, attempt: assignment.attempt), kind: assignment.kind, payload: payload, timeoutMilliseconds: 0),

@@ -88,6 +88,9 @@ public struct CoordinatorProcess: Sendable {
       await Self.join(request, nodes: nodes, admitted: admitted)
     }
 
+    for problem in try await StorageKeyLoader(catalog: catalog, keyPath: layout.sealingKey).load() {
+      logger.warning("keys cannot be used", metadata: ["problem": "\(problem)"])
+    }
     let store = JobStore(pool: pool)
     let telemetry = RunTelemetry(pool: pool)
     let waiters = RunWaiters()

@@ -34,6 +34,8 @@ public struct DataLayout: Sendable {
   public var stateFile: String { root + "/cluster.json" }
   public var adminTokenFile: String { root + "/admin-token" }
   public var coordinatorKey: String { keys + "/coordinator.json" }
+  /// Seals what the catalog keeps secret.
+  var sealingKey: String { keys + "/catalog.key" }
 
   /// What `platform up` decided, read by every other command.
   public struct State: Codable, Sendable {

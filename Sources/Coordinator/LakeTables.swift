@@ -8,7 +8,7 @@ import Foundation
 import ObjectStore
 import Query
 
-/// The catalog's tables as Delta tables on disk. Methods read and write files on the blocking pool.
+/// The catalog's tables as Delta tables, in folders and in buckets. Methods read and write files on the blocking pool.
 struct LakeTables: Sendable {
   let catalog: CatalogStore
   /// Folder below which managed tables live.
@@ -35,6 +35,7 @@ struct LakeTables: Sendable {
     /// - Throws: `invalidArgument` for a table of which the files alone are not the rows.
     var files: [String] {
       get throws {
+        try entry.requireOnDisk()
         guard scan.isPlain else {
           throw PlatformError(
             .invalidArgument, "table '\(entry.name)' has partitions, deletion vectors or mapped columns, which this task does not read",
@@ -103,24 +104,21 @@ struct LakeTables: Sendable {
   }
 
   private static func reader(_ location: String, _ cache: SnapshotCache) throws -> DeltaTable {
-    let parent = (location as NSString).deletingLastPathComponent
-    return DeltaTable(
-      store: try LocalObjectStore(root: parent), path: try ObjectPath((location as NSString).lastPathComponent),
-      parquet: DuckDBParquetHandler(), dataFeatures: readFeatures, cache: cache)
+    let (store, path) = try ObjectStores.open(location)
+    return DeltaTable(store: store, path: path, parquet: DuckDBParquetHandler(), dataFeatures: readFeatures, cache: cache)
   }
 
   /// - Parameter features: what the caller takes care of in data files.
   static func open(_ location: String, _ features: Set<TableFeature> = []) throws -> DeltaTable {
-    let parent = (location as NSString).deletingLastPathComponent
-    return DeltaTable(
-      store: try LocalObjectStore(root: parent), path: try ObjectPath((location as NSString).lastPathComponent),
-      parquet: DuckDBParquetHandler(), dataFeatures: features)
+    let (store, path) = try ObjectStores.open(location)
+    return DeltaTable(store: store, path: path, parquet: DuckDBParquetHandler(), dataFeatures: features)
   }
 
   /// Makes the catalog entry, so that executors know the folder to write to.
   func prepare(_ name: ThreePartName, columns: [Column], by actor: String) async throws -> TableEntry {
     let entry = try await catalog.table(
       name, creatingIn: root, columns: columns.map { ColumnEntry(name: $0.name, type: $0.type.sql.lowercased()) }, by: actor)
+    try entry.requireOnDisk()
     try await BlockingPool.shared.run {
       try FileManager.default.createDirectory(atPath: entry.location, withIntermediateDirectories: true)
     }
@@ -184,13 +182,27 @@ extension LakeTables {
     let snapshot = try await BlockingPool.shared.run { try Self.reader(entry.location, snapshots.cache(entry.location)).latest() }
     return [
       ("format", "delta"), ("id", .string(snapshot.metadata.id)), ("name", .string("\(entry.name)")),
-      ("location", .string("file://" + entry.location)), ("partitionColumns", .array(snapshot.metadata.partitionColumns.map { .string($0) })),
+      ("location", .string(entry.url)), ("partitionColumns", .array(snapshot.metadata.partitionColumns.map { .string($0) })),
       ("numFiles", .integer(Int64(snapshot.filesByPath.count))), ("sizeInBytes", .integer(snapshot.sizeInBytes)),
       ("properties", .object(snapshot.metadata.configuration.mapValues { .string($0) })),
       ("minReaderVersion", .integer(Int64(snapshot.tableProtocol.minReaderVersion))),
       ("minWriterVersion", .integer(Int64(snapshot.tableProtocol.minWriterVersion))), ("version", .integer(snapshot.version)),
       ("numRows", snapshot.rowCount.map { .integer($0) } ?? .null),
     ]
+  }
+}
+
+extension TableEntry {
+  /// `file:///folder` or `s3://bucket/folder`.
+  var url: String { isInBucket ? location : "file://" + location }
+  var isInBucket: Bool { S3Location.isS3(location) }
+
+  /// - Throws: `invalidArgument`: tasks other than SQL read and write folders.
+  func requireOnDisk() throws {
+    guard isInBucket else { return }
+    throw PlatformError(
+      .invalidArgument, "table '\(name)' lies in S3, which this task does not read or write",
+      hint: "SQL does: CREATE TABLE copy AS SELECT * FROM \(name).", path: location)
   }
 }
 

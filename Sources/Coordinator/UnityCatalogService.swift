@@ -223,10 +223,11 @@ extension CoordinatorService {
     }
   }
 
-  /// An absolute path of `file:///path`, `file:/path` or `/path`.
-  /// - Throws: `invalidArgument` PLT-1702 for places that are not folders of this machine.
+  /// An absolute path of `file:///path`, `file:/path` or `/path`; `s3://bucket/path` stays.
+  /// - Throws: `invalidArgument` PLT-1702 for places that are neither folders of this machine nor in a bucket.
   static func path(_ location: String) throws -> String {
     if location.hasPrefix("/") { return location }
+    if S3Location.isS3(location) { return try CatalogStore.canonicalURL(location) }
     guard location.hasPrefix("file:/"), let path = String(location.dropFirst(5)).removingPercentEncoding else {
       throw PlatformError(
         .invalidArgument, "storage_location '\(location.prefix(200))' is not a folder of this machine", hint: "Write file:///path.",

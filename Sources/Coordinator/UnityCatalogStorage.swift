@@ -8,9 +8,15 @@ import Foundation
 
 /// Connections, credentials, external locations, and the ways to storage, for Unity Catalog's clients.
 extension CoordinatorService {
+  /// From now on tables in buckets open with the keys that the catalog has now.
+  private func loadStorageKeys() async throws {
+    // Keys that cannot be unsealed are missed where such a place is opened.
+    _ = try await StorageKeyLoader(catalog: catalog, keyPath: configuration.layout.sealingKey).load()
+  }
+
   /// Made at its first use; it never leaves this machine.
   private func sealing() async throws -> SealingKey {
-    let path = configuration.layout.keys + "/catalog.key"
+    let path = configuration.layout.sealingKey
     return try await BlockingPool.shared.run { try SealingKey(loadingOrCreating: path) }
   }
 
@@ -59,12 +65,14 @@ extension CoordinatorService {
   func changeCredential(_ name: String, _ request: CredentialRequest, by principal: Principal) async throws -> StorageCredentialInfo {
     let change = SecuredChange(
       newName: request.newName?.lowercased(), comment: request.comment, owner: request.owner, isReadOnly: request.readOnly)
-    return StorageCredentialInfo(
-      try await catalog.changeCredential(name, change, replaced: Self.content(request), sealedWith: sealing(), by: principal.name))
+    let changed = try await catalog.changeCredential(name, change, replaced: Self.content(request), sealedWith: sealing(), by: principal.name)
+    try await loadStorageKeys()
+    return StorageCredentialInfo(changed)
   }
 
   func deleteCredential(_ name: String, force: Bool, by principal: Principal) async throws {
     try await catalog.dropCredential(name, force: force, by: principal.name)
+    try await loadStorageKeys()
   }
 
   /// What may be shown of a credential, and what may not.
@@ -91,23 +99,26 @@ extension CoordinatorService {
 
   func createExternalLocation(_ request: CreateLocationRequest, by principal: Principal) async throws -> ExternalLocationInfo {
     let credential = request.credentialName.flatMap { $0.isEmpty ? nil : $0 }
-    return ExternalLocationInfo(
-      try await catalog.createLocation(
-        request.name.lowercased(), url: request.url, credential: credential, isReadOnly: request.readOnly ?? false, comment: request.comment ?? "",
-        apartFrom: configuration.layout.root, by: principal.name))
+    let made = try await catalog.createLocation(
+      request.name.lowercased(), url: request.url, credential: credential, isReadOnly: request.readOnly ?? false, comment: request.comment ?? "",
+      apartFrom: configuration.layout.root, by: principal.name)
+    try await loadStorageKeys()
+    return ExternalLocationInfo(made)
   }
 
   func changeExternalLocation(_ name: String, _ request: ChangeLocationRequest, by principal: Principal) async throws -> ExternalLocationInfo {
     let change = SecuredChange(
       newName: request.newName?.lowercased(), comment: request.comment, owner: request.owner, isReadOnly: request.readOnly)
-    return ExternalLocationInfo(
-      try await catalog.changeLocation(
-        name, change, url: request.url, credential: request.credentialName, force: request.force ?? false, apartFrom: configuration.layout.root,
-        by: principal.name))
+    let changed = try await catalog.changeLocation(
+      name, change, url: request.url, credential: request.credentialName, force: request.force ?? false, apartFrom: configuration.layout.root,
+      by: principal.name)
+    try await loadStorageKeys()
+    return ExternalLocationInfo(changed)
   }
 
   func deleteExternalLocation(_ name: String, force: Bool, by principal: Principal) async throws {
     try await catalog.dropLocation(name, force: force, by: principal.name)
+    try await loadStorageKeys()
   }
 
   // MARK: ways to storage

@@ -85,10 +85,14 @@ extension CoordinatorService {
   ) async throws -> TableInfo {
     let location = try Self.path(given)
     let (roots, root) = (try await catalog.externalFolders(), configuration.layout.root)
+    // Refused before it is looked at, so that nobody learns what is in a bucket that is not theirs.
+    let bucket = S3Location.isS3(location) ? try await catalog.bucketPlace(location, of: "table '\(name)'") : nil
     // With columns, the log may be written later.
     let known = try await BlockingPool.shared.run {
-      let folder = try CatalogStore.externalFolder(
-        location, of: "table '\(name)'", allowedIn: roots, apartFrom: root, mayBeMissing: !columns.isEmpty)
+      let folder =
+        try bucket
+        ?? CatalogStore.externalFolder(
+          location, of: "table '\(name)'", allowedIn: roots, apartFrom: root, mayBeMissing: !columns.isEmpty)
       do { return try DeltaFacts(reading: folder).entries } catch let error as PlatformError where error.code == .notFound && !columns.isEmpty {
         return columns
       }
@@ -248,9 +252,8 @@ struct DeltaFacts: Sendable {
   var entries: [ColumnEntry]
 
   static func open(_ location: String) throws -> DeltaTable {
-    let parent = (location as NSString).deletingLastPathComponent
-    return DeltaTable(
-      store: try LocalObjectStore(root: parent), path: try ObjectPath((location as NSString).lastPathComponent), parquet: DuckDBParquetHandler())
+    let (store, path) = try ObjectStores.open(location)
+    return DeltaTable(store: store, path: path, parquet: DuckDBParquetHandler())
   }
 
   /// Reads the newest version. Blocks.

@@ -28,8 +28,9 @@ final class ExecutorChild: Sendable {
     let out = Mutex(LineSplitter(limit: 256 << 20))
     let err = Mutex(LineSplitter(limit: 16 << 10))
     var environment = ProcessInfo.processInfo.environment
-    // Executors compute; they get no credentials, whoever started the worker.
+    // Executors compute; they get no credentials of the platform, whoever started the worker. How buckets are reached they do get.
     for name in environment.keys where name.hasPrefix("PLATFORM_") && name != "PLATFORM_LIB" && name != "PLATFORM_LOG" {
+      if name.hasPrefix("PLATFORM_S3_") || name.hasPrefix("PLATFORM_OBJECT_CACHE") { continue }
       environment[name] = nil
     }
     environment["OPENBLAS_NUM_THREADS"] = "1"

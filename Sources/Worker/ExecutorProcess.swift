@@ -2,6 +2,7 @@
 
 import Core
 import Foundation
+import ObjectStore
 import Synchronization
 
 /// The child process in which work runs: reads commands, runs one work at a time, reports. It holds no credentials and may be
@@ -71,7 +72,8 @@ final class ExecutorSession: Sendable {
 
   private func handle(_ command: ExecutorCommand) {
     switch command {
-    case .run(let spec, let scratch, let gang):
+    case .run(let spec, let scratch, let gang, let keys):
+      KeyRing.shared.replace(keys)
       let context = ExecutorContext(session: self, scratch: scratch, gang: gang)
       state.withLock { $0.context = context }
       let thread = Thread { [self] in perform(spec, context) }

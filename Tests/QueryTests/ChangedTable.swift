@@ -5,9 +5,10 @@ import DeltaLog
 import DuckDB
 import Foundation
 import ObjectStore
-import Query
 import TestSupport
 import Testing
+
+@testable import Query
 
 /// A Delta table that statements write to, as planner, executor and commit do it together, and an independent reader of its rows.
 final class ChangedTable {
@@ -19,17 +20,23 @@ final class ChangedTable {
   let delta: DeltaTable
   private let sources: [String: (files: [String], columns: [Column])]
   private let engine: Connection
+  /// Its environment; nil: the table lies in a folder.
+  private let bucket: [String: String]?
+  private let location: String
 
-  init(_ metadata: TableMetadata, sources: [String: (files: [String], columns: [Column])] = [:]) throws {
-    delta = DeltaTable(
-      store: try LocalObjectStore(root: folder.path), path: try ObjectPath("t"), parquet: DuckDBParquetHandler(), dataFeatures: Self.features)
+  /// - Parameter bucket: a place `s3://bucket/..` for the table, and the environment that leads there.
+  init(
+    _ metadata: TableMetadata, sources: [String: (files: [String], columns: [Column])] = [:], bucket: (place: String, environment: [String: String])? = nil
+  ) throws {
+    self.bucket = bucket?.environment
+    location = bucket?.place ?? folder.file("t")
+    let (store, path) = try ObjectStores.open(location, environment: bucket?.environment ?? [:])
+    delta = DeltaTable(store: store, path: path, parquet: DuckDBParquetHandler(), dataFeatures: Self.features)
     self.sources = sources
     engine = try Database(settings: .init(threads: 1)).connect()
     try engine.execute("SET TimeZone='UTC'")
     _ = try delta.create(metadata)
   }
-
-  private var location: String { folder.file("t") }
 
   /// Runs and commits one statement on `t`.
   @discardableResult func run(_ statement: String) throws -> StatementResult {
@@ -52,9 +59,28 @@ final class ChangedTable {
       spec.change = .init(
         queries: queries, files: try base.files.map { TargetFile($0, path: location + "/" + (try $0.relativePath())) }, version: base.version)
     }
-    let result = try StatementRunner.run(spec, context: QuietContext(scratchDirectory: folder.path))
+    let result = try run(spec)
     try commit(plan, result, base)
     return result
+  }
+
+  private func run(_ spec: StatementSpec) throws -> StatementResult {
+    let context = QuietContext(scratchDirectory: folder.path)
+    guard let bucket else { return try StatementRunner.run(spec, context: context) }
+    let scratch = TemporaryDirectory("attempt")
+    var environment = bucket
+    environment["PLATFORM_OBJECT_CACHE"] = folder.file("cache")
+    var remote = RemoteTables(scratch: scratch.path, keys: KeyRing(), environment: environment)
+    let local = try remote.localised(spec)
+    return try remote.published(StatementRunner.run(local, context: context))
+  }
+
+  /// A file of the table on this machine, for the independent reader.
+  private func local(_ path: String) throws -> String {
+    guard bucket != nil else { return location + "/" + path }
+    let copy = folder.file(UUID().uuidString)
+    _ = try delta.store.download(delta.path.appending(path), to: copy)
+    return copy
   }
 
   private func adds(_ files: [WrittenFile]) -> [AddFile] {
@@ -115,7 +141,7 @@ final class ChangedTable {
     var found: [String] = []
     for file in snapshot.files {
       let query = try query(
-        location + "/" + file.relativePath(), file.partitionValues, snapshot, delta.deletionVector(of: file), extra: extra)
+        local(file.relativePath()), file.partitionValues, snapshot, delta.deletionVector(of: file), extra: extra)
       found += try Self.texts(query, engine)
     }
     return found.sorted()
@@ -133,7 +159,7 @@ final class ChangedTable {
       guard case .relative(let path) = try AddFile(path: change.path, partitionValues: [:], size: 0, modificationTime: 0).location() else { continue }
       let snapshot = try delta.snapshot(version: change.version)
       let kind = change.kind == .recorded ? "_change_type" : SQLText.literal(change.kind.rawValue)
-      let inner = try query(location + "/" + path, change.partitionValues, snapshot, nil, extra: ", \(kind) AS __kind")
+      let inner = try query(local(path), change.partitionValues, snapshot, nil, extra: ", \(kind) AS __kind")
       for row in try engine.rows("SELECT __kind, CAST(to_json(r) AS VARCHAR) FROM (SELECT * EXCLUDE (__kind), __kind FROM (\(inner))) AS r") {
         guard let kind = row[0].stringValue, var text = row[1].stringValue, let end = text.range(of: ",\"__kind\"") else { continue }
         text = String(text[..<end.lowerBound]) + "}"

@@ -33,7 +33,7 @@ extension StatementPlanner {
       return (files: decision.files.map { String($0.path.text.dropFirst(table.path.text.utf8.count + 1)) }, bytes: decision.sizeInBytes)
     }
     response.columns = [.init(name: "path", type: "string")]
-    let prefix = "file://" + entry.location
+    let prefix = entry.url
     if isDryRun {
       response.truncated = decision.files.count > 1000
       response.rows = decision.files.prefix(1000).map { [.string(prefix + "/" + $0)] }
@@ -105,6 +105,9 @@ extension StatementPlanner {
     guard origin.name != name else {
       throw PlatformError(.invalidArgument, "a table cannot be its own clone", hint: "RESTORE TABLE brings an older version back.")
     }
+    guard !origin.isInBucket, !S3Location.isS3(definition.location ?? "") else {
+      throw PlatformError(.invalidArgument, "tables in S3 are not cloned", hint: "CREATE TABLE .. AS SELECT copies their rows.", path: origin.location)
+    }
     let configuration = definition.properties
     let root = "file://" + origin.location.percentEncodedPath
     let made =
@@ -127,6 +130,7 @@ extension StatementPlanner {
     if isDeep {
       let target: String
       if let entry = try await services.catalog.findTable(name) {
+        try entry.requireOnDisk()
         target = entry.location
       } else if definition.location != nil {
         throw PlatformError(

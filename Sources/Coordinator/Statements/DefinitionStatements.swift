@@ -6,6 +6,7 @@ import Core
 import DeltaLog
 import DuckDB
 import Foundation
+import ObjectStore
 import Query
 import Scheduling
 
@@ -153,7 +154,7 @@ extension StatementPlanner {
         location: plan.kind == .createTableAs || !files.isEmpty ? newLocation(name, call) : nil)
     }
     let after = try await BlockingPool.shared.run {
-      try FileManager.default.createDirectory(atPath: entry.location, withIntermediateDirectories: true)
+      if !entry.isInBucket { try FileManager.default.createDirectory(atPath: entry.location, withIntermediateDirectories: true) }
       let table = try LakeTables.log(entry.location)
       _ = try table.create(
         new.metadata, features: new.features, actions: new.domains + files.map { .add($0) }, transaction: LakeTables.transaction(key),
@@ -216,8 +217,9 @@ extension StatementPlanner {
     }
     let roots = try await services.catalog.externalFolders()
     let root = services.layout.root
+    let bucket = S3Location.isS3(location) ? try await services.catalog.bucketPlace(location, of: "table '\(name)'") : nil
     let (folder, columns, comment) = try await BlockingPool.shared.run {
-      let folder = try CatalogStore.externalFolder(location.withoutFileScheme, of: "table '\(name)'", allowedIn: roots, apartFrom: root)
+      let folder = try bucket ?? CatalogStore.externalFolder(location.withoutFileScheme, of: "table '\(name)'", allowedIn: roots, apartFrom: root)
       let table = try LakeTables.log(folder)
       guard try table.exists() else {
         throw PlatformError(
@@ -238,6 +240,9 @@ extension StatementPlanner {
   private func external(
     _ name: ThreePartName, _ location: String, _ columns: [ColumnEntry], comment: String, by actor: String
   ) async throws -> TableEntry {
+    if S3Location.isS3(location) {
+      return try await externalInBucket(name, location, columns, comment: comment, by: actor)
+    }
     let path = location.withoutFileScheme
     let roots = try await services.catalog.externalFolders()
     let root = services.layout.root
@@ -260,6 +265,24 @@ extension StatementPlanner {
     }
     return try await services.catalog.registerTable(
       name, at: path, allowedIn: roots, apartFrom: root, columns: columns, comment: comment, properties: [:], by: actor)
+  }
+}
+
+extension StatementPlanner {
+  /// The entry of a new table in a bucket, where nothing is yet.
+  private func externalInBucket(
+    _ name: ThreePartName, _ location: String, _ columns: [ColumnEntry], comment: String, by actor: String
+  ) async throws -> TableEntry {
+    let place = try await services.catalog.bucketPlace(location, of: "table '\(name)'")
+    try await BlockingPool.shared.run {
+      let table = try LakeTables.log(place)
+      guard try !table.exists() else {
+        throw PlatformError(
+          .conflict, "there is a Delta table at the place of the new table", hint: "Leave the columns out to give that one a name.", path: place)
+      }
+    }
+    return try await services.catalog.registerTable(
+      name, at: place, allowedIn: [], apartFrom: services.layout.root, columns: columns, comment: comment, properties: [:], by: actor)
   }
 }
 

@@ -51,7 +51,7 @@ extension StatementPlanner {
     var facts: [(String, String)] = [
       ("Catalog", name.catalog), ("Database", name.schema), ("Table", name.name), ("Owner", entry.owner),
       ("Created Time", entry.createdAt.formatted(.iso8601)), ("Last Access", "UNKNOWN"), ("Type", entry.kind == .managed ? "MANAGED" : "EXTERNAL"),
-      ("Comment", snapshot.metadata.description ?? ""), ("Location", "file://" + entry.location), ("Provider", "delta"),
+      ("Comment", snapshot.metadata.description ?? ""), ("Location", entry.url), ("Provider", "delta"),
       ("Version", String(snapshot.version)), ("Statistics", "\(snapshot.sizeInBytes) bytes" + (snapshot.rowCount.map { ", \($0) rows" } ?? "")),
       ("Table Properties", "[" + Self.properties(snapshot).map { "\($0.name)=\($0.value)" }.joined(separator: ",") + "]"),
     ]

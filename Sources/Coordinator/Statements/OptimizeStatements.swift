@@ -154,7 +154,7 @@ extension StatementPlanner {
       }
     }
     let facts: [(String, JSONValue)] = [
-      ("path", .string("file://" + entry.location)), ("numFilesAdded", .integer(Int64(progress.filesAdded))),
+      ("path", .string(entry.url)), ("numFilesAdded", .integer(Int64(progress.filesAdded))),
       ("numFilesRemoved", .integer(Int64(progress.filesRemoved))), ("sizeOfFilesAdded", .integer(progress.bytesAdded)),
       ("sizeOfFilesRemoved", .integer(progress.bytesRemoved)), ("numBatches", .integer(Int64(progress.batches))),
       ("numFiles", .integer(Int64(latest.filesByPath.count))),

@@ -3,6 +3,7 @@
 import Core
 import Foundation
 import Logging
+import ObjectStore
 import Query
 import Synchronization
 import Transport
@@ -37,6 +38,9 @@ final class StatementDispatcher: Sendable {
   ///   - progress: called with percent, from any thread.
   /// - Throws: what the executor throws; `resourceExhausted`, `unavailable`, `CancellationError`.
   func run(_ id: String, _ order: StatementOrder, progress: (@Sendable (Int) -> Void)? = nil) async throws -> StatementAnswer {
+    var order = order
+    let keys = order.spec.keys(of: .shared)
+    if !keys.isEmpty { order.keys = keys }
     let payload = try JSONEncoder.platform.encode(order)
     guard payload.count < 15 << 20 else {
       throw PlatformError(

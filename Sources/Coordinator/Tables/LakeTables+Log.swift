@@ -12,9 +12,9 @@ import Query
 extension LakeTables {
   /// The table's log. Every data feature passes: no data file is read or written through it.
   static func log(_ location: String) throws -> DeltaTable {
-    DeltaTable(
-      store: try LocalObjectStore(root: (location as NSString).deletingLastPathComponent),
-      path: try ObjectPath((location as NSString).lastPathComponent), parquet: DuckDBParquetHandler(),
+    let (store, path) = try ObjectStores.open(location)
+    return DeltaTable(
+      store: store, path: path, parquet: DuckDBParquetHandler(),
       dataFeatures: [
         .columnMapping, .deletionVectors, .typeWidening, .invariants, .checkConstraints, .generatedColumns, .allowColumnDefaults,
         .identityColumns,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Core
+public import Core
 public import Foundation
 
 /// Where a query's rows go, and in which form.
@@ -33,6 +33,8 @@ public struct StatementOrder: Codable, Sendable {
   public var spec: StatementSpec
   /// nil: a query's rows are in the answer's `result`.
   public var output: StatementOutput?
+  /// What opens the places in buckets that the statement reads or writes; only in memory and on encrypted links.
+  public var keys: [StorageKeys]?
   public init(spec: StatementSpec, output: StatementOutput?) {
     self.spec = spec
     self.output = output

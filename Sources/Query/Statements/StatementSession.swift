@@ -3,6 +3,7 @@
 import Core
 import DuckDB
 import Foundation
+import ObjectStore
 import Synchronization
 
 /// Runs statements one after the other in an executor process, with what the next one needs made ahead.
@@ -71,6 +72,21 @@ public final class StatementSession: Sendable {
   /// Blocks until the statement is done.
   /// - Throws: `invalidArgument` with the engine's text, `resourceExhausted`; `CancellationError` after `interrupt`.
   public func run(_ order: StatementOrder) throws -> StatementAnswer {
+    guard order.spec.isRemote else { return try runLocal(order) }
+    let folder = settings.scratch + "/attempt-" + UUID().uuidString
+    defer { try? FileManager.default.removeItem(atPath: folder) }  // a leftover goes with the scratch folder
+    state.withLock { $0.isInterrupted = false }
+    var remote = RemoteTables(scratch: folder, keys: KeyRing(order.keys ?? []))
+    var local = order
+    local.spec = try remote.localised(order.spec) { [self] in state.withLock { $0.isInterrupted } }
+    do {
+      var answer = try runLocal(local)
+      answer.result = try remote.published(answer.result)
+      return answer
+    } catch { throw remote.explained(error) }
+  }
+
+  private func runLocal(_ order: StatementOrder) throws -> StatementAnswer {
     let (database, isShared) = try database(for: order.spec)
     let connection = try database.connect()
     state.withLock {

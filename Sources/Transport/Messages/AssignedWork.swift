@@ -22,12 +22,15 @@ public struct AssignedWork: Codable, Sendable {
   public var gang: Seat?
   /// Replicas are kept in processes of their own and take no slot.
   public var isReplica: Bool
+  /// What opens the places in buckets that the work reads or writes. The link is encrypted.
+  public var keys: [StorageKeys]?
 
-  public init(incarnation: Int64, payload: JSONValue, gang: Seat? = nil, isReplica: Bool = false) {
+  public init(incarnation: Int64, payload: JSONValue, gang: Seat? = nil, isReplica: Bool = false, keys: [StorageKeys]? = nil) {
     self.incarnation = incarnation
     self.payload = payload
     self.gang = gang
     self.isReplica = isReplica
+    self.keys = keys
   }
 
   /// The reason in a cancel message that asks a replica to finish what it has first.

@@ -147,6 +147,7 @@ final class StatementPool: Sendable {
     var environment = ProcessInfo.processInfo.environment
     // Executors compute; they get no credentials, whoever started the worker.
     for name in environment.keys where name.hasPrefix("PLATFORM_") && name != "PLATFORM_LIB" && name != "PLATFORM_LOG" {
+      if name.hasPrefix("PLATFORM_S3_") || name.hasPrefix("PLATFORM_OBJECT_CACHE") { continue }
       environment[name] = nil
     }
     let reader = Mutex(StatementFrameReader())
