@@ -57,7 +57,7 @@ public struct TableProtocol: Sendable, Hashable {
   /// - Throws: `invalidFile` naming what this writer does not know.
   func checkWritable(active: Set<TableFeature>, data: Set<TableFeature>) throws {
     guard minWriterVersion <= 7 else { throw Self.refusal("writer version \(minWriterVersion)", "writer") }
-    let known = TableFeature.writtenHere.union(TableFeature.writtenByData)
+    let known = TableFeature.writtenHere.union(TableFeature.writtenByData).union(data.intersection([.coordinatedCommits]))
     var unknown = features.subtracting(known).subtracting([.icebergCompatV1, .icebergCompatV2])
     unknown.formUnion(active.subtracting(TableFeature.writtenHere).subtracting(data))
     guard unknown.isEmpty else { throw Self.refusal(Self.list(unknown, "writer"), "writer") }

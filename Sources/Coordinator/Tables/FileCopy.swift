@@ -10,10 +10,8 @@ enum FileCopy {
     let from = open(source, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
     guard from >= 0 else { throw PlatformError.system("open the file to copy", source) }
     defer { close(from) }
-    var info = stat()
-    guard fstat(from, &info) == 0, info.st_mode & S_IFMT == S_IFREG else { throw PlatformError.system("look at the file to copy", source) }
-    var present = stat()
-    if lstat(target, &present) == 0, present.st_mode & S_IFMT == S_IFREG, present.st_size == info.st_size { return }
+    guard let size = regularSize(source) else { throw PlatformError(.invalidFile, "what is to be copied is no plain file", path: source) }
+    if regularSize(target) == size { return }
     let folder = (target as NSString).deletingLastPathComponent
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     let temporary = folder + "/.copy-" + UUID().uuidString.lowercased()
@@ -24,7 +22,7 @@ enum FileCopy {
       close(to)
       if !isDone { unlink(temporary) }
     }
-    var left = Int(info.st_size)
+    var left = size
     try withUnsafeTemporaryAllocation(byteCount: 1 << 20, alignment: 4096) { buffer in
       while left > 0 {
         let count = read(from, buffer.baseAddress, min(left, buffer.count))
@@ -47,5 +45,11 @@ enum FileCopy {
     guard parent >= 0 else { throw PlatformError.system("open the folder", folder) }
     defer { close(parent) }
     guard fsync(parent) == 0 else { throw PlatformError.system("make the copy durable", folder) }
+  }
+
+  /// nil for anything but a plain file; links are not followed.
+  private static func regularSize(_ path: String) -> Int? {
+    guard let facts = try? FileManager.default.attributesOfItem(atPath: path), facts[.type] as? FileAttributeType == .typeRegular else { return nil }
+    return facts[.size] as? Int
   }
 }
