@@ -29,6 +29,7 @@ struct LoadStage {
     _ batch: IngestLedger.Batch, _ format: FileRead.Format, _ options: FileOptions, schema: [Column], columns: [Column], into entry: TableEntry,
     quarantine: TableEntry
   ) throws -> StagePlan {
+    try entry.requireOnDisk()
     var groups: [[FileRead.File]] = []
     var current: [FileRead.File] = []
     var bytes: Int64 = 0
