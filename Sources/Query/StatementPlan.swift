@@ -70,6 +70,9 @@ public struct StatementPlan: Sendable {
   /// For `copyInto`.
   public internal(set) var copy: CopyStatement?
 
+  /// Functions that show or change the engine's own state, which is none of a statement's business.
+  static let refusedFunctions: Set<String> = ["current_setting", "getenv", "write_log", "parse_duckdb_log_message", "sleep_ms", "pg_sleep"]
+
   /// Table functions that read nothing from outside.
   static let harmlessFunctions: Set<String> = [
     "range", "generate_series", "unnest", "json_each", "json_tree", "repeat", "repeat_row",
@@ -350,6 +353,9 @@ public struct StatementPlan: Sendable {
         if isTableFunction, SQLExtensions.isBuiltIn(folded), !(parts.count == 1 && harmlessFunctions.contains(folded)) {
           throw PlatformError(
             .permissionDenied, "the table function '\(name.lowercased())' is not allowed", hint: "Read tables of the catalog.")
+        }
+        if refusedFunctions.contains(folded) {
+          throw PlatformError(.permissionDenied, "the function '\(folded)' is not allowed", hint: "Statements do not see the engine's own state.")
         }
         found.functions.append(
           Found.Function(parts: parts, isTable: isTableFunction, offset: function["query_location"]?.intValue.flatMap { Int(exactly: $0) }))

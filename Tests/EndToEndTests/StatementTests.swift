@@ -134,6 +134,83 @@ extension EndToEnd {
       #expect(lines.suffix(2) == ["CANCELED", "True"], "\(seen)")
     }
 
+    @Test(.enabled(if: Peers.python != nil, "no peer environment")) func databricksClientsUseEveryOption() throws {
+      let cluster = try LocalCluster("statements-options")
+      #expect(try cluster.start(workers: 1).status == 0)
+      let seen = try Peers.run(
+        """
+        import sys, time, urllib.request, pyarrow.ipc as ipc
+        from databricks.sdk import WorkspaceClient
+        from databricks.sdk.errors import DatabricksError
+        from databricks.sdk.service.sql import Disposition, Format, StatementParameterListItem as P, ExecuteStatementRequestOnWaitTimeout as OnWait
+        w = WorkspaceClient(host=sys.argv[1], token=sys.argv[2], auth_type="pat")
+        wid = next(iter(w.warehouses.list())).id
+        s = w.statement_execution
+        fetch = lambda link: urllib.request.urlopen(link.external_link).read()
+
+        r = s.execute_statement("select :a + 1 as x, :t as t, cast(:d as date) + 1 as d, :n is null as n, :c as c", wid, parameters=[P("a", type="INT", value="41"),
+          P("t", value="it's; --"), P("d", type="DATE", value="2024-02-28"), P("n", type="STRING"), P("c", type="DECIMAL(10,2)", value="1.5")])
+        assert r.result.data_array == [["42", "it's; --", "2024-02-29", "true", "1.50"]], r
+        assert [c.type_text for c in r.manifest.schema.columns][4] == "DECIMAL(10,2)", r.manifest.schema
+        r = s.execute_statement("select :missing", wid)
+        assert r.status.state.value == "FAILED" and ":missing" in r.status.error.message and r.status.error.error_code.value == "BAD_REQUEST", r.status
+
+        r = s.execute_statement("select range from range(100)", wid, row_limit=7)
+        assert r.manifest.truncated and r.manifest.total_row_count == 7 and len(r.result.data_array) == 7
+        r = s.execute_statement("select repeat('x', 1000) from range(1000)", wid, byte_limit=20_000)
+        assert r.manifest.truncated and 10 <= r.manifest.total_row_count < 100, r.manifest
+        assert not s.execute_statement("select 1", wid, row_limit=1).manifest.truncated
+
+        r = s.execute_statement("select range as i, repeat('y', 500) as t from range(20000)", wid, wait_timeout="0s")
+        while r.status.state.value in ("PENDING", "RUNNING"):
+            time.sleep(0.05)
+            r = s.get_statement(r.statement_id)
+        assert r.status.state.value == "SUCCEEDED" and r.manifest.total_chunk_count > 1 and r.manifest.total_row_count == 20000, r.manifest
+        rows, index = [], 0
+        while index is not None:
+            part = s.get_statement_result_chunk_n(r.statement_id, index)
+            rows += [int(row[0]) for row in part.data_array]
+            index = part.next_chunk_index
+        assert rows == list(range(20000))
+
+        for form, read in ((Format.JSON_ARRAY, lambda b: len(__import__("json").loads(b))), (Format.CSV, lambda b: b.count(b"\\r\\n")),
+                           (Format.ARROW_STREAM, lambda b: ipc.open_stream(b).read_all().num_rows)):
+            r = s.execute_statement("select range as i, repeat('z', 500) as t from range(20000)", wid, wait_timeout="50s", disposition=Disposition.EXTERNAL_LINKS, format=form)
+            assert r.manifest.format == form and r.manifest.total_chunk_count > 1, r.manifest
+            count, index, chunks = 0, 0, 0
+            while index is not None:
+                link = s.get_statement_result_chunk_n(r.statement_id, index).external_links[0]
+                assert link.chunk_index == index and link.expiration
+                count, index, chunks = count + read(fetch(link)), link.next_chunk_index, chunks + 1
+            assert count == 20000 + (form == Format.CSV) and chunks == r.manifest.total_chunk_count, (form, count, chunks)
+
+        # Statements that read no rows have results in every form as well, and those of several units are runs.
+        s.execute_statement("create table main.default.o as select range as i from range(10)", wid)
+        for n in range(3): s.execute_statement(f"insert into main.default.o values ({n})", wid)
+        r = s.execute_statement("describe table main.default.o", wid)
+        assert [c.type_name.value for c in r.manifest.schema.columns] == ["STRING"] * 3 and r.result.data_array[0][:2] == ["i", "bigint"], r
+        r = s.execute_statement("describe table main.default.o", wid, disposition=Disposition.EXTERNAL_LINKS, format=Format.ARROW_STREAM)
+        assert ipc.open_stream(fetch(r.result.external_links[0])).read_all().column("col_name").to_pylist() == ["i"]
+        r = s.execute_statement("optimize main.default.o", wid, wait_timeout="50s")
+        assert r.status.state.value == "SUCCEEDED" and r.manifest.total_row_count == 1, r
+        r = s.execute_statement("use catalog main; create temp view v as select i from main.default.o where i > 7; select count(*) from v", wid)
+        assert r.result.data_array == [["2"]], r
+        r = s.execute_statement("select 1;\\n select nope", wid)
+        assert r.status.state.value == "FAILED" and "statement 2 of 2" in r.status.error.message, r.status
+
+        r = s.execute_statement(sys.argv[3], wid, wait_timeout="5s", on_wait_timeout=OnWait.CANCEL)
+        assert r.status.state.value == "CANCELED", r.status
+        for wrong in (lambda: s.execute_statement("select 1", wid, wait_timeout="2s"), lambda: s.get_statement("00000000-0000-0000-0000-000000000000"),
+                      lambda: s.execute_statement("select 1", wid, format=Format.CSV), lambda: w.warehouses.get("another"),
+                      lambda: s.get_statement_result_chunk_n(r.statement_id, 0)):
+            try: wrong()
+            except DatabricksError as e: assert str(e), repr(e)
+            else: raise SystemExit("no error")
+        print("done")
+        """, ["http://\(cluster.http)", cluster.token, endless])
+      #expect(seen == "done\n", "\(seen)")
+    }
+
     @Test func statementsSurviveTheirWorkersAndNotTheirCoordinator() throws {
       let cluster = try LocalCluster("statements-death")
       #expect(try cluster.start(workers: 2).status == 0)
