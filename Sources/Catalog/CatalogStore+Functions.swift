@@ -21,11 +21,11 @@ extension CatalogStore {
         [.text(UUID().uuidString)] + Self.key(name) + [.encoding(encoded), .text(comment), .text(actor), .encoding(facts)]
       let made = try transaction.execute(
         """
-        INSERT INTO functions (id, catalog, schema, name, definition, comment, owner, properties)
-        VALUES ($1::uuid, $2, $3, $4, $5::jsonb, $6, $7, $8::jsonb) ON CONFLICT (catalog, schema, name)
+        INSERT INTO functions (id, catalog, schema, name, definition, comment, owner, properties, created_by, updated_by)
+        VALUES ($1::uuid, $2, $3, $4, $5::jsonb, $6, $7, $8::jsonb, $7, $7) ON CONFLICT (catalog, schema, name)
         """
           + (replaces
-            ? " DO UPDATE SET definition = excluded.definition, comment = excluded.comment, properties = excluded.properties, updated_at = now()"
+            ? " DO UPDATE SET definition = excluded.definition, comment = excluded.comment, properties = excluded.properties, updated_by = excluded.updated_by, updated_at = now()"
             : " DO NOTHING"),
         values)
       guard made == 1 else {
@@ -67,6 +67,7 @@ extension CatalogStore {
     FunctionEntry(
       id: try row.get("id"), name: try name(row), definition: try row.json("definition").decode(), comment: try row.string("comment"),
       owner: try row.string("owner"), properties: try row.json("properties").decode(), createdAt: try row.date("created_at"),
-      updatedAt: try row.date("updated_at"))
+      createdBy: try row.get("created_by") ?? row.string("owner"), updatedAt: try row.date("updated_at"),
+      updatedBy: try row.get("updated_by") ?? row.string("owner"))
   }
 }

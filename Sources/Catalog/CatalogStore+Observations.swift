@@ -32,13 +32,25 @@ extension CatalogStore {
     of name: String, as side: LineageSide, limit: Int, pageToken: String? = nil
   ) async throws -> CatalogPage<LineageEdge> {
     try await page(
-      Listing("lineage", filters: [(side.rawValue, name)], key: [("id", "bigint")], isDescending: true), limit, pageToken
-    ) { row in
-      LineageEdge(
-        sourceKind: try row.string("source_kind"), source: try row.string("source"), sourceVersion: try row.get("source_version"),
-        targetKind: try row.string("target_kind"), target: try row.string("target"), targetVersion: try row.get("target_version"),
-        runID: try row.get("run_id"), taskKey: try row.get("task_key"), actor: try row.get("actor"), recordedAt: try row.date("recorded_at"))
-    }
+      Listing("lineage", filters: [(side.rawValue, name)], key: [("id", "bigint")], isDescending: true), limit, pageToken, Self.lineageEdge)
+  }
+
+  /// The newest edge to each object on the other side, newest first.
+  public func latestLineage(of name: String, as side: LineageSide, limit: Int) async throws -> [LineageEdge] {
+    let other: LineageSide = side == .source ? .target : .source
+    return try await pool.query(
+      """
+      SELECT * FROM (SELECT DISTINCT ON (\(other.rawValue)_kind, \(other.rawValue)) * FROM lineage WHERE \(side.rawValue) = $1
+        ORDER BY \(other.rawValue)_kind, \(other.rawValue), id DESC) AS x ORDER BY id DESC LIMIT $2::bigint
+      """, [.text(name), .int(limit)]
+    ).map(Self.lineageEdge)
+  }
+
+  private static func lineageEdge(_ row: PostgresRow) throws -> LineageEdge {
+    LineageEdge(
+      sourceKind: try row.string("source_kind"), source: try row.string("source"), sourceVersion: try row.get("source_version"),
+      targetKind: try row.string("target_kind"), target: try row.string("target"), targetVersion: try row.get("target_version"),
+      runID: try row.get("run_id"), taskKey: try row.get("task_key"), actor: try row.get("actor"), recordedAt: try row.date("recorded_at"))
   }
 
   /// Records edges between columns; all of them or none.
@@ -66,13 +78,26 @@ extension CatalogStore {
     try await page(
       Listing(
         "column_lineage", filters: [(side.rawValue, name), (side.rawValue + "_column", column)], key: [("id", "bigint")], isDescending: true),
-      limit, pageToken
-    ) { row in
-      ColumnLineageEdge(
-        source: try row.string("source"), sourceColumn: try row.string("source_column"), sourceVersion: try row.get("source_version"),
-        target: try row.string("target"), targetColumn: try row.string("target_column"), targetVersion: try row.get("target_version"),
-        runID: try row.get("run_id"), taskKey: try row.get("task_key"), actor: try row.get("actor"), recordedAt: try row.date("recorded_at"))
-    }
+      limit, pageToken, Self.columnLineageEdge)
+  }
+
+  /// The newest edge to each column on the other side, newest first. The column is found in any case of letters.
+  public func latestColumnLineage(of name: String, column: String, as side: LineageSide, limit: Int) async throws -> [ColumnLineageEdge] {
+    let other: LineageSide = side == .source ? .target : .source
+    return try await pool.query(
+      """
+      SELECT * FROM (SELECT DISTINCT ON (\(other.rawValue), \(other.rawValue)_column) * FROM column_lineage
+        WHERE \(side.rawValue) = $1 AND lower(\(side.rawValue)_column) = lower($2)
+        ORDER BY \(other.rawValue), \(other.rawValue)_column, id DESC) AS x ORDER BY id DESC LIMIT $3::bigint
+      """, [.text(name), .text(column), .int(limit)]
+    ).map(Self.columnLineageEdge)
+  }
+
+  private static func columnLineageEdge(_ row: PostgresRow) throws -> ColumnLineageEdge {
+    ColumnLineageEdge(
+      source: try row.string("source"), sourceColumn: try row.string("source_column"), sourceVersion: try row.get("source_version"),
+      target: try row.string("target"), targetColumn: try row.string("target_column"), targetVersion: try row.get("target_version"),
+      runID: try row.get("run_id"), taskKey: try row.get("task_key"), actor: try row.get("actor"), recordedAt: try row.date("recorded_at"))
   }
 
   /// Records measurements. One of the same run and column takes the place of the earlier one.

@@ -43,6 +43,8 @@ public struct FunctionDefinition: Codable, Sendable, Equatable {
   /// An expression or a query.
   public var body: String
   public var isDeterministic: Bool?
+  /// Whether it reads tables or views, as far as its own body shows; nil of functions that were never checked.
+  public var readsData: Bool?
   /// What short names in the body mean.
   public var catalog: String
   public var schema: String
@@ -72,5 +74,7 @@ public struct FunctionEntry: Sendable, Equatable {
   public var owner: String
   public var properties: [String: String]
   public var createdAt: Date
+  public var createdBy: String
   public var updatedAt: Date
+  public var updatedBy: String
 }

@@ -56,12 +56,15 @@ struct LakeTables: Sendable {
     fileprivate var sharedFolders: [String]
 
     /// Blocks for tables of many files.
-    /// - Parameter filters: what a statement asks of the table's rows; files none of whose rows can match are left out.
-    func resolved(matching filters: [TableFilter]? = nil) throws -> Resolved {
+    /// - Parameters:
+    ///   - filters: what a statement asks of the table's rows; files none of whose rows can match are left out.
+    ///   - variables: values that the filters name.
+    func resolved(matching filters: [TableFilter]? = nil, variables: [StatementVariable] = []) throws -> Resolved {
       Resolved(
         entry: entry,
         scan: try TableScan(
-          snapshot, folder: entry.location, sharedFolders: sharedFolders, matching: TableFilter.predicate(filters, schema: snapshot.schema)),
+          snapshot, folder: entry.location, sharedFolders: sharedFolders,
+          matching: TableFilter.predicate(filters, schema: snapshot.schema, variables: variables)),
         columns: try TypeMapping.columns(snapshot.schema))
     }
   }

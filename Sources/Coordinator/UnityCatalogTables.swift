@@ -35,6 +35,7 @@ extension CoordinatorService {
   /// Columns come from the table's own log, which knows nullability and partitions; from the catalog when the log cannot be read.
   func table(_ name: String) async throws -> TableInfo {
     let entry = try await catalog.table(Self.threePart(name))
+    if entry.kind == .view { return TableInfo(entry) }
     let facts = try await BlockingPool.shared.run { () -> DeltaFacts? in
       do { return try DeltaFacts(reading: entry.location) } catch is PlatformError { return nil }
     }

@@ -59,13 +59,18 @@ extension CatalogObject where Own == TableFacts {
         name: column.name, type: CatalogTypeText.delta(sql: column.type), position: index, nullable: column.isNullable ?? true,
         metadata: column.comment.map { ["comment": .string($0)] } ?? [:])
     }
+    var own = TableFacts(
+      id: entry.id.catalogText, tableType: entry.kind.rawValue.uppercased(), columns: columns,
+      storageLocation: entry.kind == .view ? nil : CatalogURL.file(entry.location))
+    if let view = entry.view {
+      own.viewDefinition = view.query
+      own.dataSourceFormat = nil
+    }
     self.init(
       ObjectFacts(
         name: entry.name.name, catalog: entry.name.catalog, schema: entry.name.schema, comment: entry.comment, owner: entry.owner,
         properties: entry.properties, createdAt: entry.createdAt.catalogMilliseconds, createdBy: entry.createdBy,
-        updatedAt: entry.updatedAt.catalogMilliseconds, updatedBy: entry.updatedBy),
-      TableFacts(
-        id: entry.id.catalogText, tableType: entry.kind.rawValue.uppercased(), columns: columns, storageLocation: CatalogURL.file(entry.location)))
+        updatedAt: entry.updatedAt.catalogMilliseconds, updatedBy: entry.updatedBy), own)
   }
 }
 

@@ -17,6 +17,15 @@ public enum CatalogCommand: Sendable, Equatable {
     public var name: String
     /// The statement gave the last part alone.
     public var isPlain = false
+
+    public init(kind: Kind, catalog: String, schema: String, name: String, isPlain: Bool = false) {
+      self.kind = kind
+      self.catalog = catalog
+      self.schema = schema
+      self.name = name
+      self.isPlain = isPlain
+    }
+
     public var qualified: QualifiedName { QualifiedName(catalog: catalog, schema: schema, name: name) }
     public var description: String { [catalog, schema, name].filter { !$0.isEmpty }.joined(separator: ".") }
   }
@@ -95,6 +104,10 @@ public enum CatalogCommand: Sendable, Equatable {
   case show(Kind, place: ObjectName?, pattern: String?)
   case describe(ObjectName, extended: Bool)
   case showCreate(ObjectName)
+  /// Brings back what was dropped; `id` tells which, when there are several of the name.
+  case undrop(ObjectName, id: String?)
+  /// What can be brought back: tables and views of a schema.
+  case showDropped(place: ObjectName?)
   /// USE CATALOG c, USE s, USE c.s.
   case use(catalog: String?, schema: String?)
 

@@ -48,6 +48,12 @@ extension StatementPlan {
       if !cascade { _ = take("RESTRICT") }
       return .drop(name, ifExists: ifExists, cascade: cascade)
     }
+    if take("UNDROP") {
+      guard let kind = takeKind(), kind != .function else { return nil }
+      let name = try objectName(kind)
+      let id = take("WITH", "ID") ? try string("the id") : nil
+      return .undrop(name, id: id)
+    }
     if take("COMMENT", "ON") {
       guard let kind = takeKind(), kind != .table else { return nil }
       let name = try objectName(kind)
@@ -232,6 +238,8 @@ extension StatementPlan {
       kind = .volume
     } else if take("USER", "FUNCTIONS") || take("FUNCTIONS") {
       kind = .function
+    } else if take("TABLES", "DROPPED") {
+      return .showDropped(place: take("IN") || take("FROM") ? try objectName(.schema) : nil)
     } else if take("TABLES") {
       kind = .table
     } else if take("CREATE", "VIEW") {

@@ -14,16 +14,21 @@ public struct TableFilter: Sendable, Hashable {
   var conditions: [JSONValue]
 
   /// What several uses of a table in a statement ask of it together.
-  public static func predicate(_ filters: [TableFilter]?, schema: StructType, parameters: [JSONValue] = []) -> FilePredicate {
+  public static func predicate(
+    _ filters: [TableFilter]?, schema: StructType, parameters: [JSONValue] = [], variables: [StatementVariable] = []
+  ) -> FilePredicate {
     guard let filters, !filters.isEmpty else { return .all }
-    let each = filters.map { $0.predicate(schema: schema, parameters: parameters) }
+    let each = filters.map { $0.predicate(schema: schema, parameters: parameters, variables: variables) }
     return each.contains(.all) ? .all : (each.count == 1 ? each[0] : .or(each))
   }
 
   /// True for at least every row for which the conditions are.
-  /// - Parameter parameters: values of `$1`, `$2`, ..
-  func predicate(schema: StructType, parameters: [JSONValue]) -> FilePredicate {
-    let translation = ConditionTranslation(alias: alias, ownsBareNames: ownsBareNames, schema: schema, parameters: parameters)
+  /// - Parameters:
+  ///   - parameters: values of `$1`, `$2`, ..
+  ///   - variables: what `getvariable` gives.
+  func predicate(schema: StructType, parameters: [JSONValue], variables: [StatementVariable] = []) -> FilePredicate {
+    let translation = ConditionTranslation(
+      alias: alias, ownsBareNames: ownsBareNames, schema: schema, parameters: parameters, variables: variables)
     let parts = conditions.map { translation.predicate($0, negated: false, depth: 0) }.filter { $0 != .unknown }
     return parts.isEmpty ? .all : (parts.count == 1 ? parts[0] : .and(parts))
   }
@@ -36,6 +41,7 @@ private struct ConditionTranslation {
   var ownsBareNames: Bool
   var schema: StructType
   var parameters: [JSONValue]
+  var variables: [StatementVariable]
 
   /// A column and how its values compare.
   private struct Target {
@@ -165,6 +171,11 @@ private struct ConditionTranslation {
       case .string: return Constant(type: "VARCHAR", value: parameters[number - 1])
       default: return nil
       }
+    case "FUNCTION":
+      guard node["function_name"] == "getvariable", let children = node["children"]?.arrayValue, children.count == 1,
+        let name = constant(children[0]), name.type == "VARCHAR", let variable = variables.first(where: { .string($0.name) == name.value })
+      else { return nil }
+      return Self.constant(variable)
     case "CAST":
       // `DATE '2024-01-01'`, `TIMESTAMP '..'`, `true`, `5::BIGINT`.
       guard node["try_cast"] == false, let inner = node["child"].flatMap(constant), let type = node["cast_type"]?["id"]?.stringValue else { return nil }
@@ -177,6 +188,21 @@ private struct ConditionTranslation {
       case ("INTEGER", .integer), ("BIGINT", .integer): return Self.integers.contains(inner.type) ? Constant(type: type, value: inner.value) : nil
       default: return nil
       }
+    default: return nil
+    }
+  }
+
+  /// A value that stays what it is when it is made to the variable's type.
+  private static func constant(_ variable: StatementVariable) -> Constant? {
+    switch (variable.type, variable.value) {
+    case ("VARCHAR", .string), ("DATE", .string), ("TIMESTAMP", .string), ("TIMESTAMP WITH TIME ZONE", .string), ("BOOLEAN", .bool),
+      ("DOUBLE", .number), ("DOUBLE", .integer):
+      return Constant(type: variable.type, value: variable.value)
+    case (let type, .integer) where integers.contains(type): return Constant(type: type, value: variable.value)
+    case (let type, .string(let text)) where integers.contains(type):
+      let digits = text.hasPrefix("-") ? text.dropFirst() : text[...]
+      guard (1...18).contains(digits.utf8.count), digits.utf8.allSatisfy({ (48...57).contains($0) }), let value = Int64(text) else { return nil }
+      return Constant(type: type, value: .integer(value))
     default: return nil
     }
   }

@@ -23,7 +23,8 @@ struct Platform: AsyncParsableCommand {
     subcommands: [
       UpCommand.self, DownCommand.self, StatusCommand.self, OpenCommand.self, DemoCommand.self, DoctorCommand.self, EnvCommand.self,
       SubmitCommand.self, RunsCommand.self, SQLCommand.self, IndexCommand.self, ChatCommand.self, ScaleCommand.self,
-      CatalogsCommand.self, SchemasCommand.self, TablesCommand.self, VolumesCommand.self, ModelsCommand.self,
+      CatalogsCommand.self, SchemasCommand.self, TablesCommand.self, VolumesCommand.self, FunctionsCommand.self,
+      ModelsCommand.self, LineageCommand.self,
       ConnectionsCommand.self, CredentialsCommand.self, LocationsCommand.self, FilesCommand.self,
       EndpointsCommand.self, NodesCommand.self, JoinCommand.self, TokenCommand.self,
       SuperviseCommand.self, CoordinatorCommand.self, WorkerCommand.self, ExecutorCommand.self,

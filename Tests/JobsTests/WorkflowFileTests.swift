@@ -110,6 +110,12 @@ import Testing
       text: job("task_key: s, sql_task: { file: { path: q.sql } }"), number: "PLT-1211", line: 5,
       says: "'q.sql' was not sent"),
     Bad(
+      text: job("task_key: s, sql_task: { statement: SELECT 1, parameters: 3 }"), number: "PLT-1202", line: 5,
+      says: "must be names with values"),
+    Bad(
+      text: job("task_key: s, sql_task: { statement: SELECT 1, parameters: [ { value: 3 } ] }"), number: "PLT-1202", line: 5,
+      says: "'name' is missing"),
+    Bad(
       text: job("task_key: m, monitor_task: { endpoint: e, table: a.b.e, output: a.b.d }"), number: "PLT-1203", line: 5,
       says: "not both"),
     Bad(
@@ -181,6 +187,21 @@ import Testing
               - { task_key: s, sql_task: { file: { path: q.sql } }, timeout_seconds: 9, min_retry_interval_millis: 400 }
               - { task_key: t, sql_task: { statement: "SELECT '{{job.parameters.day}}'" } }
       """
+    let bound = Self.parse(
+      Self.job(
+        "task_key: s, sql_task: { file: { path: q.sql }, schema: demo, parameters: { day: 2026-01-31, n: 3, x: 2.5, t: '3', b: true, z: null } }",
+        "task_key: t, sql_task: { statement: 'SELECT :d', parameters: [ { name: d, value: 7, type: DECIMAL(10, 2) }, { name: e, value: 7 } ] }"),
+      files: ["q.sql": "SELECT :day; SELECT :n"])
+    #expect(bound.errors == [])
+    #expect(
+      bound.run?.tasks.first?.body == [
+        "statement": "SELECT :day; SELECT :n", "schema": "demo",
+        "parameters": [
+          ["name": "day", "value": "2026-01-31"], ["name": "n", "value": 3], ["name": "x", "value": 2.5], ["name": "t", "value": "3"],
+          ["name": "b", "value": true], ["name": "z", "value": nil],
+        ],
+      ])
+    #expect(bound.run?.tasks.last?.body["parameters"] == [["name": "d", "value": "7", "type": "DECIMAL(10, 2)"], ["name": "e", "value": 7]])
     let parsed = Self.parse(text, job: "mine", parameters: ["day": "tue"], files: ["q.sql": "SELECT 2"])
     #expect(parsed.errors == [])
     #expect(parsed.warnings == ["w.yml:2: 'targets' is ignored", "w.yml:7: 'resources.jobs.mine.schedule' is ignored"])

@@ -45,6 +45,19 @@ import Testing
     #expect(
       try predicate("SELECT * FROM t WHERE a = 1 UNION ALL SELECT * FROM t WHERE a = 2")
         == .or([.compare(column: ["a"], .equal, .integer(1)), .compare(column: ["a"], .equal, .integer(2))]))
+    // Values of named parameters count as what they are.
+    let variables = [
+      StatementVariable(name: "n", value: "41", type: "INTEGER"), StatementVariable(name: "day", value: "2024-02-01", type: "DATE"),
+      StatementVariable(name: "odd", value: "1e3", type: "INTEGER"), StatementVariable(name: "list", value: "x", type: "VARCHAR[]"),
+    ]
+    func bound(_ sql: String) throws -> FilePredicate {
+      TableFilter.predicate(try filters("SELECT * FROM t WHERE " + sql), schema: Self.schema, variables: variables)
+    }
+    #expect(try bound("a >= getvariable('n')") == .compare(column: ["a"], .greaterOrEqual, .integer(41)))
+    #expect(try bound("p = getvariable('day')") == .compare(column: ["p"], .equal, .date(19_754)))
+    for sql in ["a = getvariable('odd')", "a = getvariable('missing')", "b = getvariable('list')", "b = getvariable('n')", "a = getvariable(b)"] {
+      #expect(try bound(sql) == .all, "\(sql)")
+    }
     for sql in [
       "SELECT * FROM t WHERE a::VARCHAR = '1'", "SELECT * FROM t WHERE b = 1", "SELECT * FROM t WHERE b COLLATE NOCASE = 'x'",
       "SELECT * FROM t WHERE a = 1 OR random() < 0.5", "SELECT * FROM t FULL JOIN u ON t.a = 1 WHERE t.a = 2", "SELECT * FROM t USING SAMPLE 3 ROWS",

@@ -19,6 +19,7 @@ struct UnityCatalogRoutes {
     addSchemas(to: routes.tagged("Schemas"))
     addTables(to: routes.tagged("Tables"))
     addVolumes(to: routes.tagged("Volumes"))
+    addFunctions(to: routes.tagged("Functions"))
     addModels(to: routes.tagged("Models"))
     addVersions(to: routes.tagged("Models"))
     addConnections(to: routes.tagged("Connections"))
@@ -27,6 +28,7 @@ struct UnityCatalogRoutes {
     addDetails(to: routes.tagged("Tags and constraints"))
     addDropped(to: routes.tagged("Dropped objects"))
     addStorage(to: routes.tagged("Storage"))
+    addLineage(to: routes.tagged("Lineage"))
   }
 
   private func addMetastore(to routes: DescribedRoutes) {

@@ -23,7 +23,7 @@ public struct PageRequest: Sendable, Equatable {
 
 /// What the catalog's HTTP surface asks of the coordinator. Names are full names, in any case of letters. Every method throws
 /// `PlatformError`: `notFound` for what is not there, `alreadyExists` for a name that is taken, `invalidArgument` for what cannot be.
-public protocol UnityCatalogService: UnityCatalogModelService, UnityCatalogSecuredService, UnityCatalogStorageService {
+public protocol UnityCatalogService: UnityCatalogModelService, UnityCatalogSecuredService, UnityCatalogStorageService, UnityCatalogFunctionService {
   func metastore() async throws -> MetastoreInfo
 
   func catalogs(_ page: PageRequest) async throws -> CatalogList<CatalogInfo>

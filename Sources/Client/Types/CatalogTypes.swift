@@ -115,7 +115,7 @@ public struct SchemaFacts: Codable, Sendable, Equatable {
 
 public struct TableFacts: Codable, Sendable, Equatable {
   public var tableID: String
-  /// `MANAGED` or `EXTERNAL`.
+  /// `MANAGED`, `EXTERNAL` or `VIEW`.
   public var tableType: String
   public var dataSourceFormat: String? = "DELTA"
   public var columns: [ColumnInfo]?
@@ -123,6 +123,8 @@ public struct TableFacts: Codable, Sendable, Equatable {
   public var storageLocation: String?
   public var tableConstraints: [TableConstraint]?
   public var securableType = "TABLE"
+  /// The query of a view.
+  public var viewDefinition: String?
 
   public init(id: String, tableType: String, columns: [ColumnInfo]?, storageLocation: String?) {
     tableID = id
@@ -139,6 +141,7 @@ public struct TableFacts: Codable, Sendable, Equatable {
     case storageLocation = "storage_location"
     case tableConstraints = "table_constraints"
     case securableType = "securable_type"
+    case viewDefinition = "view_definition"
   }
 }
 

@@ -62,6 +62,8 @@ extension StatementPlanner {
     case .show(let kind, let place, let pattern): try await show(kind, place, pattern, session, &response)
     case .describe(let name, let extended): try await describe(name, extended: extended, &response)
     case .showCreate(let name): try await showCreate(name, &response)
+    case .undrop(let name, let id): try await undrop(name, id: id, user)
+    case .showDropped(let place): try await showDropped(place, session, &response)
     case .use(let newCatalog, let newSchema):
       let parent = try await catalog.storedCatalog(newCatalog ?? session.catalog)
       if let newSchema {
@@ -147,6 +149,31 @@ extension StatementPlanner {
     case .volume: try await catalog.change(.volume, stored(name), change, by: user)
     case .function: try await catalog.change(.function, stored(name), change, by: user)
     case .view, .table: try await catalog.change(.table, stored(name), change, by: user)
+    }
+  }
+
+  private func undrop(_ name: CatalogCommand.ObjectName, id: String?, _ user: String) async throws {
+    let identifier = try id.map { try CoordinatorService.identifier($0, "WITH ID") }
+    let catalog = services.catalog
+    switch name.kind {
+    case .catalog: try await catalog.undrop(.catalog, [name.catalog.lowercased()], id: identifier, by: user)
+    case .schema:
+      try await catalog.undrop(.schema, [catalog.storedCatalog(name.catalog), name.schema.lowercased()], id: identifier, by: user)
+    case .table, .view, .volume, .function:
+      let schema = try await catalog.storedSchema(name.catalog, name.schema)
+      try await catalog.undrop(
+        name.kind == .volume ? .volume : .table, [schema.catalog, schema.name, name.name.lowercased()], id: identifier, by: user)
+    }
+  }
+
+  private func showDropped(_ place: CatalogCommand.ObjectName?, _ session: SQLContext, _ response: inout StatementResponse) async throws {
+    let found = try await services.catalog.storedSchema(place?.catalog ?? session.catalog, place?.schema ?? session.schema)
+    let entries = try await everything {
+      try await services.catalog.dropped(catalog: found.catalog, schema: found.name, limit: 1000, pageToken: $0)
+    }.filter { $0.kind == .table }
+    response.columns = ["tableName", "tableId", "deletedAt", "deletedBy"].map { .init(name: $0, type: $0 == "deletedAt" ? "timestamp" : "varchar") }
+    response.rows = entries.map {
+      [.string($0.name), .string($0.id.uuidString.lowercased()), .string($0.droppedAt.formatted(.iso8601)), .string($0.droppedBy)]
     }
   }
 

@@ -21,16 +21,22 @@ extension StatementPlanner {
       if function.options.isConditional { return }
       throw Self.taken(function.name)
     }
-    try await services.check(definition, name: name, session: work.session, call: call, user: user)
+    let checked = try await services.tables.checked(definition, name: name, session: work.session, user: user)
     _ = try await services.catalog.setFunction(
-      name, definition, comment: function.options.comment, replaces: function.options.replaces, by: user)
+      name, checked, comment: function.options.comment, replaces: function.options.replaces, by: user)
   }
 }
 
-extension PlanningServices {
+extension LakeTables {
   /// Binds a call of the function with values of its parameters' types.
+  /// - Returns: the definition, with what was found out.
   /// - Throws: `invalidArgument` for a body that does not fit; `notFound` for what it reads.
-  func check(_ definition: FunctionDefinition, name: ThreePartName, session: SQLContext, call: StageCall?, user: String) async throws {
+  func checked(_ definition: FunctionDefinition, name: ThreePartName, session: SQLContext, user: String) async throws -> FunctionDefinition {
+    for (what, names) in [("parameters", definition.parameters.map(\.name)), ("columns", definition.columns.map(\.name))] {
+      var seen: Set<String> = []
+      guard let wrong = names.first(where: { $0.isEmpty || $0.utf8.count > 255 || !seen.insert($0.lowercased()).inserted }) else { continue }
+      throw PlatformError(.invalidArgument, "the \(what) of a function need different names; '\(wrong.prefix(100))' is empty, too long or given twice")
+    }
     guard !SQLExtensions.isTaken(name.name) else {
       throw PlatformError(.invalidArgument, "'\(name.name)' is the name of a built-in function", hint: "Choose another name.", number: "PLT-3001")
     }
@@ -43,7 +49,7 @@ extension PlanningServices {
     let (macro, plan) = try await BlockingPool.shared.run {
       try FunctionMacro.plan(definition, label: "\(name)", macro: "__checked", first: (0, 0))
     }
-    var resolver = StatementResolver(services: self, session: session, system: SystemRelations(services: self, call: call))
+    var resolver = StatementResolver(lake: self, session: session, system: SystemRelations(catalog: catalog))
     try await resolver.resolve(plan, owner: "\(name)", allowsTemporary: false)
     resolver.append(macro)
     let variables = SQLExtensions.session(user: user, catalog: session.catalog, schema: session.schema)
@@ -64,5 +70,8 @@ extension PlanningServices {
       guard let value = parameter.defaultValue else { continue }
       _ = try await resolver.columns(of: "SELECT CAST((\(value)\n) AS \(parameter.type))", variables: [])
     }
+    var checked = definition
+    checked.readsData = !plan.references.isEmpty
+    return checked
   }
 }

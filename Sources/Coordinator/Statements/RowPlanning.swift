@@ -85,7 +85,7 @@ extension StatementPlanner {
       return (queries, own)
     }
     plan.adopt(own)
-    let predicate = TableFilter.predicate(plan.filters["__target"], schema: base.snapshot.schema)
+    let predicate = TableFilter.predicate(plan.filters["__target"], schema: base.snapshot.schema, variables: work.variables(user: user))
     let skipper = FileSkipper(base.snapshot)
     let files = try base.snapshot.files.filter { predicate == .all || skipper.mayMatch($0, predicate) }.map {
       TargetFile($0, path: base.entry.location + "/" + (try $0.relativePath()))

@@ -52,10 +52,11 @@ struct StatementPlanner: TaskPlanner {
     }
     var resolver = StatementResolver(services: services, session: work.session, system: SystemRelations(services: services, call: call))
     if let changed { resolver.pinned = (changed.base.entry.name, changed.change.version) }
+    resolver.variables = work.variables(user: user)
     try await resolver.resolve(plan)
     var spec = StatementSpec(kind: plan.kind, sql: plan.sql, tables: resolver.tables)
     spec.definitions = resolver.definitions
-    spec.variables = work.variables(user: user)
+    spec.variables = resolver.variables
     spec.sources = resolver.sources
     if plan.kind == .createTableAs { spec.sources?.columns = resolver.columnLineage(plan, targetColumns: []) }
     spec.change = changed?.change

@@ -29,6 +29,9 @@ struct StatementResolver {
   /// The table that the statement changes: it is read at the version that the change is based on.
   var pinned: (name: ThreePartName, version: Int64)?
 
+  /// Values that conditions on files may name.
+  var variables: [StatementVariable] = []
+
   private struct SnapshotKey: Hashable {
     var name: ThreePartName
     var version: Int64?
@@ -46,8 +49,12 @@ struct StatementResolver {
   static let definitionLimit = 400
 
   init(services: PlanningServices, session: SQLContext, system: SystemRelations) {
-    catalog = services.catalog
-    lake = services.tables
+    self.init(lake: services.tables, session: session, system: system)
+  }
+
+  init(lake: LakeTables, session: SQLContext, system: SystemRelations) {
+    catalog = lake.catalog
+    self.lake = lake
     self.session = session
     self.system = system
   }
@@ -143,7 +150,8 @@ struct StatementResolver {
       found = try await lake.find(name, version: reference.version ?? base, timestampMilliseconds: reference.timestampMilliseconds)
       snapshots[key] = found
     }
-    let table = try await BlockingPool.shared.run { try found.resolved(matching: filters) }
+    let variables = variables
+    let table = try await BlockingPool.shared.run { try found.resolved(matching: filters, variables: variables) }
     tables.append(.init(view: reference.view, scan: table.scan, name: "\(name)"))
     return Relation(kind: "table", label: "\(name)", version: table.version, columns: table.columns)
   }

@@ -10,9 +10,20 @@ import Scheduling
 /// Tables that the catalog itself fills: `CATALOG.information_schema.*`, `system.information_schema.*` and `system.access.*`. Their rows are
 /// written to a file of the run when a statement names them, so that a query over them is like any other.
 struct SystemRelations {
-  let services: PlanningServices
-  /// nil: where nothing runs, only columns are asked for.
-  let call: StageCall?
+  private let catalog: CatalogStore
+  /// Takes the files; nil where nothing runs and only columns are asked for.
+  private let folder: (@Sendable () throws -> String)?
+
+  init(services: PlanningServices, call: StageCall?) {
+    catalog = services.catalog
+    folder = call.map { call in { @Sendable in "\(try services.staging(call))/system-\(call.id.stage)" } }
+  }
+
+  /// Knows columns only.
+  init(catalog: CatalogStore) {
+    self.catalog = catalog
+    folder = nil
+  }
 
   struct Rows: Sendable {
     var columns: [Column]
@@ -29,11 +40,11 @@ struct SystemRelations {
     guard let found = CatalogStore.information(schema: schema, name: relation) else {
       throw PlatformError(.notFound, "table '\(name)' does not exist", number: "PLT-3002")
     }
-    let catalog = isSystem ? nil : try await services.catalog.storedCatalog(name.catalog)
+    let parent = isSystem ? nil : try await catalog.storedCatalog(name.catalog)
     let columns = found.columns.map { Column($0.name, $0.type == "text" ? .varchar : $0.type == "int" ? .bigint : .timestampTZ) }
-    guard let call else { return Rows(columns: columns, files: []) }
-    let rows = try await services.catalog.rows(of: found, catalog: catalog)
-    let path = "\(try services.staging(call))/system-\(call.id.stage)-\(UUID().uuidString.lowercased()).parquet"
+    guard let folder else { return Rows(columns: columns, files: []) }
+    let rows = try await catalog.rows(of: found, catalog: parent)
+    let path = "\(try folder())-\(UUID().uuidString.lowercased()).parquet"
     let file = try await BlockingPool.shared.run {
       let writer = try ParquetTableWriter(path: path, columns: columns, threads: 1)
       for row in rows {

@@ -39,7 +39,12 @@ extension StatementPlanner {
     case .vacuum(let hours, let isDryRun): try await vacuum(target(plan), hours: hours, isDryRun: isDryRun, &response)
     case .restore(let version): try await restore(target(plan), version, call, &response)
     case .describe(let isExtended, let column): try await describe(target(plan), isExtended: isExtended, column: column, &response)
-    case .showCreate: try await showCreate(target(plan), &response)
+    case .showCreate:
+      if let target = plan.target, try await isView(target) {
+        try await showCreate(.init(kind: .view, catalog: target.catalog, schema: target.schema, name: target.name), &response)
+      } else {
+        try await showCreate(target(plan), &response)
+      }
     case .showColumns: try await showColumns(target(plan), &response)
     case .showProperties(let name): try await showProperties(target(plan), name, &response)
     case .showPartitions: try await showPartitions(target(plan), &response)

@@ -17,6 +17,8 @@ struct Field: Sendable {
     case bytes
     case texts
     case fields([Field])
+    /// Values of a statement's parameters: by name, or a list of them with types.
+    case parameters
   }
   var name: String
   var kind: Kind
@@ -92,7 +94,13 @@ enum TaskSchema {
         .optional("columns", .texts), .optional("threshold", .number(0...1000)),
       ]
     ),
-    ("sql_task", [.optional("statement", .text), .optional("file", .fields([.required("path", .text)]))]),
+    (
+      "sql_task",
+      [
+        .optional("statement", .text), .optional("file", .fields([.required("path", .text)])), .optional("parameters", .parameters),
+        .optional("catalog", .word), .optional("schema", .word),
+      ]
+    ),
   ]
 
   static let taskKeys = [

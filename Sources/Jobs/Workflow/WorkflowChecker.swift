@@ -128,6 +128,7 @@ struct WorkflowChecker {
     switch kind {
     case .integer(let range): return integer(tree, range, place).map { .integer($0) }
     case .fields(let fields): return object(tree, fields, place)
+    case .parameters: return parameters(tree, place)
     case .texts:
       guard let items = tree.items else {
         fail("PLT-1202", tree.line, place, "must be a list")

@@ -183,7 +183,10 @@ extension WorkflowChecker {
     case (nil, let file?):
       guard let path = body["file"]?["path"]?.stringValue else { return body }
       if let text = attachments[path] {
-        return ["statement": .string(text)]
+        var members = body.objectValue ?? [:]
+        members["file"] = nil
+        members["statement"] = .string(text)
+        return .object(members)
       }
       fail(
         "PLT-1211", file.line, place + ".file.path", "'\(path)' was not sent along",
@@ -191,6 +194,40 @@ extension WorkflowChecker {
     default: break
     }
     return body
+  }
+
+  /// `{ day: 2026-01-31, n: 3 }`, or `[ { name: day, value: 2026-01-31, type: DATE } ]`, as a list of names, values and types. What is not
+  /// quoted and reads as a number, true, false or null is one.
+  mutating func parameters(_ tree: YAMLTree, _ place: String) -> JSONValue? {
+    func typed(_ tree: YAMLTree, _ text: String) -> JSONValue {
+      guard case .scalar(let raw, plain: true) = tree.content, raw == text else { return .string(text) }
+      if tree.isNull { return .null }
+      if text == "true" || text == "false" { return .bool(text == "true") }
+      if let whole = Int64(text) { return .integer(whole) }
+      if let number = Double(text), number.isFinite, text.allSatisfy({ "0123456789.eE+-".contains($0) }) { return .number(number) }
+      return .string(text)
+    }
+    if let members = tree.members {
+      return .array(
+        members.compactMap { member -> JSONValue? in
+          if member.value.isNull { return ["name": .string(member.key), "value": .null] }
+          guard let text = text(member.value, "\(place).\(member.key)") else { return nil }
+          return ["name": .string(member.key), "value": typed(member.value, text)]
+        })
+    }
+    guard let items = tree.items else {
+      fail("PLT-1202", tree.line, place, "must be names with values, or a list", hint: "parameters: { day: 2026-01-31 }")
+      return nil
+    }
+    return .array(
+      items.enumerated().compactMap { index, item -> JSONValue? in
+        let here = "\(place)[\(index)]"
+        let fields: [Field] = [.required("name", .text), .optional("value", .text), .optional("type", .text)]
+        guard case .object(var members)? = object(item, fields, here) else { return nil }
+        // With a type the text is read as one.
+        if members["type"] == nil, let value = item["value"], let text = members["value"]?.stringValue { members["value"] = typed(value, text) }
+        return .object(members)
+      })
   }
 
   // MARK: The graph

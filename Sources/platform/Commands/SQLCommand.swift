@@ -23,6 +23,8 @@ struct SQLCommand: AsyncParsableCommand {
   @Option(help: "Catalog of names with fewer than three parts.") var catalog: String?
   @Option(help: "Schema of names with one part.") var schema: String?
   @Option(help: "At most this many rows.") var limit: Int = 1000
+  @Option(name: [.customShort("p"), .customLong("param")], help: "A value for :NAME, as NAME=VALUE or NAME:TYPE=VALUE; may be repeated.")
+  var parameters: [String] = []
   @Flag(help: "Rows as a Markdown table.") var markdown = false
   @Flag(name: [.customShort("x"), .long], help: "One line a column.") var expanded = false
   @OptionGroup var options: ClientOptions
@@ -36,6 +38,7 @@ struct SQLCommand: AsyncParsableCommand {
     let isInteractive = isTyped && isatty(STDIN_FILENO) == 1
     let session = SQLSession(
       client: try options.client(), catalog: catalog ?? "main", schema: schema ?? "default", rowLimit: limit, isInteractive: isInteractive)
+    session.parameters = try parameters.map(Self.parameter)
     session.text.isExpanded = expanded
     session.text.format = markdown ? .markdown : options.output == .wide ? .wide : options.output == .csv ? .csv : .table
     if isInteractive { return await converse(session) }
@@ -51,14 +54,25 @@ struct SQLCommand: AsyncParsableCommand {
       throw PlatformError(.invalidArgument, "there is no statement", hint: "platform sql \"select 1\"")
     }
     for statement in statements {
+      session.onlyMentioned = statements.count > 1
       if options.output.isStructured && !markdown {
         var request = StatementRequest(statement: statement, catalog: catalog, schema: schema, rowLimit: limit)
         request.warehouseID = "platform"
+        request.parameters = session.given(to: statement)
         try Report.structured(try await InterruptibleStatement.run(session.client, request), options.output)
       } else {
         try await session.run(statement)
       }
     }
+  }
+
+  private static func parameter(_ text: String) throws -> StatementParameter {
+    guard let equals = text.firstIndex(of: "="), equals != text.startIndex else {
+      throw PlatformError(.invalidArgument, "'\(text)' is not NAME=VALUE", hint: "platform sql \"select :day\" --param day:DATE=2026-01-31")
+    }
+    let head = text[..<equals].split(separator: ":", maxSplits: 1).map(String.init)
+    return StatementParameter(
+      name: head.first ?? "", value: .string(String(text[text.index(after: equals)...])), type: head.count == 2 ? head[1] : nil)
   }
 
   /// Statements of standard input.

@@ -13,6 +13,10 @@ final class SQLSession {
   var schema: String
   var rowLimit: Int
   var text = SQLResultText()
+  /// Values for `:name`.
+  var parameters: [StatementParameter] = []
+  /// Of a file with several statements each gets the values that it mentions.
+  var onlyMentioned = false
   var showsTime = false
   /// Rows go into this file instead of standard output.
   private var file: FileHandle?
@@ -35,12 +39,20 @@ final class SQLSession {
 
   // MARK: statements
 
+  /// The values that go along with a statement.
+  func given(to statement: String) -> [StatementParameter]? {
+    let text = statement.lowercased()
+    let given = onlyMentioned ? parameters.filter { text.contains(":" + ($0.name ?? "").lowercased()) } : parameters
+    return given.isEmpty ? nil : given
+  }
+
   /// Runs one statement and shows its rows.
   /// - Throws: what the statement fails with.
   func run(_ statement: String) async throws {
     lastStatement = statement
     let started = ContinuousClock.now
     var request = StatementRequest(statement: statement, catalog: catalog, schema: schema, rowLimit: rowLimit)
+    request.parameters = given(to: statement)
     request.warehouseID = "platform"
     let answer = try await InterruptibleStatement.run(client, request)
     let took = ContinuousClock.now - started

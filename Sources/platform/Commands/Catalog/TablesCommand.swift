@@ -46,8 +46,8 @@ struct TablesCommand: AsyncParsableCommand {
       let constraints = (one.own.tableConstraints ?? []).map { CatalogCalls.text($0) }.joined(separator: "; ")
       CatalogCalls.show(
         CatalogCalls.facts(one) + [
-          ("type", "\(one.own.tableType) \(one.own.dataSourceFormat ?? "")"), ("location", CatalogCalls.path(one.own.storageLocation ?? "")),
-          ("constraints", constraints),
+          ("type", "\(one.own.tableType) \(one.own.dataSourceFormat ?? "")"), ("location", one.own.storageLocation.map(CatalogCalls.path) ?? ""),
+          ("constraints", constraints), ("query", one.own.viewDefinition ?? ""),
         ])
       Report.data("")
       Report.table(
