@@ -91,14 +91,14 @@ extension CatalogStore {
     PlatformError(.alreadyExists, "volume '\(name)' exists already", number: "PLT-3003")
   }
 
-  /// - Throws: `conflict` naming the object whose location is in `location` or around it.
+  /// - Throws: `conflict` naming the object whose location is in `location` or around it. Views have none.
   static func requireApart(_ transaction: PostgresTransaction, _ location: String, from kinds: [String]) throws {
     try transaction.execute("SELECT pg_advisory_xact_lock($1::bigint)", [.int(locationLock)])
     for kind in kinds {
       let found = try transaction.query(
         """
         SELECT catalog, schema, name FROM \(kind)
-        WHERE starts_with(location || '/', $1::text || '/') OR starts_with($1::text || '/', location || '/') LIMIT 1
+        WHERE location <> '' AND (starts_with(location || '/', $1::text || '/') OR starts_with($1::text || '/', location || '/')) LIMIT 1
         """, [.text(location)])
       if let row = found.first {
         throw PlatformError(

@@ -61,7 +61,7 @@ extension EndToEnd {
       #expect(try rows("create or replace table shop.eu.orders as select 1 as other; select 1") == [[1]])
       #expect(try failure("select * from shop.eu.top").contains("PLT-3222"))
       #expect(try failure("drop schema shop.eu").contains("PLT-1701"))
-      #expect(try rows("drop view shop.eu.top; show tables dropped in shop.eu").arrayValue?.map { $0[0] ?? .null } == ["shop.eu.top"])
+      #expect(try rows("drop view shop.eu.top; show tables dropped in shop.eu").arrayValue?.compactMap { $0.arrayValue?.first?.stringValue } == ["shop.eu.top"])
       #expect(try rows("undrop table shop.eu.top; show views in shop.eu like 't*'") == [["eu", "top", false]])
       #expect(try failure("undrop table shop.eu.never").contains("PLT-3002"))
       #expect(try rows("drop catalog shop cascade; show catalogs like 'sh*'") == [])

@@ -24,6 +24,15 @@ struct StatementResolver {
     var label: String
     var version: Int64?
     var columns: [Column]
+    /// Of what has no place in the catalog, a temporary view: what is behind it, as a whole and by column (in small letters).
+    var objects: [StatementSources.Object] = []
+    var origins: [String: [Origin]] = [:]
+  }
+
+  /// A column of a table or view of the catalog.
+  struct Origin: Sendable, Hashable {
+    var label: String
+    var column: String
   }
 
   /// The table that the statement changes: it is read at the version that the change is based on.
@@ -91,11 +100,22 @@ struct StatementResolver {
     guard names.isEmpty || names.count == outputs.count else { return [] }
     var found: [StatementSources.Column] = []
     for (index, output) in outputs.enumerated() {
-      for origin in output.origins.sorted(by: { ($0.reference, $0.column) < ($1.reference, $1.column) }) {
-        guard let relation = relations[plan.references[origin.reference].view], !relation.kind.isEmpty else { continue }
+      for origin in origins(output, plan) {
         found.append(
-          .init(source: relation.label, sourceColumn: origin.column, target: target, targetColumn: names.isEmpty ? output.name : names[index]))
+          .init(source: origin.label, sourceColumn: origin.column, target: target, targetColumn: names.isEmpty ? output.name : names[index]))
       }
+    }
+    return found
+  }
+
+  /// Where a column comes from, in the catalog; temporary views are looked through.
+  private func origins(_ output: ColumnLineage.Output, _ plan: StatementPlan) -> [Origin] {
+    var found: [Origin] = []
+    for origin in output.origins.sorted(by: { ($0.reference, $0.column) < ($1.reference, $1.column) }) {
+      guard let relation = relations[plan.references[origin.reference].view] else { continue }
+      let behind =
+        relation.kind.isEmpty ? relation.origins[origin.column.lowercased()] ?? [] : [Origin(label: relation.label, column: origin.column)]
+      for one in behind where !found.contains(one) { found.append(one) }
     }
     return found
   }
@@ -106,8 +126,9 @@ struct StatementResolver {
     for reference in plan.references {
       let relation = try await add(reference, plan.filters[reference.view], path: path, allowsTemporary: allowsTemporary)
       relations[reference.view] = relation
-      let object = StatementSources.Object(kind: relation.kind, name: relation.label, version: relation.version)
-      if !relation.kind.isEmpty, !found.contains(object) { found.append(object) }
+      let objects =
+        relation.kind.isEmpty ? relation.objects : [.init(kind: relation.kind, name: relation.label, version: relation.version)]
+      for object in objects where !found.contains(object) { found.append(object) }
     }
     for call in plan.functions { try await add(call, path: path) }
     guard definitions.count <= Self.definitionLimit, tables.count <= Self.definitionLimit else {
@@ -172,13 +193,13 @@ struct StatementResolver {
       throw PlatformError(.invalidArgument, "views and functions are nested more than \(Self.depthLimit) deep at '\(label)'", number: "PLT-3221")
     }
     let shown = try columns.map { Column($0.name, try SQLType(sql: $0.type)) }
-    let relation = Relation(kind: kind, label: label, version: nil, columns: shown)
+    var relation = Relation(kind: kind, label: label, version: nil, columns: shown)
     if let known = views[key] {
       definitions.append(
         StatementDefinition(
           view: reference.view, label: label, sql: "SELECT * FROM \(SQLText.identifier(known))",
           columns: shown.map { .init(source: $0.name, name: $0.name, type: $0.type) }))
-      return relation
+      return relations[known] ?? relation
     }
     guard view.sources.count == shown.count else { throw PlatformError(.internalError, "view '\(label)' has lost its columns") }
     let first = next
@@ -193,14 +214,17 @@ struct StatementResolver {
     } catch let error as PlatformError {
       throw Self.within("view '\(label)'", error)
     }
+    let outputs = ColumnLineage.outputs(of: plan, columns: plan.references.map { relations[$0.view]?.columns.map(\.name) ?? [] })
+    // By name, as the definition takes them.
+    let kept = zip(view.sources, shown).compactMap { source, column in
+      outputs.first { $0.name.lowercased() == source.lowercased() }.map { ColumnLineage.Output(name: column.name, origins: $0.origins) }
+    }
     if kind == "view" {
       sources.throughViews[label] = objects
-      let outputs = ColumnLineage.outputs(of: plan, columns: plan.references.map { relations[$0.view]?.columns.map(\.name) ?? [] })
-      // By name, as the definition takes them.
-      let kept = zip(view.sources, shown).compactMap { source, column in
-        outputs.first { $0.name.lowercased() == source.lowercased() }.map { ColumnLineage.Output(name: column.name, origins: $0.origins) }
-      }
       viewColumns += edges(kept, plan, [], label)
+    } else {
+      relation.objects = objects
+      for output in kept { relation.origins[output.name.lowercased()] = origins(output, plan) }
     }
     definitions.append(
       StatementDefinition(

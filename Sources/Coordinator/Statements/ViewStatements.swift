@@ -56,14 +56,10 @@ extension StatementPlanner {
     try await resolver.resolve(plan, owner: owner, allowsTemporary: isTemporary)
     let found = try await resolver.columns(of: plan.sql, variables: work.variables(user: user))
     guard !found.isEmpty else { throw PlatformError(.invalidArgument, "a view needs at least one column") }
-    var seen: Set<String> = []
-    if let double = found.first(where: { !seen.insert($0.name.lowercased()).inserted }) {
-      throw PlatformError(.invalidArgument, "the query has two columns '\(double.name)'", hint: "Name them with AS.")
-    }
     guard given.isEmpty || given.count == found.count else {
       throw PlatformError(.invalidArgument, "the view names \(given.count) columns, its query gives \(found.count)")
     }
-    seen = []
+    var seen: Set<String> = []
     if let double = given.first(where: { !seen.insert($0.name.lowercased()).inserted }) {
       throw PlatformError(.invalidArgument, "the view names the column '\(double.name)' twice")
     }
