@@ -15,6 +15,8 @@ public enum SQLExtensions {
   private static let catalog = StatementVariable(name: "__session_catalog", value: .null, type: "VARCHAR")
   private static let schema = StatementVariable(name: "__session_schema", value: .null, type: "VARCHAR")
 
+  static func isOfSession(_ variable: StatementVariable) -> Bool { [user, catalog, schema].contains { $0.name == variable.name } }
+
   /// What the words mean for one statement.
   public static func session(user name: String, catalog: String, schema: String) -> [StatementVariable] {
     zip([user, Self.catalog, Self.schema], [name, catalog, schema]).map {

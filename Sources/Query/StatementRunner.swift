@@ -45,7 +45,7 @@ public enum StatementRunner {
 
   /// Gives a connection that is shut off the statement's values, views and functions.
   static func define(_ spec: StatementSpec, _ connection: Connection) throws {
-    for variable in spec.variables { try variable.set(connection) }
+    for variable in spec.variables where spec.reads(variable) { try variable.set(connection) }
     for definition in spec.definitions { try definition.create(connection) }
   }
 

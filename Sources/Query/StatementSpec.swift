@@ -129,6 +129,13 @@ public struct StatementSpec: Codable, Sendable, Hashable {
     self.parameters = parameters
     self.limits = limits
   }
+
+  /// Whether `variable` has to be set. Values of parameters are, so that wrong ones are told; what a session word means only where
+  /// one is used.
+  func reads(_ variable: StatementVariable) -> Bool {
+    guard SQLExtensions.isOfSession(variable), change == nil else { return true }
+    return sql.contains(variable.name) || definitions.contains { $0.sql.contains(variable.name) }
+  }
 }
 
 /// What a statement gave.

@@ -190,7 +190,7 @@ import Testing
     let bound = Self.parse(
       Self.job(
         "task_key: s, sql_task: { file: { path: q.sql }, schema: demo, parameters: { day: 2026-01-31, n: 3, x: 2.5, t: '3', b: true, z: null } }",
-        "task_key: t, sql_task: { statement: 'SELECT :d', parameters: [ { name: d, value: 7, type: DECIMAL(10, 2) }, { name: e, value: 7 } ] }"),
+        "task_key: t, sql_task: { statement: 'SELECT :d', parameters: [ { name: d, value: 7, type: 'DECIMAL(10, 2)' }, { name: e, value: 7 } ] }"),
       files: ["q.sql": "SELECT :day; SELECT :n"])
     #expect(bound.errors == [])
     #expect(
