@@ -48,7 +48,6 @@ import Testing
   @Test func allQueriesGiveDuckDBsRows() throws {
     let scale = ProcessInfo.processInfo.environment["PLATFORM_TPCH_SCALE"].flatMap { Double($0) } ?? 0.01
     let folder = TemporaryDirectory("tpch")
-    do { _ = try Peers.run("import duckdb_extension_tpch") } catch { return }  // the peers are older than this test
     _ = try Peers.run(Self.script, [folder.path, "\(scale)"])
     let data = try #require(FileManager.default.contents(atPath: folder.file("expected.json")))
     let expected = try JSONDecoder().decode([Expected].self, from: data)
