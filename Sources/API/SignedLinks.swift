@@ -25,10 +25,8 @@ struct SignedLinks: Sendable {
     guard claimed.count == right.count, zip(claimed, right).reduce(0, { $0 | ($1.0 ^ $1.1) }) == 0 else { throw refused }
   }
 
-  /// HMAC-SHA-256 (RFC 2104) of path and end.
+  /// HMAC-SHA-256 of path and end, in hexadecimal digits.
   private func signature(_ path: String, _ expires: Int64) -> String {
-    let padded = key + [UInt8](repeating: 0, count: 64 - key.count)
-    let inner = SHA256Digest.digest(Data(padded.map { $0 ^ 0x36 } + Array("\(path)\n\(expires)".utf8)))
-    return SHA256Digest.hex(Data(padded.map { $0 ^ 0x5C } + inner))
+    HMACSHA256.code(key: key, message: "\(path)\n\(expires)".utf8).map { String(format: "%02x", $0) }.joined()
   }
 }

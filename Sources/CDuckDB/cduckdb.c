@@ -108,6 +108,7 @@ int cd_load(const char *engine, const char *stubs, cd_api *api, char *error, siz
     {"duckdb_scalar_function_set_extra_info", &api->scalar_function_set_extra_info_},
     {"duckdb_scalar_function_set_function", &api->scalar_function_set_function_},
     {"duckdb_register_scalar_function", &api->register_scalar_function_},
+    {"duckdb_scalar_function_set_error", &api->scalar_function_set_error_},
     {"duckdb_scalar_function_get_extra_info", &api->scalar_function_get_extra_info_},
   };
   for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {

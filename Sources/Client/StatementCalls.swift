@@ -10,7 +10,12 @@ extension PlatformClient {
   public func run(_ request: StatementRequest, progress: (@Sendable (Int?) -> Void)? = nil) async throws -> StatementResponse {
     var request = request
     request.waitTimeout = "5s"
-    var status: StatementStatus = try await post("/api/2.0/sql/statements", request)
+    var status: StatementStatus
+    do {
+      status = try await post("/api/2.0/sql/statements", request)
+    } catch let error as PlatformError where error.code == .cancelled {
+      throw PlatformError(.cancelled, "the statement was cancelled")  // by the coordinator, which sees the connection close
+    }
     let path = "/api/2.0/sql/statements/\(status.statementID)"
     do {
       var pause = 5

@@ -33,8 +33,11 @@ extension Connection {
     }
     // A C function has no context of its own: the box comes through `info`; the engine was loaded before, once in a process.
     api.scalar_function_set_function_(function) { info, input, output in
-      guard let engine = try? Engine.shared(), let pointer = engine.api.scalar_function_get_extra_info_(info) else { return }
-      Unmanaged<RowFilterBox>.fromOpaque(pointer).takeUnretainedValue().run(input, output)
+      // The engine that calls this has been loaded: asking for it again does not fail.
+      guard let engine = try? Engine.shared() else { return }
+      let box = engine.api.scalar_function_get_extra_info_(info).map { Unmanaged<RowFilterBox>.fromOpaque($0).takeUnretainedValue() }
+      // A chunk that was not judged must not pass: the query fails.
+      if box?.run(input, output) != true { engine.api.scalar_function_set_error_(info, "rows could not be filtered") }
     }
     guard api.register_scalar_function_(handle, function) == 0 else {
       throw PlatformError(.internalError, "the SQL engine refuses the function \(name)")
@@ -51,15 +54,18 @@ private final class RowFilterBox: Sendable {
     self.engine = engine
   }
 
-  func run(_ input: cd_data_chunk?, _ output: cd_vector?) {
+  /// - Returns: whether every row was judged.
+  func run(_ input: cd_data_chunk?, _ output: cd_vector?) -> Bool {
     let api = engine.api
     let count = Int(api.data_chunk_get_size_(input))
-    guard count > 0, let files = api.vector_get_data_(api.data_chunk_get_vector_(input, 0)),
+    guard count > 0 else { return true }
+    guard let files = api.vector_get_data_(api.data_chunk_get_vector_(input, 0)),
       let rows = api.vector_get_data_(api.data_chunk_get_vector_(input, 1)), let keeps = api.vector_get_data_(output)
-    else { return }
+    else { return false }
     filter.judge(
       files: UnsafeBufferPointer(start: files.assumingMemoryBound(to: UInt64.self), count: count),
       rows: UnsafeBufferPointer(start: rows.assumingMemoryBound(to: Int64.self), count: count),
       keeps: UnsafeMutableBufferPointer(start: keeps.assumingMemoryBound(to: UInt8.self), count: count))
+    return true
   }
 }

@@ -77,7 +77,7 @@ public enum RewriteRunner {
     try rows.define("__rows", spec.files, connection)
     try connection.execute("SET allowed_paths=\(SQLText.list(spec.files.map(\.path))); SET allowed_directories=\(SQLText.list([spec.outputDirectory + "/"]))")
     try connection.execute("SET enable_external_access=false; SET lock_configuration=true")
-    let watch = StatementRunner.Watch(connection, context)
+    let watch = WorkWatch(connection, context)
     defer { watch.stop() }
     do {
       let tracking = rows.trackingColumns.map { names in

@@ -256,15 +256,21 @@ extension StatementPlan {
     return .show(kind, place: place, pattern: pattern)
   }
 
-  // MARK: views
-
-  private mutating func createView(replaces: Bool, temporary: Bool) throws -> CatalogCommand.View {
+  /// What stands between CREATE .. and the name.
+  private mutating func creationOptions(replaces: Bool) throws -> CatalogCommand.Options {
     var options = CatalogCommand.Options()
     options.replaces = replaces
     options.isConditional = take("IF", "NOT", "EXISTS")
     guard !(replaces && options.isConditional) else {
       throw PlatformError(.invalidArgument, "OR REPLACE and IF NOT EXISTS do not go together")
     }
+    return options
+  }
+
+  // MARK: views
+
+  private mutating func createView(replaces: Bool, temporary: Bool) throws -> CatalogCommand.View {
+    let options = try creationOptions(replaces: replaces)
     let name = try objectName(.view)
     guard !temporary || name.isPlain else { throw PlatformError(.invalidArgument, "a temporary view's name has one part") }
     var view = CatalogCommand.View(name: name, isTemporary: temporary, options: options)
@@ -300,12 +306,7 @@ extension StatementPlan {
   // MARK: functions
 
   private mutating func createFunction(replaces: Bool) throws -> CatalogCommand.Function {
-    var options = CatalogCommand.Options()
-    options.replaces = replaces
-    options.isConditional = take("IF", "NOT", "EXISTS")
-    guard !(replaces && options.isConditional) else {
-      throw PlatformError(.invalidArgument, "OR REPLACE and IF NOT EXISTS do not go together")
-    }
+    let options = try creationOptions(replaces: replaces)
     let name = try objectName(.function)
     var function = CatalogCommand.Function(name: name, options: options, returns: .scalar(""))
     guard takeSymbol("(") else { throw expected("the list of parameters") }

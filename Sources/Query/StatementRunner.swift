@@ -19,7 +19,7 @@ public enum StatementRunner {
     let database = try Database(
       settings: .init(memoryLimit: spec.limits.memory, threads: max(1, spec.limits.threads), temporaryDirectory: spill))
     let connection = try database.connect()
-    let watch = Watch(connection, context)
+    let watch = WorkWatch(connection, context)
     defer { watch.stop() }
     do {
       try prepare(spec, connection, scratch: context.scratchDirectory) { context.isCancelled }
@@ -192,24 +192,5 @@ public enum StatementRunner {
     var marks: [String: Int64] = [:]
     for (column, value) in zip(identities, row) { marks[column.name] = value.intValue }
     return marks
-  }
-
-  /// Interrupts the connection once the context is cancelled, and reports progress.
-  final class Watch: Sendable {
-    private let isDone = Mutex(false)
-
-    init(_ connection: Connection, _ context: any WorkContext) {
-      let thread = Thread { [self] in
-        while !isDone.withLock({ $0 }) {
-          if context.isCancelled { connection.interrupt() }
-          if let share = connection.progress { context.progress(done: Int64(share * 100), total: 100, unit: "percent") }
-          usleep(50_000)
-        }
-      }
-      thread.stackSize = 1 << 20
-      thread.start()
-    }
-
-    func stop() { isDone.withLock { $0 = true } }
   }
 }

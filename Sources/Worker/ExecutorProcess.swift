@@ -11,10 +11,7 @@ public enum ExecutorProcess {
   /// Serves commands until standard input ends, then exits.
   public static func run() async {
     ProcessSupport.ignoreBrokenPipes()
-    // Results travel on a copy of standard output; anything that a library prints ends up in the log.
-    let channel = dup(STDOUT_FILENO)
-    dup2(STDERR_FILENO, STDOUT_FILENO)
-    let session = ExecutorSession(channel: channel)
+    let session = ExecutorSession(channel: ExecutorChannel())
     await withCheckedContinuation { (done: CheckedContinuation<Void, Never>) in
       let thread = Thread {
         session.readCommands()
@@ -32,24 +29,15 @@ final class ExecutorSession: Sendable {
   private struct State {
     var context: ExecutorContext?
   }
-  private let channel: Mutex<Int32>
+  private let channel: ExecutorChannel
   private let state = Mutex(State())
 
-  init(channel: Int32) { self.channel = Mutex(channel) }
+  init(channel: ExecutorChannel) { self.channel = channel }
 
   func send(_ event: ExecutorEvent) {
     guard var line = try? JSONEncoder.platform.encode(event) else { return }  // events hold only encodable values
     line.append(UInt8(ascii: "\n"))
-    channel.withLock { descriptor in
-      line.withUnsafeBytes { bytes in
-        var sent = 0
-        while sent < bytes.count {
-          let count = write(descriptor, bytes.baseAddress! + sent, bytes.count - sent)
-          if count < 0 && errno != EINTR { return }
-          sent += max(0, count)
-        }
-      }
-    }
+    channel.send(line)
   }
 
   func readCommands() {

@@ -268,7 +268,6 @@ import Testing
       fastavro.writer(open(sys.argv[1],"wb"), fastavro.parse_schema(schema), rows, codec=sys.argv[2])
       """
     let path = folder.path + "/a.avro"
-    guard (try? Peers.run("import fastavro", [])) != nil else { return }
     _ = try Peers.run(script, [path, codec])
     var spec = StatementSpec(
       kind: .select,

@@ -6,6 +6,7 @@ import Foundation
 import HTTPTypes
 import Hummingbird
 import NIOCore
+import Synchronization
 
 /// SQL over HTTP as Databricks' clients know it: statements, their results, warehouses, the history.
 struct SQLStatementRoutes {
@@ -79,10 +80,13 @@ struct SQLStatementRoutes {
       id, milliseconds: min(wait.seconds * 1000, Self.quickMilliseconds), by: principal)
     if !view.state.isFinal, wait.seconds > 0 {
       let rest = wait.seconds * 1000 - Self.quickMilliseconds
+      // The end of the wait also ends the reading, which is told as a closed connection: from then on it says nothing.
+      let isWaiting = Mutex(true)
       view = try await request.body.consumeWithInboundCloseHandler { _ in
-        try await service.awaitStatement(id, milliseconds: rest, by: principal)
+        defer { isWaiting.withLock { $0 = false } }
+        return try await service.awaitStatement(id, milliseconds: rest, by: principal)
       } onInboundClosed: {
-        service.abandonStatement(id)
+        if isWaiting.withLock({ $0 }) { service.abandonStatement(id) }
       }
     }
     if !view.state.isFinal {

@@ -143,6 +143,7 @@ typedef struct {
   void (*_Nonnull scalar_function_set_extra_info_)(cd_scalar_function, void *, cd_release_callback);
   void (*_Nonnull scalar_function_set_function_)(cd_scalar_function, cd_scalar_callback);
   int (*_Nonnull register_scalar_function_)(cd_connection, cd_scalar_function);
+  void (*_Nonnull scalar_function_set_error_)(cd_function_info, const char *);
   void * (*_Nonnull scalar_function_get_extra_info_)(cd_function_info);
 } cd_api;
 

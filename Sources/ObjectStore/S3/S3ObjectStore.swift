@@ -119,7 +119,11 @@ public final class S3ObjectStore: ObjectStorage {
         throw PlatformError(.unavailable, "the store's listing is a '\(page.name.prefix(50))'", path: client.name(prefix))
       }
       for item in page.all("Contents") {
-        guard let key = item["Key"]?.text, let path = try? ObjectPath(key), let size = item["Size"].flatMap({ Int($0.text) }) else { continue }
+        guard let key = item["Key"]?.text, let size = item["Size"].flatMap({ Int($0.text) }) else {
+          throw PlatformError(.unavailable, "the store's listing has an entry without key or size", path: client.name(prefix))
+        }
+        // Marks of folders ("a/b/") and other names that no path of ours can have: nothing of ours is there.
+        guard let path = try? ObjectPath(key) else { continue }
         guard last.map({ $0 < path }) ?? true else { continue }
         let modified = item["LastModified"].flatMap { S3Time.milliseconds(iso: $0.text) } ?? 0
         found.append(ObjectInfo(path: path, size: size, modifiedMilliseconds: modified, tag: item["ETag"]?.text))

@@ -142,7 +142,7 @@ extension FileLoad {
     defer { try? FileManager.default.removeItem(atPath: spill) }  // scratch is removed with the attempt anyway
     let connection = try Database(settings: .init(memoryLimit: memory, threads: max(1, threads), temporaryDirectory: spill)).connect()
     try connection.execute("SET TimeZone='UTC'; SET enable_external_file_cache=false")
-    let watch = CancellationWatch(connection, context)
+    let watch = WorkWatch(connection, context)
     defer { watch.stop() }
     do {
       return try body(connection)
@@ -150,22 +150,4 @@ extension FileLoad {
       throw context.isCancelled ? CancellationError() : error
     }
   }
-}
-
-/// Interrupts a connection once its context is cancelled.
-final class CancellationWatch: Sendable {
-  private let isDone = Mutex(false)
-
-  init(_ connection: Connection, _ context: any WorkContext) {
-    let thread = Thread { [self] in
-      while !isDone.withLock({ $0 }) {
-        if context.isCancelled { connection.interrupt() }
-        usleep(50_000)
-      }
-    }
-    thread.stackSize = 1 << 20
-    thread.start()
-  }
-
-  func stop() { isDone.withLock { $0 = true } }
 }

@@ -4,28 +4,16 @@ import Core
 public import DeltaLog
 import DuckDB
 
-/// What a query over tables would give, found out without reading any: its names and types are bound against empty tables.
+/// What rows that a statement writes would be in a table, found out without reading any.
 public enum QueryProbe {
-  /// Columns of `sql`, a query that `StatementPlan` has checked.
+  /// Columns of `sql`, a query that `StatementPlan` has checked, in the types that a table keeps them in.
   /// - Parameter tables: the columns of each view that it names.
   /// - Throws: `invalidArgument` with the engine's text.
   public static func columns(
     of sql: String, tables: [(view: String, columns: [Column])], definitions: [StatementDefinition] = [], variables: [StatementVariable] = []
   ) throws -> [Column] {
-    let connection = try Database(settings: .init(threads: 1)).connect()
-    try connection.execute("SET TimeZone='UTC'; SET enable_external_access=false")
-    for table in tables {
-      let list = table.columns.map { SQLText.identifier($0.name) + " " + $0.type.sql }.joined(separator: ", ")
-      try connection.execute("CREATE TABLE \(SQLText.identifier(table.view)) (\(list))")
-    }
-    for variable in variables { try variable.set(connection) }
-    for definition in definitions { try definition.create(connection) }
-    try connection.execute("SET lock_configuration=true")
-    let sql = try InsertRows.withoutDefaults(sql)
-    guard try connection.statementCount(sql) == 1 else {
-      throw PlatformError(.invalidArgument, "exactly one SQL statement is expected")
-    }
-    return try connection.query("SELECT * FROM (\n\(sql)\n) AS probe LIMIT 0").columns.map { Column($0.name, TypeMapping.stored($0.type)) }
+    let found = try StatementBinder.columns(of: InsertRows.withoutDefaults(sql), tables: tables, definitions: definitions, variables: variables)
+    return found.map { Column($0.name, TypeMapping.stored($0.type)) }
   }
 
   /// The partition value that a constant expression stands for; nil is null.

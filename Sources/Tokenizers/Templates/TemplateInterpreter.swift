@@ -89,7 +89,10 @@ final class TemplateInterpreter: @unchecked Sendable {  // a rendering runs on o
   }
 
   /// What the nodes print, instead of printing it.
-  private func capture(_ nodes: [TemplateNode], _ scope: Scope) throws -> String {
+  private func capture(_ nodes: [TemplateNode], _ scope: Scope) throws -> String { try capture { _ = try run(nodes, scope) } }
+
+  /// What `body` prints, instead of printing it.
+  private func capture(_ body: () throws -> Void) rethrows -> String {
     let outer = output
     output = ""
     isCapturing += 1
@@ -97,7 +100,7 @@ final class TemplateInterpreter: @unchecked Sendable {  // a rendering runs on o
       output = outer
       isCapturing -= 1
     }
-    _ = try run(nodes, scope)
+    try body()
     return output
   }
 
@@ -217,17 +220,7 @@ final class TemplateInterpreter: @unchecked Sendable {  // a rendering runs on o
   }
 
   private func recurse(_ loop: Loop, _ children: TemplateValue, depth: Int) throws -> String {
-    try deeper {
-      let outer = output
-      output = ""
-      isCapturing += 1
-      defer {
-        output = outer
-        isCapturing -= 1
-      }
-      try self.loop(loop, children, depth: depth)
-      return output
-    }
+    try deeper { try capture { try self.loop(loop, children, depth: depth) } }
   }
 
   private final class Changed: @unchecked Sendable {  // a rendering runs on one thread

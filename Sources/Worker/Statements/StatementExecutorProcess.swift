@@ -14,10 +14,7 @@ public enum StatementExecutorProcess {
   public static func run(memoryLimit: String, threads: Int, scratch: String) async {
     let settings = StatementSession.Settings(memoryLimit: memoryLimit, threads: threads, scratch: scratch)
     ProcessSupport.ignoreBrokenPipes()
-    // Answers travel on a copy of standard output; anything that a library prints ends up in the log.
-    let channel = dup(STDOUT_FILENO)
-    dup2(STDERR_FILENO, STDOUT_FILENO)
-    let executor = StatementExecutor(channel: channel, session: StatementSession(settings))
+    let executor = StatementExecutor(channel: ExecutorChannel(), session: StatementSession(settings))
     await withCheckedContinuation { (done: CheckedContinuation<Void, Never>) in
       start("commands", stack: 1 << 20) {
         executor.readCommands()
@@ -46,29 +43,19 @@ private final class StatementExecutor: Sendable {
     var isWatching = false
   }
 
-  private let channel: Mutex<Int32>
+  private let channel: ExecutorChannel
   private let session: StatementSession
   private let state = Mutex(State())
   private let arrived = DispatchSemaphore(value: 0)
   private let watched = DispatchSemaphore(value: 0)
 
-  init(channel: Int32, session: StatementSession) {
-    self.channel = Mutex(channel)
+  init(channel: ExecutorChannel, session: StatementSession) {
+    self.channel = channel
     self.session = session
   }
 
   private func send(_ kind: StatementFrame.Kind, _ number: UInt32, _ payload: Data = Data()) {
-    let data = StatementFrame(kind: kind, number: number, payload: payload).encoded
-    channel.withLock { descriptor in
-      data.withUnsafeBytes { bytes in
-        var sent = 0
-        while sent < bytes.count {
-          let count = write(descriptor, bytes.baseAddress! + sent, bytes.count - sent)
-          if count < 0 && errno != EINTR { return }
-          sent += max(0, count)
-        }
-      }
-    }
+    channel.send(StatementFrame(kind: kind, number: number, payload: payload).encoded)
   }
 
   func readCommands() {

@@ -88,7 +88,7 @@ struct FilesCommand: AsyncParsableCommand {
   }
 
   struct Remove: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "rm", abstract: "Remove a file or an empty folder.")
+    static let configuration = CommandConfiguration(commandName: "rm", abstract: "Remove a file, an empty folder, or with -r a folder with all that is in it.")
     @Argument(help: "/Volumes/catalog/schema/volume/...") var path: String
     @Flag(name: [.short, .long], help: "Also what is in the folder.") var recursive = false
     @Flag(help: "Do not ask.") var yes = false

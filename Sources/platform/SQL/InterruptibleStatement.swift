@@ -4,6 +4,7 @@ import Client
 import Core
 import Foundation
 import Glibc
+import Synchronization
 
 /// Ctrl-C ends the statement that runs, not the program.
 enum InterruptibleStatement {
@@ -20,16 +21,33 @@ enum InterruptibleStatement {
 
   private static func interruptible<T: Sendable>(_ body: @escaping @Sendable () async throws -> T) async throws -> T {
     let task = Task { try await body() }
-    signal(SIGINT, SIG_IGN)
-    let source = DispatchSource.makeSignalSource(signal: SIGINT, queue: .global())
-    source.setEventHandler { task.cancel() }
-    source.resume()
-    defer {
-      source.cancel()
-      signal(SIGINT, SIG_DFL)
-    }
+    Interrupts.shared.handle { task.cancel() }
+    defer { Interrupts.shared.forget() }
     return try await task.value
   }
+}
+
+/// What Ctrl-C (SIGINT) means: what the last caller said, else the end of the program.
+///
+/// One source serves all statements: one made for each would meet the end of the one before, and then never be told.
+private final class Interrupts: @unchecked Sendable {  // the source is never touched after `init`
+  static let shared = Interrupts()
+  private let handlers = Mutex<[@Sendable () -> Void]>([])
+  private let source: any DispatchSourceSignal
+
+  private init() {
+    signal(SIGINT, SIG_IGN)
+    source = DispatchSource.makeSignalSource(signal: SIGINT, queue: .global())
+    source.setEventHandler { [unowned self] in
+      guard let act = handlers.withLock({ $0.last }) else { exit(130) }  // as a shell tells of SIGINT
+      act()
+    }
+    source.resume()
+  }
+
+  /// From now until the matching `forget`, Ctrl-C means `act`.
+  func handle(_ act: @escaping @Sendable () -> Void) { handlers.withLock { $0.append(act) } }
+  func forget() { handlers.withLock { _ = $0.popLast() } }
 }
 
 /// `running 12 s  45 %` on the terminal's last line.
@@ -92,8 +110,8 @@ enum Pager {
     process.arguments = ["-c", command]
     let pipe = Pipe()
     process.standardInput = pipe
-    signal(SIGINT, SIG_IGN)
-    defer { signal(SIGINT, SIG_DFL) }
+    Interrupts.shared.handle {}  // the pager's
+    defer { Interrupts.shared.forget() }
     do {
       try process.run()
       try? pipe.fileHandleForWriting.write(contentsOf: Data(text.utf8))  // the pager was left early
