@@ -12,6 +12,8 @@ struct Group: Sendable {
     Group(name: "encoder", about: "sentence vectors of 256 passages, against torch with transformers", run: EncoderGroup.run),
     Group(name: "tokenizer", about: "WordPiece, byte pairs and their trainer, against tokenizers", run: TokenizerGroup.run),
     Group(name: "delta", about: "commit, open and scan a Delta table, against deltalake; SQL against duckdb", run: DeltaGroup.run),
+    Group(name: "log", about: "open Delta tables of 10,000 commits, and append single rows, against deltalake", run: DeltaLogGroup.run),
+    Group(name: "tables", about: "statements on a large Delta table, against deltalake and duckdb", run: LargeTableGroup.run),
     Group(name: "decode", about: "greedy generation with a random Llama, against transformers", run: DecodeGroup.run),
     Group(name: "training", about: "a training step of a small Llama, against torch", run: TrainingGroup.run),
     Group(name: "vectors", about: "building and searching an HNSW graph, against hnswlib", run: VectorGroup.run),
