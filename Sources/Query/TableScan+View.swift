@@ -36,6 +36,7 @@ extension TableScan {
 
   private func select(_ arm: [File], _ schema: StructType, prefix: String, withRows: Bool, _ connection: Connection) throws -> String {
     let physical = ColumnMapping.physicalSchema(schema)
+    let own = try ownColumns(arm, physical, connection)
     var read: [String] = []
     var list: [String] = []
     for (field, stored) in zip(schema.fields, physical.fields) {
@@ -46,8 +47,13 @@ extension TableScan {
         list.append("getvariable(\(SQLText.literal(variable)))[file_index::BIGINT + 1] AS \(name)")
         continue
       }
+      if let own {
+        let value = own.contains(stored.name) ? SQLText.identifier(stored.name) : "CAST(NULL AS \(try TypeMapping.sql(stored.type).sql))"
+        list.append("\(Self.renamed(value, from: stored.type, to: field.type)) AS \(name)")
+        continue
+      }
       // A column must not hide those that the engine adds by itself.
-      let own = ["file_index", "file_row_number", "filename"].contains(stored.name.lowercased()) ? "__platform_c\(list.count)" : stored.name
+      let own = Self.isEngineColumn(stored.name) ? "__platform_c\(list.count)" : stored.name
       var key = SQLText.literal(stored.name)
       if mapping == ColumnMapping.Mode.id.rawValue {
         guard let id = field.columnId else { throw PlatformError(.invalidFile, "the column '\(field.name)' has no id") }
@@ -57,7 +63,7 @@ extension TableScan {
       read.append("\(key): {name: \(SQLText.literal(own)), type: \(SQLText.literal(type)), default_value: NULL}")
       list.append("\(Self.renamed(SQLText.identifier(own), from: stored.type, to: field.type)) AS \(name)")
     }
-    if read.isEmpty {
+    if read.isEmpty && own == nil {
       read = [
         "\(mapping == ColumnMapping.Mode.id.rawValue ? "2147483647" : "'__platform_none'"): {name: '__platform_none', type: 'BOOLEAN', default_value: NULL}"
       ]
@@ -67,7 +73,8 @@ extension TableScan {
       try connection.execute("SET VARIABLE \(prefix)_f = \(SQLText.list(arm.map(\.path)))")
       list += ["getvariable('\(prefix)_f')[file_index::BIGINT + 1] AS \(Self.fileColumn)", "file_row_number AS \(Self.rowColumn)"]
     }
-    var options = ["hive_partitioning=false", "schema=MAP {\(read.joined(separator: ", "))}"]
+    var options = ["hive_partitioning=false"]
+    if own == nil { options.append("schema=MAP {\(read.joined(separator: ", "))}") }
     if let rows = arm.reduce(Int64(0), { sum, file in sum.flatMap { sum in file.rows.map { sum &+ $0 } } }), rows > 0 {
       options.append("explicit_cardinality=\(rows)")
     }
@@ -77,6 +84,31 @@ extension TableScan {
       text += " WHERE \(prefix)_keeps(file_index, file_row_number)"
     }
     return text
+  }
+
+  private static func isEngineColumn(_ name: String) -> Bool { ["file_index", "file_row_number", "filename"].contains(name.lowercased()) }
+
+  private static func columns(of path: String, _ connection: Connection) throws -> [ResultStream.Column] {
+    let none = try connection.query("SELECT * FROM read_parquet(\(SQLText.list([path])), hive_partitioning=false) LIMIT 0")
+    while try none.next() != nil {}  // until then the connection is in the middle of a query
+    return none.columns
+  }
+
+  /// The table's columns that the only file of `arm` has, when it has them in the table's types; nil: it must be told what to read.
+  ///
+  /// The engine reads one file whose columns it was told with one thread and without the file's statistics; many files, it does not.
+  private func ownColumns(_ arm: [File], _ physical: StructType, _ connection: Connection) throws -> Set<String>? {
+    guard arm.count == 1, mapping != ColumnMapping.Mode.id.rawValue else { return nil }
+    // A damaged file is named by the query that needs it.
+    guard let found = try? Self.columns(of: arm[0].path, connection), !found.contains(where: { Self.isEngineColumn($0.name) }) else { return nil }
+    let types = Dictionary(found.map { ($0.name.lowercased(), $0) }) { first, _ in first }
+    var own: Set<String> = []
+    for field in physical.fields {
+      guard let column = types[field.name.lowercased()] else { continue }
+      guard column.name == field.name, column.type == (try TypeMapping.sql(field.type)) else { return nil }
+      own.insert(field.name)
+    }
+    return own.isEmpty ? nil : own
   }
 
   /// One value for each file of the list, as a variable of the engine: rows find theirs by the number of their file.
