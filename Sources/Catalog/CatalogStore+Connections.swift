@@ -127,8 +127,8 @@ extension CatalogStore {
   private static func connectionEntry(_ row: PostgresRow) throws -> ConnectionEntry {
     let owner = try row.string("owner")
     return ConnectionEntry(
-      id: try row.get("id"), name: try row.string("name"), kind: try row.string("kind"), options: try row.json("options").decode(),
-      properties: try row.json("properties").decode(), isReadOnly: try row.bool("is_read_only"), comment: try row.string("comment"), owner: owner,
+      id: try row.get("id"), name: try row.string("name"), kind: try row.string("kind"), options: try row.decoded("options"),
+      properties: try row.decoded("properties"), isReadOnly: try row.bool("is_read_only"), comment: try row.string("comment"), owner: owner,
       createdAt: try row.date("created_at"), createdBy: try row.get("created_by") ?? owner, updatedAt: try row.date("updated_at"),
       updatedBy: try row.get("updated_by") ?? owner)
   }

@@ -60,13 +60,14 @@ extension CatalogStore {
     try await page(.objects("tables", catalog, schema), limit, pageToken, Self.tableEntry)
   }
 
-  /// Tables of a catalog whose schema and name match patterns of SQL's LIKE; nil and the empty pattern match all.
-  public func tables(
+  /// Names and kinds of the tables of a catalog whose schema and name match patterns of SQL's LIKE; nil and the empty pattern match all.
+  public func tableNames(
     catalog: String, schemaLike: String?, nameLike: String?, limit: Int, pageToken: String? = nil
-  ) async throws -> CatalogPage<TableEntry> {
+  ) async throws -> CatalogPage<(name: ThreePartName, kind: String)> {
     var listing = Listing.objects("tables", catalog, nil)
+    listing.columns = "catalog, schema, name, kind"
     listing.patterns = [("schema", schemaLike?.isEmpty == true ? nil : schemaLike), ("name", nameLike?.isEmpty == true ? nil : nameLike)]
-    return try await page(listing, limit, pageToken, Self.tableEntry)
+    return try await page(listing, limit, pageToken) { (name: try Self.name($0), kind: try $0.string("kind")) }
   }
 
   /// - Throws: `notFound` PLT-3002.
@@ -88,8 +89,8 @@ extension CatalogStore {
     }
     return TableEntry(
       id: try row.get("id"), name: try name(row), kind: kind,
-      location: try row.string("location"), view: try Self.view(row), columns: try row.json("columns").decode(), comment: try row.string("comment"),
-      owner: try row.string("owner"), properties: try row.json("properties").decode(), createdAt: try row.date("created_at"),
+      location: try row.string("location"), view: try Self.view(row), columns: try row.decodedList("columns"), comment: try row.string("comment"),
+      owner: try row.string("owner"), properties: try row.decoded("properties"), createdAt: try row.date("created_at"),
       createdBy: try row.get("created_by") ?? row.string("owner"), updatedAt: try row.date("updated_at"),
       updatedBy: try row.get("updated_by") ?? row.string("owner"))
   }

@@ -27,9 +27,9 @@ extension CoordinatorService {
   func tableSummaries(
     catalog parent: String, schemaPattern: String?, tablePattern: String?, _ page: PageRequest
   ) async throws -> CatalogList<TableSummary> {
-    try await catalog.tables(
+    try await catalog.tableNames(
       catalog: catalog.storedCatalog(parent), schemaLike: schemaPattern, nameLike: tablePattern, limit: page.limit, pageToken: page.token
-    ).list("tables") { TableSummary(fullName: "\($0.name)", tableType: $0.kind.rawValue.uppercased()) }
+    ).list("tables") { TableSummary(fullName: "\($0.name)", tableType: $0.kind.uppercased()) }
   }
 
   /// Columns come from the table's own log, which knows nullability and partitions; from the catalog when the log cannot be read.

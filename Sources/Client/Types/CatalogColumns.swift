@@ -29,8 +29,13 @@ public struct ColumnInfo: Codable, Sendable, Equatable {
     comment = metadata["comment"]?.stringValue
     typeText = CatalogTypeText.text(type)
     (typeName, typePrecision, typeScale) = CatalogTypeText.name(type)
-    let field: JSONValue = ["name": .string(name), "type": type, "nullable": .bool(nullable), "metadata": .object(metadata)]
-    typeJSON = field.sortedText
+    if metadata.isEmpty, let word = type.stringValue, (name + word).utf8.allSatisfy({ $0 >= 32 && $0 < 127 && $0 != 34 && $0 != 92 }) {
+      // What most columns are, without the way through an encoder; the text is the same.
+      typeJSON = #"{"metadata":{},"name":"\#(name)","nullable":\#(nullable),"type":"\#(word)"}"#
+    } else {
+      let field: JSONValue = ["name": .string(name), "type": type, "nullable": .bool(nullable), "metadata": .object(metadata)]
+      typeJSON = field.sortedText
+    }
   }
 
   enum CodingKeys: String, CodingKey {
@@ -55,6 +60,8 @@ public enum CatalogTypeText {
     ("timestamp", "timestamp", "TIMESTAMP", ["timestamp with time zone", "timestamptz"]),
     ("timestamp_ntz", "timestamp_ntz", "TIMESTAMP_NTZ", ["timestamp", "timestamp_ntz"]),
   ]
+
+  private static let bySQL = Dictionary(primitives.flatMap { one in one.sql.map { ($0, one.delta) } }, uniquingKeysWith: { first, _ in first })
 
   /// `array<bigint>` of a Delta type.
   public static func text(_ type: JSONValue) -> String {
@@ -89,6 +96,7 @@ public enum CatalogTypeText {
 
   /// The Delta type of a SQL type as the catalog keeps it, such as `struct(a bigint, b varchar[])`. What has no Delta type stays as text.
   public static func delta(sql: String) -> JSONValue {
+    if let word = bySQL[sql] { return .string(word) }
     var parser = SQLTypeParser(sql)
     if let type = parser.type(depth: 0), parser.isAtEnd { return type }
     return .string(sql)
