@@ -44,7 +44,7 @@ let libraries: [Library] = [
   Library(name: "Collectives", depends: ["Core", "Tensor", "Transport", "CSupport"], layer: 3),
   // 4 services
   Library(name: "Catalog", depends: ["Core", "Postgres"], layer: 4),
-  Library(name: "Query", depends: ["Core", "Catalog", "DuckDB", "DeltaLog", "ObjectStore"], layer: 4),
+  Library(name: "Query", depends: ["Core", "Catalog", "DuckDB", "DeltaLog", "ObjectStore", "Postgres"], layer: 4),
   Library(name: "Jobs", depends: ["Core", "Scheduling", "Postgres"], products: ["Logging", "Yams"], layer: 4),
   Library(name: "Training", depends: ["Core", "Tensor", "Models", "CKernels", "CSupport"], layer: 4),
   Library(name: "Inference", depends: ["Core", "Tensor", "Models", "Tokenizers", "CKernels", "CSupport"], layer: 4),

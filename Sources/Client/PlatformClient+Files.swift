@@ -50,20 +50,20 @@ extension PlatformClient {
     return "/api/2.0/fs/\(kind)/" + parts.map { $0.addingPercentEncoding(withAllowedCharacters: allowed) ?? $0 }.joined(separator: "/")
   }
 
-  private func request(_ method: HTTPMethod, _ path: String) -> HTTPClientRequest {
+  func request(_ method: HTTPMethod, _ path: String) -> HTTPClientRequest {
     var request = HTTPClientRequest(url: host + path)
     request.method = method
     if let token { request.headers.add(name: "Authorization", value: "Bearer \(token)") }
     return request
   }
 
-  private func answer(_ request: HTTPClientRequest, within limit: Duration) async throws -> HTTPClientResponse {
+  func answer(_ request: HTTPClientRequest, within limit: Duration) async throws -> HTTPClientResponse {
     do {
       return try await HTTPClient.shared.execute(request, timeout: .milliseconds(Int64(limit / .milliseconds(1))))
     } catch { throw unreachable(error) }
   }
 
-  private func refuse(_ response: HTTPClientResponse) async throws -> PlatformError {
+  func refuse(_ response: HTTPClientResponse) async throws -> PlatformError {
     do {
       let buffer = try await response.body.collect(upTo: 1 << 20)
       return Self.error(status: Int(response.status.code), Data(buffer.readableBytesView))

@@ -52,7 +52,7 @@ public struct CoordinatorProcess: Sendable {
     let applied = try await Migrator(
       pool: pool,
       migrations: CatalogMigrations.all + JobMigrations.all + InferenceLog.migrations + StatementHistory.migrations
-        + IngestMigrations.all
+        + IngestMigrations.all + RecordMigrations.all + PullMigrations.all
     ).migrate()
     for name in applied { logger.info("migration", metadata: ["name": "\(name)"]) }
     let catalog = CatalogStore(pool: pool)
@@ -101,7 +101,7 @@ public struct CoordinatorProcess: Sendable {
     let services = PlanningServices(
       layout: layout, catalog: catalog, tables: tables, gateway: gateway,
       requests: InferenceTable(reader: InferenceLogReader(pool: pool), tables: tables), dataKey: keys.publicKey.description,
-      encoderDirectory: { try Self.encoderDirectory() })
+      encoderDirectory: { try Self.encoderDirectory() }, dispatcher: dispatcher)
     let history = StatementHistory(pool: pool, logger: logger)
     let handler = CoordinatorEffects(services: services, plane: plane)
     let restored = Scheduler.restore(try await store.loadLive(), now: ProcessSupport.wallMilliseconds)
@@ -110,10 +110,13 @@ public struct CoordinatorProcess: Sendable {
       services: services, dispatcher: dispatcher, runs: InteractiveRuns(store: store, runner: runner, waiters: waiters), history: history,
       logger: logger)
     try await statements.recover()
+    let records = RecordService(services: services, dispatcher: dispatcher, logger: logger)
+    try await records.recover()
     let service = CoordinatorService(
       configuration: configuration, epoch: epoch, pool: pool, catalog: catalog, tokens: AccessTokens(pool: pool), store: store,
       telemetry: telemetry, nodes: nodes, plane: plane, gateway: gateway, runner: runner,
-      statements: statements, statementHistory: history, coordinatorKey: keys.publicKey, joinAddress: try Self.nextPort(configuration.nodeBind))
+      statements: statements, statementHistory: history, records: records, coordinatorKey: keys.publicKey,
+      joinAddress: try Self.nextPort(configuration.nodeBind))
     let api = try APIServer(address: configuration.httpBind, service: service, gateway: gateway, logger: logger)
     let log = InferenceLog(pool: pool, spool: spool, logger: logger)
     let signals = SignalWaiter([SIGTERM, SIGINT])
@@ -322,7 +325,7 @@ final class CoordinatorEffects: EffectHandler {
       "embed": EmbedPlanner(services: services), "index_sync": IndexPlanner(services: services),
       "train": TrainPlanner(services: services), "evaluate": EvaluatePlanner(services: services),
       "deploy": DeployPlanner(services: services), "monitor": MonitorPlanner(services: services),
-      "sql": StatementPlanner(services: services),
+      "sql": StatementPlanner(services: services), "postgres": PostgresPlanner(services: services),
     ]
   }
 

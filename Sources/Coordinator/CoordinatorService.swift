@@ -27,6 +27,7 @@ final class CoordinatorService: PlatformService {
   let runner: JobRunner
   let statements: StatementService
   let statementHistory: StatementHistory
+  let records: RecordService
   let coordinatorKey: CurvePublicKey
   let joinAddress: String
   let startedAt = Date()
@@ -37,8 +38,8 @@ final class CoordinatorService: PlatformService {
   init(
     configuration: CoordinatorProcess.Configuration, epoch: Int64, pool: PostgresPool, catalog: CatalogStore, tokens: AccessTokens,
     store: JobStore, telemetry: RunTelemetry, nodes: NodeStore, plane: ControlPlane, gateway: ServingGateway, runner: JobRunner,
-    statements: StatementService, statementHistory: StatementHistory, coordinatorKey: CurvePublicKey,
-    joinAddress: String
+    statements: StatementService, statementHistory: StatementHistory, records: RecordService,
+    coordinatorKey: CurvePublicKey, joinAddress: String
   ) {
     self.configuration = configuration
     self.epoch = epoch
@@ -53,6 +54,7 @@ final class CoordinatorService: PlatformService {
     self.runner = runner
     self.statements = statements
     self.statementHistory = statementHistory
+    self.records = records
     self.coordinatorKey = coordinatorKey
     self.joinAddress = joinAddress
   }

@@ -26,6 +26,8 @@ struct PlanningServices: Sendable {
   var dataKey: String
   /// Folder of the built-in encoder.
   var encoderDirectory: @Sendable () throws -> String
+  /// Runs what needs an executor and secrets.
+  var dispatcher: StatementDispatcher?
 
   /// Who submitted a run; "platform" for those that start by themselves.
   func submitter(of run: String) async throws -> String {

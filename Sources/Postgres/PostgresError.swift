@@ -31,7 +31,7 @@ public struct PostgresError: Error, Sendable, Equatable {
   public var isSerializationFailure: Bool { sqlState == "40001" || sqlState == "40P01" }
 
   /// The connection is of no more use.
-  var isConnectionLoss: Bool {
+  public var isConnectionLoss: Bool {
     sqlState.isEmpty || sqlState.hasPrefix("08") || ["57P01", "57P02", "57P03", "57P05", "25P03", "25006"].contains(sqlState)
   }
 

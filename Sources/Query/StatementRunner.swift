@@ -40,6 +40,7 @@ public enum StatementRunner {
     try connection.execute(connectionSettings)
     for table in spec.tables { try table.scan.define(table.view, on: connection) }
     for read in spec.fileReads { try FileLoad.stage(read, connection, scratch: scratch, isCancelled: isCancelled) }
+    if spec.records != nil { try RecordWriter(spec, connection).stage(scratch: scratch, isCancelled: isCancelled) }
     try lock(spec, connection)
   }
 
@@ -54,6 +55,7 @@ public enum StatementRunner {
     var result =
       switch spec.kind {
       case .insert where spec.change != nil: try ChangeRunner.run(spec, connection)
+      case .insert where spec.records != nil: try records(spec, connection)
       case .createTableAs, .insert: try write(spec, connection)
       case .delete, .update, .merge: try ChangeRunner.run(spec, connection)
       default: try read(spec, connection)
@@ -63,7 +65,7 @@ public enum StatementRunner {
   }
 
   /// From here on the engine opens the listed files only and refuses every change of settings.
-  private static func lock(_ spec: StatementSpec, _ connection: Connection) throws {
+  static func lock(_ spec: StatementSpec, _ connection: Connection) throws {
     try connection.execute("SET allowed_paths=\(SQLText.list(spec.tables.flatMap(\.scan.paths) + (spec.change?.files.map(\.path) ?? [])))")
     if let folder = spec.outputDirectory {
       do {
@@ -182,6 +184,12 @@ public enum StatementRunner {
       columns: table.columns, rows: [], isTruncated: false, files: files, rowCount: files.reduce(0) { $0 + $1.rows }, target: table.described)
     result.identityMarks = try identityMarks(identities, "__rows_bound", connection)
     return result
+  }
+
+  private static func records(_ spec: StatementSpec, _ connection: Connection) throws -> StatementResult {
+    guard let folder = spec.outputDirectory else { throw PlatformError(.internalError, "a statement that writes needs a folder") }
+    var writer = try RecordWriter(spec, connection)
+    return try writer.run(folder: folder)
   }
 
   /// The value of each identity column that is farthest from its start.

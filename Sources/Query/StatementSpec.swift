@@ -108,6 +108,10 @@ public struct StatementSpec: Codable, Sendable, Hashable {
   public var insertColumns: [String]
   /// The other clauses of an INSERT.
   public var insert = InsertOptions()
+  /// For `insert`: rows of another Postgres that take the place of a query.
+  public var postgres: PostgresRead?
+  /// For `insert`: pushed records that take the place of a query.
+  public var records: [RecordBatch]?
   /// For statements that write rows: the table they go to. nil: a table of `targetColumns` without any rules.
   public var target: WriteTarget?
   /// For `createTableAs` and `insert`: an absolute folder that takes the new files.
@@ -152,6 +156,10 @@ public struct StatementResult: Codable, Sendable, Hashable {
   public var change: Change?
   /// The table that the files were made for.
   public var target: WriteTarget?
+  /// What `StatementSpec.postgres` read.
+  public var postgres: PostgresOutcome?
+  /// What became of `StatementSpec.records`, in their order.
+  public var records: [RecordOutcome]?
   /// The last value that each identity column has given or taken.
   public var identityMarks: [String: Int64]?
   /// `StatementSpec.sources`: what was read, as it was when the statement was planned.

@@ -18,6 +18,7 @@ struct UnityCatalogRoutes {
     addCatalogs(to: routes.tagged("Catalogs"))
     addSchemas(to: routes.tagged("Schemas"))
     addTables(to: routes.tagged("Tables"))
+    addRecords(to: routes.tagged("Tables"))
     addVolumes(to: routes.tagged("Volumes"))
     addFunctions(to: routes.tagged("Functions"))
     addModels(to: routes.tagged("Models"))

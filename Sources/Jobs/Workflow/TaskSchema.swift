@@ -54,6 +54,13 @@ enum TaskSchema {
       ]
     ),
     (
+      "postgres_task",
+      [
+        .required("connection", .word), .optional("table", .text), .optional("query", .text), .required("target", .object), .optional("mode", .word),
+        .optional("watermark", .text), .optional("lag_seconds", .number(0...86_400)), .optional("batch_rows", .integer(1...100_000_000)),
+      ]
+    ),
+    (
       "prepare_task",
       [
         .required("source", .object), .required("output", .object), .optional("chunk_tokens", .integer(8...8192)),

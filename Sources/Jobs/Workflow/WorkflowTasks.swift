@@ -111,6 +111,7 @@ extension WorkflowChecker {
         fail("PLT-1203", line("overlap"), place + ".overlap", "\(overlap) must be below half of chunk_tokens \(chunk)")
       }
     case "ingest_task": checkIngestion(body, tree, place)
+    case "postgres_task": checkPostgres(body, tree, place)
     case "train_task": checkTraining(body, tree, place)
     case "monitor_task":
       switch (tree["table"], tree["endpoint"]) {
@@ -125,6 +126,25 @@ extension WorkflowChecker {
     default: break
     }
     return body
+  }
+
+  /// A table or a query; what is new of it needs a watermark.
+  private mutating func checkPostgres(_ body: JSONValue, _ tree: YAMLTree, _ place: String) {
+    switch (tree["table"], tree["query"]) {
+    case (nil, nil): fail("PLT-1202", tree.line, place, "'table' or 'query' is missing")
+    case (_?, let query?): fail("PLT-1203", query.line, place + ".query", "a table or a query is copied, not both", hint: "Remove one of the two.")
+    default: break
+    }
+    let mode = body["mode"]?.stringValue ?? "snapshot"
+    if !["snapshot", "incremental"].contains(mode) {
+      fail("PLT-1203", tree["mode"]?.line ?? tree.line, place + ".mode", "'\(mode)' is not a mode", hint: "Write snapshot or incremental.")
+    }
+    if mode == "incremental", tree["watermark"] == nil {
+      fail("PLT-1202", tree.line, place, "'watermark' is missing", hint: "Name the column that only grows, for example updated_at.")
+    }
+    for key in ["watermark", "lag_seconds", "batch_rows"] where mode == "snapshot" {
+      if let wrong = tree[key] { fail("PLT-1203", wrong.line, "\(place).\(key)", "'\(key)' has no meaning for a snapshot", hint: "Write mode: incremental.") }
+    }
   }
 
   /// Documents of a folder go into `table`; files of a `source` go into `target`.

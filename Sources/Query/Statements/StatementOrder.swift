@@ -35,6 +35,8 @@ public struct StatementOrder: Codable, Sendable {
   public var output: StatementOutput?
   /// What opens the places in buckets that the statement reads or writes; only in memory and on encrypted links.
   public var keys: [StorageKeys]?
+  /// How to reach the Postgres that the statement reads, with the password; as secret as `keys`.
+  public var connectionString: String?
   public init(spec: StatementSpec, output: StatementOutput?) {
     self.spec = spec
     self.output = output

@@ -59,7 +59,7 @@ public final class StatementSession: Sendable {
 
   private func database(for spec: StatementSpec) throws -> (Database, isShared: Bool) {
     let needsNone =
-      spec.tables.isEmpty && spec.definitions.isEmpty && spec.change == nil && spec.outputDirectory == nil
+      spec.tables.isEmpty && spec.definitions.isEmpty && spec.change == nil && spec.outputDirectory == nil && spec.postgres == nil
       && spec.fileReads.isEmpty
     if needsNone, let shared = state.withLock({ $0.shared }) { return (shared, true) }
     let ready = state.withLock { state in
@@ -95,6 +95,7 @@ public final class StatementSession: Sendable {
     }
     defer { state.withLock { $0.running = nil } }
     do {
+      if order.spec.postgres != nil { return try copy(order, connection) }
       if !isShared {
         try StatementRunner.prepare(order.spec, connection, scratch: settings.scratch) { self.state.withLock { $0.isInterrupted } }
       }
@@ -109,6 +110,15 @@ public final class StatementSession: Sendable {
     } catch let error as PlatformError where error.code == .cancelled {
       throw state.withLock({ $0.isInterrupted }) ? CancellationError() : error
     }
+  }
+
+  /// Rows of another Postgres: read while the engine may open files, then written.
+  private func copy(_ order: StatementOrder, _ connection: Connection) throws -> StatementAnswer {
+    guard let reach = order.connectionString else { throw PlatformError(.internalError, "a copy from Postgres needs a connection") }
+    try connection.execute(StatementRunner.connectionSettings)
+    let rows = try PostgresRows(order.spec, connectionString: reach, connection, scratch: settings.scratch) { [self] in state.withLock { $0.isInterrupted } }
+    try StatementRunner.lock(order.spec, connection)
+    return StatementAnswer(result: try rows.write(order.spec, connection))
   }
 
   /// Ends the running statement, if one runs. Repeat it until `run` has returned: between two queries of one statement the

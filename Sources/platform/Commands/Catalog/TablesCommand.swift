@@ -13,10 +13,11 @@ struct TablesCommand: AsyncParsableCommand {
         platform tables list main.demo
         platform tables get main.demo.documents
         platform tables sample main.demo.documents -n 5
+        platform tables append main.demo.events events.ndjson
         platform tables update main.demo.documents --new-name main.archive.documents
         platform tables delete main.demo.documents
         platform tables undrop main.demo.documents
-      """, subcommands: [List.self, Get.self, Update.self, Delete.self, Undrop.self, History.self, Describe.self, Sample.self])
+      """, subcommands: [List.self, Get.self, Update.self, Delete.self, Undrop.self, History.self, Describe.self, Sample.self, Append.self])
 
   struct List: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "The tables of a schema.")
