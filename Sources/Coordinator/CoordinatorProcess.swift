@@ -106,9 +106,8 @@ public struct CoordinatorProcess: Sendable {
     let handler = CoordinatorEffects(services: services, plane: plane)
     let restored = Scheduler.restore(try await store.loadLive(), now: ProcessSupport.wallMilliseconds)
     let runner = JobRunner(scheduler: restored.scheduler, store: store, epoch: epoch, handler: handler, logger: logger)
-    let statements = StatementService(
-      services: services, dispatcher: dispatcher, runs: InteractiveRuns(store: store, runner: runner, waiters: waiters), history: history,
-      logger: logger)
+    let interactive = InteractiveRuns(store: store, runner: runner, waiters: waiters)
+    let statements = StatementService(services: services, dispatcher: dispatcher, runs: interactive, history: history, logger: logger)
     try await statements.recover()
     let records = RecordService(services: services, dispatcher: dispatcher, logger: logger)
     try await records.recover()
@@ -165,6 +164,13 @@ public struct CoordinatorProcess: Sendable {
       group.addTask {
         await CatalogUpkeep(catalog: catalog, lake: layout.lake, logger: logger).run()
         return "catalog upkeep"
+      }
+      group.addTask {
+        await tables.upkeep.run(logger: logger) { table in
+          let body = JSONValue.object(["statement": .string("OPTIMIZE \(table)")])
+          _ = try await interactive.statement(body, by: Principal(name: "platform"), limit: TableUpkeep.timeLimit)
+        }
+        return "table upkeep"
       }
       group.addTask {
         await signals.wait()

@@ -15,7 +15,9 @@ struct LakeTables: Sendable {
   let root: String
 
   /// Latest snapshots, so that a table whose log did not grow is not read again.
-  private let snapshots = SnapshotCaches()
+  let snapshots = SnapshotCaches()
+  /// What commits leave to be done.
+  let upkeep = TableUpkeep()
 
   init(catalog: CatalogStore, root: String) {
     self.catalog = catalog

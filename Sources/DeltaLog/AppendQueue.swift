@@ -15,11 +15,18 @@ final class AppendQueue: Sendable {
     let expectedSchema: StructType?
     let transaction: AppTransaction?
     let operation: String
+    let expectedMetadata: TableMetadata?
+    let metrics: [String: String]?
     /// Signalled when there is a result, or when this writer shall commit for those who wait.
     fileprivate let turn = DispatchSemaphore(value: 0)
     fileprivate let result = Mutex<Result<CommitOutcome, any Error>?>(nil)
 
-    init(_ files: [AddFile], expectedSchema: StructType?, transaction: AppTransaction?, operation: String) {
+    init(
+      _ files: [AddFile], expectedSchema: StructType?, transaction: AppTransaction?, operation: String, expectedMetadata: TableMetadata? = nil,
+      metrics: [String: String]? = nil
+    ) {
+      self.expectedMetadata = expectedMetadata
+      self.metrics = metrics
       self.files = files
       self.expectedSchema = expectedSchema
       self.transaction = transaction
@@ -97,7 +104,9 @@ extension DeltaTable {
   func appendTogether(_ requests: [AppendQueue.Request]) -> [Result<CommitOutcome, any Error>] {
     func alone(_ request: AppendQueue.Request) -> Result<CommitOutcome, any Error> {
       Result {
-        try appendNow(request.files, expectedSchema: request.expectedSchema, transaction: request.transaction, operation: request.operation)
+        try appendNow(
+          request.files, expectedSchema: request.expectedSchema, transaction: request.transaction, operation: request.operation,
+          expectedMetadata: request.expectedMetadata, metrics: request.metrics)
       }
     }
     guard requests.count > 1 else { return requests.map(alone) }
@@ -105,6 +114,7 @@ extension DeltaTable {
       var base = try takeLatest()
       let isReady = requests.allSatisfy { request in
         (request.expectedSchema.map { $0.hasSameColumns(as: base.schema) } ?? true)
+          && (request.expectedMetadata.map { $0.asksTheSame(as: base.metadata) } ?? true)
           && (request.transaction.map { (base.transactions[$0.appId]?.version ?? .min) < $0.version } ?? true)
       }
       guard isReady else {
@@ -114,6 +124,8 @@ extension DeltaTable {
       let transactions = requests.compactMap(\.transaction)
       var plan = CommitPlan(transactions.map { .transaction($0) } + requests.flatMap(\.files).map { .add($0) }, operation: requests[0].operation)
       plan.reads.applications = Set(transactions.map(\.appId))
+      plan.operationParameters = ["mode": "Append"]
+      plan.operationMetrics = Self.sum(requests.map(\.metrics))
       let outcome = try commit(plan, onto: &base)
       keep(base)
       return requests.map { _ in .success(outcome) }
@@ -124,5 +136,22 @@ extension DeltaTable {
       default: return requests.map { _ in .failure(error) }
       }
     }
+  }
+
+  /// The numbers of all of them; nil when one gives none.
+  private static func sum(_ metrics: [[String: String]?]) -> [String: String]? {
+    var sums: [String: Int64] = [:]
+    for own in metrics {
+      guard let own else { return nil }
+      for (name, value) in own { sums[name] = (sums[name] ?? 0).addingReportingOverflow(Int64(value) ?? 0).partialValue }
+    }
+    return sums.mapValues { String($0) }
+  }
+}
+
+extension TableMetadata {
+  /// Same columns, partitions and properties: what files were made for the one, the other takes as well.
+  public func asksTheSame(as other: TableMetadata) -> Bool {
+    schemaString == other.schemaString && partitionColumns == other.partitionColumns && configuration == other.configuration
   }
 }

@@ -23,9 +23,22 @@ public enum ChangeDataFeed {
     public var size: Int64
     /// Rows of the file that do not count: they were gone before, or are gone for another reason.
     public var deletionVector: DeletionVectorDescriptor?
+    /// The file only got another deletion vector: of its rows those count that `deletionVector` holds and this one does not.
+    /// Given for all such files, an empty one where there was none.
+    public var difference: Difference?
+    /// Rows in the file itself, where the log tells.
+    public var physicalRows: Int64?
     /// Values of `_commit_version` and `_commit_timestamp`.
     public var version: Int64
     public var timestampMilliseconds: Int64
+
+    /// - Throws: `invalidFile` for a path that leaves the table.
+    public func location() throws -> FileLocation { try DeltaPath.location(path) }
+  }
+
+  /// The other side of a comparison of deletion vectors; nil: no row was deleted.
+  public struct Difference: Sendable, Hashable {
+    public var vector: DeletionVectorDescriptor?
   }
 
   public static let changeTypeColumn = "_change_type"
@@ -46,12 +59,29 @@ public enum ChangeDataFeed {
       return change(.recorded, file.path, file.partitionValues, file.size, nil)
     }
     if !recorded.isEmpty { return recorded }
-    return commit.compactMap { action in
+    // A file that is there before and after has lost or got back the rows by which its vectors differ.
+    var added: [String: AddFile] = [:]
+    var removed: [String: RemoveFile] = [:]
+    for action in commit {
+      if case .add(let file) = action, file.dataChange { added[file.path] = file }
+      if case .remove(let file) = action, file.dataChange { removed[file.path] = file }
+    }
+    return commit.flatMap { action -> [Change] in
       switch action {
-      case .add(let file) where file.dataChange: change(.inserted, file.path, file.partitionValues, file.size, file.deletionVector)
-      case .remove(let file) where file.dataChange:
-        change(.deleted, file.path, file.partitionValues ?? [:], file.size ?? 0, file.deletionVector)
-      default: nil
+      case .add(let file) where file.dataChange:
+        guard let old = removed[file.path] else {
+          return [change(.inserted, file.path, file.partitionValues, file.size, file.deletionVector)]
+        }
+        return [(Kind.deleted, file.deletionVector, old.deletionVector), (.inserted, old.deletionVector, file.deletionVector)].compactMap { kind, own, other in
+          guard let own else { return nil }
+          var part = change(kind, file.path, file.partitionValues, file.size, own)
+          part.difference = Difference(vector: other)
+          part.physicalRows = file.physicalRowCount
+          return part
+        }
+      case .remove(let file) where file.dataChange && added[file.path] == nil:
+        return [change(.deleted, file.path, file.partitionValues ?? [:], file.size ?? 0, file.deletionVector)]
+      default: return []
       }
     }
   }

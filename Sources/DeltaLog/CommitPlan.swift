@@ -19,6 +19,8 @@ public struct CommitPlan: Sendable {
   public var userMetadata: String?
   /// Whether row ids of copied rows were kept; set in the commit when the table tracks rows.
   public var preservesRowIds: Bool?
+  /// Features that the protocol may lose by this change.
+  public var droppedFeatures: Set<TableFeature> = []
 
   public init(_ actions: [Action], reads: TransactionReads = TransactionReads(), isolation: IsolationLevel? = nil, operation: String) {
     self.actions = actions
@@ -59,7 +61,8 @@ enum CommitValidation {
   ///   - base: nil for version 0.
   ///   - data: what the writer of the data files can do.
   /// - Throws: `invalidArgument`, `permissionDenied` for what an append-only table forbids, `invalidFile` for a feature not known.
-  static func check(_ actions: [Action], base: Snapshot?, data: Set<TableFeature>) throws {
+  ///   - dropped: features that the protocol may lose.
+  static func check(_ actions: [Action], base: Snapshot?, data: Set<TableFeature>, dropped: Set<TableFeature> = []) throws {
     var tableProtocol = base?.tableProtocol
     var metadata = base?.metadata
     var counts = (protocols: 0, metadata: 0)
@@ -74,8 +77,10 @@ enum CommitValidation {
         counts.protocols += 1
         try value.validate()
         if let present = base?.tableProtocol {
-          let lost = present.features.subtracting(value.features)
-          guard lost.isEmpty, value.minReaderVersion >= present.minReaderVersion, value.minWriterVersion >= present.minWriterVersion else {
+          let lost = present.features.subtracting(value.features).subtracting(dropped)
+          guard lost.isEmpty else { throw PlatformError(.invalidArgument, "a table's protocol cannot lose what it supports") }
+          let keepsVersions = value.minReaderVersion >= present.minReaderVersion && value.minWriterVersion >= present.minWriterVersion
+          guard !dropped.isEmpty || keepsVersions else {
             throw PlatformError(.invalidArgument, "a table's protocol cannot lose what it supports")
           }
         }

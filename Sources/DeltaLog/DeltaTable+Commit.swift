@@ -55,26 +55,36 @@ extension DeltaTable {
   }
 
   /// Adds files. Rebases over concurrent commits that leave the columns alone.
-  /// - Parameter expectedSchema: what the files were written for; a table with other columns is a `conflict`.
+  /// - Parameters:
+  ///   - expectedSchema: what the files were written for; a table with other columns is a `conflict`.
+  ///   - expectedMetadata: the same with properties and partitions: rules of the table are part of them.
+  ///   - metrics: for the history; those of appends that become one version are added up.
   /// - Throws: `notFound`, `conflict` after the schema changed or too many lost races.
   public func append(
-    _ files: [AddFile], expectedSchema: StructType? = nil, transaction: AppTransaction? = nil, operation: String = "WRITE"
+    _ files: [AddFile], expectedSchema: StructType? = nil, transaction: AppTransaction? = nil, operation: String = "WRITE",
+    expectedMetadata: TableMetadata? = nil, metrics: [String: String]? = nil
   ) throws -> CommitOutcome {
+    func now() throws -> CommitOutcome {
+      try appendNow(
+        files, expectedSchema: expectedSchema, transaction: transaction, operation: operation, expectedMetadata: expectedMetadata, metrics: metrics)
+    }
     // Writers of one process take turns: racing for a version costs more than waiting for it.
-    guard let cache else { return try appendNow(files, expectedSchema: expectedSchema, transaction: transaction, operation: operation) }
-    if let queue = cache.appends {
-      let request = AppendQueue.Request(files, expectedSchema: expectedSchema, transaction: transaction, operation: operation)
-      return try queue.append(request) { batch in cache.exclusivelyNow { appendTogether(batch) } }
-    }
-    return try cache.exclusively {
-      try appendNow(files, expectedSchema: expectedSchema, transaction: transaction, operation: operation)
-    }
+    guard let cache else { return try now() }
+    guard let queue = cache.appends else { return try cache.exclusively(now) }
+    let request = AppendQueue.Request(
+      files, expectedSchema: expectedSchema, transaction: transaction, operation: operation, expectedMetadata: expectedMetadata, metrics: metrics)
+    return try queue.append(request) { batch in cache.exclusivelyNow { appendTogether(batch) } }
   }
 
   func appendNow(
-    _ files: [AddFile], expectedSchema: StructType?, transaction: AppTransaction?, operation: String
+    _ files: [AddFile], expectedSchema: StructType?, transaction: AppTransaction?, operation: String, expectedMetadata: TableMetadata? = nil,
+    metrics: [String: String]? = nil
   ) throws -> CommitOutcome {
-    let plan = CommitPlan(files.map { .add($0) }, operation: operation)
+    var plan = CommitPlan(files.map { .add($0) }, operation: operation)
+    if let metrics {
+      plan.operationParameters = ["mode": "Append"]
+      plan.operationMetrics = metrics
+    }
     var attempt = 1
     while true {
       var base = try takeLatest()
@@ -85,6 +95,10 @@ extension DeltaTable {
       if let expectedSchema, !expectedSchema.hasSameColumns(as: base.schema) {
         keep(base)
         throw PlatformError(.conflict, "the table's schema changed since the files were written", path: path.text)
+      }
+      if let expectedMetadata, !expectedMetadata.asksTheSame(as: base.metadata) {
+        keep(base)
+        throw PlatformError(.conflict, "the table's schema or properties changed since the files were written", path: path.text)
       }
       do {
         let outcome = try commit(plan, onto: &base, transaction: transaction)

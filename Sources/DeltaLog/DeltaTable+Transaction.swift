@@ -42,7 +42,7 @@ extension DeltaTable {
       if let outcome = try replayed(transaction, base) { return outcome }
       plan.actions.insert(.transaction(transaction), at: 0)
     }
-    try CommitValidation.check(plan.actions, base: base, data: dataFeatures)
+    try CommitValidation.check(plan.actions, base: base, data: dataFeatures, dropped: plan.droppedFeatures)
     let level = plan.isolation ?? ConflictChecker.level(plan.actions, table: base.properties.isolationLevel)
     let checker = ConflictChecker(reads: plan.reads, actions: plan.actions, isolation: level, base: base)
     var random = SystemRandomNumberGenerator()
@@ -55,7 +55,8 @@ extension DeltaTable {
         return CommitOutcome(version: version, isReplay: false, checkpointProblem: checkpointIfDue(base))
       }
       // Somebody has this version: look at all that came since, and try behind it.
-      while let winner = try commitIfPresent(base.version + 1) {
+      while let found = try commitIfPresent(base.version + 1) {
+        let winner = base.resolved(found)
         try base.advance(winner, data: dataFeatures)
         if let transaction, base.transactions[transaction.appId].map({ $0.version >= transaction.version }) == true {
           return CommitOutcome(version: base.version, isReplay: true)

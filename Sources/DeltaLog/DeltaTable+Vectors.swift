@@ -11,11 +11,18 @@ extension DeltaTable {
   public func deletionVector(
     of file: AddFile, external: ((_ location: String, _ range: Range<Int>) throws -> Data)? = nil
   ) throws -> DeletionVector? {
-    guard let descriptor = file.deletionVector else { return nil }
+    try file.deletionVector.flatMap { try deletionVector($0, external: external) }
+  }
+
+  /// The rows that `descriptor` stands for.
+  /// - Throws: as `deletionVector(of:external:)`.
+  public func deletionVector(
+    _ descriptor: DeletionVectorDescriptor, external: ((_ location: String, _ range: Range<Int>) throws -> Data)? = nil
+  ) throws -> DeletionVector {
     switch descriptor.storage {
     case .inline: return try DeletionVectorFile.decodeInline(descriptor)
     case .relative:
-      guard let relative = try descriptor.relativePath() else { return nil }
+      guard let relative = try descriptor.relativePath() else { return DeletionVector() }
       return try read(descriptor) { try store.get(path.appending(relative), range: $0) }
     case .absolute:
       guard case .absolute(let location) = try DeltaPath.location(descriptor.pathOrInlineDv), let external else {

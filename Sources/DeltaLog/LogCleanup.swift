@@ -76,6 +76,8 @@ extension DeltaTable {
       try candidates(), prefix: prefix, now: now, retentionMilliseconds: snapshot.properties.logRetentionMilliseconds)
     for file in expired { try store.delete(file) }
     let left = try candidates()
+    // Checkpoints are read for what they refer to only where there is something that they could.
+    guard left.contains(where: { LogFile(name: String($0.path.text.dropFirst(prefix.count))) == .sidecar }) else { return expired }
     let sidecars = try referencedSidecars()
     let unused = LogCleanup.unusedSidecars(left, prefix: prefix, referenced: sidecars, now: now)
     for file in unused { try store.delete(file) }

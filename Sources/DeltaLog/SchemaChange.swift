@@ -209,6 +209,27 @@ public struct SchemaChange: Sendable {
     try editField(path) { $0.setMetadata("comment", comment) }
   }
 
+  /// Sets the length of a text column: rows that are there must fit, so it only grows.
+  /// - Parameter limit: `varchar(20)`; nil: any length.
+  /// - Throws: `invalidArgument` for a shorter length, another type than text, or a column of any length.
+  public mutating func setCharacterLimit(_ path: [String], _ limit: String?) throws {
+    let old = try field(path)
+    guard old.type == .primitive("string"), path.count == 1 || limit == nil else {
+      throw PlatformError(.invalidArgument, "the column '\(old.name)' cannot change from \(old.type.label) to \(limit ?? "string")")
+    }
+    guard let limit, limit != old.characterLimit else {
+      if limit == nil { try editField(path) { $0.characterLimit = nil } }
+      return
+    }
+    func length(_ text: String) -> Int { Int(text.filter(\.isNumber)) ?? 0 }
+    guard let present = old.characterLimit, limit.hasPrefix("varchar"), length(limit) >= length(present) else {
+      throw PlatformError(
+        .invalidArgument, "the column '\(old.name)' cannot change from \(old.characterLimit ?? "string") to \(limit)",
+        hint: "A length can only grow, to VARCHAR or STRING.")
+    }
+    try editField(path) { $0.characterLimit = limit }
+  }
+
   /// Sets or drops the expression that stands in for values that an insert does not give.
   public mutating func setDefault(_ path: [String], _ expression: String?) throws {
     guard path.count == 1 else { throw PlatformError(.invalidArgument, "only columns at the top have defaults") }

@@ -54,6 +54,19 @@ public struct Snapshot: Sendable {
 
   public var properties: TableProperties { TableProperties(metadata.configuration) }
 
+  /// `commit` with the removed files under the paths that this version has for them.
+  func resolved(_ commit: [Action]) -> [Action] {
+    let isKnown = commit.allSatisfy { if case .remove(let file) = $0 { filesByPath[file.path] != nil } else { true } }
+    guard !isKnown else { return commit }
+    var state = LogReplay()
+    state.files = filesByPath
+    return commit.map { action in
+      guard case .remove(var file) = action else { return action }
+      file.path = state.pathInLog(file.path)
+      return .remove(file)
+    }
+  }
+
   /// Becomes the version that `commit` makes of this one. In place: costs what the commit holds, not what the table holds.
   /// - Throws: `invalidFile` when the new version cannot be read here; the snapshot is of no use then.
   mutating func advance(_ commit: [Action], data: Set<TableFeature>) throws {
@@ -89,8 +102,25 @@ struct LogReplay {
   var transactions: [String: AppTransaction] = [:]
   var domains: [String: DomainMetadata] = [:]
   var commitInfo: CommitInfo?
+  /// Live files whose path is percent-encoded, by what it means; made when it is first needed.
+  private var encoded: [String: String]?
 
   init() {}
+
+  /// The path under which the log has a live file. Writers encode paths in different ways: what a path means tells which file it is.
+  mutating func pathInLog(_ path: String) -> String {
+    guard files[path] == nil, case .relative(let meaning)? = try? DeltaPath.location(path) else { return path }  // others stand for themselves
+    if files[meaning] != nil, (try? DeltaPath.location(meaning)) == .relative(meaning) { return meaning }
+    if encoded == nil {
+      var found: [String: String] = [:]
+      for key in files.keys where key.utf8.contains(UInt8(ascii: "%")) {
+        if case .relative(let text)? = try? DeltaPath.location(key) { found[text] = key }  // a path that means nothing is found by itself only
+      }
+      encoded = found
+    }
+    guard let known = encoded?[meaning], files[known] != nil else { return path }
+    return known
+  }
 
   init(_ snapshot: consuming Snapshot) {
     tableProtocol = snapshot.tableProtocol
@@ -111,7 +141,11 @@ struct LogReplay {
     case .add(let value):
       files[value.path] = value
       tombstones[LogicalFile(value)] = nil
-    case .remove(let value):
+      if encoded != nil, value.path.utf8.contains(UInt8(ascii: "%")), case .relative(let text)? = try? DeltaPath.location(value.path) {  // as above
+        encoded?[text] = value.path
+      }
+    case .remove(var value):
+      value.path = pathInLog(value.path)
       // A commit may name the removal of a file's old vector behind the addition with its new one.
       let key = LogicalFile(value)
       if let present = files[value.path], LogicalFile(present) == key { files[value.path] = nil }

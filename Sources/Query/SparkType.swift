@@ -35,6 +35,10 @@ public enum SparkType {
     }
   }
 
+  /// The type of a column: with its length where it has one.
+  public static func sql(_ field: StructField) -> String { field.characterLimit?.uppercased() ?? sql(field.type) }
+  public static func simple(_ field: StructField) -> String { field.characterLimit ?? simple(field.type) }
+
   /// A name as SQL writes it: plain where that is the same, in backticks otherwise.
   public static func name(_ text: String) -> String {
     let isPlain =
@@ -54,14 +58,25 @@ extension StatementPlan {
   mutating func columnType(depth: Int = 0) throws -> DeltaType {
     guard depth < 32 else { throw PlatformError(.invalidArgument, "a column type is nested too deep") }
     guard let first = token, first.kind == .word else { throw expected("a column type") }
+    if depth == 0 { characterLimit = nil }
     var type = try baseType(depth)
+    if depth > 0 { characterLimit = nil }
     while takeSymbol("[") {
+      guard characterLimit == nil else {
+        throw PlatformError(.invalidArgument, "a text with a length cannot be part of another type", hint: "Use STRING inside of it.")
+      }
       // A fixed length is not kept: Delta tables have lists of any length.
       if token?.kind == .number { position += 1 }
       guard takeSymbol("]") else { throw expected("]") }
       type = .array(type, containsNull: true)
     }
     return type
+  }
+
+  /// The length that the last type was given, as metadata keep it.
+  mutating func takeCharacterLimit() -> String? {
+    defer { characterLimit = nil }
+    return characterLimit
   }
 
   private mutating func baseType(_ depth: Int) throws -> DeltaType {
@@ -79,11 +94,16 @@ extension StatementPlan {
       return .primitive("double")
     case "STRING", "TEXT": return .primitive("string")
     case "VARCHAR", "CHAR", "CHARACTER":
-      if token?.isSymbol("(") == true {
-        throw PlatformError(
-          .invalidArgument, "a text type with a length is not supported",
-          hint: "Use STRING, and a constraint such as CHECK (length(name) <= 20).")
+      guard takeSymbol("(") else {
+        if word != "VARCHAR" { characterLimit = "char(1)" }
+        return .primitive("string")
       }
+      guard depth == 0 else {
+        throw PlatformError(.invalidArgument, "a text with a length cannot be part of another type", hint: "Use STRING inside of it.")
+      }
+      let length = try wholeNumber(1...1_000_000_000, "characters")
+      guard takeSymbol(")") else { throw expected(")") }
+      characterLimit = (word == "VARCHAR" ? "varchar" : "char") + "(\(length))"
       return .primitive("string")
     case "BINARY", "BLOB", "BYTEA": return .primitive("binary")
     case "DATE": return .primitive("date")

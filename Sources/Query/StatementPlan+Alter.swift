@@ -45,7 +45,7 @@ extension StatementPlan {
       throw PlatformError(
         .invalidArgument, "this change of a table is not supported",
         hint:
-          "ALTER TABLE can ADD, DROP, RENAME and ALTER columns, ADD and DROP constraints, SET and UNSET TBLPROPERTIES, CLUSTER BY, RENAME TO and SET OWNER TO."
+          "ALTER TABLE can ADD, DROP, RENAME and ALTER columns, ADD and DROP constraints, DROP FEATURE, SET and UNSET TBLPROPERTIES, CLUSTER BY, RENAME TO and SET OWNER TO."
       )
     }
   }
@@ -71,6 +71,10 @@ extension StatementPlan {
   private mutating func newColumn() throws -> TableAlteration.NewColumn {
     let place = try path(limit: 16)
     var field = StructField(name: place[place.count - 1], type: try columnType())
+    field.characterLimit = takeCharacterLimit()
+    if field.characterLimit != nil, place.count > 1 {
+      throw PlatformError(.invalidArgument, "only columns at the top have a length", hint: "Use STRING for '\(place.joined(separator: "."))'.")
+    }
     var position = TableAlteration.Position.last
     while let token, !token.isSymbol(","), !token.isSymbol(")") {
       if take("NOT", "NULL") {
@@ -91,6 +95,11 @@ extension StatementPlan {
   }
 
   private mutating func removal() throws -> TableAlteration {
+    if take("FEATURE") {
+      guard let token, token.isName || token.kind == .string, !token.text.isEmpty else { throw expected("the feature's name") }
+      position += 1
+      return .dropFeature(token.text, truncatesHistory: take("TRUNCATE", "HISTORY"))
+    }
     if take("CONSTRAINT") {
       let isTolerant = take("IF", "EXISTS")
       guard let token, token.isName else { throw expected("the constraint's name") }
@@ -103,7 +112,7 @@ extension StatementPlan {
       _ = take("RESTRICT") || take("CASCADE")
       return .dropPrimaryKey(isConditional: isTolerant)
     }
-    guard take("COLUMNS") || take("COLUMN") else { throw expected("COLUMN, CONSTRAINT or PRIMARY KEY") }
+    guard take("COLUMNS") || take("COLUMN") else { throw expected("COLUMN, CONSTRAINT, PRIMARY KEY or FEATURE") }
     let isTolerant = take("IF", "EXISTS")
     if token?.isSymbol("(") == true { return .dropColumns(try columnList(), isConditional: isTolerant) }
     var columns: [[String]] = []
@@ -113,7 +122,11 @@ extension StatementPlan {
 
   /// Behind ALTER COLUMN and the column's name.
   private mutating func columnChange(_ column: [String]) throws -> TableAlteration {
-    if take("TYPE") || take("SET", "DATA", "TYPE") { return .changeType(column, try columnType()) }
+    if take("TYPE") || take("SET", "DATA", "TYPE") {
+      let type = try columnType()
+      if type == .primitive("string") { return .changeLength(column, takeCharacterLimit()) }
+      return .changeType(column, type)
+    }
     if take("COMMENT") { return .setComment(column, take("NULL") ? nil : try text("a comment")) }
     if take("SET", "NOT", "NULL") { return .setNullable(column, false) }
     if take("DROP", "NOT", "NULL") { return .setNullable(column, true) }

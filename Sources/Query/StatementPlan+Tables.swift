@@ -35,6 +35,13 @@ extension StatementPlan {
       try parseOptimize()
     } else if take("VACUUM") {
       try parseVacuum()
+    } else if take("REORG", "TABLE") {
+      try about()
+      guard take("APPLY"), takeSymbol("("), take("PURGE"), takeSymbol(")") else { throw expected("APPLY (PURGE)") }
+      command = .purge
+    } else if take("FSCK", "REPAIR", "TABLE") {
+      try about()
+      command = .repair(isDryRun: take("DRY", "RUN"))
     } else if take("RESTORE", "TABLE") || take("RESTORE") {
       try about()
       _ = take("TO")
@@ -165,7 +172,9 @@ extension StatementPlan {
           position += 1
           if token?.kind == .word {
             // Hive's way: the partition column is declared here, behind all others.
-            definition.fields.append(StructField(name: column.text, type: try columnType()))
+            var field = StructField(name: column.text, type: try columnType())
+            field.characterLimit = takeCharacterLimit()
+            definition.fields.append(field)
             if take("COMMENT") { definition.fields[definition.fields.count - 1].metadata["comment"] = .string(try text("a comment")) }
           } else if token?.isSymbol("(") == true {
             throw PlatformError(
@@ -294,6 +303,7 @@ extension StatementPlan {
     guard let column = token, column.isName else { throw PlatformError(.invalidArgument, "a column's name is expected") }
     position += 1
     var field = StructField(name: column.text, type: try columnType())
+    field.characterLimit = takeCharacterLimit()
     var saysNotNull = false
     while let token, !token.isSymbol(","), !token.isSymbol(")") {
       if take("NOT", "NULL") {

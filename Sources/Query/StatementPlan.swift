@@ -19,6 +19,8 @@ public struct StatementPlan: Sendable {
     public var view: String
     /// The statement gave the last part of the name alone.
     public var isPlain = false
+    /// `table_changes(..)`: not the table's rows but what happened to them.
+    public var changes: ChangeRange?
   }
 
   /// A call of a function that is not one of the engine's.
@@ -84,6 +86,8 @@ public struct StatementPlan: Sendable {
   var change: ChangeStatement?
   let source: SQLTokens
   var position = 0
+  /// Of the type that was read last.
+  var characterLimit: String?
   let defaults: (catalog: String, schema: String)
   /// Names that are views of the executor's own and no tables.
   private var internalNames: Set<String> = []
@@ -285,6 +289,7 @@ public struct StatementPlan: Sendable {
       for offset in tokens[index].range.lowerBound..<tokens[index + 3].range.upperBound { bytes[offset] = 32 }
     }
     fileRequests = try FileRequests.take(from: source, startingAt: position, &bytes)
+    let changes = try ChangeRequests.take(from: source, startingAt: position, &bytes)
     internalNames.formUnion(fileRequests.map(\.view))
     let query = String(decoding: bytes[start...], as: UTF8.self)
     let connection = try ParserConnections.take()
@@ -303,7 +308,7 @@ public struct StatementPlan: Sendable {
     try Self.walk(tree, &found)
     found.filters = TableFilterFinder(tree).filters
     self.tree = tree["statements"]?.arrayValue?.first ?? .null
-    try replace(found, in: bytes, from: start, travels, connection)
+    try replace(found, in: bytes, from: start, travels, changes, connection)
   }
 
   private struct Found {
@@ -437,7 +442,7 @@ public struct StatementPlan: Sendable {
   public static func argument(_ name: String) -> String { "__argument_" + name.lowercased() }
 
   private mutating func replace(
-    _ found: Found, in bytes: [UInt8], from start: Int, _ travels: [Int: Travel], _ connection: Connection
+    _ found: Found, in bytes: [UInt8], from start: Int, _ travels: [Int: Travel], _ changes: [Int: ChangeRequests.Request], _ connection: Connection
   ) throws {
     var unused = Set(travels.keys)
     var edits: [(range: Range<Int>, text: String)] = []
@@ -453,6 +458,15 @@ public struct StatementPlan: Sendable {
         throw PlatformError(
           .invalidArgument, "the table '\(table.parts.joined(separator: "."))' cannot be located in the statement")
       }
+      if let request = changes[offset] {
+        let reference = Reference(
+          name: qualified(request.parts), version: nil, timestampMilliseconds: nil, view: "__table_\(firstReference + references.count)",
+          changes: try request.range(connection))
+        references.append(reference)
+        note(found, table, view: reference.view)
+        edits.append((offset..<request.end, reference.view + (table.hasAlias ? "" : " AS table_changes")))
+        continue
+      }
       var last = index
       for _ in table.parts.dropFirst() where last + 2 < source.tokens.count && source.tokens[last + 1].isSymbol(".") {
         last += 2
@@ -466,7 +480,7 @@ public struct StatementPlan: Sendable {
       var reference = Reference(
         name: qualified(table.parts), version: travel?.version, timestampMilliseconds: time, view: "", isPlain: table.parts.count == 1)
       if let known = references.first(where: {
-        $0.name == reference.name && $0.version == reference.version && $0.timestampMilliseconds == time && $0.isPlain == reference.isPlain
+        $0.changes == nil && $0.name == reference.name && $0.version == reference.version && $0.timestampMilliseconds == time && $0.isPlain == reference.isPlain
       }) {
         reference = known
       } else {

@@ -27,7 +27,7 @@ public enum StatementRunner {
       return try perform(spec, connection)
     } catch let error as PlatformError where error.code == .cancelled {
       throw context.isCancelled ? CancellationError() : error
-    }
+    } catch { throw DamagedFiles.explained(error, spec.scans) }
   }
 
   /// Settings of every connection on which statements run.

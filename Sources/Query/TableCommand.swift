@@ -87,6 +87,9 @@ public enum TableAlteration: Sendable, Hashable {
   case setTableComment(String?)
   case rename(to: QualifiedName)
   case setOwner(String)
+  /// The length of a text column as its metadata has it (`varchar(20)`); nil: any.
+  case changeLength([String], String?)
+  case dropFeature(String, truncatesHistory: Bool)
 }
 
 /// Which version of a table a statement means; both nil: the latest.
@@ -109,6 +112,10 @@ public enum TableCommand: Sendable, Hashable {
   case alter(TableAlteration)
   /// `condition` is SQL text over partition columns.
   case optimize(condition: String?, zOrder: [[String]], isFull: Bool)
+  /// Files that have lost rows to deletion vectors are written anew without them.
+  case purge
+  /// Takes files that are gone out of the table.
+  case repair(isDryRun: Bool)
   /// `hours` nil: the table's own retention.
   case vacuum(hours: Double?, isDryRun: Bool)
   case restore(TableVersion)

@@ -19,7 +19,11 @@ extension TableScan {
   func define(_ name: String, withRows: Bool = false, on connection: Connection) throws {
     let schema = try StructType(parsing: schemaText)
     guard !schema.fields.isEmpty else { throw PlatformError(.invalidFile, "a table without columns cannot be read") }
-    let arms = [files.filter { $0.deletions == nil }, files.filter { $0.deletions != nil }].filter { !$0.isEmpty }
+    try DamagedFiles.checkSizes(files)
+    let arms = [false, true].flatMap { isRecorded in
+      let own = files.filter { ($0.isRecorded ?? false) == isRecorded }
+      return [own.filter { $0.deletions == nil }, own.filter { $0.deletions != nil }]
+    }.filter { !$0.isEmpty }
     var selects: [String] = []
     for (index, arm) in arms.enumerated() {
       selects.append(try select(arm, schema, prefix: "\(name)_\(index)", withRows: withRows, connection))
@@ -37,11 +41,14 @@ extension TableScan {
   private func select(_ arm: [File], _ schema: StructType, prefix: String, withRows: Bool, _ connection: Connection) throws -> String {
     let physical = ColumnMapping.physicalSchema(schema)
     let own = try ownColumns(arm, physical, connection)
+    let isRecorded = arm[0].isRecorded ?? false
+    // What the feed adds has no ids; its files have the physical names.
+    let mapping = isRecorded && mapping == ColumnMapping.Mode.id.rawValue ? ColumnMapping.Mode.name.rawValue : mapping
     var read: [String] = []
     var list: [String] = []
     for (field, stored) in zip(schema.fields, physical.fields) {
       let name = SQLText.identifier(field.name)
-      if let index = isPartition(field) {
+      if let index = isPartition(field), !(isRecorded && field.name == ChangeDataFeed.changeTypeColumn) {
         let variable = "\(prefix)_p\(index)"
         try setPartitionValues(variable, arm, index, field, connection)
         list.append("getvariable(\(SQLText.literal(variable)))[file_index::BIGINT + 1] AS \(name)")

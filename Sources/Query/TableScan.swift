@@ -18,6 +18,8 @@ public struct TableScan: Codable, Sendable, Hashable {
     /// In the order of `partitionColumns`, as the log writes them; nil is NULL.
     public var partitionValues: [String?]
     public var deletions: Deletions?
+    /// A file of the change data feed, which says of each row what happened to it.
+    public var isRecorded: Bool?
 
     public init(path: String, size: Int64 = 0, rows: Int64? = nil, partitionValues: [String?] = [], deletions: Deletions? = nil) {
       self.path = path
@@ -142,7 +144,7 @@ public struct TableScan: Codable, Sendable, Hashable {
     }
   }
 
-  private static func deletions(_ vector: DeletionVectorDescriptor, _ folder: String, _ sharedFolders: [String]) throws -> Deletions {
+  static func deletions(_ vector: DeletionVectorDescriptor, _ folder: String, _ sharedFolders: [String]) throws -> Deletions {
     var found = Deletions(offset: vector.offset, sizeInBytes: vector.sizeInBytes, cardinality: vector.cardinality)
     switch vector.storage {
     case .inline: found.inline = vector.pathOrInlineDv

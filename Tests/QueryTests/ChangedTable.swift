@@ -24,9 +24,11 @@ final class ChangedTable {
   private let bucket: [String: String]?
   private let location: String
 
-  /// - Parameter bucket: a place `s3://bucket/..` for the table, and the environment that leads there.
+  /// - Parameters:
+  ///   - metadata: nil: another program makes the table.
+  ///   - bucket: a place `s3://bucket/..` for the table, and the environment that leads there.
   init(
-    _ metadata: TableMetadata, sources: [String: (files: [String], columns: [Column])] = [:], bucket: (place: String, environment: [String: String])? = nil
+    _ metadata: TableMetadata?, sources: [String: (files: [String], columns: [Column])] = [:], bucket: (place: String, environment: [String: String])? = nil
   ) throws {
     self.bucket = bucket?.environment
     location = bucket?.place ?? folder.file("t")
@@ -35,7 +37,7 @@ final class ChangedTable {
     self.sources = sources
     engine = try Database(settings: .init(threads: 1)).connect()
     try engine.execute("SET TimeZone='UTC'")
-    _ = try delta.create(metadata)
+    if let metadata { _ = try delta.create(metadata) }
   }
 
   /// Runs and commits one statement on `t`.
@@ -62,6 +64,53 @@ final class ChangedTable {
     let result = try run(spec)
     try commit(plan, result, base)
     return result
+  }
+
+  /// OPTIMIZE: all files of a partition become one.
+  func optimize(_ order: RewriteSpec.Order? = nil) throws {
+    var base = try delta.snapshot()
+    var removed: [AddFile] = []
+    var added: [AddFile] = []
+    for (_, group) in Dictionary(grouping: base.files, by: \.partitionValues) {
+      let spec = RewriteSpec(
+        sources: group.map { .init(path: $0.path, vector: $0.deletionVector?.uniqueId) },
+        files: try group.map { TargetFile($0, path: location + "/" + (try $0.relativePath())) },
+        target: WriteTarget(
+          name: "t", schema: base.metadata.schemaString, partitionColumns: base.metadata.partitionColumns, properties: base.metadata.configuration,
+          version: base.version), order: order, outputDirectory: location)
+      added += adds(try RewriteRunner.run(spec, context: QuietContext(scratchDirectory: folder.path)).files)
+      removed += group
+    }
+    guard !removed.isEmpty else { return }
+    _ = try delta.commit(.rearrange(removed: removed, added: added), onto: &base)
+  }
+
+  func restore(_ version: Int64) throws {
+    var base = try delta.snapshot()
+    _ = try delta.commit(CommitPlan.restore(to: delta.snapshot(version: version), from: base).plan, onto: &base)
+  }
+
+  /// Rows as the executors of statements see them, as sorted JSON texts.
+  func scanned(version: Int64? = nil) throws -> [String] {
+    let scan = try TableScan(delta.snapshot(version: version), folder: location)
+    return try Self.texts(scan)
+  }
+
+  /// `table_changes` of all versions, as sorted JSON texts.
+  func changes() throws -> [String] {
+    let latest = try delta.snapshot()
+    var scan = try TableScan(changes: delta.changes(0...latest.version), of: latest, folder: location) { try self.delta.deletionVector($0) }
+    // When the peer says that a commit was made is not what the log's files say.
+    scan.schemaText = try StructType(parsing: scan.schemaText).without(ChangeDataFeed.timestampColumn).schemaString
+    return try Self.texts(scan)
+  }
+
+  private static func texts(_ scan: TableScan) throws -> [String] {
+    let spec = StatementSpec(kind: .select, sql: "SELECT CAST(to_json(t) AS VARCHAR) AS line FROM t", tables: [.init(view: "t", scan: scan)], limits: .init())
+    var unlimited = spec
+    unlimited.limits.rows = 1_000_000
+    let folder = TemporaryDirectory("scan")
+    return try StatementRunner.run(unlimited, context: QuietContext(scratchDirectory: folder.path)).rows.compactMap { $0[0].stringValue }.sorted()
   }
 
   private func run(_ spec: StatementSpec) throws -> StatementResult {
@@ -103,6 +152,8 @@ final class ChangedTable {
       rewrite.added = adds(result.files)
       rewrite.changes = adds(change.changeFiles).map { ChangeFile(path: $0.path, partitionValues: $0.partitionValues, size: $0.size) }
       commit = .rewrite(rewrite, where: .all, read: base.files, operation: plan.kind.rawValue.uppercased())
+    } else if plan.replaces {
+      commit = plan.insert.trailing.isEmpty ? .overwrite(adds(result.files), base: base) : .dynamicOverwrite(adds(result.files), base: base)
     } else {
       commit = .append(adds(result.files))
     }
@@ -169,4 +220,8 @@ final class ChangedTable {
     #expect(rows.values.allSatisfy { $0 >= 0 })
     return rows.flatMap { Array(repeating: $0.key, count: max(0, $0.value)) }.sorted()
   }
+}
+
+extension StructType {
+  fileprivate func without(_ name: String) -> StructType { StructType(fields: fields.filter { $0.name != name }) }
 }

@@ -114,6 +114,8 @@ extension StatementPlanner {
     case .dropConstraint(let constraint, _) where try await keys(entry).contains { $0.sql != nil && $0.name.lowercased() == constraint.lowercased() }:
       try await services.catalog.removeConstraint(constraint, from: name, cascade: false, by: actor)
       return nil
+    case .dropFeature(let feature, let truncatesHistory):
+      try await dropFeature(feature, of: entry, truncatesHistory: truncatesHistory, call, &response)
     case .addCheck, .setNullable(_, false), .syncIdentity:
       guard let row = try results.decoded(StatementResult.self).first?.rows.first, row.count == 2, let version = row[1].intValue else {
         throw PlatformError(.internalError, "the rows of the table were not read")

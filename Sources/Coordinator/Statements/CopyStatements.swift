@@ -57,7 +57,10 @@ extension StatementPlanner {
       let (plan, returning) = CommitPlan.restore(to: wanted, from: base)
       // What vacuum has deleted does not come back.
       for file in returning {
-        if case .relative(let relative) = try file.location(), try table.store.head(table.path.appending(relative)) == nil {
+        var needed: [String] = []
+        if case .relative(let relative) = try file.location() { needed.append(relative) }
+        if let vector = try file.deletionVector?.relativePath() { needed.append(vector) }
+        for relative in needed where try table.store.head(table.path.appending(relative)) == nil {
           throw PlatformError(
             .notFound, "version \(wanted.version) cannot be restored: its file \(relative) was deleted by VACUUM",
             hint: "DESCRIBE HISTORY shows the other versions.", path: relative, line: nil)

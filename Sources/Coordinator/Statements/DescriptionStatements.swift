@@ -17,7 +17,7 @@ extension StatementPlanner {
       guard let field = snapshot.schema.field(at: column)?.field else { throw TableAlterations.noColumn(column, snapshot) }
       response.columns = [.init(name: "info_name", type: "string"), .init(name: "info_value", type: "string")]
       var facts: [(String, String)] = [
-        ("col_name", field.name), ("data_type", SparkType.simple(field.type)), ("comment", field.metadata["comment"]?.stringValue ?? "NULL"),
+        ("col_name", field.name), ("data_type", SparkType.simple(field)), ("comment", field.metadata["comment"]?.stringValue ?? "NULL"),
       ]
       if isExtended {
         facts.append(("nullable", field.nullable ? "true" : "false"))
@@ -28,13 +28,13 @@ extension StatementPlanner {
     }
     response.columns = ["col_name", "data_type", "comment"].map { .init(name: $0, type: "string") }
     func row(_ name: String, _ type: String, _ comment: String?) -> [JSONValue] { [.string(name), .string(type), comment.map { .string($0) } ?? .null] }
-    var rows = snapshot.schema.fields.map { row($0.name, SparkType.simple($0.type), $0.metadata["comment"]?.stringValue) }
+    var rows = snapshot.schema.fields.map { row($0.name, SparkType.simple($0), $0.metadata["comment"]?.stringValue) }
     let partitions = snapshot.metadata.partitionColumns
     if !partitions.isEmpty {
       rows.append(row("# Partition Information", "", ""))
       rows.append(row("# col_name", "data_type", "comment"))
       rows += partitions.compactMap { name in
-        snapshot.schema.fields.first { $0.name == name }.map { row($0.name, SparkType.simple($0.type), $0.metadata["comment"]?.stringValue) }
+        snapshot.schema.fields.first { $0.name == name }.map { row($0.name, SparkType.simple($0), $0.metadata["comment"]?.stringValue) }
       }
     }
     let clustering = try snapshot.clusteringNames
@@ -42,7 +42,7 @@ extension StatementPlanner {
       rows.append(row("# Clustering Information", "", ""))
       rows.append(row("# col_name", "data_type", "comment"))
       rows += clustering.map { path in
-        row(path.joined(separator: "."), snapshot.schema.field(at: path).map { SparkType.simple($0.field.type) } ?? "", nil)
+        row(path.joined(separator: "."), snapshot.schema.field(at: path).map { SparkType.simple($0.field) } ?? "", nil)
       }
     }
     guard isExtended else { return response.rows = rows }
@@ -94,7 +94,7 @@ extension StatementPlanner {
   /// The statement that makes this table once more, without its rows.
   static func createStatement(_ snapshot: Snapshot, name: ThreePartName, keys: [ConstraintEntry], location: String?) throws -> String {
     var lines = snapshot.schema.fields.map { field in
-      var line = "\(SparkType.name(field.name)) \(SparkType.sql(field.type))"
+      var line = "\(SparkType.name(field.name)) \(SparkType.sql(field))"
       if case .integer(let start)? = field.metadata["delta.identity.start"], case .integer(let step)? = field.metadata["delta.identity.step"] {
         let isLoose = field.metadata["delta.identity.allowExplicitInsert"]?.boolValue == true
         line += " GENERATED \(isLoose ? "BY DEFAULT" : "ALWAYS") AS IDENTITY (START WITH \(start) INCREMENT BY \(step))"
@@ -151,7 +151,7 @@ extension StatementPlanner {
     let snapshot = try await services.tables.look(name).snapshot
     let fields = snapshot.metadata.partitionColumns.compactMap { name in snapshot.schema.fields.first { $0.name == name } }
     guard !fields.isEmpty else { throw PlatformError(.invalidArgument, "table '\(name)' is not partitioned") }
-    response.columns = fields.map { .init(name: $0.name, type: SparkType.simple($0.type)) }
+    response.columns = fields.map { .init(name: $0.name, type: SparkType.simple($0)) }
     let partitions = Set(snapshot.filesByPath.values.map { file in fields.map { (file.partitionValues[$0.physicalName] ?? nil) ?? "" } })
     let rows = partitions.sorted { $0.lexicographicallyPrecedes($1) }
     response.truncated = rows.count > 10_000

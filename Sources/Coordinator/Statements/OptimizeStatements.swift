@@ -35,10 +35,16 @@ extension StatementPlanner {
     init(_ carry: JSONValue) throws { self = carry == .null ? OptimizeProgress() : try carry.decode() }
   }
 
-  func planOptimize(_ name: ThreePartName, condition: String?, zOrder: [[String]], isFull: Bool, _ call: StageCall) async throws -> StagePlan {
+  /// - Parameter isPurge: files with deletion vectors are written anew, and no others.
+  func planOptimize(
+    _ name: ThreePartName, condition: String?, zOrder: [[String]], isFull: Bool, isPurge: Bool = false, _ call: StageCall
+  ) async throws -> StagePlan {
     let base = try await services.tables.base(name)
     let progress = try OptimizeProgress(call.carry)
-    let plan = try await optimizeGroups(base.snapshot, condition: condition, zOrder: zOrder, isFull: isFull, without: Set(progress.written))
+    let plan: (groups: [[AddFile]], order: RewriteSpec.Order?) =
+      isPurge
+      ? (Self.worn(base.snapshot, without: Set(progress.written)), nil)
+      : try await optimizeGroups(base.snapshot, condition: condition, zOrder: zOrder, isFull: isFull, without: Set(progress.written))
     guard !plan.groups.isEmpty else { return .none }
     let shared = [services.layout.lake] + (try await services.catalog.externalFolders())
     let units = try plan.groups.prefix(Self.groupLimit).enumerated().map { index, group in
@@ -85,6 +91,11 @@ extension StatementPlanner {
       return (Self.groups(files, limit: 8 * target).filter { $0.count > 1 }, RewriteSpec.Order(columns: zOrder, curve: .zOrder))
     }
     return (packing.bins(files).map(\.files), nil)
+  }
+
+  /// Files with deletion vectors, a group each: none grows by it.
+  private static func worn(_ snapshot: Snapshot, without written: Set<String>) -> [[AddFile]] {
+    snapshot.files.filter { $0.deletionVector != nil && !written.contains($0.path) }.map { [$0] }
   }
 
   /// Files by partition, in groups of at most `limit` bytes: what one executor sorts at once.

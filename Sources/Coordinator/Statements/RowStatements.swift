@@ -33,6 +33,17 @@ extension StatementPlanner {
     }
     let name = QualifiedName(catalog: entry.name.catalog, schema: entry.name.schema, name: entry.name.name)
     let readsItself = plan.references.contains { $0.name == name && $0.version == nil && $0.timestampMilliseconds == nil }
+    let metrics = [
+      "numFiles": String(result.files.count), "numOutputRows": String(result.rowCount),
+      "numOutputBytes": String(result.files.reduce(0) { $0 + $1.sizeBytes }),
+    ]
+    // Rows that come in and depend on nothing: statements that meet share a version.
+    if !plan.replaces, !readsItself, result.identityMarks?.isEmpty ?? true,
+      let version = try await services.tables.append(
+        entry, LakeTables.adds(result.files, entry), madeFor: made, key: call.commitKey, metrics: metrics)
+    {
+      return version
+    }
     return try await services.tables.commit(entry, onto: version, key: call.commitKey) { base in
       let adds = try LakeTables.adds(result.files, entry)
       var commit: CommitPlan
@@ -50,10 +61,7 @@ extension StatementPlanner {
       let marked = try Self.marked(StructType(parsing: schema), result.identityMarks)
       commit.actions =
         try SchemaChange.actions(base, schema: marked, configuration: made.properties, partitionColumns: made.partitionColumns) + commit.actions
-      commit.operationMetrics = [
-        "numFiles": String(adds.count), "numOutputRows": String(result.rowCount),
-        "numOutputBytes": String(result.files.reduce(0) { $0 + $1.sizeBytes }),
-      ]
+      commit.operationMetrics = metrics
       return commit
     }
   }

@@ -68,5 +68,5 @@ extension StatementScript {
     }
   }
 
-  private static let manyUnits = ["OPTIMIZE", "COPY"]
+  private static let manyUnits = ["OPTIMIZE", "COPY", "REORG"]
 }

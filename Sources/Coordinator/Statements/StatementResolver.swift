@@ -140,6 +140,7 @@ struct StatementResolver {
   private mutating func add(
     _ reference: StatementPlan.Reference, _ filters: [TableFilter]?, path: [String], allowsTemporary: Bool
   ) async throws -> Relation {
+    if let range = reference.changes { return try await add(changes: range, reference) }
     if reference.isPlain, let temporary = session.temporaryViews[reference.name.name.lowercased()] {
       guard allowsTemporary else {
         throw PlatformError(.invalidArgument, "what is stored in the catalog cannot read the temporary view '\(reference.name.name)'")
@@ -175,6 +176,14 @@ struct StatementResolver {
     let table = try await BlockingPool.shared.run { try found.resolved(matching: filters, variables: variables) }
     tables.append(.init(view: reference.view, scan: table.scan, name: "\(name)"))
     return Relation(kind: "table", label: "\(name)", version: table.version, columns: table.columns)
+  }
+
+  /// What happened to a table's rows.
+  private mutating func add(changes range: ChangeRange, _ reference: StatementPlan.Reference) async throws -> Relation {
+    let name = try await storedName(reference.name)
+    let scan = try await lake.changes(name, range)
+    tables.append(.init(view: reference.view, scan: scan, name: "changes of \(name)"))
+    return Relation(kind: "table", label: "\(name)", version: scan.version, columns: try scan.columns())
   }
 
   /// The name as the catalog has it, in whatever case it was written.

@@ -16,6 +16,7 @@ extension StatementPlanner {
     case .alter(let alteration): return try await planAlteration(alteration, plan, call)
     case .optimize(let condition, let zOrder, let isFull):
       return try await planOptimize(target(plan), condition: condition, zOrder: zOrder, isFull: isFull, call)
+    case .purge: return try await planOptimize(target(plan), condition: nil, zOrder: [], isFull: false, isPurge: true, call)
     default: return .none
     }
   }
@@ -35,7 +36,8 @@ extension StatementPlanner {
     case .clone(let source, let version, let isDeep, let definition):
       try await clone(target(plan), source, version, isDeep: isDeep, definition, plan, call, results, &response)
     case .alter(let alteration): return try await alter(alteration, plan, call, results, &response)
-    case .optimize: return try await commitOptimize(target(plan), call, results, &response)
+    case .repair(let isDryRun): try await repair(target(plan), isDryRun: isDryRun, call, &response)
+    case .optimize, .purge: return try await commitOptimize(target(plan), call, results, &response)
     case .vacuum(let hours, let isDryRun): try await vacuum(target(plan), hours: hours, isDryRun: isDryRun, &response)
     case .restore(let version): try await restore(target(plan), version, call, &response)
     case .describe(let isExtended, let column): try await describe(target(plan), isExtended: isExtended, column: column, &response)

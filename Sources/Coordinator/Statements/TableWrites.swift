@@ -5,6 +5,7 @@ import Core
 import DeltaLog
 import DuckDB
 import Foundation
+import ObjectStore
 import Query
 
 /// Commits of the files that statements wrote, each decided on the version that the statement was planned on.
@@ -28,8 +29,10 @@ extension LakeTables {
 
   func base(_ name: ThreePartName, version: Int64? = nil) async throws -> Base {
     let entry = try await entry(name)
+    let caches = snapshots
     let snapshot = try await BlockingPool.shared.run {
-      try Self.open(entry.location, Self.writtenFeatures).snapshot(version: version)
+      let table = try Self.writer(entry.location, caches.cache(entry.location))
+      return try version.map { try table.snapshot(version: $0) } ?? table.latest()
     }
     return Base(entry: entry, snapshot: snapshot)
   }
@@ -39,14 +42,47 @@ extension LakeTables {
   func commit(
     _ entry: TableEntry, onto version: Int64, key: String, plan: @escaping @Sendable (Snapshot) throws -> CommitPlan
   ) async throws -> Int64 {
-    let (committed, columns) = try await BlockingPool.shared.run {
-      let table = try Self.open(entry.location, Self.writtenFeatures)
-      var base = try table.snapshot(version: version)
-      let outcome = try table.commit(plan(base), onto: &base, transaction: AppTransaction(appId: "platform/\(key)", version: 1))
-      return (outcome.version, try TypeMapping.columns(base.schema))
+    let caches = snapshots
+    let (committed, facts, columns) = try await BlockingPool.shared.run {
+      let table = try Self.writer(entry.location, caches.cache(entry.location))
+      let latest = try table.latest()
+      var base = latest.version == version ? latest : try table.snapshot(version: version)
+      let outcome = try table.commit(plan(base), onto: &base, transaction: Self.transaction(key))
+      return (outcome.version, TableUpkeep.Facts(base), try TypeMapping.columns(base.schema))
     }
+    upkeep.note(entry, facts, version: committed)
     try await catalog.updateColumns(entry.name, columns.map { ColumnEntry(name: $0.name, type: $0.type.sql.lowercased()) })
     return committed
+  }
+
+  /// Adds files that were made for a table that is still as `target` says. Appends of several statements become one version, when they
+  /// meet. Repeated with the same key, it finds its own version and changes nothing.
+  /// - Returns: nil, and nothing has happened, when the table has changed.
+  /// - Throws: `conflict` when it changes just now.
+  func append(_ entry: TableEntry, _ files: [AddFile], madeFor target: WriteTarget, key: String, metrics: [String: String]) async throws -> Int64? {
+    guard let schema = target.schema else { return nil }
+    let caches = snapshots
+    let done = try await BlockingPool.shared.run { () -> (version: Int64, facts: TableUpkeep.Facts)? in
+      let table = try Self.writer(entry.location, caches.cache(entry.location))
+      let (expected, facts) = try { () throws -> (TableMetadata?, TableUpkeep.Facts) in
+        // Not held while the commit changes the snapshot in place.
+        let latest = try table.latest()
+        let isSame =
+          try StructType(parsing: schema) == latest.schema && target.partitionColumns == latest.metadata.partitionColumns
+          && target.properties == latest.metadata.configuration
+        return (isSame ? latest.metadata : nil, TableUpkeep.Facts(latest))
+      }()
+      guard let expected else { return nil }
+      return (try table.append(files, transaction: Self.transaction(key), expectedMetadata: expected, metrics: metrics).version, facts)
+    }
+    guard let done else { return nil }
+    upkeep.note(entry, done.facts, version: done.version)
+    return done.version
+  }
+
+  private static func writer(_ location: String, _ cache: SnapshotCache) throws -> DeltaTable {
+    let (store, path) = try ObjectStores.open(location)
+    return DeltaTable(store: store, path: path, parquet: DuckDBParquetHandler(), dataFeatures: writtenFeatures, cache: cache)
   }
 
   /// Written files as the log names them.

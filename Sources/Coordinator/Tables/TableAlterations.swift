@@ -63,6 +63,13 @@ enum TableAlterations {
     case .moveColumn(let path, let place):
       operation = "CHANGE COLUMN"
       try change.moveColumn(path, to: position(place))
+    case .changeLength(let path, let limit):
+      operation = "CHANGE COLUMN"
+      guard change.schema.field(at: path) != nil else { throw noColumn(path, base) }
+      try change.setCharacterLimit(path, limit)
+    case .dropFeature(let name, _):
+      decision.plan = try FeatureRemoval.plan(name, base: base)
+      return decision
     case .syncIdentity: throw PlatformError(.internalError, "SYNC IDENTITY needs the column's values")
     case .addCheck(let check):
       operation = "ADD CONSTRAINT"

@@ -99,4 +99,60 @@ public enum GzipReader {
       }
     }
   }
+
+  /// Unpacks a file and keeps nothing of it: whether the checksums in it are true.
+  /// - Throws: as `unpack`.
+  static func check(_ descriptor: Int32) throws {
+    guard let library else { throw Failure.damaged }
+    var stream = Stream()
+    var input = [UInt8](repeating: 0, count: 1 << 18)
+    var output = [UInt8](repeating: 0, count: 1 << 18)
+    var offset: off_t = 0
+    try withUnsafeMutablePointer(to: &stream) { pointer in
+      guard library.start(pointer, 31, "1.2.11", Int32(MemoryLayout<Stream>.size)) == 0 else { throw Failure.damaged }
+      defer { _ = library.end(pointer) }
+      var hasEnded = false
+      while true {
+        let got = pread(descriptor, &input, input.count, offset)
+        guard got > 0 else {
+          guard got == 0, hasEnded else { throw Failure.damaged }
+          return
+        }
+        offset += off_t(got)
+        let isOver = try input.withUnsafeBufferPointer { bytes -> Bool in
+          pointer.pointee.nextIn = bytes.baseAddress
+          pointer.pointee.availableIn = UInt32(got)
+          while pointer.pointee.availableIn > 0 {
+            if hasEnded {
+              // Behind a member: the next one, or what gzip leaves alone.
+              guard pointer.pointee.nextIn?[0] == 0x1F else { return true }
+              guard library.reset(pointer) == 0 else { throw Failure.damaged }
+              hasEnded = false
+            }
+            let code = output.withUnsafeMutableBufferPointer { buffer in
+              pointer.pointee.nextOut = buffer.baseAddress
+              pointer.pointee.availableOut = UInt32(buffer.count)
+              return library.inflate(pointer, 0)
+            }
+            // -5: all input was taken and no output came; more input is to come.
+            guard code == 0 || code == 1 || (code == -5 && pointer.pointee.availableIn == 0) else { throw Failure.damaged }
+            hasEnded = code == 1
+          }
+          return false
+        }
+        if isOver { return }
+        // What is still to come out of the input that was taken.
+        while !hasEnded {
+          let (code, written) = output.withUnsafeMutableBufferPointer { buffer in
+            pointer.pointee.nextOut = buffer.baseAddress
+            pointer.pointee.availableOut = UInt32(buffer.count)
+            return (library.inflate(pointer, 0), buffer.count - Int(pointer.pointee.availableOut))
+          }
+          guard code == 0 || code == 1 || code == -5 else { throw Failure.damaged }
+          hasEnded = code == 1
+          if written == 0 { break }
+        }
+      }
+    }
+  }
 }

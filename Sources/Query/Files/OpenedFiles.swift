@@ -51,6 +51,10 @@ final class OpenedFiles {
         compression: options.compression.isEmpty ? Self.compression(given.name) : options.compression)
       if format == .csv || format == .json || format == .text {
         do {
+          // The engine does not look at the checksum.
+          if file.compression == "gzip" {
+            do { try GzipReader.check(descriptor) } catch is GzipReader.Failure { throw Problem(reason: "damaged gzip") }
+          }
           if let copy = try Self.transcoded(file, options.encoding, scratch: scratch) {
             copies.append(copy)
             (file.path, file.compression) = (copy, "none")

@@ -109,7 +109,7 @@ public final class StatementSession: Sendable {
       return try writer.finish(columns)
     } catch let error as PlatformError where error.code == .cancelled {
       throw state.withLock({ $0.isInterrupted }) ? CancellationError() : error
-    }
+    } catch { throw DamagedFiles.explained(error, order.spec.scans) }
   }
 
   /// Rows of another Postgres: read while the engine may open files, then written.

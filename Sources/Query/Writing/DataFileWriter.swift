@@ -60,7 +60,8 @@ struct DataFileWriter {
   }
 
   private func copy(_ connection: Connection, _ query: String, to path: String, _ option: String, _ partitions: [String]) throws -> [Part] {
-    var options = ["FORMAT parquet", "COMPRESSION zstd", "PARQUET_VERSION v2", "RETURN_STATS", option]
+    // Version 2 would be smaller by its delta encodings, which the Rust implementation of Arrow cannot skip rows in.
+    var options = ["FORMAT parquet", "COMPRESSION zstd", "PARQUET_VERSION v1", "RETURN_STATS", option]
     if let ids = layout.fieldIDs { options.append("FIELD_IDS \(ids)") }
     return try connection.rows("COPY (\(query)) TO \(SQLText.literal(path)) (\(options.joined(separator: ", ")))").map { row in
       guard row.count >= 6, let path = row[0].stringValue, let rows = Int64(row[1]), let size = Int64(row[2]) else {
@@ -106,19 +107,20 @@ struct DataFileWriter {
     return files
   }
 
-  /// `column=value` as Hive and Spark name folders: characters that file systems or URLs treat specially are percent-encoded.
+  /// `column=value` as Hive names folders. Every byte but the plainest is percent-encoded: other writers encode such names anew in their own
+  /// way when they remove a file, and agree on these only.
   static func folderName(_ column: String, _ value: String?) -> String {
     func escaped(_ text: String) -> String {
-      var out = ""
-      for scalar in text.unicodeScalars {
-        if scalar.value < 32 || scalar.value == 127 || "\"#%'*/:=?\\{}[]^".unicodeScalars.contains(scalar) {
-          let hex = String(scalar.value, radix: 16, uppercase: true)
-          out += "%" + (hex.count < 2 ? "0" : "") + hex
-        } else {
-          out.unicodeScalars.append(scalar)
+      var out: [UInt8] = []
+      for byte in text.utf8 {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"),
+          UInt8(ascii: "_"), UInt8(ascii: "."):
+          out.append(byte)
+        default: out += Array("%".utf8) + Array([byte].hexadecimal.uppercased().utf8)
         }
       }
-      return out
+      return String(decoding: out, as: UTF8.self)
     }
     guard let value, !value.isEmpty else { return escaped(column) + "=__HIVE_DEFAULT_PARTITION__" }
     return escaped(column) + "=" + escaped(value)
