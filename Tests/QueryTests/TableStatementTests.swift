@@ -142,7 +142,8 @@ import Testing
 
   @Test(arguments: [
     ("CREATE TABLE t (a INT) USING CSV", "tables of the format 'CSV' are not supported: every table is a Delta table"),
-    ("CREATE TABLE t (a VARCHAR(10))", "a text type with a length is not supported"), ("CREATE TABLE t (a STRIN)", "'STRIN' is not a column type"),
+    ("CREATE TABLE t (a ARRAY<VARCHAR(10)>)", "a text with a length cannot be part of another type"),
+    ("CREATE TABLE t (a STRIN)", "'STRIN' is not a column type"),
     ("CREATE TABLE t (a INT, A INT)", "the column 'A' is there twice"), ("CREATE TABLE t (a VARIANT)", "columns of type VARIANT are not supported"),
     ("CREATE TABLE t (a INT) PARTITIONED BY (a) CLUSTER BY (a)", "a table cannot be both partitioned and clustered"),
     ("CREATE TABLE t (a INT) PARTITIONED BY (days(a))", "a table is partitioned by columns, not by the expression 'days(..)'"),
