@@ -64,6 +64,35 @@ extension EndToEnd {
       #expect(try cluster.scalar("select count(*) from main.demo.t") == 6)
     }
 
+    @Test func partitionsAndRulesAreKept() throws {
+      let cluster = try LocalCluster("ruled")
+      #expect(try cluster.start(workers: 1).status == 0)
+      let folder = try volume(cluster)
+      try put(folder, "a/1.csv", "id,day,price\n1,2024-01-01,5\n2,2024-01-02,6\n")
+      try put(folder, "a/2.csv", "id,day\n3,2024-01-02\n")
+      let made = try cluster.cli([
+        "sql",
+        """
+        create table main.demo.r (n bigint generated always as identity, id bigint not null, day date, price bigint default 1, twice bigint generated always as (price * 2),
+          check (price > 0)) partitioned by (day)
+        """,
+      ])
+      #expect(made.status == 0, "\(made.all)")
+      let copy = "copy into main.demo.r from '/Volumes/main/demo/in/a' fileformat = csv"
+      let first = try cluster.cli(["sql", copy + " files = ('1.csv')"])
+      #expect(first.status == 0, "\(first.all)")
+      let second = try cluster.cli(["sql", copy])
+      #expect(second.status == 0, "\(second.all)")
+      #expect(
+        try cluster.scalar("select string_agg(concat_ws(':', id, day, price, twice), ' ' order by id) from main.demo.r")
+          == "1:2024-01-01:5:10 2:2024-01-02:6:12 3:2024-01-02:1:2")
+      #expect(try cluster.scalar("select count(distinct n) from main.demo.r") == 3)
+      try put(folder, "a/3.csv", "id,day,price\n4,2024-01-03,-1\n")
+      let refused = try cluster.cli(["sql", copy])
+      #expect(refused.status != 0 && refused.err.contains("PLT-3204"), "\(refused.all)")
+      #expect(try cluster.scalar("select count(*) from main.demo.r") == 3)
+    }
+
     @Test func everyFileOnceWhateverIsKilled() throws {
       let cluster = try LocalCluster("ingest")
       #expect(try cluster.start(workers: 2).status == 0)

@@ -32,6 +32,39 @@ extension LakeTables {
     return try table.append(adds, expectedSchema: schema, transaction: transaction, operation: operation).version
   }
 
+  /// What a load has to obey, for a table that has partitions, rules or columns that compute their values; nil for a plain one.
+  func ruled(_ entry: TableEntry) async throws -> WriteTarget? {
+    try await BlockingPool.shared.run {
+      let table = try Self.log(entry.location)
+      guard try table.exists() else { return nil }
+      let snapshot = try table.snapshot()
+      let schema = snapshot.schema
+      let isPlain =
+        try snapshot.metadata.partitionColumns.isEmpty && snapshot.metadata.checkConstraints.isEmpty && schema.notNullColumns.isEmpty
+        && schema.generatedColumns.isEmpty && schema.defaults.isEmpty && schema.identityColumns().isEmpty && schema.invariants().isEmpty
+        && ColumnMapping.mode(snapshot.metadata) == .none
+      return isPlain ? nil : Base(entry: entry, snapshot: snapshot).target
+    }
+  }
+
+  /// As `append`, for files that were written by a table's rules.
+  /// - Throws: `conflict` when the table's columns or rules have changed since.
+  static func append(
+    _ entry: TableEntry, _ results: [FileLoadResult], application: String, number: Int64, operation: String
+  ) throws -> Int64 {
+    guard let made = results.lazy.compactMap(\.target).first, let schema = made.schema, let version = made.version else {
+      throw PlatformError(.internalError, "a load says nothing of its table")
+    }
+    let table = try open(entry.location, writtenFeatures)
+    let transaction = AppTransaction(appId: application, version: number)
+    var base = try table.snapshot(version: version)
+    var plan = CommitPlan.append(try adds(results.flatMap(\.parts), entry), operation: operation)
+    let marked = try StatementPlanner.marked(StructType(parsing: schema), results.lazy.compactMap(\.identityMarks).first)
+    plan.actions = try SchemaChange.actions(base, schema: marked, configuration: made.properties, partitionColumns: made.partitionColumns) + plan.actions
+    plan.reads.applications = [application]
+    return try table.commit(plan, onto: &base, transaction: transaction).version
+  }
+
   /// The last batch number that the log has, and the table's latest version. Nil without table or number.
   static func recorded(_ entry: TableEntry, application: String) throws -> (number: Int64, version: Int64)? {
     let table = try open(entry.location)
@@ -44,7 +77,7 @@ extension LakeTables {
   /// - Returns: all columns of the table.
   func addColumns(_ entry: TableEntry, _ columns: [Column]) async throws -> [Column] {
     let all = try await BlockingPool.shared.run {
-      let table = try Self.open(entry.location)
+      let table = try Self.log(entry.location)
       var attempt = 0
       while true {
         var base = try table.snapshot()

@@ -28,15 +28,18 @@ struct LoadStage {
   func units(
     _ batch: IngestLedger.Batch, _ format: FileRead.Format, _ options: FileOptions, schema: [Column], columns: [Column], into entry: TableEntry,
     quarantine: TableEntry
-  ) throws -> StagePlan {
+  ) async throws -> StagePlan {
     try entry.requireOnDisk()
+    let target = try await services.tables.ruled(entry)
+    // Units that count on their own would give the same numbers.
+    let isOne = try target?.schema.map { try !StructType(parsing: $0).identityColumns().isEmpty } ?? false
     var groups: [[FileRead.File]] = []
     var current: [FileRead.File] = []
     var bytes: Int64 = 0
     for file in batch.files {
       current.append(file)
       bytes += file.sizeBytes
-      if bytes >= Self.unitBytes || current.count >= Self.unitFiles {
+      if !isOne && bytes >= Self.unitBytes || !isOne && current.count >= Self.unitFiles {
         groups.append(current)
         (current, bytes) = ([], 0)
       }
@@ -50,6 +53,7 @@ struct LoadStage {
           read: read, columns: columns, dataPath: services.part(entry, call, index), quarantinePath: services.part(quarantine, call, index),
           readAt: readAt)
         load.batch = batch.number
+        load.target = target
         return UnitSpec(index: index, kind: FileLoad.kind, payload: try JSONValue(encoding: load))
       })
   }
@@ -92,6 +96,9 @@ struct LoadStage {
           quarantine, columns: FileLoad.quarantineColumns, files: badRows, application: application, number: number, operation: operation)
       } else {
         try LakeTables.make(quarantine, columns: FileLoad.quarantineColumns)
+      }
+      if results.contains(where: { $0.target != nil }) {
+        return try LakeTables.append(entry, results, application: application, number: number, operation: operation)
       }
       return try LakeTables.append(entry, columns: columns, files: files, application: application, number: number, operation: operation)
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Core
+import DeltaLog
 public import DuckDB
 import Foundation
 import Synchronization
@@ -21,6 +22,8 @@ public struct FileLoad: Codable, Sendable, Hashable {
   public var readAt: Int64
   /// Comes back with the result: which batch the files are of.
   public var batch: Int64 = 0
+  /// For a table with partitions, rules or columns that compute their values; nil: its files are plain.
+  public var target: WriteTarget?
   public var memory = "1GB"
   public var threads = 2
 
@@ -50,6 +53,10 @@ public struct FileLoadResult: Codable, Sendable, Hashable {
   /// The table's columns that `data` was written for.
   public var written: [Column]
   public var data: WrittenFile?
+  /// For a load with a target: all files, and what they were made for.
+  public var parts: [WrittenFile] = []
+  public var target: WriteTarget?
+  public var identityMarks: [String: Int64]?
   public var quarantine: WrittenFile?
   public var rows: Int64
   public var files: Int
@@ -80,6 +87,7 @@ extension FileLoad {
       }
       for bad in outcome.badFiles.prefix(1000) { result.reasons[bad.reason, default: 0] += 1 }
       if isProbe { return result }
+      result.target = target
       if !outcome.newColumns.isEmpty {
         switch read.options.evolution ?? .rescue {
         case .addNewColumns: return result
@@ -92,7 +100,9 @@ extension FileLoad {
         }
       }
       result.rows = try connection.rows("SELECT count(*) FROM \(SQLText.identifier(read.view))").first?[0].intValue ?? 0
-      if result.rows > 0 {
+      if result.rows > 0, let target {
+        try write(target, staging, connection, &result)
+      } else if result.rows > 0 {
         let present = Set(try connection.query("SELECT * FROM \(SQLText.identifier(read.view)) LIMIT 0").columns.map { $0.name.lowercased() })
         let list = columns.map { column in
           let name = SQLText.identifier(column.name)
@@ -104,6 +114,31 @@ extension FileLoad {
       result.quarantine = try writeQuarantine(staging, outcome, connection)
       return result
     }
+  }
+
+  /// Applies the table's rules. Columns that no file has take their defaults, or compute their values.
+  private func write(_ target: WriteTarget, _ staging: FileStaging, _ connection: Connection, _ result: inout FileLoadResult) throws {
+    let table = try TargetTable(target, columns: [])
+    let present = Set(try connection.query("SELECT * FROM \(SQLText.identifier(read.view)) LIMIT 0").columns.map { $0.name.lowercased() })
+    let found = Set(staging.parts.flatMap { $0.fields.map { $0.name.lowercased() } })
+    let own = try Set(
+      table.schema.generatedColumns.map { $0.path[0].lowercased() } + table.schema.defaults.map { $0.path[0].lowercased() }
+        + table.schema.identityColumns().map { $0.name.lowercased() })
+    var given: [String: String] = [:]
+    for field in table.schema.fields {
+      let key = field.name.lowercased()
+      if present.contains(key), !own.contains(key) || found.contains(key) { given[key] = "r.\(SQLText.identifier(field.name))" }
+    }
+    var query = try RowRules(table: table).query(from: "\(SQLText.identifier(read.view)) AS r", given: given)
+    let identities = try table.schema.identityColumns()
+    if !identities.isEmpty {
+      do { try connection.execute("CREATE TEMP TABLE __rows_bound AS \(query)") } catch { throw RowRuleError.translated(error) }
+      query = "SELECT * FROM __rows_bound"
+    }
+    let folder = (dataPath as NSString).deletingLastPathComponent
+    result.parts = try DataFileWriter(layout: PhysicalLayout(table: table), folder: folder).write(connection, query: query)
+    result.target = table.described
+    result.identityMarks = try StatementRunner.identityMarks(identities, "__rows_bound", connection)
   }
 
   private func writeQuarantine(_ staging: FileStaging, _ outcome: FileStaging.Outcome, _ connection: Connection) throws -> WrittenFile? {
