@@ -36,14 +36,14 @@ def files_of(table):
 
 def sums(table):
     row = connection.execute(
-        f"""SELECT count(*), sum(id), sum(key), round(sum(price)), count(DISTINCT name), sum(epoch("at"))::BIGINT, sum(part), count_if(flag), sum(weight)
+        f"""SELECT count(*), sum(id), sum(key), sum(round(price * 100)::BIGINT), count(DISTINCT name), sum(epoch_us("at")), sum(part), count_if(flag), sum(weight)
         FROM {files_of(table)}""").fetchone()
     return {"sums": [str(value) for value in row]}
 
 
 def numbers(table):
     """Of a table that may have deletion vectors, which DuckDB's own reader of Delta tables knows."""
-    row = connection.execute(f"SELECT count(*), sum(id), round(sum(price)) FROM delta_scan('{root}/{table}')").fetchone()
+    row = connection.execute(f"SELECT count(*), sum(id), sum(round(price * 100)::BIGINT) FROM delta_scan('{root}/{table}')").fetchone()
     return {"sums": [str(value) for value in row]}
 
 
