@@ -17,6 +17,19 @@ public final class PreparedStatement {
 
   public var parameterCount: Int { Int(connection.engine.api.nparams_(handle)) }
 
+  /// Whether it is a query (DUCKDB_STATEMENT_TYPE_SELECT), not a change, a setting or a look at the engine.
+  public var isQuery: Bool { connection.engine.api.prepared_statement_type_(handle) == 1 }
+
+  /// Types of the rows that it will give. Those that hang on parameters are not known yet.
+  public var columnTypes: [SQLType] {
+    let engine = connection.engine
+    return (0..<engine.api.prepared_column_count_(handle)).map { index in
+      var type = engine.api.prepared_column_logical_type_(handle, index)
+      defer { engine.api.destroy_logical_type_(&type) }
+      return engine.sqlType(type)
+    }
+  }
+
   /// Binds all positional parameters.
   /// - Throws: `invalidArgument` when the count differs.
   public func bind(_ values: [SQLValue]) throws {

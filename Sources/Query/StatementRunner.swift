@@ -102,6 +102,7 @@ public enum StatementRunner {
 
   /// Starts a query. The stream's columns are of types that can be read; `columns` are those that the statement has.
   static func stream(_ spec: StatementSpec, _ connection: Connection) throws -> (columns: [Column], rows: ResultStream) {
+    if let rows = try plain(spec, connection) { return (rows.columns.map { Column($0.name, $0.type) }, rows) }
     var sql = spec.sql
     // Also for EXPLAIN: whatever is no query fails here.
     let columns = try Self.columns(spec, connection)
@@ -123,6 +124,14 @@ public enum StatementRunner {
       "SELECT * FROM (VALUES \(lines.map { _ in "(CAST(? AS VARCHAR), CAST(? AS VARCHAR))" }.joined(separator: ", "))) AS t(explain_key, explain_value)",
       lines.flatMap { [.string($0.0), .string($0.1)] })
     return (rows.columns.map { Column($0.name, $0.type) }, rows)
+  }
+
+  /// Starts a query that needs nothing around it, which is most of the short ones: it is parsed and bound once. Nil for others.
+  private static func plain(_ spec: StatementSpec, _ connection: Connection) throws -> ResultStream? {
+    guard spec.kind == .select, spec.parameters.isEmpty else { return nil }
+    let statement = try connection.prepare(spec.sql)
+    guard statement.isQuery, statement.parameterCount == 0, statement.columnTypes.allSatisfy(\.isDirect) else { return nil }
+    return try statement.run()
   }
 
   private static func read(_ spec: StatementSpec, _ connection: Connection) throws -> StatementResult {

@@ -9,7 +9,8 @@ import Synchronization
 /// Runs statements one after the other in an executor process, with what the next one needs made ahead.
 ///
 /// A statement with tables gets a database of its own: what one statement may read is fixed before it runs and cannot be
-/// changed after. Statements without tables share one that is shut off from everything, each on a connection of its own.
+/// changed after. Statements without tables share one that is shut off from everything, each on a connection of its own; it has
+/// one thread, because to hand over the work of most of them takes longer than the work.
 /// One thread at a time, except `interrupt` and `progress`.
 public final class StatementSession: Sendable {
   public struct Settings: Sendable {
@@ -39,20 +40,20 @@ public final class StatementSession: Sendable {
 
   private var spill: String { settings.scratch + "/spill" }
 
-  private func open() throws -> Database {
-    try Database(settings: .init(memoryLimit: settings.memoryLimit, threads: settings.threads, temporaryDirectory: spill))
+  private func open(threads: Int) throws -> Database {
+    try Database(settings: .init(memoryLimit: settings.memoryLimit, threads: threads, temporaryDirectory: spill))
   }
 
   /// Opens what the next statement needs. Blocks for some 10 ms; call it while idle.
   public func prepare() throws {
     if state.withLock({ $0.shared == nil }) {
-      let database = try open()
+      let database = try open(threads: 1)
       try database.connect().execute(
         "SET GLOBAL TimeZone='UTC'; SET enable_external_access=false; SET lock_configuration=true")
       state.withLock { $0.shared = database }
     }
     if state.withLock({ $0.fresh == nil }) {
-      let database = try open()
+      let database = try open(threads: settings.threads)
       state.withLock { $0.fresh = database }
     }
   }
@@ -66,7 +67,7 @@ public final class StatementSession: Sendable {
       defer { state.fresh = nil }
       return state.fresh
     }
-    return (try ready ?? open(), false)
+    return (try ready ?? open(threads: settings.threads), false)
   }
 
   /// Blocks until the statement is done.
