@@ -32,6 +32,8 @@ extension StatementSubmission {
     }
     if let limit = request.rowLimit, limit < 1 { refuse("row_limit", "must be at least 1") }
     if let limit = request.byteLimit, limit < 1 { refuse("byte_limit", "must be at least 1") }
+    if let limit = request.statementTimeout, limit < 1 { refuse("statement_timeout", "must be at least 1") }
+    submission.timeLimit = request.statementTimeout
     submission.rowLimit = request.rowLimit.map { min($0, Int(Int32.max)) }
     submission.byteLimit = request.byteLimit.map { min($0, submission.isInline ? 25 << 20 : 8 << 30) }
     if let engine = request.engine, engine != "duckdb" { refuse("engine", "must be duckdb") }

@@ -13,6 +13,8 @@ public struct StatementSubmission: Sendable {
   public var parameters: [StatementParameter] = []
   public var rowLimit: Int?
   public var byteLimit: Int?
+  /// Seconds.
+  public var timeLimit: Int?
   public var format = "JSON_ARRAY"
   /// Rows inside the answer; otherwise links to files.
   public var isInline = true

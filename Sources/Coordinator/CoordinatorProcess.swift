@@ -107,7 +107,9 @@ public struct CoordinatorProcess: Sendable {
     let restored = Scheduler.restore(try await store.loadLive(), now: ProcessSupport.wallMilliseconds)
     let runner = JobRunner(scheduler: restored.scheduler, store: store, epoch: epoch, handler: handler, logger: logger)
     let interactive = InteractiveRuns(store: store, runner: runner, waiters: waiters)
-    let statements = StatementService(services: services, dispatcher: dispatcher, runs: interactive, history: history, logger: logger)
+    let statements = StatementService(
+      services: services, dispatcher: dispatcher, runs: interactive, history: history, logger: logger,
+      timeLimit: try StatementService.timeLimit(ProcessInfo.processInfo.environment))
     try await statements.recover()
     let records = RecordService(services: services, dispatcher: dispatcher, logger: logger)
     try await records.recover()

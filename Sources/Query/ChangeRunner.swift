@@ -69,6 +69,10 @@ struct ChangeRunner {
       if !usesVectors { result.copied = max(0, files.reduce(0) { $0 + $1.rows } - result.updated - result.inserted) }
     }
     if table.properties.hasChangeDataFeed, result.updated + result.deleted > 0 { result.changeFiles = try writeFeed() }
+    for file in change.whole ?? [] {
+      result.removed.append(file.path)
+      result.deleted += file.rows
+    }
     let identities = try table.schema.identityColumns()
     var whole = StatementResult(
       columns: table.columns, rows: [], isTruncated: false, files: files, rowCount: result.updated + result.deleted + result.inserted,

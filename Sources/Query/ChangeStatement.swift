@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Core
-import DeltaLog
+public import DeltaLog
 import DuckDB
 
 /// DELETE, UPDATE or MERGE, taken apart. Its expressions stay text until the target's columns are known.
@@ -59,6 +59,30 @@ public struct ChangeQueries: Codable, Sendable, Hashable {
   public var allowsSeveralMatches = false
 }
 
+extension StatementSpec.Change {
+  /// The files of `base` that the statement has to look at, and those that it removes without.
+  /// - Parameter path: the absolute path of a file.
+  /// - Throws: what `path` throws.
+  public init(
+    _ queries: ChangeQueries, of plan: StatementPlan, on base: Snapshot, variables: [StatementVariable], path: (AddFile) throws -> String
+  ) throws {
+    self.init(queries: queries, files: [], version: base.version)
+    let predicate = TableFilter.predicate(plan.filters["__target"], schema: base.schema, variables: variables)
+    let skipper = FileSkipper(base)
+    // With a change data feed the deleted rows themselves are written.
+    let decided = base.properties.hasChangeDataFeed ? nil : plan.deletedFiles(base.schema, variables)
+    var whole: [WholeFile] = []
+    for file in base.files where predicate == .all || skipper.mayMatch(file, predicate) {
+      if let decided, let rows = file.rowCount, decided.holds(for: file, skipper) {
+        whole.append(WholeFile(path: try path(file), rows: rows))
+      } else {
+        files.append(TargetFile(file, path: try path(file)))
+      }
+    }
+    if !whole.isEmpty { self.whole = whole }
+  }
+}
+
 extension StatementPlan {
   /// Takes over what `changeQueries` of a copy found.
   public mutating func adopt(_ copy: StatementPlan) {
@@ -70,6 +94,14 @@ extension StatementPlan {
 
   /// Whether the statement changes rows that are there.
   public var changesRows: Bool { change != nil }
+
+  /// For DELETE and REPLACE WHERE: the files that go as a whole.
+  func deletedFiles(_ schema: StructType, _ variables: [StatementVariable]) -> DecidedFiles? {
+    guard let change, change.source == nil, change.clauses.count == 1, case .delete = change.clauses[0].action else { return nil }
+    guard change.clauses[0].condition != nil else { return DecidedFiles(failing: .nothing, columns: []) }
+    guard let uses = filters["__target"], uses.count == 1 else { return nil }
+    return uses[0].decided(schema: schema, variables: variables)
+  }
 
   /// The source of a MERGE as a query, with its tables replaced; nil for statements without one.
   public mutating func sourceQuery() throws -> String? {

@@ -56,6 +56,18 @@ public struct RemoteTables {
     } catch { throw remote.explained(error) }
   }
 
+  /// `ExchangeShard.run` wherever the table is; the parts are on disk.
+  public static func run(_ shard: ExchangeShard, context: any WorkContext) throws -> ExchangeShard.Result {
+    let spec = StatementSpec(kind: .select, sql: "", tables: [.init(view: shard.view, scan: shard.scan)])
+    guard spec.isRemote else { return try shard.run(context: context) }
+    var remote = RemoteTables(scratch: context.scratchDirectory)
+    var local = shard
+    local.scan = try remote.localised(spec) { context.isCancelled }.tables[0].scan
+    do {
+      return try local.run(context: context)
+    } catch { throw remote.explained(error) }
+  }
+
   // MARK: before
 
   mutating func localised(_ given: StatementSpec, isCancelled: @escaping @Sendable () -> Bool = { false }) throws -> StatementSpec {

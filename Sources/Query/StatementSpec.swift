@@ -78,8 +78,17 @@ public struct StatementSpec: Codable, Sendable, Hashable {
     public var queries: ChangeQueries
     /// The target's live data files.
     public var files: [TargetFile]
+    /// Files whose rows all go, as the log tells: they are not read.
+    public var whole: [WholeFile]?
     /// The version that the files belong to.
     public var version: Int64
+
+    public struct WholeFile: Codable, Sendable, Hashable {
+      /// Absolute.
+      public var path: String
+      public var rows: Int64
+    }
+
     public init(queries: ChangeQueries, files: [TargetFile], version: Int64) {
       self.queries = queries
       self.files = files

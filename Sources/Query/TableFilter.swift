@@ -32,6 +32,26 @@ public struct TableFilter: Sendable, Hashable {
     let parts = conditions.map { translation.predicate($0, negated: false, depth: 0) }.filter { $0 != .unknown }
     return parts.isEmpty ? .all : (parts.count == 1 ? parts[0] : .and(parts))
   }
+
+  /// What the log has to tell of a file for all of its rows to fulfil the conditions; nil: it cannot tell.
+  func decided(schema: StructType, variables: [StatementVariable]) -> DecidedFiles? {
+    let translation = ConditionTranslation(alias: alias, ownsBareNames: ownsBareNames, schema: schema, parameters: [], variables: variables)
+    let parts = conditions.map { translation.predicate($0, negated: true, depth: 0) }
+    guard !parts.isEmpty, !parts.contains(.unknown), let columns = translation.columnsThatMakeNull(.array(conditions)) else { return nil }
+    return DecidedFiles(failing: .or(parts), columns: columns)
+  }
+}
+
+/// Files that a condition holds for as a whole, by partition values and statistics.
+struct DecidedFiles: Sendable {
+  /// True for at least the rows for which the condition is false.
+  var failing: FilePredicate
+  /// Columns that make the condition null where they are.
+  var columns: [[String]]
+
+  func holds(for file: AddFile, _ skipper: FileSkipper) -> Bool {
+    !skipper.mayMatch(file, failing) && !columns.contains { skipper.mayMatch(file, .isNull($0)) }
+  }
 }
 
 /// Conditions of the engine's syntax tree as predicates that are true for at least the same rows. What is not understood to the last
@@ -107,6 +127,22 @@ private struct ConditionTranslation {
       return combined(known.map { compare(target, isIn ? .equal : .notEqual, $0) }, isAnd: !isIn)
     case ("FUNCTION", _): return negated ? .unknown : prefixTest(node, children)
     default: return .unknown
+    }
+  }
+
+  /// Columns whose NULLs can make a condition null; nil when one is not found, or lies within another.
+  func columnsThatMakeNull(_ node: JSONValue) -> [[String]]? {
+    switch node {
+    case .array(let items):
+      return items.reduce([]) { sum, item in sum.flatMap { sum in columnsThatMakeNull(item).map { sum + $0 } } }
+    case .object(let members):
+      if members["type"] == "OPERATOR_IS_NULL" || members["type"] == "OPERATOR_IS_NOT_NULL" { return [] }
+      if members["class"] == "COLUMN_REF" {
+        guard let path = path(node), path.count == 1 else { return nil }
+        return [path]
+      }
+      return columnsThatMakeNull(.array(Array(members.values)))
+    default: return []
     }
   }
 

@@ -28,6 +28,7 @@ enum WorkKinds {
     case "evaluate": return try TrainingExecutor.evaluateModel(spec.decodePayload(), context: context)
     case "monitor": return try encode(spec.decodePayload(MonitorShard.self).run(context: context))
     case "sql": return try encode(RemoteTables.run(spec.decodePayload() as StatementSpec, context: context))
+    case ExchangeShard.kind: return try encode(RemoteTables.run(spec.decodePayload() as ExchangeShard, context: context))
     case RewriteRunner.kind: return try encode(RemoteTables.run(spec.decodePayload() as RewriteSpec, context: context))
     case "serve.check": return try ReplicaExecutor.check(spec.decodePayload())
     case "serve.replica": return try ReplicaExecutor.run(spec.decodePayload(), context: context)

@@ -110,6 +110,13 @@ import Testing
       text: job("task_key: s, sql_task: { file: { path: q.sql } }"), number: "PLT-1211", line: 5,
       says: "'q.sql' was not sent"),
     Bad(
+      text: job("task_key: s, sql_task: { statement: SELECT 1, shards: many }"), number: "PLT-1203", line: 5, says: "'many' is no number of shards"),
+    Bad(
+      text: job("task_key: s, prepare_task: { source: a.b.c, output: a.b.d, shards: 1025 }"), number: "PLT-1203", line: 5,
+      says: "Use auto, or 1 to 1024"),
+    Bad(
+      text: job("task_key: s, sql_task: { statement: SELECT 1, partition_by: id }"), number: "PLT-1202", line: 5, says: "must be a list"),
+    Bad(
       text: job("task_key: s, sql_task: { statement: SELECT 1, parameters: 3 }"), number: "PLT-1202", line: 5,
       says: "must be names with values"),
     Bad(
@@ -202,6 +209,12 @@ import Testing
         ],
       ])
     #expect(bound.run?.tasks.last?.body["parameters"] == [["name": "d", "value": "7", "type": "DECIMAL(10, 2)"], ["name": "e", "value": 7]])
+    let sharded = Self.parse(
+      Self.job("task_key: s, sql_task: { file: { path: q.sql }, shards: 8, partition_by: [id, day] }", "task_key: t, sql_task: { statement: S, shards: auto }"),
+      files: ["q.sql": "SELECT 2"])
+    #expect(sharded.errors == [])
+    #expect(
+      sharded.run?.tasks.map(\.body) == [["statement": "SELECT 2", "shards": "8", "partition_by": ["id", "day"]], ["statement": "S", "shards": "auto"]])
     let parsed = Self.parse(text, job: "mine", parameters: ["day": "tue"], files: ["q.sql": "SELECT 2"])
     #expect(parsed.errors == [])
     #expect(parsed.warnings == ["w.yml:2: 'targets' is ignored", "w.yml:7: 'resources.jobs.mine.schedule' is ignored"])

@@ -23,6 +23,8 @@ final class ChangedTable {
   /// Its environment; nil: the table lies in a folder.
   private let bucket: [String: String]?
   private let location: String
+  /// Files that statements have removed without looking at them.
+  private(set) var removedWhole = 0
 
   /// - Parameters:
   ///   - metadata: nil: another program makes the table.
@@ -58,9 +60,9 @@ final class ChangedTable {
     spec.insert = plan.insert
     spec.target = target
     if let queries {
-      spec.change = .init(
-        queries: queries, files: try base.files.map { TargetFile($0, path: location + "/" + (try $0.relativePath())) }, version: base.version)
+      spec.change = try .init(queries, of: plan, on: base, variables: []) { location + "/" + (try $0.relativePath()) }
     }
+    removedWhole += spec.change?.whole?.count ?? 0
     let result = try run(spec)
     try commit(plan, result, base)
     return result

@@ -21,6 +21,8 @@ public struct StatementRequest: Codable, Sendable {
   public var waitTimeout: String?
   /// `CONTINUE` or `CANCEL`.
   public var onWaitTimeout: String?
+  /// Seconds after which the statement is ended; at most what the service allows.
+  public var statementTimeout: Int?
   /// Only `duckdb`.
   public var engine: String?
 
@@ -41,6 +43,7 @@ public struct StatementRequest: Codable, Sendable {
     case byteLimit = "byte_limit"
     case waitTimeout = "wait_timeout"
     case onWaitTimeout = "on_wait_timeout"
+    case statementTimeout = "statement_timeout"
   }
 }
 

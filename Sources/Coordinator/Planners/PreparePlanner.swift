@@ -19,6 +19,8 @@ struct PreparePlanner: TaskPlanner {
     var overlap: Int?
     var split: [String: Double]?
     var seed: UInt64?
+    /// `auto` or a number; without it every file of the table is one.
+    var shards: String?
 
     func configuration() throws -> PrepareConfiguration {
       var result = PrepareConfiguration()
@@ -51,14 +53,19 @@ struct PreparePlanner: TaskPlanner {
     switch call.id.stage {
     case 0:
       let source = try await services.tables.resolve(ThreePartName(body.source))
+      var groups = try source.files.map { [$0] }
+      if let shards = try ShardCount(body.shards) {
+        let count = try await shards.count(bytes: source.scan.sizeInBytes, services)
+        groups = StatementSharding.groups(source.scan.files, count: count).map { $0.map(\.path) }
+      }
       return .shards(
-        try source.files.enumerated().map { index, file in
+        try groups.enumerated().map { index, files in
           let base = "\(staging)/\(call.id.attempt)-\(index)-{attempt}"
           return UnitSpec(
             index: index, kind: PrepareCleanShard.kind,
             payload: try JSONValue(
               encoding: PrepareCleanShard(
-                documents: [file], cleanedPath: base + ".cleaned.parquet", signaturesPath: base + ".signatures.parquet",
+                documents: files, cleanedPath: base + ".cleaned.parquet", signaturesPath: base + ".signatures.parquet",
                 rejectedPath: base + ".rejected.parquet", configuration: configuration)))
         })
     case 1:

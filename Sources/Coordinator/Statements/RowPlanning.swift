@@ -12,6 +12,13 @@ struct ChangedTable {
   var base: LakeTables.Base
   var target: WriteTarget
   var change: StatementSpec.Change
+  /// Of a MERGE's source, in lower case.
+  var sourceColumns: Set<String>?
+
+  /// Those that the statement brings included.
+  var columns: [Column] {
+    get throws { try TypeMapping.columns(StructType(parsing: target.schema ?? base.snapshot.metadata.schemaString)) }
+  }
 }
 
 /// Planning of statements that write rows: which columns the rows bring, and whether the table grows by them.
@@ -85,12 +92,10 @@ extension StatementPlanner {
       return (queries, own)
     }
     plan.adopt(own)
-    let predicate = TableFilter.predicate(plan.filters["__target"], schema: base.snapshot.schema, variables: work.variables(user: user))
-    let skipper = FileSkipper(base.snapshot)
-    let files = try base.snapshot.files.filter { predicate == .all || skipper.mayMatch($0, predicate) }.map {
-      TargetFile($0, path: base.entry.location + "/" + (try $0.relativePath()))
+    let change = try StatementSpec.Change(queries, of: plan, on: base.snapshot, variables: work.variables(user: user)) { file in
+      base.entry.location + "/" + (try file.relativePath())
     }
-    return ChangedTable(base: base, target: target, change: StatementSpec.Change(queries: queries, files: files, version: base.snapshot.version))
+    return ChangedTable(base: base, target: target, change: change, sourceColumns: known)
   }
 
   /// The query's columns under the names that the table has for them: by position those that it has, the rest by their own.

@@ -36,6 +36,9 @@ struct StatementWork: Sendable {
     var schema: String?
     var row_limit: Int?
     var parameters: [StatementParameters.Value]?
+    /// `auto` or a number, see `ShardedStatement`.
+    var shards: String?
+    var partition_by: [String]?
     /// Whoever sent it waits for the answer.
     var interactive: Bool?
   }

@@ -29,6 +29,7 @@ struct StatementPlanner: TaskPlanner {
   }
 
   func plan(_ work: StatementWork, _ call: StageCall) async throws -> StagePlan {
+    if let sharded = try ShardedStatement(self, work, call) { return try await sharded.plan() }
     if let command = work.plan.command {
       var own = call
       own.carry = work.session.carry
@@ -58,6 +59,12 @@ struct StatementPlanner: TaskPlanner {
     spec.definitions = resolver.definitions
     spec.variables = resolver.variables
     spec.sources = resolver.sources
+    if let changed, plan.kind.changesRows {
+      let columns = try changed.columns
+      if let values = try plan.givenValues(columns: columns, sourceColumns: changed.sourceColumns) {
+        spec.sources?.columns = resolver.columnLineage(values, of: plan, target: ("\(changed.base.entry.name)", columns))
+      }
+    }
     if plan.kind == .createTableAs { spec.sources?.columns = resolver.columnLineage(plan, targetColumns: []) }
     spec.change = changed?.change
     for request in plan.fileRequests { spec.fileReads.append(try await services.listing.resolve(request)) }
@@ -121,7 +128,10 @@ struct StatementPlanner: TaskPlanner {
 
   func commit(_ call: StageCall, results: [JSONValue]) async throws -> StageOutcome {
     let work = try await BlockingPool.shared.run { try StatementWork(call) }
-    do { return try await commit(work, call, results) } catch { throw work.located(error) }
+    do {
+      if let sharded = try ShardedStatement(self, work, call) { return try await sharded.commit(results) }
+      return try await commit(work, call, results)
+    } catch { throw work.located(error) }
   }
 
   /// - Parameter ran: the results of a statement that is no table command, when they are no JSON yet.

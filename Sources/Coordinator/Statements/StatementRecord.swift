@@ -33,6 +33,7 @@ final class StatementRecord: Sendable {
   let submission: StatementSubmission
   let principal: Principal
   let startedMilliseconds: Int64
+  let limit: Duration
   let deadline: ContinuousClock.Instant
   private let state: Mutex<State>
 
@@ -41,6 +42,7 @@ final class StatementRecord: Sendable {
     self.submission = submission
     self.principal = principal
     startedMilliseconds = ProcessSupport.wallMilliseconds
+    self.limit = limit
     deadline = .now + limit
     var view = StatementView(id: id, state: .pending)
     view.format = submission.format

@@ -96,6 +96,29 @@ struct StatementResolver {
       + viewColumns
   }
 
+  /// Where the values come from that UPDATE or MERGE gives to columns of its target.
+  /// - Parameters:
+  ///   - plan: what has been resolved.
+  ///   - target: what the catalog calls the table that changes.
+  func columnLineage(
+    _ values: (query: StatementPlan, columns: [String]), of plan: StatementPlan, target: (label: String, columns: [Column])
+  ) -> [StatementSources.Column] {
+    var own = self
+    own.relations = [:]
+    for reference in values.query.references {
+      let isTarget = reference.name == plan.target && reference.version == nil && reference.timestampMilliseconds == nil
+      let known = plan.references.first {
+        $0.name == reference.name && $0.version == reference.version && $0.timestampMilliseconds == reference.timestampMilliseconds
+          && $0.isPlain == reference.isPlain
+      }
+      own.relations[reference.view] =
+        isTarget ? Relation(kind: "table", label: target.label, version: nil, columns: target.columns) : known.flatMap { relations[$0.view] }
+    }
+    var found: [StatementSources.Column] = []
+    for column in own.columnLineage(values.query, targetColumns: values.columns) where !found.contains(column) { found.append(column) }
+    return found
+  }
+
   private func edges(_ outputs: [ColumnLineage.Output], _ plan: StatementPlan, _ names: [String], _ target: String?) -> [StatementSources.Column] {
     guard names.isEmpty || names.count == outputs.count else { return [] }
     var found: [StatementSources.Column] = []

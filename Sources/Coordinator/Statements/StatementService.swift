@@ -15,8 +15,10 @@ import Synchronization
 /// Planning and committing are those of the SQL task of a workflow (`StatementPlanner`), so both mean the same.
 final class StatementService: Sendable {
   static let engine = "duckdb"
-  /// A statement that takes longer is ended.
+  /// A statement that takes longer is ended, where nobody says otherwise.
   static let timeLimit: Duration = .seconds(3600)
+  /// What the service may be set to: a week.
+  private static let longestSeconds = 604_800
   /// Statements that have not ended; more are refused.
   static let liveLimit = 1024
 
@@ -25,16 +27,33 @@ final class StatementService: Sendable {
   private let runs: InteractiveRuns
   private let history: StatementHistory
   private let logger: Logger
+  private let timeLimit: Duration
   private let results: StatementResults
   private let live = Mutex<[String: StatementRecord]>([:])
 
-  init(services: PlanningServices, dispatcher: StatementDispatcher, runs: InteractiveRuns, history: StatementHistory, logger: Logger) {
+  /// - Parameter timeLimit: a statement that takes longer is ended; one may ask for less.
+  init(
+    services: PlanningServices, dispatcher: StatementDispatcher, runs: InteractiveRuns, history: StatementHistory, logger: Logger,
+    timeLimit: Duration = StatementService.timeLimit
+  ) {
+    self.timeLimit = timeLimit
     self.services = services
     self.dispatcher = dispatcher
     self.runs = runs
     self.history = history
     self.logger = logger
     results = StatementResults(folder: services.layout.root + "/results", logger: logger)
+  }
+
+  /// `PLATFORM_STATEMENT_TIMEOUT`, in seconds.
+  /// - Throws: `badConfiguration`.
+  static func timeLimit(_ environment: [String: String]) throws -> Duration {
+    guard let text = environment["PLATFORM_STATEMENT_TIMEOUT"], !text.isEmpty else { return timeLimit }
+    guard let seconds = Int(text), (1...longestSeconds).contains(seconds) else {
+      throw PlatformError(
+        .badConfiguration, "PLATFORM_STATEMENT_TIMEOUT is no number of seconds: '\(text.prefix(40))'", hint: "Use 1 to \(longestSeconds).")
+    }
+    return .seconds(seconds)
   }
 
   /// What is left of an earlier process: statements that nobody runs any more, results that nobody knows.
@@ -52,7 +71,11 @@ final class StatementService: Sendable {
       for record in live.withLock({ Array($0.values) }) {
         record.wake(now: now)
         if record.deadline <= now {
-          fail(record, PlatformError(.timeout, "the statement took longer than \(Self.timeLimit)", number: "PLT-3233"))
+          fail(
+            record,
+            PlatformError(
+              .timeout, "the statement took longer than \(record.limit.components.seconds) s", hint: "Let it read less, or give statement_timeout.",
+              number: "PLT-3233"))
           record.cancel()
         }
       }
@@ -68,7 +91,8 @@ final class StatementService: Sendable {
     guard submission.statement.utf8.count <= 1 << 20 else {
       throw PlatformError(.invalidArgument, "the statement is longer than 1 MB", number: "PLT-3201")
     }
-    let record = StatementRecord(id: UUID().uuidString.lowercased(), submission, by: principal, limit: Self.timeLimit)
+    let limit = submission.timeLimit.map { min(timeLimit, .seconds($0)) } ?? timeLimit
+    let record = StatementRecord(id: UUID().uuidString.lowercased(), submission, by: principal, limit: limit)
     try live.withLock { live in
       guard live.count < Self.liveLimit else {
         throw PlatformError(

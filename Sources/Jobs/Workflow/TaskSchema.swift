@@ -30,6 +30,7 @@ struct Field: Sendable {
 
 enum TaskSchema {
   private static let seed = Field.optional("seed", .integer(0...Int64.max))
+  private static let shards = Field.optional("shards", .word)
   private static let replicas = Field.optional("replicas", .integer(0...64))
 
   /// Names of `source.options`, as `read_files` has them.
@@ -66,6 +67,7 @@ enum TaskSchema {
         .required("source", .object), .required("output", .object), .optional("chunk_tokens", .integer(8...8192)),
         .optional("overlap", .integer(0...4096)),
         .optional("split", .fields([.optional("train", .number(0...1)), .optional("test", .number(0...1))])), seed,
+        shards,
       ]
     ),
     ("embed_task", [.required("source", .object), .required("output", .object), .optional("model", .model)]),
@@ -105,7 +107,7 @@ enum TaskSchema {
       "sql_task",
       [
         .optional("statement", .text), .optional("file", .fields([.required("path", .text)])), .optional("parameters", .parameters),
-        .optional("catalog", .word), .optional("schema", .word),
+        .optional("catalog", .word), .optional("schema", .word), shards, .optional("partition_by", .texts),
       ]
     ),
   ]

@@ -99,6 +99,9 @@ extension WorkflowChecker {
   /// Rules over several fields. Returns the body as its planner reads it.
   private mutating func check(_ body: JSONValue, of kind: String, _ tree: YAMLTree, _ place: String) -> JSONValue {
     func line(_ key: String) -> Int { tree[key]?.line ?? tree.line }
+    if let text = body["shards"]?.stringValue, !text.contains("{{"), text != "auto", !(Int(text).map { (1...1024).contains($0) } ?? false) {
+      fail("PLT-1203", line("shards"), place + ".shards", "'\(Self.short(text))' is no number of shards", hint: "Use auto, or 1 to 1024.")
+    }
     switch kind {
     case "prepare_task":
       let shares = ["train", "test"].compactMap { body["split"]?[$0]?.doubleValue }

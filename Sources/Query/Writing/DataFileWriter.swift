@@ -139,7 +139,7 @@ enum DurableFile {
 
 extension Int64 {
   /// A whole number of any width; what the engine has no fast access to is text.
-  fileprivate init?(_ value: SQLValue) {
+  init?(_ value: SQLValue) {
     switch value {
     case .int(let number): self = number
     case .decimal(let text), .string(let text):

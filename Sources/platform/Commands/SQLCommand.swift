@@ -23,6 +23,7 @@ struct SQLCommand: AsyncParsableCommand {
   @Option(help: "Catalog of names with fewer than three parts.") var catalog: String?
   @Option(help: "Schema of names with one part.") var schema: String?
   @Option(help: "At most this many rows.") var limit: Int = 1000
+  @Option(help: "End a statement after so many seconds.") var statementTimeout: Int?
   @Option(name: [.customShort("p"), .customLong("param")], help: "A value for :NAME, as NAME=VALUE or NAME:TYPE=VALUE; may be repeated.")
   var parameters: [String] = []
   @Flag(help: "Rows as a Markdown table.") var markdown = false
@@ -38,6 +39,7 @@ struct SQLCommand: AsyncParsableCommand {
     let isInteractive = isTyped && isatty(STDIN_FILENO) == 1
     let session = SQLSession(
       client: try options.client(), catalog: catalog ?? "main", schema: schema ?? "default", rowLimit: limit, isInteractive: isInteractive)
+    session.timeLimit = statementTimeout
     session.parameters = try parameters.map(Self.parameter)
     session.text.isExpanded = expanded
     session.text.format = markdown ? .markdown : options.output == .wide ? .wide : options.output == .csv ? .csv : .table
@@ -57,6 +59,7 @@ struct SQLCommand: AsyncParsableCommand {
       session.onlyMentioned = statements.count > 1
       if options.output.isStructured && !markdown {
         var request = StatementRequest(statement: statement, catalog: catalog, schema: schema, rowLimit: limit)
+        request.statementTimeout = statementTimeout
         request.warehouseID = "platform"
         request.parameters = session.given(to: statement)
         try Report.structured(try await InterruptibleStatement.run(session.client, request), options.output)

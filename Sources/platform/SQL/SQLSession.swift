@@ -12,6 +12,8 @@ final class SQLSession {
   var catalog: String
   var schema: String
   var rowLimit: Int
+  /// Seconds.
+  var timeLimit: Int?
   var text = SQLResultText()
   /// Values for `:name`.
   var parameters: [StatementParameter] = []
@@ -52,6 +54,7 @@ final class SQLSession {
     lastStatement = statement
     let started = ContinuousClock.now
     var request = StatementRequest(statement: statement, catalog: catalog, schema: schema, rowLimit: rowLimit)
+    request.statementTimeout = timeLimit
     request.parameters = given(to: statement)
     request.warehouseID = "platform"
     let answer = try await InterruptibleStatement.run(client, request)
