@@ -197,7 +197,7 @@ import Testing
     return Array(lines.filter { !known.contains($0) }.prefix(3))
   }
 
-  static let steps = ProcessInfo.processInfo.environment["INTEROP_STEPS"].flatMap(Int.init) ?? 24
+  static let steps = ProcessInfo.processInfo.environment["INTEROP_STEPS"].flatMap(Int.init) ?? 10
   static let seed = ProcessInfo.processInfo.environment["INTEROP_SEED"].flatMap { UInt64($0) } ?? 1
 
   @Test(arguments: Kind.allCases) func writersTakeTurns(_ kind: Kind) throws {

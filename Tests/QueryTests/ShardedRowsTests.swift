@@ -60,7 +60,8 @@ import Testing
         let query = "SELECT * FROM (VALUES \(values.joined(separator: ", "))) AS r(\(Self.fields.map(\.name).joined(separator: ", ")))"
         let file = "\(number).parquet"
         try judge.execute("COPY (SELECT \(stored.joined(separator: ", ")) FROM (\(query))) TO \(SQLText.literal(path + "/" + file)) (FORMAT parquet)")
-        var add = AddFile(relativePath: file, size: Int64(rows.count), statistics: ["numRecords": .integer(Int64(rows.count))])
+        let size = try #require(try FileManager.default.attributesOfItem(atPath: path + "/" + file)[.size] as? Int64)
+        var add = AddFile(relativePath: file, size: size, statistics: ["numRecords": .integer(Int64(rows.count))])
         // An empty text is no partition value: it reads as NULL.
         let text = partition == nil || partition == "NULL" || partition == "''" ? nil : String(partition!.dropFirst().dropLast())
         if isPartitioned { add.partitionValues = ["p": text] }

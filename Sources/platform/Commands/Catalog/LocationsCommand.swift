@@ -46,7 +46,7 @@ struct LocationsCommand: AsyncParsableCommand {
     @Argument(help: "file:///folder or s3://bucket/prefix") var url: String
     @Option(help: "The credential that opens it; not needed for folders.") var credential: String?
     @Option(help: "What it is for.") var comment: String?
-    @Flag(help: "Nothing may be written there.") var readOnly = false
+    @Flag(help: "Tell clients that nothing is to be written there; it is not enforced.") var readOnly = false
     @OptionGroup var options: ClientOptions
     func run() async throws {
       let made: ExternalLocationInfo = try await options.client().post(
