@@ -58,7 +58,7 @@ import Testing
     for name in ["customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier"] {
       let snapshot = try DeltaTable(store: store, path: try ObjectPath(name), parquet: DuckDBParquetHandler()).snapshot()
       tables[name] = StatementSpec.Table(
-        view: "", files: try snapshot.files.map { folder.file(name) + "/" + (try $0.relativePath()) }, columns: try TypeMapping.columns(snapshot.schema))
+        view: "", scan: try TableScan(snapshot, folder: folder.file(name)))
     }
     var ratios: [Double] = []
     for (index, one) in expected.enumerated() {
