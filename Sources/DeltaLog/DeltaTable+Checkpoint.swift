@@ -11,7 +11,9 @@ extension DeltaTable {
     var sidecars: [Sidecar] = []
     var mark: CheckpointMetadata?
     var hasFiles = false
-    for action in try checkpointActions(checkpoint) {
+    let actions = try checkpointActions(checkpoint)
+    state.files.reserveCapacity(actions.count)
+    for action in actions {
       switch action {
       case .sidecar(let value): sidecars.append(value)
       case .checkpoint(let value): mark = value
@@ -48,9 +50,10 @@ extension DeltaTable {
 
   /// The actions in a checkpoint's own files, without those in sidecars.
   func checkpointActions(_ checkpoint: CheckpointFiles) throws -> [Action] {
-    try checkpoint.paths.flatMap { path in
+    func read(_ path: ObjectPath) throws -> [Action] {
       checkpoint.isJSON ? try Action.parse(store.get(path), name: path.text) : try rows(of: store.get(path), name: path.text)
     }
+    return checkpoint.paths.count == 1 ? try read(checkpoint.paths[0]) : try checkpoint.paths.flatMap(read)
   }
 
   private func rows(of parquet: Data, name: String) throws -> [Action] {

@@ -30,7 +30,11 @@ public struct Snapshot: Sendable {
   public var commitInfo: CommitInfo?
 
   /// Live files ordered by path.
-  public var files: [AddFile] { filesByPath.values.sorted { $0.path < $1.path } }
+  public var files: [AddFile] {
+    // Files are large to move: their places are sorted.
+    let all = Array(filesByPath.values)
+    return all.indices.sorted { all[$0].path < all[$1].path }.map { all[$0] }
+  }
 
   /// Rows of all files, or nil when a file has no statistics.
   public var rowCount: Int64? {
@@ -140,7 +144,7 @@ struct LogReplay {
     case .domain(let value): domains[value.domain] = value.removed ? nil : value
     case .add(let value):
       files[value.path] = value
-      tombstones[LogicalFile(value)] = nil
+      if !tombstones.isEmpty { tombstones[LogicalFile(value)] = nil }
       if encoded != nil, value.path.utf8.contains(UInt8(ascii: "%")), case .relative(let text)? = try? DeltaPath.location(value.path) {  // as above
         encoded?[text] = value.path
       }

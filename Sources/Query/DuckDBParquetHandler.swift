@@ -49,25 +49,29 @@ public struct DuckDBParquetHandler: ParquetHandler {
   /// Columns that only some checkpoints have.
   static let optionalColumns: Set<String> = ["domainMetadata", "checkpointMetadata", "sidecar"]
 
-  private func withFolder<T>(_ body: (String) throws -> T) throws -> T {
-    let folder = NSTemporaryDirectory() + "platform-checkpoint-" + UUID().uuidString
-    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-    defer { try? FileManager.default.removeItem(atPath: folder) }  // a leftover in the temporary folder harms nobody
-    return try body(folder)
+  /// Files for the engine, which reads and writes nothing else. They need not outlive a crash, so nothing waits for the disk.
+  private func withFiles<T>(_ data: Data, _ body: (_ given: String, _ made: String) throws -> T) throws -> T {
+    let path = NSTemporaryDirectory() + "platform-checkpoint-" + UUID().uuidString
+    let (given, made) = (path + "-in", path + "-out")
+    let descriptor = open(given, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+    guard descriptor >= 0 else { throw PlatformError.system("create a temporary file", given) }
+    defer {
+      unlink(given)
+      unlink(made)
+    }
+    do {
+      defer { close(descriptor) }
+      try DurableFile.write(data, to: descriptor, given)
+    }
+    return try body(given, made)
   }
 
   public func readCheckpointActions(_ parquet: Data, name: String) throws -> [Action] {
-    try withFolder { folder in
-      let file = folder + "/checkpoint.parquet"
-      try parquet.write(to: URL(fileURLWithPath: file))
-      return try CheckpointReader(connection: CheckpointReader.connect(), name: name).actions(file: file)
-    }
+    try withFiles(parquet) { file, _ in try CheckpointReader(connection: CheckpointReader.connect(), name: name).actions(file: file) }
   }
 
   public func readCheckpoint(_ parquet: Data) throws -> [Data] {
-    try withFolder { folder in
-      let file = folder + "/checkpoint.parquet"
-      try parquet.write(to: URL(fileURLWithPath: file))
+    try withFiles(parquet) { file, _ in
       let connection = try CheckpointReader.connect()
       let source = "read_parquet(\(SQLText.literal(file)))"
       let present = Set(try connection.query("SELECT * FROM \(source) LIMIT 0").columns.map(\.name))
@@ -80,10 +84,7 @@ public struct DuckDBParquetHandler: ParquetHandler {
   }
 
   public func writeCheckpoint(_ actions: [Data]) throws -> Data {
-    try withFolder { folder in
-      let lines = folder + "/actions.json"
-      let file = folder + "/checkpoint.parquet"
-      try Data(actions.joined(separator: [10])).write(to: URL(fileURLWithPath: lines))
+    try withFiles(Data(actions.joined(separator: [10]))) { lines, file in
       let present = Self.columns.filter { column in
         !Self.optionalColumns.contains(column.name) || actions.contains { $0.starts(with: Data("{\"\(column.name)\"".utf8)) }
       }

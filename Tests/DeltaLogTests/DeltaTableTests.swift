@@ -71,7 +71,7 @@ final class WriteFaults: Sendable {
   @Test func checkpointsAreOnlyAShortcut() throws {
     let store = InMemoryObjectStore()
     let table = try table(store)
-    _ = try table.create(schema: schema)
+    _ = try table.create(schema: schema, configuration: ["delta.checkpointInterval": "10"])
     for index in 1...21 {
       _ = try table.append([file("f\(index)")], transaction: AppTransaction(appId: "a", version: Int64(index)))
     }
@@ -138,7 +138,7 @@ final class WriteFaults: Sendable {
     let faults = WriteFaults()
     let store = faults.store()
     let table = try table(store)
-    _ = try table.create(schema: schema)
+    _ = try table.create(schema: schema, configuration: ["delta.checkpointInterval": "10"])
     faults.plan([.lostAnswer])
     #expect(try table.append([file("a")]).version == 1)
     faults.plan([.error])

@@ -222,6 +222,6 @@ import Testing
     ] {
       #expect(errorText { try TableProperties([name: value]).validate() }?.contains(name) == true)
     }
-    #expect(TableProperties(["delta.appendOnly": "TRUE"]).isAppendOnly && TableProperties([:]).checkpointInterval == 10)
+    #expect(TableProperties(["delta.appendOnly": "TRUE"]).isAppendOnly && TableProperties([:]).checkpointInterval == 100)
   }
 }

@@ -45,7 +45,7 @@ import Testing
   @Test func peersReadEveryVersionOfOurTables() throws {
     let folder = TemporaryDirectory("delta")
     let table = try table(folder)
-    _ = try table.create(schema: TypeMapping.schema(columns), name: "t")
+    _ = try table.create(schema: TypeMapping.schema(columns), name: "t", configuration: ["delta.checkpointInterval": "10"])
     var version: Int64 = 0
     for round in 0..<23 {
       let file = try add(folder, round == 7 ? "odd name %é.parquet" : "f\(round).parquet", ids: round * 10..<round * 10 + 10)

@@ -128,6 +128,19 @@ struct DataFileWriter {
 }
 
 enum DurableFile {
+  /// Writes all of `bytes`.
+  static func write(_ bytes: some ContiguousBytes, to descriptor: Int32, _ path: String) throws {
+    try bytes.withUnsafeBytes { bytes in
+      var done = 0
+      while done < bytes.count {
+        let count = Foundation.write(descriptor, bytes.baseAddress! + done, bytes.count - done)
+        if count < 0 && errno == EINTR { continue }
+        guard count > 0 else { throw PlatformError.system("write the file", path) }
+        done += count
+      }
+    }
+  }
+
   /// Waits until a file, or a folder's list of names, is on the disk.
   static func sync(_ path: String, flags: Int32) throws {
     let descriptor = open(path, flags | O_CLOEXEC)
