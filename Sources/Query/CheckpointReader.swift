@@ -16,8 +16,7 @@ struct CheckpointReader {
     try engine.withLock { held in
       // Damage that the engine takes for its own fault makes it refuse everything from then on.
       if let held, let connection = try? held.connect(), (try? connection.execute("SELECT 1")) != nil { return connection }
-      // One thread: most checkpoints are a single row group, and handing rows from thread to thread takes longer than reading them.
-      let database = try Database(settings: .init(threads: 1))
+      let database = try Database(settings: .init(threads: min(2, ProcessInfo.processInfo.activeProcessorCount)))
       held = database
       return try database.connect()
     }
