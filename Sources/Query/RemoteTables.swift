@@ -224,6 +224,8 @@ extension StatementSpec {
   /// The keys among `ring`'s that open its places in buckets, and no others.
   public func keys(of ring: KeyRing) -> [StorageKeys] {
     guard !ring.isEmpty else { return [] }
-    return Set(places.lazy.filter { S3Location.isS3($0) }.compactMap { ring.keys(of: $0) }).sorted { $0.place < $1.place }
+    let files = fileReads.lazy.flatMap(\.files).map(\.path)
+    return Set([AnySequence(places), AnySequence(files)].joined().lazy.filter { S3Location.isS3($0) }.compactMap { ring.keys(of: $0) })
+      .sorted { $0.place < $1.place }
   }
 }

@@ -4,6 +4,7 @@ public import Core
 import DeltaLog
 import DuckDB
 import Foundation
+import ObjectStore
 import Synchronization
 
 /// Runs a planned statement in an executor, shut off from files, network and settings.
@@ -35,11 +36,11 @@ public enum StatementRunner {
 
   /// Makes the statement's tables visible on a fresh connection and shuts it off from everything else.
   static func prepare(
-    _ spec: StatementSpec, _ connection: Connection, scratch: String, isCancelled: @escaping @Sendable () -> Bool
+    _ spec: StatementSpec, _ connection: Connection, scratch: String, keys: KeyRing = .shared, isCancelled: @escaping @Sendable () -> Bool
   ) throws {
     try connection.execute(connectionSettings)
     for table in spec.tables { try table.scan.define(table.view, on: connection) }
-    for read in spec.fileReads { try FileLoad.stage(read, connection, scratch: scratch, isCancelled: isCancelled) }
+    for read in spec.fileReads { try FileLoad.stage(read, connection, scratch: scratch, keys: keys, isCancelled: isCancelled) }
     if spec.records != nil { try RecordWriter(spec, connection).stage(scratch: scratch, isCancelled: isCancelled) }
     try lock(spec, connection)
   }

@@ -46,6 +46,8 @@ struct FileIngestPlanner: TaskPlanner {
   /// How long a continuous task waits in one stage, and how often it looks.
   private static let patience = Duration.seconds(60)
   private static let pause = Duration.seconds(1)
+  /// How long an object whose name is not behind all others may stay unseen by a continuous task.
+  private static let wholeListingSeconds = 60.0
 
   private func carry(_ call: StageCall) throws -> Carry { call.carry == .null ? Carry() : try call.carry.decode(Carry.self) }
 
@@ -84,10 +86,9 @@ struct FileIngestPlanner: TaskPlanner {
         try await Task.sleep(for: Self.pause)
       }
       isFirst = false
-      let listed = try await BlockingPool.shared.run { try SourceListing.list(place, filter) }
-      // Listed anew each time: the high-water mark moved.
+      // Read anew each time: the high-water mark moved.
       let fresh = try await services.ledger.source(table: entry.id, tableName: body.target, name: body.source.path)
-      try await services.ledger.discover(fresh, listed, reloads: body.reload_changed ?? false)
+      try await look(place, filter, fresh, body)
     }
     guard let batch = found, let first = batch.files.first else { return .none }
     guard let format = given ?? FileRead.Format(fileName: first.name) else {
@@ -101,6 +102,17 @@ struct FileIngestPlanner: TaskPlanner {
     let reading = LoadStage.readable(schema, options).map { column in columns.first { $0.name.lowercased() == column.name.lowercased() } ?? column }
     return try await stage.units(
       batch, format, options, schema: reading, columns: columns, into: entry, quarantine: stage.quarantine(body.quarantine))
+  }
+
+  /// Lists the source and notes what is new. A continuous task asks a bucket only for names behind the last one, and for all of them
+  /// once in a while: names need not come in order.
+  private func look(_ place: SourceListing.Place, _ filter: FileOptions, _ source: IngestLedger.Source, _ body: Body) async throws {
+    let isWhole = !place.isInBucket || !body.isContinuous || source.lastName == nil || (source.secondsSinceWhole ?? .infinity) > Self.wholeListingSeconds
+    let last = isWhole ? nil : source.lastName
+    let listed = try await BlockingPool.shared.run { try SourceListing.list(place, filter, after: last) }
+    try await services.ledger.discover(source, listed, isInBucket: place.isInBucket, reloads: body.reload_changed ?? false)
+    guard place.isInBucket, isWhole || !listed.isEmpty else { return }
+    try await services.ledger.noteListing(source.id, last: listed.last?.file.name, isWhole: isWhole)
   }
 
   /// The table's columns, which are those of the source when the table is new.

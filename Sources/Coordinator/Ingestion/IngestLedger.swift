@@ -20,6 +20,9 @@ struct IngestLedger: Sendable {
     var schema: [Column]?
     /// The latest change of an entry that was listed, nanoseconds since 1970.
     var highWater: Int64
+    /// Of a source in a bucket: the last of all names that were listed, and how long ago all of them were.
+    var lastName: String?
+    var secondsSinceWhole: Double?
 
     var application: String { "platform/ingest/\(id)" }
   }
@@ -51,12 +54,15 @@ struct IngestLedger: Sendable {
         "INSERT INTO ingest_sources (table_id, name, table_name) VALUES ($1::uuid, $2, $3) ON CONFLICT (table_id, name) DO UPDATE SET table_name = excluded.table_name",
         key + [.text(tableName)])
       let rows = try transaction.query(
-        "SELECT id, schema::text AS schema, high_water FROM ingest_sources WHERE table_id = $1::uuid AND name = $2", key)
+        """
+        SELECT id, schema::text AS schema, high_water, last_name, extract(epoch FROM now() - listed_at)::float8 AS ago
+        FROM ingest_sources WHERE table_id = $1::uuid AND name = $2
+        """, key)
       guard let row = rows.first else { throw PlatformError(.internalError, "the source of an ingestion vanished") }
       let schema: String? = try row.get("schema")
       return Source(
         id: try row.get("id"), schema: try schema.map { try JSONDecoder.platform.decode([Column].self, from: Data($0.utf8)) },
-        highWater: try row.get("high_water"))
+        highWater: try row.get("high_water"), lastName: try row.get("last_name"), secondsSinceWhole: try row.get("ago"))
     }
   }
 
@@ -72,33 +78,41 @@ struct IngestLedger: Sendable {
     var path: String
     var size: Int64
     var modified: Int64
+    var tag: String?
     init(_ file: FileRead.File) {
       name = file.name
       path = file.path
       size = file.sizeBytes
       modified = file.modifiedMilliseconds
+      tag = file.tag
     }
   }
 
-  private static let record = "jsonb_to_recordset($2::jsonb) AS r(name text, path text, size bigint, modified bigint)"
+  private static let record = "jsonb_to_recordset($2::jsonb) AS r(name text, path text, size bigint, modified bigint, tag text)"
 
   private static func json(_ files: ArraySlice<FileRead.File>) throws -> PostgresValue {
     .json(String(decoding: try JSONEncoder.platform.encode(files.map(FileRow.init)), as: UTF8.self))
   }
 
   /// Notes files that are new since the last listing, and loaded ones that changed.
-  func discover(_ source: Source, _ found: [SourceListing.Found], reloads: Bool) async throws {
-    let fresh = found.filter { $0.changed >= source.highWater - Self.marginNanoseconds }.map(\.file)
+  ///
+  /// Objects are all compared: the time of one that was written in parts is that of its beginning, which may be long ago.
+  func discover(_ source: Source, _ found: [SourceListing.Found], isInBucket: Bool, reloads: Bool) async throws {
+    let fresh = found.filter { isInBucket || $0.changed >= source.highWater - Self.marginNanoseconds }.map(\.file)
     for start in stride(from: 0, to: fresh.count, by: 5000) {
       let rows = try Self.json(fresh[start..<min(start + 5000, fresh.count)])
       _ = try await pool.execute(
         """
-        INSERT INTO ingest_files AS f (source, name, path, size, modified) SELECT $1::bigint, r.name, r.path, r.size, r.modified FROM \(Self.record)
+        INSERT INTO ingest_files AS f (source, name, path, size, modified, tag)
+        SELECT $1::bigint, r.name, r.path, r.size, r.modified, r.tag FROM \(Self.record)
+          LEFT JOIN ingest_files k ON k.source = $1::bigint AND k.name = r.name
+        WHERE k.name IS NULL OR k.size <> r.size OR k.modified <> r.modified OR k.tag IS DISTINCT FROM r.tag
         ON CONFLICT (source, name) DO UPDATE SET
           changed = f.loaded IS NOT NULL AND NOT $3::boolean, loaded = CASE WHEN $3::boolean THEN NULL ELSE f.loaded END,
           size = CASE WHEN f.loaded IS NULL OR $3::boolean THEN excluded.size ELSE f.size END,
-          modified = CASE WHEN f.loaded IS NULL OR $3::boolean THEN excluded.modified ELSE f.modified END
-        WHERE f.batch IS NULL AND (f.size <> excluded.size OR f.modified <> excluded.modified)
+          modified = CASE WHEN f.loaded IS NULL OR $3::boolean THEN excluded.modified ELSE f.modified END,
+          tag = CASE WHEN f.loaded IS NULL OR $3::boolean THEN excluded.tag ELSE f.tag END
+        WHERE f.batch IS NULL
         """, [.int(Int(source.id)), rows, .bool(reloads)])
     }
     guard let newest = found.map(\.changed).max(), newest > source.highWater else { return }
@@ -106,14 +120,25 @@ struct IngestLedger: Sendable {
       "UPDATE ingest_sources SET high_water = greatest(high_water, $2::bigint) WHERE id = $1::bigint", [.int(Int(source.id)), .int(Int(newest))])
   }
 
+  /// Notes which names of a bucket were seen, so that the next listing may begin behind them.
+  func noteListing(_ source: Int64, last: String?, isWhole: Bool) async throws {
+    _ = try await pool.execute(
+      """
+      UPDATE ingest_sources SET last_name = greatest(last_name COLLATE "C", $2::text COLLATE "C"),
+        listed_at = CASE WHEN $3::boolean THEN now() ELSE listed_at END WHERE id = $1::bigint
+      """, [.int(Int(source)), .optional(last), .bool(isWhole)])
+  }
+
   private static func batch(_ transaction: PostgresTransaction, _ source: Int64, _ number: Int64, run: String) throws -> Batch {
     let rows = try transaction.query(
-      "SELECT name, path, size, modified FROM ingest_files WHERE source = $1::bigint AND batch = $2::bigint ORDER BY name COLLATE \"C\"",
+      "SELECT name, path, size, modified, tag FROM ingest_files WHERE source = $1::bigint AND batch = $2::bigint ORDER BY name COLLATE \"C\"",
       [.int(Int(source)), .int(Int(number))])
     return Batch(
       number: number, run: run,
       files: try rows.map {
-        FileRead.File(path: try $0.string("path"), name: try $0.string("name"), sizeBytes: try $0.get("size"), modifiedMilliseconds: try $0.get("modified"))
+        FileRead.File(
+          path: try $0.string("path"), name: try $0.string("name"), sizeBytes: try $0.get("size"), modifiedMilliseconds: try $0.get("modified"),
+          tag: try $0.get("tag"))
       })
   }
 
@@ -173,9 +198,10 @@ struct IngestLedger: Sendable {
       for start in stride(from: 0, to: files.count, by: 5000) {
         taken += try transaction.execute(
           """
-          INSERT INTO ingest_files AS f (source, name, path, size, modified, batch)
-          SELECT $1::bigint, r.name, r.path, r.size, r.modified, $3::bigint FROM \(Self.record)
-          ON CONFLICT (source, name) DO UPDATE SET batch = excluded.batch, path = excluded.path, size = excluded.size, modified = excluded.modified
+          INSERT INTO ingest_files AS f (source, name, path, size, modified, tag, batch)
+          SELECT $1::bigint, r.name, r.path, r.size, r.modified, r.tag, $3::bigint FROM \(Self.record)
+          ON CONFLICT (source, name) DO UPDATE SET batch = excluded.batch, path = excluded.path, size = excluded.size, modified = excluded.modified,
+            tag = excluded.tag
           WHERE $4::boolean OR f.loaded IS NULL
           """, [.int(Int(source)), try Self.json(files[start..<min(start + 5000, files.count)]), .int(Int(number)), .bool(force)])
       }
@@ -289,7 +315,13 @@ enum IngestMigrations {
           PRIMARY KEY (source, number)
         );
         CREATE UNIQUE INDEX ingest_batches_open ON ingest_batches (source) WHERE state = 'open';
-        """)
+        """),
+    Migration(
+      component: "ingestion", number: 2, name: "objects as sources",
+      sql: """
+        ALTER TABLE ingest_files ADD COLUMN tag text;
+        ALTER TABLE ingest_sources ADD COLUMN last_name text, ADD COLUMN listed_at timestamptz;
+        """),
   ]
 }
 

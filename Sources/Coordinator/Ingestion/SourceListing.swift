@@ -4,9 +4,10 @@ import Catalog
 import Core
 import Foundation
 import Glibc
+import ObjectStore
 import Query
 
-/// Finds the files of a path or glob below a volume, or below a folder that the operator allows. Links are never followed.
+/// Finds the files of a path or glob below a volume, below a folder that the operator allows, or in a bucket. Links are never followed.
 struct SourceListing: Sendable {
   let catalog: CatalogStore
   /// The platform's own folder, which is never a source.
@@ -24,19 +25,27 @@ struct SourceListing: Sendable {
     var shown: String
     /// Parts of the path below `folder`; empty: everything.
     var patterns: [String]
+
+    var isInBucket: Bool { S3Location.isS3(folder) }
   }
 
   static let fileLimit = 5_000_000
-  private static let depthLimit = 64
+  static let depthLimit = 64
 
-  private static func isGlob(_ part: String) -> Bool { part.contains { "*?[{".contains($0) } }
+  static func isGlob(_ part: String) -> Bool { part.contains { "*?[{".contains($0) } }
 
   static func missing(_ path: String) -> PlatformError {
     PlatformError(.notFound, "there is no file or folder '\(path.prefix(300))'", number: "PLT-3117", path: path)
   }
 
+  static func tooMany(_ limit: Int, _ shown: String) -> PlatformError {
+    PlatformError(
+      .resourceExhausted, "the source has more than \(limit) files", hint: "Give a folder or pattern with fewer.", number: "PLT-3117", path: shown)
+  }
+
   /// - Throws: `permissionDenied` outside of volumes and allowed folders, `notFound`, `invalidArgument` PLT-3001.
   func place(_ text: String) async throws -> Place {
+    if S3Location.isS3(text) { return try await bucketPlace(text) }
     var path = text
     for scheme in ["dbfs:", "file://", "file:"] where path.hasPrefix(scheme) {
       path = String(path.dropFirst(scheme.count))
@@ -83,8 +92,12 @@ struct SourceListing: Sendable {
   }
 
   /// The files, in order of name. Blocks for as long as reading the folders takes.
+  /// - Parameter last: of a bucket only names behind this one; folders are always read whole.
   /// - Throws: `resourceExhausted` above `limit` files.
-  static func list(_ place: Place, _ options: FileOptions, limit: Int = fileLimit, isCancelled: () -> Bool = { false }) throws -> [Found] {
+  static func list(
+    _ place: Place, _ options: FileOptions, after last: String? = nil, limit: Int = fileLimit, isCancelled: () -> Bool = { false }
+  ) throws -> [Found] {
+    if place.isInBucket { return try listBucket(place, options, after: last, limit: limit, isCancelled: isCancelled) }
     var found: [Found] = []
     try walk(place.folder, place.shown, place.patterns[...], isRecursive: options.recursive, depth: 0, options, limit, &found, isCancelled)
     found.sort { $0.file.name.utf8.lexicographicallyPrecedes($1.file.name.utf8) }
@@ -101,7 +114,7 @@ struct SourceListing: Sendable {
     return all
   }
 
-  private static func matches(_ name: String, _ pattern: String) -> Bool { alternatives(pattern).contains { fnmatch($0, name, 0) == 0 } }
+  static func matches(_ name: String, _ pattern: String) -> Bool { alternatives(pattern).contains { fnmatch($0, name, 0) == 0 } }
 
   private static func walk(
     _ folder: String, _ shown: String, _ patterns: ArraySlice<String>, isRecursive: Bool, depth: Int, _ options: FileOptions, _ limit: Int,
@@ -135,10 +148,7 @@ struct SourceListing: Sendable {
       guard options.fileNamePattern.isEmpty || matches(name, options.fileNamePattern), modified >= options.modifiedAfter ?? .min,
         modified < options.modifiedBefore ?? .max
       else { continue }
-      guard found.count < limit else {
-        throw PlatformError(
-          .resourceExhausted, "the source has more than \(limit) files", hint: "Give a folder or pattern with fewer.", number: "PLT-3117", path: shown)
-      }
+      guard found.count < limit else { throw tooMany(limit, shown) }
       found.append(
         Found(
           file: .init(path: folder + "/" + name, name: shown + "/" + name, sizeBytes: Int64(info.st_size), modifiedMilliseconds: modified),

@@ -4,6 +4,7 @@ public import Core
 import DeltaLog
 public import DuckDB
 import Foundation
+import ObjectStore
 import Synchronization
 
 /// Work of kind `ingest.files`: files become one data file of a table, and what cannot be read becomes rows of a quarantine
@@ -162,10 +163,10 @@ extension FileLoad {
   }
 
   /// Makes `read.view` for a query.
-  static func stage(_ read: FileRead, _ connection: Connection, scratch: String, isCancelled: @escaping @Sendable () -> Bool) throws {
+  static func stage(_ read: FileRead, _ connection: Connection, scratch: String, keys: KeyRing, isCancelled: @escaping @Sendable () -> Bool) throws {
     guard !read.files.isEmpty else { throw PlatformError(.notFound, "read_files found no file", number: "PLT-3113") }
     do {
-      _ = try FileStaging(read, connection: connection, scratch: scratch, isQuery: true, isCancelled: isCancelled).run()
+      _ = try FileStaging(read, connection: connection, scratch: scratch, isQuery: true, keys: keys, isCancelled: isCancelled).run()
     } catch let error as PlatformError where error.code == .cancelled {
       throw isCancelled() ? CancellationError() : error
     }

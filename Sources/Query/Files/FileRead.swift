@@ -32,18 +32,21 @@ public struct FileRead: Codable, Sendable, Hashable {
   }
 
   public struct File: Codable, Sendable, Hashable {
-    /// Absolute, links followed.
+    /// Absolute, links followed; or `s3://bucket/key`.
     public var path: String
-    /// As people know it, for example `/Volumes/main/demo/in/a.csv`.
+    /// As people know it, for example `/Volumes/main/demo/in/a.csv`; an object's is its `path`.
     public var name: String
     public var sizeBytes: Int64
     /// Since 1970.
     public var modifiedMilliseconds: Int64
-    public init(path: String, name: String, sizeBytes: Int64, modifiedMilliseconds: Int64) {
+    /// An object's ETag: another one is another content, whatever size and time say.
+    public var tag: String?
+    public init(path: String, name: String, sizeBytes: Int64, modifiedMilliseconds: Int64, tag: String? = nil) {
       self.path = path
       self.name = name
       self.sizeBytes = sizeBytes
       self.modifiedMilliseconds = modifiedMilliseconds
+      self.tag = tag
     }
   }
 

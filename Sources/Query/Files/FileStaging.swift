@@ -3,6 +3,7 @@
 import Core
 import DuckDB
 import Foundation
+import ObjectStore
 
 /// Reads the files of a `FileRead` into a table of the engine, before the engine is shut off from files.
 ///
@@ -35,12 +36,14 @@ final class FileStaging {
   let read: FileRead
   let connection: Connection
   let scratch: String
-  let isCancelled: () -> Bool
+  let isCancelled: @Sendable () -> Bool
   /// For a query bad records become rows with what is known of them; for a load they stay in `badTable`.
   let isQuery: Bool
   var parts: [Part] = []
   var problems: [(index: Int, reason: String)] = []
   private var counter = 0
+  /// Copies of objects; files that are read twice are fetched once.
+  private let fetched: FetchedFiles
 
   static let filesAtOnce = 200
   static let lineLimit = 16 << 20
@@ -50,12 +53,13 @@ final class FileStaging {
   var badTable: String { read.view + "__bad" }
   private var filesTable: String { read.view + "__files" }
 
-  init(_ read: FileRead, connection: Connection, scratch: String, isQuery: Bool, isCancelled: @escaping () -> Bool) {
+  init(_ read: FileRead, connection: Connection, scratch: String, isQuery: Bool, keys: KeyRing = .shared, isCancelled: @escaping @Sendable () -> Bool) {
     self.read = read
     self.connection = connection
     self.scratch = scratch
     self.isQuery = isQuery
     self.isCancelled = isCancelled
+    fetched = FetchedFiles(folder: scratch, keepsCopies: read.format == .parquet, keys: keys, isCancelled: isCancelled)
   }
 
   func unique(_ word: String) -> String {
@@ -75,7 +79,7 @@ final class FileStaging {
     while start < read.files.count {
       if isCancelled() { throw CancellationError() }
       let end = min(start + Self.filesAtOnce, read.files.count)
-      let opened = try OpenedFiles(read.files[start..<end], format: read.format, options: read.options, scratch: scratch)
+      let opened = try OpenedFiles(read.files[start..<end], format: read.format, options: read.options, scratch: scratch, fetched: fetched)
       problems += opened.problems
       try collect(opened.files)
       start = end
@@ -204,7 +208,7 @@ final class FileStaging {
         while start < part.files.count {
           let end = min(start + Self.filesAtOnce, part.files.count)
           for index in part.files[start..<end] {
-            let opened = try OpenedFiles(read.files[index...index], format: read.format, options: read.options, scratch: scratch)
+            let opened = try OpenedFiles(read.files[index...index], format: read.format, options: read.options, scratch: scratch, fetched: fetched)
             guard let file = opened.files.first else { continue }
             try attempt(index) {
               try connection.execute(

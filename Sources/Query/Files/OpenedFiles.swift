@@ -30,10 +30,17 @@ final class OpenedFiles {
   /// Of a text in another encoding, and of a packed one, in memory.
   private static let transcodeLimit = 1 << 30
 
-  init(_ list: ArraySlice<FileRead.File>, format: FileRead.Format, options: FileOptions, scratch: String) throws {
+  init(_ list: ArraySlice<FileRead.File>, format: FileRead.Format, options: FileOptions, scratch: String, fetched: FetchedFiles? = nil) throws {
+    let places = try fetched?.provide(list) ?? [:]
+    defer { fetched?.release(places) }
     for index in list.indices {
       let given = list[index]
-      let descriptor = open(given.path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+      let place = places[index] ?? .local(given.path)
+      guard case .local(let path) = place else {
+        problems.append((index, "the file is gone"))
+        continue
+      }
+      let descriptor = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
       guard descriptor >= 0 else {
         if errno == EMFILE || errno == ENFILE { throw PlatformError.system("open", given.path) }
         problems.append((index, errno == ENOENT ? "the file is gone" : "the file cannot be opened"))
@@ -47,7 +54,8 @@ final class OpenedFiles {
       }
       var file = File(
         index: index, descriptor: descriptor, path: "/proc/self/fd/\(descriptor)", sizeBytes: Int64(info.st_size),
-        modifiedMicroseconds: Int64(info.st_mtim.tv_sec) * 1_000_000 + Int64(info.st_mtim.tv_nsec) / 1000,
+        modifiedMicroseconds: path == given.path
+          ? Int64(info.st_mtim.tv_sec) * 1_000_000 + Int64(info.st_mtim.tv_nsec) / 1000 : given.modifiedMilliseconds * 1000,
         compression: options.compression.isEmpty ? Self.compression(given.name) : options.compression)
       if format == .csv || format == .json || format == .text {
         do {

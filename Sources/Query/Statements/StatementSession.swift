@@ -98,7 +98,8 @@ public final class StatementSession: Sendable {
     do {
       if order.spec.postgres != nil { return try copy(order, connection) }
       if !isShared {
-        try StatementRunner.prepare(order.spec, connection, scratch: settings.scratch) { self.state.withLock { $0.isInterrupted } }
+        let keys = order.keys.map { KeyRing($0) } ?? .shared
+        try StatementRunner.prepare(order.spec, connection, scratch: settings.scratch, keys: keys) { self.state.withLock { $0.isInterrupted } }
       }
       try StatementRunner.define(order.spec, connection)
       guard let output = order.output, order.spec.kind == .select || order.spec.kind == .explain else {
