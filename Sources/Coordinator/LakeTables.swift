@@ -125,6 +125,7 @@ struct LakeTables: Sendable {
       name, creatingIn: root, columns: columns.map { ColumnEntry(name: $0.name, type: $0.type.sql.lowercased()) }, by: actor)
     try entry.requireOnDisk()
     try await BlockingPool.shared.run {
+      try ReadOnlyPlaces.shared.requireWritable(entry.location)
       try FileManager.default.createDirectory(atPath: entry.location, withIntermediateDirectories: true)
     }
     return entry

@@ -6,21 +6,27 @@ import Core
 import Foundation
 import ObjectStore
 
-/// Puts the keys of the catalog's storage credentials where this process opens stores. External locations in buckets open with them.
+/// Puts the keys of the catalog's storage credentials where this process opens stores, and what the catalog calls read-only where it
+/// writes. External locations in buckets open with these keys.
 struct StorageKeyLoader: Sendable {
   let catalog: CatalogStore
   /// The file of the key that seals credentials.
   let keyPath: String
 
   /// - Returns: what cannot be opened, and why; everything else can.
-  func load(into ring: KeyRing = .shared) async throws -> [String] {
+  func load(into ring: KeyRing = .shared, protecting places: ReadOnlyPlaces = .shared) async throws -> [String] {
     var locations: [LocationEntry] = []
+    var closed: [ReadOnlyPlaces.Place] = []
+    let guarded = try await readOnlyCredentials()
     var token: String?
     repeat {
       let page = try await catalog.locations(limit: CatalogStore.pageLimit, pageToken: token)
       locations += page.entries.filter { $0.url.hasPrefix("s3://") && $0.credential != nil }
+      closed += page.entries.filter { $0.isReadOnly || $0.credential.map(guarded.contains) ?? false }.map { .init(url: $0.url, location: $0.name) }
       token = page.nextPageToken
     } while token != nil
+    let protected = closed
+    try await BlockingPool.shared.run { places.replace(protected) }
     guard !locations.isEmpty else {
       ring.replace([])
       return []
@@ -45,5 +51,17 @@ struct StorageKeyLoader: Sendable {
     }
     ring.replace(found)
     return problems
+  }
+
+  /// Names of credentials that open nothing for writing.
+  private func readOnlyCredentials() async throws -> Set<String> {
+    var found: Set<String> = []
+    var token: String?
+    repeat {
+      let page = try await catalog.credentials(purpose: nil, limit: CatalogStore.pageLimit, pageToken: token)
+      found.formUnion(page.entries.filter(\.isReadOnly).map(\.name))
+      token = page.nextPageToken
+    } while token != nil
+    return found
   }
 }

@@ -135,7 +135,11 @@ extension CoordinatorService {
     try await catalog.dropVolume(Self.threePart(name), by: principal.name)
   }
 
-  func volumePath(_ path: String) async throws -> String { try await catalog.volumePath(path) }
+  func volumePath(_ path: String, toWrite: Bool) async throws -> String {
+    let place = try await catalog.volumePath(path)
+    if toWrite { try await BlockingPool.shared.run { try ReadOnlyPlaces.shared.requireWritable(place) } }
+    return place
+  }
 
   // MARK: dropped objects
 

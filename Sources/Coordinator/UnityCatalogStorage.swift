@@ -5,6 +5,7 @@ import Catalog
 import Client
 import Core
 import Foundation
+import ObjectStore
 
 /// Connections, credentials, external locations, and the ways to storage, for Unity Catalog's clients.
 extension CoordinatorService {
@@ -141,6 +142,10 @@ extension CoordinatorService {
       place = try await catalog.modelVersion(name, version: version).location
     } else {
       throw PlatformError(.invalidArgument, "table_id, volume_id, url or a model version is missing", number: "PLT-1405")
+    }
+    if let operation = request.operation?.uppercased(), operation.contains("WRITE") || operation.contains("CREATE") {
+      let written = place
+      try await BlockingPool.shared.run { try ReadOnlyPlaces.shared.requireWritable(written) }
     }
     // Some clients read no answer without an end.
     let end = Date().catalogMilliseconds + 3_600_000

@@ -13,12 +13,20 @@ public enum ObjectStores {
   /// The store that holds `location`, and the location's name in it.
   /// - Parameters:
   ///   - keys: of the places that are known; for others those of the environment (`S3Credentials.resolve`).
+  ///   - readOnly: places below which the store refuses to write.
   ///   - environment: also the region and endpoint, where the keys name none.
   /// - Throws: `invalidArgument` for a location that is neither; `badConfiguration` PLT-3401, PLT-3402.
   public static func open(
-    _ location: String, keys: KeyRing = .shared, environment: [String: String] = ProcessInfo.processInfo.environment,
-    home: String = NSHomeDirectory()
+    _ location: String, keys: KeyRing = .shared, readOnly: ReadOnlyPlaces = .shared,
+    environment: [String: String] = ProcessInfo.processInfo.environment, home: String = NSHomeDirectory()
   ) throws -> (store: any ObjectStorage, path: ObjectPath) {
+    let (store, path) = try writable(location, keys: keys, environment: environment, home: home)
+    return (readOnly.refusal(of: location).map { ReadOnlyStorage(inner: store, refusal: $0) } ?? store, path)
+  }
+
+  private static func writable(_ location: String, keys: KeyRing, environment: [String: String], home: String) throws
+    -> (store: any ObjectStorage, path: ObjectPath)
+  {
     if S3Location.isS3(location) {
       let place = try S3Location(parsing: location)
       guard let path = place.path else {

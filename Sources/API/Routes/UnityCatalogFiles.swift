@@ -18,14 +18,14 @@ struct UnityCatalogFiles {
     router.get("/api/2.0/fs/files/**") { request, _ in try await download(request, head: false) }
     router.head("/api/2.0/fs/files/**") { request, _ in try await download(request, head: true) }
     router.put("/api/2.0/fs/files/**") { request, _ in
-      let path = try await path(request, Self.files, least: 4)
+      let path = try await path(request, Self.files, least: 4, toWrite: true)
       let overwrite = request.query("overwrite") == nil ? true : try request.flag("overwrite")
       try await upload(request, to: path, overwrite: overwrite)
       return Response(status: .noContent)
     }
     // Clients that would send large files in parts ask first, and send them in one stream when that is not offered.
     router.post("/api/2.0/fs/files/**") { request, _ in
-      _ = try await path(request, Self.files, least: 4)
+      _ = try await path(request, Self.files, least: 4, toWrite: true)
       guard request.query("action") == "initiate-upload" else {
         throw PlatformError(.invalidArgument, "the action must be initiate-upload", number: "PLT-3001")
       }
@@ -35,7 +35,7 @@ struct UnityCatalogFiles {
       throw PlatformError(.permissionDenied, "files are uploaded in one piece", hint: "PUT the file.", number: "PLT-1706")
     }
     router.delete("/api/2.0/fs/files/**") { request, _ in
-      let path = try await path(request, Self.files, least: 4)
+      let path = try await path(request, Self.files, least: 4, toWrite: true)
       try await BlockingPool.shared.run {
         guard try VolumeFile.look(path)?.isDirectory != true else { throw VolumeFile.isFolder(path) }
         guard unlink(path) == 0 else { throw VolumeFile.failure("remove", path) }
@@ -43,12 +43,12 @@ struct UnityCatalogFiles {
       return Response(status: .noContent)
     }
     router.put("/api/2.0/fs/directories/**") { request, _ in
-      let path = try await path(request, Self.directories, least: 3)
+      let path = try await path(request, Self.directories, least: 3, toWrite: true)
       try await BlockingPool.shared.run { try VolumeFile.makeFolder(path) }
       return Response(status: .noContent)
     }
     router.delete("/api/2.0/fs/directories/**") { request, _ in
-      let path = try await path(request, Self.directories, least: 4)
+      let path = try await path(request, Self.directories, least: 4, toWrite: true)
       try await BlockingPool.shared.run { if rmdir(path) != 0 { throw VolumeFile.failure("remove", path) } }
       return Response(status: .noContent)
     }
@@ -77,12 +77,12 @@ struct UnityCatalogFiles {
   }
 
   /// - Parameter least: how many parts the path has at least after `/Volumes`; 3 is the volume itself.
-  private func path(_ request: Request, _ prefix: String, least: Int) async throws -> String {
+  private func path(_ request: Request, _ prefix: String, least: Int, toWrite: Bool = false) async throws -> String {
     let text = try Self.given(request, prefix)
     guard text.utf8.split(separator: UInt8(ascii: "/")).count > least else {
       throw PlatformError(.invalidArgument, "'\(text.prefix(200))' does not name anything inside of a volume", number: "PLT-3001")
     }
-    return try await service.volumePath(text)
+    return try await service.volumePath(text, toWrite: toWrite)
   }
 
   private func download(_ request: Request, head: Bool) async throws -> Response {

@@ -55,7 +55,8 @@ public protocol UnityCatalogService: UnityCatalogModelService, UnityCatalogSecur
   func changeVolume(_ name: String, _ request: CatalogChangeRequest, by principal: Principal) async throws -> VolumeInfo
   func deleteVolume(_ name: String, by principal: Principal) async throws
   /// The path on this machine of `/Volumes/catalog/schema/volume/...`, which need not exist; links inside of the volume are followed.
-  func volumePath(_ path: String) async throws -> String
+  /// - Throws: also `permissionDenied` PLT-3261 where nothing is written.
+  func volumePath(_ path: String, toWrite: Bool) async throws -> String
 
   func dropped(catalog: String?, schema: String?, _ page: PageRequest) async throws -> CatalogList<DroppedInfo>
   /// - Parameter kind: `catalog`, `schema`, `table` or `volume`.

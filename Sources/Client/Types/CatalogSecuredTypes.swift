@@ -205,12 +205,16 @@ public struct ChangeLocationRequest: Codable, Sendable, Equatable {
   public var owner: String?
   public var readOnly: Bool?
   public var force: Bool?
-  public init(newName: String? = nil, url: String? = nil, credentialName: String? = nil, comment: String? = nil, owner: String? = nil, force: Bool? = nil) {
+  public init(
+    newName: String? = nil, url: String? = nil, credentialName: String? = nil, comment: String? = nil, owner: String? = nil, readOnly: Bool? = nil,
+    force: Bool? = nil
+  ) {
     self.newName = newName
     self.url = url
     self.credentialName = credentialName
     self.comment = comment
     self.owner = owner
+    self.readOnly = readOnly
     self.force = force
   }
   enum CodingKeys: String, CodingKey {

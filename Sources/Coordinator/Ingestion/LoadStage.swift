@@ -4,6 +4,7 @@ import Catalog
 import Core
 import DeltaLog
 import Foundation
+import ObjectStore
 import Query
 import Scheduling
 
@@ -30,6 +31,7 @@ struct LoadStage {
     quarantine: TableEntry
   ) async throws -> StagePlan {
     try entry.requireOnDisk()
+    try await BlockingPool.shared.run { try ReadOnlyPlaces.shared.requireWritable(entry.location) }
     let target = try await services.tables.ruled(entry)
     // Units that count on their own would give the same numbers.
     let isOne = try target?.schema.map { try !StructType(parsing: $0).identityColumns().isEmpty } ?? false

@@ -15,6 +15,7 @@ extension StatementPlanner {
     let entry = try await services.tables.entry(name)
     let clones = try await services.tables.filesOfClones(of: entry)
     let decision = try await BlockingPool.shared.run {
+      if !isDryRun { try ReadOnlyPlaces.shared.requireWritable(entry.location) }
       let table = try LakeTables.log(entry.location)
       let snapshot = try table.snapshot()
       let own = snapshot.properties.deletedFileRetentionMilliseconds
@@ -135,6 +136,7 @@ extension StatementPlanner {
       if let entry = try await services.catalog.findTable(name) {
         try entry.requireOnDisk()
         target = entry.location
+        try await BlockingPool.shared.run { try ReadOnlyPlaces.shared.requireWritable(entry.location) }
       } else if definition.location != nil {
         throw PlatformError(
           .invalidArgument, "a deep clone with LOCATION is not supported", hint: "Leave LOCATION out, or use CREATE TABLE .. LOCATION .. AS SELECT.")

@@ -146,6 +146,8 @@ extension StatementPlanner {
       .map { ColumnEntry(name: $0.name, type: $0.type.sql.lowercased()) }
     let entry: TableEntry
     if let location {
+      // Before the catalog knows of the table.
+      try await BlockingPool.shared.run { try ReadOnlyPlaces.shared.requireWritable(location) }
       entry = try await external(name, location, columns, comment: new.metadata.description ?? "", by: actor)
     } else {
       // The folder that executors were given, when they have written files for this table.

@@ -6,6 +6,7 @@ import Core
 import DeltaLog
 import DuckDB
 import Foundation
+import ObjectStore
 import Query
 import Scheduling
 
@@ -116,6 +117,7 @@ struct StatementPlanner: TaskPlanner {
       guard found.kind != .view else {
         throw PlatformError(.alreadyExists, "'\(name)' is a view", hint: "DROP VIEW it first.", number: "PLT-3003")
       }
+      try await BlockingPool.shared.run { try ReadOnlyPlaces.shared.requireWritable(found.location) }
       return found.location
     }
     guard try await services.catalog.schemas().contains(where: { $0.catalog == name.catalog && $0.name == name.schema }) else {

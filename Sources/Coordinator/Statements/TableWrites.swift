@@ -27,10 +27,12 @@ extension LakeTables {
     }
   }
 
+  /// - Throws: `permissionDenied` PLT-3261 for a table that nothing is written to, before anything was.
   func base(_ name: ThreePartName, version: Int64? = nil) async throws -> Base {
     let entry = try await entry(name)
     let caches = snapshots
     let snapshot = try await BlockingPool.shared.run {
+      try ReadOnlyPlaces.shared.requireWritable(entry.location)
       let table = try Self.writer(entry.location, caches.cache(entry.location))
       return try version.map { try table.snapshot(version: $0) } ?? table.latest()
     }

@@ -245,6 +245,7 @@ extension CoordinatorService {
     -> RecordAnswer
   {
     let entry = try await records.lake.entry(Self.threePart(push.table))
+    try await BlockingPool.shared.run { try ReadOnlyPlaces.shared.requireWritable(entry.location) }
     let limit = Int64(RecordPush.byteLimit)
     let room = min(limit, push.declaredBytes ?? limit)
     try await records.reserve(room)

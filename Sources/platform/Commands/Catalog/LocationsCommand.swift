@@ -46,7 +46,7 @@ struct LocationsCommand: AsyncParsableCommand {
     @Argument(help: "file:///folder or s3://bucket/prefix") var url: String
     @Option(help: "The credential that opens it; not needed for folders.") var credential: String?
     @Option(help: "What it is for.") var comment: String?
-    @Flag(help: "Tell clients that nothing is to be written there; it is not enforced.") var readOnly = false
+    @Flag(help: "Nothing is written there: tables and volumes in it can only be read.") var readOnly = false
     @OptionGroup var options: ClientOptions
     func run() async throws {
       let made: ExternalLocationInfo = try await options.client().post(
@@ -62,14 +62,15 @@ struct LocationsCommand: AsyncParsableCommand {
     @OptionGroup var change: ChangeOptions
     @Option(help: "Another place.") var url: String?
     @Option(help: "Another credential.") var credential: String?
+    @Option(help: "true: nothing is written there from now on; false: it is again.") var readOnly: Bool?
     @Flag(help: "Also while tables and volumes are in it.") var force = false
     @OptionGroup var options: ClientOptions
     func run() async throws {
-      if url == nil && credential == nil { _ = try change.request() }
+      if url == nil && credential == nil && readOnly == nil { _ = try change.request() }
       let one: ExternalLocationInfo = try await options.client().patch(
         "\(CatalogCalls.base)/external-locations/\(segment(name))",
         ChangeLocationRequest(
-          newName: change.newName, url: url, credentialName: credential, comment: change.comment, owner: change.owner, force: force))
+          newName: change.newName, url: url, credentialName: credential, comment: change.comment, owner: change.owner, readOnly: readOnly, force: force))
       try CatalogCalls.report(one, "\(one.facts.name) changed", options.output)
     }
   }
