@@ -91,6 +91,33 @@ extension EndToEnd {
       let refused = try cluster.cli(["sql", copy])
       #expect(refused.status != 0 && refused.err.contains("PLT-3204"), "\(refused.all)")
       #expect(try cluster.scalar("select count(*) from main.demo.r") == 3)
+
+      // Put aside when the statement, or the task, says so.
+      try put(folder, "a/3.csv", "id,day,price\n4,2024-01-03,-1\n5,2024-01-03,2\n,2024-01-03,2\n")
+      let apart = try cluster.cli(["sql", copy + " copy_options ('quarantineBadRows' = 'true')"])
+      #expect(apart.status == 0, "\(apart.all)")
+      #expect(try cluster.scalar("select count(*) from main.demo.r") == 4)
+      let bad = "select string_agg(parse_filename(file) || ':' || line || ':' || reason, ' ' order by line) from main.demo.r_quarantine"
+      #expect(try cluster.scalar(bad) == "3.csv:2:breaks the CHECK constraint 'check_1' (price > 0) 3.csv:4:breaks the NOT NULL column 'id'")
+      try put(folder, "b/4.json", "{\"id\":6,\"day\":\"2024-01-04\",\"price\":3}\n{\"id\":7,\"day\":\"2024-01-04\",\"price\":-3}\n")
+      func load(_ more: String) throws -> JSONValue {
+        try cluster.finish(
+          cluster.submit(
+            """
+            resources:
+              jobs:
+                j:
+                  name: load
+                  tasks:
+                    - task_key: load
+                      ingest_task: { source: { path: /Volumes/main/demo/in/b, format: json }, target: main.demo.r, quarantine: main.demo.aside\(more) }
+            """))
+      }
+      #expect(try load("").sortedText.contains("PLT-3204"))
+      let done = try load(", bad_rows: quarantine")
+      #expect(done["state"]?.stringValue?.uppercased() == "SUCCEEDED", "\(done.sortedText)")
+      #expect(try cluster.scalar("select max(id) from main.demo.r") == 6)
+      #expect(try cluster.scalar("select line || raw from main.demo.aside").stringValue?.hasPrefix("2{") == true)
     }
 
     @Test(.enabled(if: MotoServer.isThere, "no peer environment")) func everyObjectOnceWhateverIsKilled() throws {

@@ -23,7 +23,7 @@ struct CopyPlanner {
     let stage = LoadStage(services: services, call: call, target: target)
     return try await stage.units(
       batch, copy.format, options, schema: LoadStage.readable(table.columns, options), columns: table.columns, into: table.entry,
-      quarantine: stage.quarantine(nil))
+      quarantine: stage.quarantine(nil), quarantinesRows: copy.quarantinesRows)
   }
 
   /// The files to load: those of this run's own batch, or a new one. Nil: none is left.

@@ -27,6 +27,10 @@ struct FileIngestPlanner: TaskPlanner {
     var max_bytes_per_batch: Int64?
     var schema_evolution: FileOptions.Evolution?
     var reload_changed: Bool?
+    var bad_rows: BadRows?
+
+    /// What becomes of rows that break a rule of the table.
+    enum BadRows: String, Decodable { case fail, quarantine }
 
     var isContinuous: Bool { trigger == "continuous" }
   }
@@ -101,7 +105,8 @@ struct FileIngestPlanner: TaskPlanner {
     // The table's own types, where it has the columns already.
     let reading = LoadStage.readable(schema, options).map { column in columns.first { $0.name.lowercased() == column.name.lowercased() } ?? column }
     return try await stage.units(
-      batch, format, options, schema: reading, columns: columns, into: entry, quarantine: stage.quarantine(body.quarantine))
+      batch, format, options, schema: reading, columns: columns, into: entry, quarantine: stage.quarantine(body.quarantine),
+      quarantinesRows: body.bad_rows == .quarantine)
   }
 
   /// Lists the source and notes what is new. A continuous task asks a bucket only for names behind the last one, and for all of them

@@ -40,10 +40,10 @@ extension LakeTables {
       let snapshot = try table.snapshot()
       let schema = snapshot.schema
       let isPlain =
-        try snapshot.metadata.partitionColumns.isEmpty && snapshot.metadata.checkConstraints.isEmpty && schema.notNullColumns.isEmpty
-        && schema.generatedColumns.isEmpty && schema.defaults.isEmpty && schema.identityColumns().isEmpty && schema.invariants().isEmpty
-        && ColumnMapping.mode(snapshot.metadata) == .none
-      return isPlain ? nil : Base(entry: entry, snapshot: snapshot).target
+        try snapshot.metadata.partitionColumns.isEmpty && schema.generatedColumns.isEmpty && schema.defaults.isEmpty
+        && schema.identityColumns().isEmpty && ColumnMapping.mode(snapshot.metadata) == .none
+      let target = Base(entry: entry, snapshot: snapshot).target
+      return try isPlain && !target.hasRules ? nil : target
     }
   }
 

@@ -28,7 +28,7 @@ struct LoadStage {
   /// Units of about equal size; the number depends on the files alone.
   func units(
     _ batch: IngestLedger.Batch, _ format: FileRead.Format, _ options: FileOptions, schema: [Column], columns: [Column], into entry: TableEntry,
-    quarantine: TableEntry
+    quarantine: TableEntry, quarantinesRows: Bool
   ) async throws -> StagePlan {
     try entry.requireOnDisk()
     try await BlockingPool.shared.run { try ReadOnlyPlaces.shared.requireWritable(entry.location) }
@@ -56,6 +56,7 @@ struct LoadStage {
           readAt: readAt)
         load.batch = batch.number
         load.target = target
+        load.quarantinesRows = quarantinesRows
         return UnitSpec(index: index, kind: FileLoad.kind, payload: try JSONValue(encoding: load))
       })
   }

@@ -48,7 +48,7 @@ enum TaskSchema {
         .optional("input", .text), .optional("table", .object), .optional("quarantine", .object), .optional("limit", .bytes),
         seed, .optional("target", .object), .optional("trigger", .word), .optional("order", .word),
         .optional("max_files_per_batch", .integer(1...10_000)), .optional("max_bytes_per_batch", .bytes), .optional("schema_evolution", .word),
-        .optional("reload_changed", .flag),
+        .optional("reload_changed", .flag), .optional("bad_rows", .word),
         .optional(
           "source",
           .fields([.required("path", .text), .optional("format", .word), .optional("options", .fields(fileOptions.map { .optional($0, .text) }))])),

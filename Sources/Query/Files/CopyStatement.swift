@@ -3,7 +3,7 @@
 import Core
 
 /// `COPY INTO t FROM 'path' FILEFORMAT = CSV [FILES = ('a', ..) | PATTERN = 'glob'] [FORMAT_OPTIONS ('k' = 'v', ..)]
-/// [COPY_OPTIONS ('mergeSchema' = 'true', 'force' = 'true')]`, as Databricks writes it.
+/// [COPY_OPTIONS ('mergeSchema' = 'true', 'force' = 'true')]`, as Databricks writes it, with an option of our own: 'quarantineBadRows'.
 public struct CopyStatement: Sendable, Hashable {
   public var path: String
   public var format: FileRead.Format
@@ -14,6 +14,8 @@ public struct CopyStatement: Sendable, Hashable {
   public var pattern: String?
   /// Whether columns that the table has not are added to it.
   public var mergesSchema = false
+  /// Whether rows that break a rule of the table are put aside, and do not end the load.
+  public var quarantinesRows = false
   /// Whether files that were loaded before are loaded again.
   public var force = false
 }
@@ -54,8 +56,9 @@ extension StatementPlan {
           guard ["true", "false"].contains(value.lowercased()) else { throw wrong("'\(key)' is true or false") }
           switch key.lowercased() {
           case "mergeschema": statement.mergesSchema = value.lowercased() == "true"
+          case "quarantinebadrows": statement.quarantinesRows = value.lowercased() == "true"
           case "force": statement.force = value.lowercased() == "true"
-          default: throw wrong("COPY_OPTIONS are mergeSchema and force, not '\(key)'")
+          default: throw wrong("COPY_OPTIONS are mergeSchema, force and quarantineBadRows, not '\(key)'")
           }
         }
       } else {

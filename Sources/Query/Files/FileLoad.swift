@@ -25,6 +25,8 @@ public struct FileLoad: Codable, Sendable, Hashable {
   public var batch: Int64 = 0
   /// For a table with partitions, rules or columns that compute their values; nil: its files are plain.
   public var target: WriteTarget?
+  /// Whether rows that break a rule of the target become rows of the quarantine; otherwise they end the load.
+  public var quarantinesRows: Bool?
   public var memory = "1GB"
   public var threads = 2
 
@@ -75,18 +77,25 @@ extension FileLoad {
   /// - Throws: `conflict` PLT-3116 for new columns that are not allowed; `invalidFile` PLT-3114 in mode FAILFAST; `cancelled`.
   public func run(context: any WorkContext) throws -> FileLoadResult {
     try FileLoad.withConnection(memory: memory, threads: threads, context) { connection in
-      var read = self.read
+      let archives = try ZipExpansion(self.read, scratch: context.scratchDirectory) { context.isCancelled }
+      var read = archives.read
       let isProbe = read.schema == nil && read.options.schema == nil
       read.hasMetadata = columns.contains { $0.name == FileRead.metadataColumn }
       let staging = FileStaging(read, connection: connection, scratch: context.scratchDirectory, isQuery: false) { context.isCancelled }
+      staging.refused = archives.refused
+      staging.keepsPlaces = target != nil && quarantinesRows ?? false
       let outcome = try staging.run()
       var result = FileLoadResult(
-        columns: outcome.columns, newColumns: outcome.newColumns, isProbe: isProbe, batch: batch, written: columns, rows: 0, files: read.files.count,
+        columns: outcome.columns, newColumns: outcome.newColumns, isProbe: isProbe, batch: batch, written: columns, rows: 0, files: self.read.files.count,
         badRecords: outcome.badRecords, badFiles: outcome.badFiles.count, reasons: [:])
-      for row in try connection.rows("SELECT reason, count(*) FROM \(staging.badTable) GROUP BY 1 ORDER BY 2 DESC LIMIT 20") {
-        result.reasons[row[0].stringValue ?? "", default: 0] += Int(row[1].intValue ?? 0)
+      func count(_ outcome: FileStaging.Outcome) throws {
+        result.reasons = [:]
+        for row in try connection.rows("SELECT reason, count(*) FROM \(staging.badTable) GROUP BY 1 ORDER BY 2 DESC LIMIT 20") {
+          result.reasons[row[0].stringValue ?? "", default: 0] += Int(row[1].intValue ?? 0)
+        }
+        for bad in outcome.badFiles.prefix(1000) { result.reasons[bad.reason, default: 0] += 1 }
       }
-      for bad in outcome.badFiles.prefix(1000) { result.reasons[bad.reason, default: 0] += 1 }
+      try count(outcome)
       if isProbe { return result }
       result.target = target
       if !outcome.newColumns.isEmpty {
@@ -103,6 +112,7 @@ extension FileLoad {
       result.rows = try connection.rows("SELECT count(*) FROM \(SQLText.identifier(read.view))").first?[0].intValue ?? 0
       if result.rows > 0, let target {
         try write(target, staging, connection, &result)
+        if staging.keepsPlaces { try count(outcome) }
       } else if result.rows > 0 {
         let present = Set(try connection.query("SELECT * FROM \(SQLText.identifier(read.view)) LIMIT 0").columns.map { $0.name.lowercased() })
         let list = columns.map { column in
@@ -130,7 +140,14 @@ extension FileLoad {
       let key = field.name.lowercased()
       if present.contains(key), !own.contains(key) || found.contains(key) { given[key] = "r.\(SQLText.identifier(field.name))" }
     }
-    var query = try RowRules(table: table).query(from: "\(SQLText.identifier(read.view)) AS r", given: given)
+    let source = "\(SQLText.identifier(read.view)) AS r"
+    var query: String
+    if staging.keepsPlaces {
+      try judge(RowRules(table: table), source, given, staging, connection, &result)
+      query = "SELECT \(table.columns.map { SQLText.identifier($0.name) }.joined(separator: ", ")) FROM __judged WHERE \(RowRules.reasonColumn) IS NULL"
+    } else {
+      query = try RowRules(table: table).query(from: source, given: given)
+    }
     let identities = try table.schema.identityColumns()
     if !identities.isEmpty {
       do { try connection.execute("CREATE TEMP TABLE __rows_bound AS \(query)") } catch { throw RowRuleError.translated(error) }
@@ -142,8 +159,31 @@ extension FileLoad {
     result.identityMarks = try StatementRunner.identityMarks(identities, "__rows_bound", connection)
   }
 
+  /// Makes the table `__judged` of complete rows with what is wrong about each, and moves what was found into the table of bad records.
+  private func judge(
+    _ rules: RowRules, _ source: String, _ given: [String: String], _ staging: FileStaging, _ connection: Connection, _ result: inout FileLoadResult
+  ) throws {
+    let places = [FileStaging.fileColumn, FileStaging.lineColumn]
+    let query = try rules.judged(from: source, given: given, passing: places.map { "r.\($0)" }, passed: places)
+    do { try connection.execute("CREATE TEMP TABLE __judged AS \(query)") } catch { throw RowRuleError.translated(error) }
+    let hidden = Set(places + [RowRules.reasonColumn])
+    let shown = rules.table.columns.filter { !hidden.contains($0.name) && $0.type != .blob }
+      .map { "\(SQLText.literal($0.name)): \(SQLText.identifier($0.name))" }.joined(separator: ", ")
+    let raw = shown.isEmpty ? "NULL" : "left(CAST(to_json({\(shown)}) AS VARCHAR), 65536)"
+    try connection.execute(
+      """
+      INSERT INTO \(staging.badTable) SELECT \(places[0]), \(places[1]), NULL, \(RowRules.reasonColumn), \(raw)
+      FROM __judged WHERE \(RowRules.reasonColumn) IS NOT NULL
+      """)
+    let broken = try connection.rows("SELECT count(*) FROM __judged WHERE \(RowRules.reasonColumn) IS NOT NULL").first?[0].intValue ?? 0
+    result.rows -= broken
+    result.badRecords += broken
+  }
+
   private func writeQuarantine(_ staging: FileStaging, _ outcome: FileStaging.Outcome, _ connection: Connection) throws -> WrittenFile? {
-    guard outcome.badRecords > 0 || !outcome.badFiles.isEmpty, read.options.mode != .dropMalformed else { return nil }
+    let read = staging.read
+    let bad = try connection.rows("SELECT count(*) FROM \(staging.badTable)").first?[0].intValue ?? 0
+    guard bad > 0 || !outcome.badFiles.isEmpty, read.options.mode != .dropMalformed else { return nil }
     try connection.execute(
       "CREATE TEMP TABLE \(staging.badTable)_out (file VARCHAR, line BIGINT, byte_offset BIGINT, reason VARCHAR, raw VARCHAR, read_at TIMESTAMP WITH TIME ZONE)"
     )
@@ -166,7 +206,10 @@ extension FileLoad {
   static func stage(_ read: FileRead, _ connection: Connection, scratch: String, keys: KeyRing, isCancelled: @escaping @Sendable () -> Bool) throws {
     guard !read.files.isEmpty else { throw PlatformError(.notFound, "read_files found no file", number: "PLT-3113") }
     do {
-      _ = try FileStaging(read, connection: connection, scratch: scratch, isQuery: true, keys: keys, isCancelled: isCancelled).run()
+      let archives = try ZipExpansion(read, scratch: scratch, keys: keys, isCancelled: isCancelled)
+      let staging = FileStaging(archives.read, connection: connection, scratch: scratch, isQuery: true, keys: keys, isCancelled: isCancelled)
+      staging.refused = archives.refused
+      _ = try staging.run()
     } catch let error as PlatformError where error.code == .cancelled {
       throw isCancelled() ? CancellationError() : error
     }

@@ -22,7 +22,7 @@ public struct FileOptions: Codable, Sendable, Hashable {
   /// Texts that mean NULL.
   public var nullValue = ""
   public var encoding = Encoding.utf8
-  /// `none`, `gzip`, `zstd`; empty: by the file's name.
+  /// `none`, `gzip`, `zstd`, `zip`; empty: by the file's name.
   public var compression = ""
   /// `strptime` patterns; empty: ISO 8601.
   public var dateFormat = ""
@@ -94,8 +94,8 @@ public struct FileOptions: Codable, Sendable, Hashable {
         guard let found = known[value.lowercased()] else { throw wrong("Use UTF-8, UTF-16, UTF-16LE, UTF-16BE, ISO-8859-1 or windows-1252.") }
         encoding = found
       case "compression":
-        let known = ["none": "none", "gzip": "gzip", "gz": "gzip", "zstd": "zstd", "zst": "zstd", "auto": ""]
-        guard let found = known[value.lowercased()] else { throw wrong("Use none, gzip or zstd.") }
+        let known = ["none": "none", "gzip": "gzip", "gz": "gzip", "zstd": "zstd", "zst": "zstd", "zip": "zip", "auto": ""]
+        guard let found = known[value.lowercased()] else { throw wrong("Use none, gzip, zstd or zip.") }
         compression = found
       case "dateformat": dateFormat = try Self.pattern(value) ?? { throw wrong("For example yyyy-MM-dd.") }()
       case "timestampformat": timestampFormat = try Self.pattern(value) ?? { throw wrong("For example yyyy-MM-dd HH:mm:ss.") }()

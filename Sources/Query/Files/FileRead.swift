@@ -25,7 +25,7 @@ public struct FileRead: Codable, Sendable, Hashable {
     /// The format that a file's name tells, or nil.
     public init?(fileName: String) {
       var parts = fileName.lowercased().split(separator: ".")
-      if let last = parts.last, ["gz", "zst", "zstd"].contains(last) { parts.removeLast() }
+      if let last = parts.last, ["gz", "zst", "zstd", "zip"].contains(last) { parts.removeLast() }
       guard parts.count > 1, let found = try? Format(named: String(parts[parts.count - 1])) else { return nil }  // nil: the name tells nothing
       self = found
     }

@@ -51,7 +51,9 @@ extension FileStaging {
       let table = unique("raw")
       let columns = group.names.indices.map { "c\($0)" }
       try connection.execute("CREATE TEMP TABLE \(table) (f INTEGER, n BIGINT, \(columns.map { "\($0) VARCHAR" }.joined(separator: ", ")))")
-      for packing in Dictionary(grouping: group.files, by: \.compression).values {
+      // One after the other where each row is to know its line.
+      let together = keepsPlaces ? group.files.map { [$0] } : Array(Dictionary(grouping: group.files, by: \.compression).values)
+      for packing in together {
         do {
           try readCSV(packing, columns, into: table)
         } catch let error as PlatformError where error.code == .invalidArgument {
@@ -76,13 +78,35 @@ extension FileStaging {
     let order = "CASE r.__f " + files.map { "WHEN \(SQLText.literal($0.path)) THEN \($0.index)" }.joined(separator: " ") + " END"
     try connection.execute(
       """
-      INSERT INTO \(table) SELECT \(order), NULL, \(columns.map { "r.\($0)" }.joined(separator: ", "))
+      INSERT INTO \(table) SELECT \(order), \(keepsPlaces ? "row_number() OVER ()" : "NULL"), \(columns.map { "r.\($0)" }.joined(separator: ", "))
       FROM read_csv(\(SQLText.list(files.map(\.path))), \(Self.common(files[0])), header=\(options.header), columns={\(list)},
         delim=\(SQLText.literal(options.delimiter)), quote=\(SQLText.literal(options.quote)),
         escape=\(SQLText.literal(options.quote.isEmpty ? "" : options.escape)), skip=\(options.skipRows), nullstr=\(SQLText.literal(options.nullValue)),
         allow_quoted_nulls=false\(comment), filename='__f', store_rejects=true, rejects_table='\(rejects)_e', rejects_scan='\(rejects)_s') r
       """)
     try takeRejects(rejects, Dictionary(files.map { ($0.path, $0.index) }) { first, _ in first })
+    if keepsPlaces, let file = files.first { try numberLines(file, of: table, columns: columns.count) }
+  }
+
+  /// Puts lines in the place of the numbers of records, where each record of the file is one line; otherwise the lines are not known.
+  private func numberLines(_ file: OpenedFiles.File, of table: String, columns: Int) throws {
+    let (all, rejects) = (unique("all"), unique("rejects"))
+    try connection.execute("CREATE TEMP TABLE \(all) AS SELECT row_number() OVER () AS l, line FROM \(lines(file, rejects: rejects))")
+    let isWhole = try connection.rows("SELECT count(*) FROM \(rejects)_e").first?[0].intValue == 0
+    var conditions = ["l > \(read.options.skipRows)", "l NOT IN (SELECT line FROM \(badTable) WHERE f = \(file.index) AND line IS NOT NULL)"]
+    if columns > 1 || read.options.header { conditions.append("coalesce(line, '') <> ''") }
+    if !read.options.comment.isEmpty { conditions.append("NOT starts_with(line, \(SQLText.literal(read.options.comment)))") }
+    let records = "(SELECT l, row_number() OVER (ORDER BY l) - \(read.options.header ? 1 : 0) AS k FROM \(all) WHERE \(conditions.joined(separator: " AND ")))"
+    let isKnown =
+      try isWhole
+      && connection.rows(
+        "SELECT (SELECT count(*) FROM \(records) WHERE k > 0) = (SELECT count(*) FROM \(table) WHERE f = \(file.index))"
+      ).first?[0] == .bool(true)
+    try connection.execute(
+      """
+      UPDATE \(table) SET n = \(isKnown ? "(SELECT x.l FROM \(records) x WHERE x.k = \(table).n)" : "NULL") WHERE f = \(file.index);
+      DROP TABLE \(all); DROP TABLE \(rejects)_e; DROP TABLE \(rejects)_s
+      """)
   }
 
   /// The names of the columns, from the first record. Nil for a file without records.

@@ -39,6 +39,10 @@ final class FileStaging {
   let isCancelled: @Sendable () -> Bool
   /// For a query bad records become rows with what is known of them; for a load they stay in `badTable`.
   let isQuery: Bool
+  /// Whether each row keeps which file and line it is of, in the columns `fileColumn` and `lineColumn` of the view.
+  var keepsPlaces = false
+  /// Files that are not opened, with the reason, by position.
+  var refused: [Int: String] = [:]
   var parts: [Part] = []
   var problems: [(index: Int, reason: String)] = []
   private var counter = 0
@@ -46,6 +50,8 @@ final class FileStaging {
   private let fetched: FetchedFiles
 
   static let filesAtOnce = 200
+  static let fileColumn = "__platform_file"
+  static let lineColumn = "__platform_line"
   static let lineLimit = 16 << 20
   static let columnLimit = 4000
   static let sampleRows = 100_000
@@ -75,11 +81,12 @@ final class FileStaging {
       CREATE TEMP TABLE \(filesTable) (f INTEGER, name VARCHAR, base VARCHAR, size BIGINT, modified TIMESTAMP WITH TIME ZONE)
       """)
     try describeFiles()
+    problems += refused.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
     var start = 0
     while start < read.files.count {
       if isCancelled() { throw CancellationError() }
       let end = min(start + Self.filesAtOnce, read.files.count)
-      let opened = try OpenedFiles(read.files[start..<end], format: read.format, options: read.options, scratch: scratch, fetched: fetched)
+      let opened = try OpenedFiles(read.files[start..<end], format: read.format, options: read.options, scratch: scratch, fetched: fetched, leavingOut: refused)
       problems += opened.problems
       try collect(opened.files)
       start = end
@@ -212,7 +219,9 @@ final class FileStaging {
             guard let file = opened.files.first else { continue }
             try attempt(index) {
               try connection.execute(
-                insert(part, columns, into: staged, from: "(SELECT \(index) AS __f, NULL::BIGINT AS __n, * FROM \(Self.parquet(file.path)))"))
+                insert(
+                  part, columns, into: staged,
+                  from: "(SELECT \(index) AS __f, \(keepsPlaces ? "row_number() OVER ()" : "NULL::BIGINT") AS __n, * FROM \(Self.parquet(file.path)))"))
             }
           }
           start = end
@@ -231,20 +240,31 @@ final class FileStaging {
       , struct_pack(file_path := m.name, file_name := m.base, file_size := m.size, file_block_start := 0::BIGINT,
         file_block_length := m.size, file_modification_time := m.modified) AS \(FileRead.metadataColumn)
       """
-    // Without a column for them, values that do not fit make the whole record bad: they are never dropped in silence.
-    if read.options.rescuedColumn == nil && !(isQuery && read.options.mode == .permissive) {
+    let places = keepsPlaces ? ", t.__f AS \(Self.fileColumn), t.__n AS \(Self.lineColumn)" : ""
+    if quarantinesMisfits {
       try connection.execute(
         """
-        INSERT INTO \(badTable) SELECT __f, __n, NULL, 'values that do not fit their columns', __rescued FROM \(staged) WHERE __rescued IS NOT NULL;
+        INSERT INTO \(badTable) SELECT __f, __n, NULL, 'values that do not fit their columns', left(__rescued, 65536) FROM \(staged) WHERE __rescued IS NOT NULL;
         DELETE FROM \(staged) WHERE __rescued IS NOT NULL
         """)
     }
     try connection.execute(
-      "CREATE TEMP TABLE \(SQLText.identifier(read.view)) AS SELECT \(names)\(rescued)\(metadata) FROM \(staged) t JOIN \(filesTable) m ON m.f = t.__f")
+      "CREATE TEMP TABLE \(SQLText.identifier(read.view)) AS SELECT \(names)\(rescued)\(metadata)\(places) FROM \(staged) t JOIN \(filesTable) m ON m.f = t.__f"
+    )
     try connection.execute("DROP TABLE \(staged)")
   }
 
   static func parquet(_ path: String) -> String { "read_parquet(\(SQLText.literal(path)), hive_partitioning=false)" }
+
+  /// Without a column for them, values that do not fit make the whole record bad: they are never dropped in silence.
+  private var quarantinesMisfits: Bool { read.options.rescuedColumn == nil && !(isQuery && read.options.mode == .permissive) }
+
+  /// A whole record as JSON.
+  private static func record(_ part: Part) -> String {
+    if part.kind == .json { return "CAST(s.j AS VARCHAR)" }
+    let members = part.fields.map { "CASE WHEN \($0.value) IS NOT NULL THEN \(member($0.name, $0.value, part.kind)) END" }
+    return "'{' || concat_ws(',', \(members.joined(separator: ", "))) || '}'"
+  }
 
   /// One INSERT of all rows of a part, converted to `columns`.
   private func insert(_ part: Part, _ columns: [Column], into table: String, from source: String) -> String {
@@ -271,10 +291,14 @@ final class FileStaging {
         rescues.append("CASE WHEN \(present) THEN \(Self.member(field.name, field.value, part.kind)) END")
       }
     }
-    let rescued =
-      rescues.isEmpty
-      ? "NULL"
-      : "'{' || nullif(concat_ws(',', \(rescues.joined(separator: ", "))), '') || ',\"_file_path\":' || to_json((SELECT m.name FROM \(filesTable) m WHERE m.f = \(file))) || '}'"
+    var rescued = "NULL"
+    if !rescues.isEmpty {
+      let found = "nullif(concat_ws(',', \(rescues.joined(separator: ", "))), '')"
+      rescued =
+        quarantinesMisfits
+        ? "CASE WHEN \(found) IS NOT NULL THEN \(Self.record(part)) END"
+        : "'{' || \(found) || ',\"_file_path\":' || to_json((SELECT m.name FROM \(filesTable) m WHERE m.f = \(file))) || '}'"
+    }
     return "INSERT INTO \(table) SELECT \(file), \(number), \(rescued), \(values.joined(separator: ", ")) FROM \(source) s"
   }
 

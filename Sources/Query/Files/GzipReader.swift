@@ -35,12 +35,13 @@ public enum GzipReader {
     var inflate: @convention(c) (UnsafeMutableRawPointer, Int32) -> Int32
     var reset: @convention(c) (UnsafeMutableRawPointer) -> Int32
     var end: @convention(c) (UnsafeMutableRawPointer) -> Int32
+    var checksum: @convention(c) (UInt, UnsafePointer<UInt8>?, UInt32) -> UInt
   }
 
   private static let library: Library? = {
     guard let handle = dlopen("libz.so.1", RTLD_NOW | RTLD_LOCAL), let start = dlsym(handle, "inflateInit2_"),
       let inflate = dlsym(handle, "inflate"), let reset = dlsym(handle, "inflateReset"),
-      let end = dlsym(handle, "inflateEnd")
+      let end = dlsym(handle, "inflateEnd"), let checksum = dlsym(handle, "crc32")
     else { return nil }
     // The signatures are those of zlib.h; the library stays loaded for the life of the process.
     return Library(
@@ -48,8 +49,17 @@ public enum GzipReader {
         start, to: (@convention(c) (UnsafeMutableRawPointer, Int32, UnsafePointer<CChar>, Int32) -> Int32).self),
       inflate: unsafeBitCast(inflate, to: (@convention(c) (UnsafeMutableRawPointer, Int32) -> Int32).self),
       reset: unsafeBitCast(reset, to: (@convention(c) (UnsafeMutableRawPointer) -> Int32).self),
-      end: unsafeBitCast(end, to: (@convention(c) (UnsafeMutableRawPointer) -> Int32).self))
+      end: unsafeBitCast(end, to: (@convention(c) (UnsafeMutableRawPointer) -> Int32).self),
+      checksum: unsafeBitCast(checksum, to: (@convention(c) (UInt, UnsafePointer<UInt8>?, UInt32) -> UInt).self))
   }()
+
+  private static func installed() throws -> Library {
+    guard let library else {
+      throw PlatformError(
+        .badConfiguration, "zlib (libz.so.1) is not installed", hint: "Run deploy/install-dependencies.sh.", number: "PLT-1001")
+    }
+    return library
+  }
 
   /// The unpacked bytes of one or more gzip members; bytes after the last member are left alone, as gzip does.
   /// - Throws: `Failure`; `badConfiguration` when zlib is not installed.
@@ -59,11 +69,7 @@ public enum GzipReader {
   public static func inflate(_ data: Data, limit: Int) throws -> Data { try unpack(data, limit: limit, windowBits: -15) }
 
   private static func unpack(_ data: Data, limit: Int, windowBits: Int32) throws -> Data {
-    guard let library else {
-      throw PlatformError(
-        .badConfiguration, "zlib (libz.so.1) is not installed", hint: "Run deploy/install-dependencies.sh.",
-        number: "PLT-1001")
-    }
+    let library = try installed()
     guard !data.isEmpty, data.count < 1 << 31 else { throw Failure.damaged }
     var stream = Stream()
     return try data.withUnsafeBytes { raw in
@@ -98,6 +104,66 @@ public enum GzipReader {
         }
       }
     }
+  }
+
+  /// Copies a part of a file, which is bare deflate data when `isPacked`, into another.
+  /// - Returns: the CRC-32 and the number of the bytes that were written.
+  /// - Throws: as `unpack`; what keeps the bytes from being written.
+  static func copy(_ descriptor: Int32, _ part: Range<Int64>, isPacked: Bool, to output: Int32, _ path: String, limit: Int64) throws -> (UInt32, Int64) {
+    let library = try installed()
+    var checksum: UInt = 0
+    var written: Int64 = 0
+    func put(_ bytes: UnsafeBufferPointer<UInt8>) throws {
+      written += Int64(bytes.count)
+      guard written <= limit else { throw Failure.tooLarge }
+      checksum = library.checksum(checksum, bytes.baseAddress, UInt32(bytes.count))
+      var done = 0
+      while done < bytes.count {
+        let count = write(output, bytes.baseAddress.map { $0 + done }, bytes.count - done)
+        guard count > 0 || (count < 0 && errno == EINTR) else { throw PlatformError.system("write", path) }
+        done += max(0, count)
+      }
+    }
+    var input = [UInt8](repeating: 0, count: 1 << 18)
+    var piece = [UInt8](repeating: 0, count: 1 << 18)
+    var offset = part.lowerBound
+    var stream = Stream()
+    try withUnsafeMutablePointer(to: &stream) { pointer in
+      if isPacked {
+        guard library.start(pointer, -15, "1.2.11", Int32(MemoryLayout<Stream>.size)) == 0 else { throw Failure.damaged }
+      }
+      defer { if isPacked { _ = library.end(pointer) } }
+      var hasEnded = !isPacked
+      while offset < part.upperBound {
+        let got = pread(descriptor, &input, Int(min(Int64(input.count), part.upperBound - offset)), off_t(offset))
+        guard got > 0 else { throw Failure.damaged }
+        offset += Int64(got)
+        try input.withUnsafeBufferPointer { bytes in
+          guard isPacked else { return try put(UnsafeBufferPointer(rebasing: bytes[..<got])) }
+          guard !hasEnded else { throw Failure.damaged }
+          pointer.pointee.nextIn = bytes.baseAddress
+          pointer.pointee.availableIn = UInt32(got)
+          var isFull = false
+          while !hasEnded, pointer.pointee.availableIn > 0 || isFull {
+            try piece.withUnsafeMutableBufferPointer { buffer in
+              pointer.pointee.nextOut = buffer.baseAddress
+              pointer.pointee.availableOut = UInt32(buffer.count)
+              let code = library.inflate(pointer, 0)
+              // -5: nothing came out, and nothing is left to take.
+              guard code == 0 || code == 1 || code == -5 else { throw Failure.damaged }
+              let count = buffer.count - Int(pointer.pointee.availableOut)
+              guard code != -5 || pointer.pointee.availableIn == 0 else { throw Failure.damaged }
+              hasEnded = code == 1
+              isFull = count == buffer.count
+              if count > 0 { try put(UnsafeBufferPointer(rebasing: UnsafeBufferPointer(buffer)[..<count])) }
+            }
+          }
+          guard !hasEnded || pointer.pointee.availableIn == 0 else { throw Failure.damaged }
+        }
+      }
+      guard hasEnded else { throw Failure.damaged }
+    }
+    return (UInt32(truncatingIfNeeded: checksum), written)
   }
 
   /// Unpacks a file and keeps nothing of it: whether the checksums in it are true.

@@ -30,10 +30,13 @@ final class OpenedFiles {
   /// Of a text in another encoding, and of a packed one, in memory.
   private static let transcodeLimit = 1 << 30
 
-  init(_ list: ArraySlice<FileRead.File>, format: FileRead.Format, options: FileOptions, scratch: String, fetched: FetchedFiles? = nil) throws {
+  init(
+    _ list: ArraySlice<FileRead.File>, format: FileRead.Format, options: FileOptions, scratch: String, fetched: FetchedFiles? = nil,
+    leavingOut refused: [Int: String] = [:]
+  ) throws {
     let places = try fetched?.provide(list) ?? [:]
     defer { fetched?.release(places) }
-    for index in list.indices {
+    for index in list.indices where refused[index] == nil {
       let given = list[index]
       let place = places[index] ?? .local(given.path)
       guard case .local(let path) = place else {

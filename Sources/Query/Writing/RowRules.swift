@@ -32,6 +32,25 @@ struct RowRules {
   ///   - passing: columns of `source` to hand on.
   /// - Throws: `invalidArgument` for a value given to a column that takes none; `invalidFile` for damaged rules.
   func query(from source: String, given: [String: String], passing: [String] = []) throws -> String {
+    let (query, rules) = try rows(from: source, given: given, passing: passing, passed: passing)
+    guard !rules.isEmpty else { return query }
+    let cases = rules.map { "WHEN (\($0.condition)\n) IS NOT TRUE THEN error(\(message($0)))" }.joined(separator: " ")
+    return "SELECT * FROM (\(query)) AS __row WHERE CASE \(cases) ELSE true END"
+  }
+
+  /// The column of `judged` that says which rule a row breaks.
+  static let reasonColumn = "__platform_reason"
+
+  /// As `query`, but rows that break a rule say so in `reasonColumn`, which is null for all others.
+  /// - Parameter passed: what the columns in `passing` are called in the query's result.
+  func judged(from source: String, given: [String: String], passing: [String], passed: [String]) throws -> String {
+    let (query, rules) = try rows(from: source, given: given, passing: passing, passed: passed)
+    let cases = rules.map { "WHEN (\($0.condition)\n) IS NOT TRUE THEN \(SQLText.literal("breaks the " + $0.label))" }.joined(separator: " ")
+    return "SELECT *, \(cases.isEmpty ? "NULL::VARCHAR" : "CASE \(cases) END") AS \(Self.reasonColumn) FROM (\(query)) AS __row"
+  }
+
+  /// Complete rows, and what is asked of them.
+  private func rows(from source: String, given: [String: String], passing: [String], passed: [String]) throws -> (query: String, rules: [Rule]) {
     let fields = Array(zip(table.schema.fields, table.columns))
     let generated = Dictionary(
       uniqueKeysWithValues: try table.schema.generatedColumns.map { column -> (String, String) in
@@ -65,12 +84,9 @@ struct RowRules {
     }
     var query = "SELECT \((passing + first).joined(separator: ", ")) FROM \(source)"
     if !generated.isEmpty || second.count != first.count {
-      query = "SELECT \((passing + second).joined(separator: ", ")) FROM (\(query)) AS __base"
+      query = "SELECT \((passed + second).joined(separator: ", ")) FROM (\(query)) AS __base"
     }
-    let rules = try rules(generated: generated)
-    guard !rules.isEmpty else { return query }
-    let cases = rules.map { "WHEN (\($0.condition)\n) IS NOT TRUE THEN error(\(message($0)))" }.joined(separator: " ")
-    return "SELECT * FROM (\(query)) AS __row WHERE CASE \(cases) ELSE true END"
+    return (query, try self.rules(generated: generated))
   }
 
   private func identityValue(_ identity: IdentityColumn, _ value: String?) throws -> String {
@@ -104,7 +120,7 @@ struct RowRules {
     return text.hasPrefix("char(") ? (true, length) : nil
   }
 
-  private func rules(generated: [String: String]) throws -> [Rule] {
+  fileprivate func rules(generated: [String: String]) throws -> [Rule] {
     var rules: [Rule] = []
     for path in table.schema.notNullColumns { rules.append(Rule(label: "NOT NULL column '\(path.joined(separator: "."))'", condition: Self.isPresent(path))) }
     for field in table.schema.fields {
@@ -196,6 +212,14 @@ struct RowRules {
 
   private static func mentions(_ text: String, _ name: String) -> Bool {
     text.lowercased().split(whereSeparator: { !($0.isLetter || $0.isNumber || $0 == "_") }).contains { $0 == name.lowercased() }
+  }
+}
+
+extension WriteTarget {
+  /// Whether the table asks anything of its rows: NOT NULL, CHECK, lengths, arrays without null.
+  /// - Throws: `invalidFile` for damaged rules.
+  public var hasRules: Bool {
+    get throws { try !RowRules(table: TargetTable(self, columns: [])).rules(generated: [:]).isEmpty }
   }
 }
 
