@@ -40,8 +40,10 @@ simulate:    ## the scheduler on a simulated cluster: make simulate SEED=7 COUNT
 	SIMULATION_SEED=$(or $(SEED),1) SIMULATION_COUNT=$(or $(COUNT),1000) SIMULATION_TRACE=$(or $(TRACE),25) PLATFORM_ONLY=SimulationTests \
 	  swift test -c release -Xswiftc -enable-testing --scratch-path .build-simulate --filter SimulationTests
 
-fuzz:        ## damaged logs, checkpoints, vectors and transactions, for long: make fuzz SEED=7 COUNT=20000
+fuzz:        ## damaged logs, checkpoints, vectors, data files and files to load, for long: make fuzz SEED=7 COUNT=20000
 	FUZZ_SEED=$(or $(SEED),1) FUZZ_COUNT=$(or $(COUNT),20000) swift test --filter 'DeltaLogTests.(FuzzTests|SerialOrderTests)'
+	FUZZ_SEED=$(or $(SEED),1) FUZZ_COUNT=$$(( $(or $(COUNT),20000) / 10 )) swift test --filter 'QueryTests.DamagedFileTests'
+	FUZZ_SEED=$(or $(SEED),1) FUZZ_COUNT=$$(( $(or $(COUNT),20000) / 100 )) swift test --filter 'QueryTests.(IngestFuzzTests|ZipTests)'
 
 soak:        ## sixteen processes on one table while they are killed: make soak SECONDS=600
 	SOAK_SECONDS=$(or $(SECONDS),600) swift test --filter DeltaLogTests.SoakTests
