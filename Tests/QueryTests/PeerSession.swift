@@ -77,6 +77,12 @@ final class PeerSession {
         op = o["op"]
         if op == "create": return write_deltalake(path, rows(o["rows"]), partition_by=o.get("partition_by") or None, configuration=o.get("configuration"))
         if op == "append": return write_deltalake(path, rows(o["rows"]), mode="append", writer_properties=writer(o))
+        if op == "append_file":
+            import pyarrow.parquet as pq
+            return write_deltalake(path, pq.read_table(o["from"]), mode="append")
+        if op == "write_rows":
+            import pyarrow.parquet as pq
+            return pq.write_table(table(o).to_pyarrow_table(), o["to"])
         if op == "overwrite": return write_deltalake(path, rows(o["rows"]), mode="overwrite", predicate=o.get("predicate"), writer_properties=writer(o))
         if op == "delete": return table().delete(o["predicate"])
         if op == "update": return table().update(predicate=o["predicate"], updates=o["updates"])
