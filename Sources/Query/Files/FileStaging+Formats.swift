@@ -16,10 +16,11 @@ extension FileStaging {
   }
 
   /// Moves what the engine rejected into the table of bad records, each record once.
-  private func takeRejects(_ rejects: String, _ files: [String: Int]) throws {
+  private func takeRejects(_ rejects: String, _ files: [OpenedFiles.File]) throws {
     let paths = try connection.rows("SELECT DISTINCT file_path FROM \(rejects)_s").compactMap { $0[0].stringValue }
     for path in paths {
-      guard let index = files[path] else { continue }
+      guard let file = files.first(where: { $0.path == path }) else { continue }
+      let index = file.index
       try connection.execute(
         """
         INSERT INTO \(badTable) SELECT \(index), e.line, min(e.line_byte_position) - 1,
@@ -27,8 +28,29 @@ extension FileStaging {
         FROM \(rejects)_e e JOIN \(rejects)_s s ON s.scan_id = e.scan_id AND s.file_id = e.file_id
         WHERE s.file_path = \(SQLText.literal(path)) GROUP BY e.line
         """)
+      try correctRaw(file)
     }
     try connection.execute("DROP TABLE \(rejects)_e; DROP TABLE \(rejects)_s")
+  }
+
+  /// The engine takes away more than the bytes that are no UTF-8: such lines are read again.
+  private func correctRaw(_ file: OpenedFiles.File) throws {
+    guard file.compression == "none" else { return }
+    let condition = "f = \(file.index) AND reason = 'invalid encoding' AND byte_offset IS NOT NULL"
+    // What the engine kept has the length of the record, which may be more than a line.
+    let records = try connection.rows("SELECT byte_offset, max(strlen(raw)) FROM \(badTable) WHERE \(condition) GROUP BY 1 LIMIT 10000")
+    guard !records.isEmpty else { return }
+    let source = open(file.path, O_RDONLY | O_CLOEXEC)
+    guard source >= 0 else { return }
+    defer { close(source) }
+    for record in records {
+      guard let offset = record[0].intValue, let length = record[1].intValue, length > 0, length <= 1 << 20 else { continue }
+      var bytes = [UInt8](repeating: 0, count: Int(length))
+      let got = pread(source, &bytes, bytes.count, off_t(offset))
+      guard got > 0 else { continue }
+      let text = String(decoding: bytes[..<got], as: UTF8.self).replacing("\u{0}", with: "\u{FFFD}")
+      try connection.execute("UPDATE \(badTable) SET raw = \(SQLText.literal(text)) WHERE \(condition) AND byte_offset = \(offset)")
+    }
   }
 
   // MARK: CSV
@@ -84,7 +106,7 @@ extension FileStaging {
         escape=\(SQLText.literal(options.quote.isEmpty ? "" : options.escape)), skip=\(options.skipRows), nullstr=\(SQLText.literal(options.nullValue)),
         allow_quoted_nulls=false\(comment), filename='__f', store_rejects=true, rejects_table='\(rejects)_e', rejects_scan='\(rejects)_s') r
       """)
-    try takeRejects(rejects, Dictionary(files.map { ($0.path, $0.index) }) { first, _ in first })
+    try takeRejects(rejects, files)
     if keepsPlaces, let file = files.first { try numberLines(file, of: table, columns: columns.count) }
   }
 
@@ -203,7 +225,7 @@ extension FileStaging {
         } else {
           let rejects = unique("rejects")
           try connection.execute("INSERT INTO \(raw) SELECT \(file.index), row_number() OVER (), line FROM \(lines(file, rejects: rejects))")
-          try takeRejects(rejects, [file.path: file.index])
+          try takeRejects(rejects, [file])
         }
       }
     }
@@ -360,7 +382,7 @@ extension FileStaging {
           let rejects = unique("rejects")
           try connection.execute(
             "INSERT INTO \(table) SELECT \(file.index), row_number() OVER (), coalesce(line, '') FROM \(lines(file, rejects: rejects))")
-          try takeRejects(rejects, [file.path: file.index])
+          try takeRejects(rejects, [file])
         }
       }
     }
