@@ -10,6 +10,7 @@ import NIOCore
 
 extension HTTPField.Name {
   static let requestID = HTTPField.Name("X-Request-Id")!
+  static let contentTypeOptions = HTTPField.Name("X-Content-Type-Options")!
 }
 
 /// Gives every request an identifier; a client may bring a plausible one.
@@ -23,12 +24,12 @@ struct RequestIdentity: RouterMiddleware {
     let given = request.headers[.requestID].flatMap { text in
       (1...64).contains(text.count) && text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") } ? text : nil
     }
-    context.requestID = given ?? UUID().uuidString.lowercased()
+    context.requestID = given ?? RandomIdentifier.text()
     var response = try await next(request, context)
     // An error to HEAD must have no body either: the client would take it for the start of the next answer.
     if request.method == .head { response = response.createHeadResponse() }
     response.headers[.requestID] = context.requestID
-    response.headers[.init("X-Content-Type-Options")!] = "nosniff"
+    response.headers[.contentTypeOptions] = "nosniff"
     return response
   }
 }
@@ -122,10 +123,12 @@ struct OriginCheck: RouterMiddleware {
     if let origin = request.headers[.origin], origin != "http://\(authority)", origin != "https://\(authority)" {
       throw PlatformError(.permissionDenied, "requests from another site are refused")
     }
-    let host = authority.split(separator: ":").first.map(String.init) ?? ""
-    let numeric = host.allSatisfy { $0.isNumber || $0 == "." } || authority.hasPrefix("[")
-    if request.headers[.authorization] == nil && !(numeric || host == "localhost" || host.isEmpty) {
-      throw PlatformError(.permissionDenied, "unknown host name '\(host)' without a token")
+    if request.headers[.authorization] == nil {
+      let host = authority.split(separator: ":").first.map(String.init) ?? ""
+      let numeric = host.allSatisfy { $0.isNumber || $0 == "." } || authority.hasPrefix("[")
+      if !(numeric || host == "localhost" || host.isEmpty) {
+        throw PlatformError(.permissionDenied, "unknown host name '\(host)' without a token")
+      }
     }
     return try await next(request, context)
   }
@@ -155,7 +158,10 @@ struct Authentication: RouterMiddleware {
 
   static func token(of request: Request) -> String? {
     if let header = request.headers[.authorization] {
-      guard header.lowercased().hasPrefix("bearer ") else { return nil }
+      guard header.utf8.count > 7, header.utf8.prefix(7).elementsEqual("bearer ".utf8, by: { $0 | 0x20 == $1 }) else { return nil }
+      let token = header.utf8.dropFirst(7)
+      // Nothing around it in nearly every request.
+      guard token.first == 0x20 || token.last == 0x20 || token.contains(where: { $0 < 0x20 || $0 > 0x7E }) else { return String(Substring(token)) }
       return String(header.dropFirst(7)).trimmingCharacters(in: .whitespaces)
     }
     for pair in (request.headers[.cookie] ?? "").split(separator: ";") {

@@ -20,6 +20,8 @@ public enum PostgresValue: Sendable, Hashable {
   /// A moment, kept to the microsecond, for a `timestamptz` place.
   case timestamp(Date)
   case textArray([String])
+  /// With NULLs among the texts. Comes back as text.
+  case optionalTextArray([String?])
 
   /// `value` as JSON with sorted keys.
   public static func encoding(_ value: JSONValue) -> PostgresValue { .json(value.sortedText) }
@@ -41,7 +43,7 @@ public enum PostgresValue: Sendable, Hashable {
     case .bytes: "bytes"
     case .json: "json"
     case .timestamp: "timestamp"
-    case .textArray: "text array"
+    case .textArray, .optionalTextArray: "text array"
     }
   }
 }
@@ -73,19 +75,32 @@ extension PostgresValue {
       return text
     case .bytes(let data): return "\\x" + data.hexadecimal
     case .timestamp(let date): return try PostgresTimestamp.text(date)
-    case .textArray(let items):
-      var out = "{"
-      for (index, item) in items.enumerated() {
-        try Self.refuseNUL(item, place())
-        out += index == 0 ? "\"" : ",\""
+    case .textArray(let items): return try Self.array(items, place())
+    case .optionalTextArray(let items): return try Self.array(items, place())
+    }
+  }
+
+  private static func array(_ items: [String?], _ place: @autoclosure () -> String) throws -> String {
+    var out = "{"
+    for (index, item) in items.enumerated() {
+      if index > 0 { out += "," }
+      guard let item else {
+        out += "NULL"
+        continue
+      }
+      try refuseNUL(item, place())
+      out += "\""
+      if item.utf8.contains(where: { $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\\") }) {
         for scalar in item.unicodeScalars {
           if scalar == "\"" || scalar == "\\" { out.unicodeScalars.append("\\") }
           out.unicodeScalars.append(scalar)
         }
-        out += "\""
+      } else {
+        out += item
       }
-      return out + "}"
+      out += "\""
     }
+    return out + "}"
   }
 
   private static func refuseNUL(_ text: String, _ place: String) throws {

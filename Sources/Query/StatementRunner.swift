@@ -103,7 +103,12 @@ public enum StatementRunner {
 
   /// Starts a query. The stream's columns are of types that can be read; `columns` are those that the statement has.
   static func stream(_ spec: StatementSpec, _ connection: Connection) throws -> (columns: [Column], rows: ResultStream) {
-    if let rows = try plain(spec, connection) { return (rows.columns.map { Column($0.name, $0.type) }, rows) }
+    if let rows = try plain(spec, connection)?.run() { return (rows.columns.map { Column($0.name, $0.type) }, rows) }
+    return try wrapped(spec, connection)
+  }
+
+  /// `stream` for what `plain` does not take.
+  static func wrapped(_ spec: StatementSpec, _ connection: Connection) throws -> (columns: [Column], rows: ResultStream) {
     var sql = spec.sql
     // Also for EXPLAIN: whatever is no query fails here.
     let columns = try Self.columns(spec, connection)
@@ -127,12 +132,12 @@ public enum StatementRunner {
     return (rows.columns.map { Column($0.name, $0.type) }, rows)
   }
 
-  /// Starts a query that needs nothing around it, which is most of the short ones: it is parsed and bound once. Nil for others.
-  private static func plain(_ spec: StatementSpec, _ connection: Connection) throws -> ResultStream? {
+  /// Prepares a query that needs nothing around it, which is most of the short ones: it is parsed and bound once. Nil for others.
+  static func plain(_ spec: StatementSpec, _ connection: Connection) throws -> PreparedStatement? {
     guard spec.kind == .select, spec.parameters.isEmpty else { return nil }
     let statement = try connection.prepare(spec.sql)
     guard statement.isQuery, statement.parameterCount == 0, statement.columnTypes.allSatisfy(\.isDirect) else { return nil }
-    return try statement.run()
+    return statement
   }
 
   private static func read(_ spec: StatementSpec, _ connection: Connection) throws -> StatementResult {

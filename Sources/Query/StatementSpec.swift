@@ -149,6 +149,14 @@ public struct StatementSpec: Codable, Sendable, Hashable {
     guard SQLExtensions.isOfSession(variable), change == nil else { return true }
     return sql.contains(variable.name) || definitions.contains { $0.sql.contains(variable.name) }
   }
+
+  /// Whether a variable has to be set for it.
+  var setsVariables: Bool { variables.contains(where: reads) }
+
+  /// Whether it reads and writes nothing, and brings no views and functions along.
+  public var needsNothing: Bool {
+    tables.isEmpty && definitions.isEmpty && change == nil && outputDirectory == nil && postgres == nil && records == nil && fileReads.isEmpty
+  }
 }
 
 /// What a statement gave.

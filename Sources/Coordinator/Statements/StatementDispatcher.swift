@@ -41,7 +41,12 @@ final class StatementDispatcher: Sendable {
     var order = order
     let keys = order.spec.keys(of: .shared)
     if !keys.isEmpty { order.keys = keys }
-    let payload = try JSONEncoder.platform.encode(order)
+    return try await run(id, StatementMessage(order), progress: progress)
+  }
+
+  /// As `run(_:_:progress:)`, for an order that is written out already and needs no keys.
+  func run(_ id: String, _ message: StatementMessage, progress: (@Sendable (Int) -> Void)? = nil) async throws -> StatementAnswer {
+    let payload = message.encoded
     guard payload.count < 15 << 20 else {
       throw PlatformError(
         .resourceExhausted, "the statement reads too many files to be sent to a worker", hint: "OPTIMIZE the table, or read fewer partitions.",

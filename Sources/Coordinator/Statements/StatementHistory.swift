@@ -55,25 +55,22 @@ final class StatementHistory: Sendable {
   /// Stores a row before it returns.
   func store(_ entries: [StatementHistoryPage.Entry]) async throws {
     guard !entries.isEmpty else { return }
-    let rows: [JSONValue] = entries.map { entry in
-      [
-        "id": .string(entry.id), "text": .string(entry.text.filter { $0 != "\0" }), "kind": .string(entry.kind),
-        "principal": .string(entry.principal), "engine": .string(entry.engine), "state": .string(entry.state),
-        "started_at": .integer(entry.startedMilliseconds), "ended_at": entry.endedMilliseconds.map { .integer($0) } ?? .null,
-        "row_count": .integer(entry.rows), "byte_count": .integer(entry.bytes),
-        "error": entry.error.map { .string($0.filter { $0 != "\0" }) } ?? .null, "tables": entry.tables,
-      ]
-    }
+    func column(_ value: (StatementHistoryPage.Entry) -> String?) -> PostgresValue { .optionalTextArray(entries.map(value)) }
+    func stored(_ text: String) -> String { text.utf8.contains(0) ? text.filter { $0 != "\0" } : text }
     try await pool.execute(
       """
       INSERT INTO statement_history (id, text, kind, principal, engine, state, started_at, ended_at, row_count, byte_count, error, tables)
-      SELECT id, text, kind, principal, engine, state, started_at, ended_at, row_count, byte_count, error, tables
-      FROM jsonb_to_recordset($1::jsonb) AS r(id text, text text, kind text, principal text, engine text, state text, started_at bigint,
-        ended_at bigint, row_count bigint, byte_count bigint, error text, tables jsonb)
+      SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[]::bigint[], $8::text[]::bigint[],
+        $9::text[]::bigint[], $10::text[]::bigint[], $11::text[], $12::text[]::jsonb[])
       ON CONFLICT (id) DO UPDATE SET state = excluded.state, kind = excluded.kind, ended_at = excluded.ended_at,
         row_count = excluded.row_count, byte_count = excluded.byte_count, error = excluded.error, tables = excluded.tables
       WHERE statement_history.ended_at IS NULL
-      """, [.encoding(.array(rows))])
+      """,
+      [
+        column(\.id), column { stored($0.text) }, column(\.kind), column(\.principal), column(\.engine), column(\.state),
+        column { String($0.startedMilliseconds) }, column { $0.endedMilliseconds.map { String($0) } }, column { String($0.rows) },
+        column { String($0.bytes) }, column { $0.error.map(stored) }, column { $0.tables == [] ? "[]" : $0.tables.sortedText },
+      ])
   }
 
   /// Whatever ran when the last coordinator ended has ended with it.

@@ -30,6 +30,7 @@ final class StatementService: Sendable {
   private let timeLimit: Duration
   private let results: StatementResults
   private let live = Mutex<[String: StatementRecord]>([:])
+  private let ready = ReadyStatements()
 
   /// - Parameter timeLimit: a statement that takes longer is ended; one may ask for less.
   init(
@@ -92,7 +93,7 @@ final class StatementService: Sendable {
       throw PlatformError(.invalidArgument, "the statement is longer than 1 MB", number: "PLT-3201")
     }
     let limit = submission.timeLimit.map { min(timeLimit, .seconds($0)) } ?? timeLimit
-    let record = StatementRecord(id: UUID().uuidString.lowercased(), submission, by: principal, limit: limit)
+    let record = StatementRecord(id: RandomIdentifier.text(), submission, by: principal, limit: limit)
     try live.withLock { live in
       guard live.count < Self.liveLimit else {
         throw PlatformError(
@@ -129,6 +130,13 @@ final class StatementService: Sendable {
 
   private func perform(_ record: StatementRecord) async throws {
     let submission = record.submission
+    if let key = ReadyStatements.Key(submission, user: record.principal.name), let head = ready.find(key) {
+      record.running(StatementKind.select.rawValue, tables: .array([]))
+      let directory = results.directory(record.id, 0)
+      let message = StatementMessage(head: head, directory: directory)
+      let answer = try await dispatcher.run("\(record.id)/0", message) { record.progress($0) }
+      return succeed(record, answer, directory)
+    }
     var body = StatementWork.Body(statement: submission.statement, catalog: submission.catalog, schema: submission.schema)
     body.parameters = submission.parameters.map { .init(name: $0.name, value: $0.value, type: $0.type) }
     body.interactive = true
@@ -189,7 +197,15 @@ final class StatementService: Sendable {
       if isQuery && work.isLast {
         spec.limits.rows = submission.rowLimit ?? Int(Int32.max)
         spec.limits.bytes = submission.byteLimit ?? (submission.isInline ? 25 << 20 : 8 << 30)
-        let answer = try await dispatcher.run(id, StatementOrder(spec: spec, output: output(submission, directory))) { record.progress($0) }
+        let order = StatementOrder(spec: spec, output: output(submission, directory))
+        let answer: StatementAnswer
+        if ReadyStatements.takes(work, spec), let key = ReadyStatements.Key(submission, user: record.principal.name) {
+          let message = try StatementMessage(order)
+          ready.keep(message, key)
+          answer = try await dispatcher.run(id, message) { record.progress($0) }
+        } else {
+          answer = try await dispatcher.run(id, order) { record.progress($0) }
+        }
         succeed(record, answer, directory, work)
         return .answered
       }
@@ -229,9 +245,10 @@ final class StatementService: Sendable {
       })
   }
 
-  private func succeed(_ record: StatementRecord, _ answer: StatementAnswer, _ directory: String, _ work: StatementWork) {
+  /// - Parameter work: of a text with several statements.
+  private func succeed(_ record: StatementRecord, _ answer: StatementAnswer, _ directory: String, _ work: StatementWork? = nil) {
     record.finish(.succeeded, directory: answer.isStored ? directory : nil) { view in
-      if work.script.items.count > 1 {
+      if let work, work.script.items.count > 1 {
         view.statements =
           work.session.finished + [
             .init(

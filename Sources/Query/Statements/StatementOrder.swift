@@ -43,9 +43,10 @@ public struct StatementOrder: Codable, Sendable {
   }
 }
 
-/// What a statement executor answers: a head as JSON, and the rows of a small result as they go to the client.
+/// What a statement executor answers: a head, and the rows of a small result as they go to the client.
 ///
-/// On the wire: the head's length (u32, little-endian), the head, the rows.
+/// On the wire: the head's length (u32, little-endian), the head, the rows. The head is JSON, or for what a query gives, which is most
+/// of the answers, an `AnswerHead`.
 public struct StatementAnswer: Sendable {
   public struct Chunk: Codable, Sendable, Hashable {
     public var rows: Int64
@@ -77,7 +78,7 @@ public struct StatementAnswer: Sendable {
   }
 
   public func encoded() throws -> Data {
-    let head = try JSONEncoder.platform.encode(Head(result: result, chunks: chunks, isStored: isStored))
+    let head = try AnswerHead(self)?.encoded ?? JSONEncoder.platform.encode(Head(result: result, chunks: chunks, isStored: isStored))
     var out = Data(capacity: 4 + head.count + rows.count)
     withUnsafeBytes(of: UInt32(head.count).littleEndian) { out.append(contentsOf: $0) }
     out.append(head)
@@ -91,6 +92,10 @@ public struct StatementAnswer: Sendable {
     guard data.count >= 4 else { throw PlatformError(.internalError, "a statement's answer is cut off") }
     let length = data.prefix(4).reversed().reduce(0) { $0 << 8 | Int($1) }
     guard length <= data.count - 4 else { throw PlatformError(.internalError, "a statement's answer is cut off") }
+    if let head = try AnswerHead(decoding: data[4..<4 + length]) {
+      self.init(result: head.result, chunks: head.chunks, isStored: head.isStored, rows: data[(4 + length)...])
+      return
+    }
     do {
       let head = try JSONDecoder.platform.decode(Head.self, from: data[4..<4 + length])
       self.init(result: head.result, chunks: head.chunks, isStored: head.isStored, rows: data[(4 + length)...])

@@ -10,7 +10,8 @@ import Synchronization
 ///
 /// A statement with tables gets a database of its own: what one statement may read is fixed before it runs and cannot be
 /// changed after. Statements without tables share one that is shut off from everything, each on a connection of its own; it has
-/// one thread, because to hand over the work of most of them takes longer than the work.
+/// one thread, because to hand over the work of most of them takes longer than the work. Queries among them are kept for those who repeat
+/// them, see `KeptQueries`.
 /// One thread at a time, except `interrupt` and `progress`.
 public final class StatementSession: Sendable {
   public struct Settings: Sendable {
@@ -31,6 +32,7 @@ public final class StatementSession: Sendable {
     var shared: Database?
     var running: Connection?
     var isInterrupted = false
+    var kept = KeptQueries()
   }
 
   private let settings: Settings
@@ -59,10 +61,7 @@ public final class StatementSession: Sendable {
   }
 
   private func database(for spec: StatementSpec) throws -> (Database, isShared: Bool) {
-    let needsNone =
-      spec.tables.isEmpty && spec.definitions.isEmpty && spec.change == nil && spec.outputDirectory == nil && spec.postgres == nil
-      && spec.fileReads.isEmpty
-    if needsNone, let shared = state.withLock({ $0.shared }) { return (shared, true) }
+    if spec.needsNothing, let shared = state.withLock({ $0.shared }) { return (shared, true) }
     let ready = state.withLock { state in
       defer { state.fresh = nil }
       return state.fresh
@@ -72,8 +71,17 @@ public final class StatementSession: Sendable {
 
   /// Blocks until the statement is done.
   /// - Throws: `invalidArgument` with the engine's text, `resourceExhausted`; `CancellationError` after `interrupt`.
-  public func run(_ order: StatementOrder) throws -> StatementAnswer {
-    guard order.spec.isRemote else { return try runLocal(order) }
+  public func run(_ message: StatementMessage) throws -> StatementAnswer {
+    if let kept = state.withLock({ $0.kept.take(message.head) }) { return try run(kept, message) }
+    return try run(message.order(), head: message.head)
+  }
+
+  /// Blocks until the statement is done; as `run(_:)`, for an order that did not travel.
+  public func run(_ order: StatementOrder) throws -> StatementAnswer { try run(order, head: nil) }
+
+  /// - Parameter head: what to keep the query by, if it can be kept.
+  private func run(_ order: StatementOrder, head: Data?) throws -> StatementAnswer {
+    guard order.spec.isRemote else { return try runLocal(order, head: head) }
     let folder = settings.scratch + "/attempt-" + UUID().uuidString
     defer { try? FileManager.default.removeItem(atPath: folder) }  // a leftover goes with the scratch folder
     state.withLock { $0.isInterrupted = false }
@@ -87,15 +95,45 @@ public final class StatementSession: Sendable {
     } catch { throw remote.explained(error) }
   }
 
-  private func runLocal(_ order: StatementOrder) throws -> StatementAnswer {
-    let (database, isShared) = try database(for: order.spec)
-    let connection = try database.connect()
+  /// A query that was run before.
+  private func run(_ kept: KeptQueries.Query, _ message: StatementMessage) throws -> StatementAnswer {
+    guard var output = kept.order.output else { throw PlatformError(.internalError, "a kept query needs an output") }
+    output.directory = message.directory
+    return try running(kept.connection, kept.order.spec) {
+      let answer = try write(kept.statement.run(), output, kept.order.spec.limits)
+      keep(kept, for: message.head, after: answer)
+      return answer
+    }
+  }
+
+  private func keep(_ query: KeptQueries.Query, for head: Data, after answer: StatementAnswer) {
+    state.withLock { if !answer.result.isTruncated && !$0.isInterrupted { $0.kept.keep(query, for: head) } }
+  }
+
+  private func write(_ rows: ResultStream, _ output: StatementOutput, _ limits: StatementSpec.Limits) throws -> StatementAnswer {
+    let columns = rows.columns.map { Column($0.name, $0.type) }
+    var writer = ResultWriter(output, limits: limits, columns: columns)
+    try writer.write(rows)
+    return try writer.finish(columns)
+  }
+
+  private func running(_ connection: Connection, _ spec: StatementSpec, _ body: () throws -> StatementAnswer) throws -> StatementAnswer {
     state.withLock {
       $0.running = connection
       $0.isInterrupted = false
     }
     defer { state.withLock { $0.running = nil } }
     do {
+      return try body()
+    } catch let error as PlatformError where error.code == .cancelled {
+      throw state.withLock({ $0.isInterrupted }) ? CancellationError() : error
+    } catch { throw DamagedFiles.explained(error, spec.scans) }
+  }
+
+  private func runLocal(_ order: StatementOrder, head: Data? = nil) throws -> StatementAnswer {
+    let (database, isShared) = try database(for: order.spec)
+    let connection = try database.connect()
+    return try running(connection, order.spec) {
       if order.spec.postgres != nil { return try copy(order, connection) }
       if !isShared {
         let keys = order.keys.map { KeyRing($0) } ?? .shared
@@ -105,14 +143,22 @@ public final class StatementSession: Sendable {
       guard let output = order.output, order.spec.kind == .select || order.spec.kind == .explain else {
         return StatementAnswer(result: try StatementRunner.perform(order.spec, connection))
       }
-      let (columns, rows) = try StatementRunner.stream(order.spec, connection)
+      if let statement = try StatementRunner.plain(order.spec, connection) {
+        let answer = try write(statement.run(), output, order.spec.limits)
+        if isShared, let head, !order.spec.setsVariables {
+          keep(KeptQueries.Query(order: order, connection: connection, statement: statement), for: head, after: answer)
+        }
+        return answer
+      }
+      let (columns, rows) = try StatementRunner.wrapped(order.spec, connection)
       var writer = ResultWriter(output, limits: order.spec.limits, columns: rows.columns.map { Column($0.name, $0.type) })
       try writer.write(rows)
       return try writer.finish(columns)
-    } catch let error as PlatformError where error.code == .cancelled {
-      throw state.withLock({ $0.isInterrupted }) ? CancellationError() : error
-    } catch { throw DamagedFiles.explained(error, order.spec.scans) }
+    }
   }
+
+  /// How many queries are kept.
+  var keptCount: Int { state.withLock { $0.kept.count } }
 
   /// Rows of another Postgres: read while the engine may open files, then written.
   private func copy(_ order: StatementOrder, _ connection: Connection) throws -> StatementAnswer {

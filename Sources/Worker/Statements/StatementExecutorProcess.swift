@@ -115,13 +115,11 @@ private final class StatementExecutor: Sendable {
   private func perform(_ frame: StatementFrame) {
     let answer: (StatementFrame.Kind, Data)
     do {
-      let order = try JSONDecoder.platform.decode(StatementOrder.self, from: frame.payload)
-      answer = (.succeeded, try session.run(order).encoded())
+      answer = (.succeeded, try session.run(StatementMessage(decoding: frame.payload)).encoded())
     } catch is CancellationError {
       answer = (.cancelled, Data())
     } catch {
-      let failure = error is DecodingError ? PlatformError(.internalError, "unreadable statement: \(JSONValue.reason(error))") : PlatformError.from(error)
-      answer = (.failed, (try? JSONEncoder.platform.encode(failure)) ?? Data())  // an error is always encodable
+      answer = (.failed, (try? JSONEncoder.platform.encode(PlatformError.from(error))) ?? Data())  // an error is always encodable
     }
     state.withLock { $0.running = nil }
     send(answer.0, frame.number, answer.1)
