@@ -32,7 +32,7 @@ let libraries: [Library] = [
   // 2 adapters
   Library(name: "Postgres", depends: ["Core", "CLibPQ"], layer: 2),
   Library(name: "Transport", depends: ["Core", "CZeroMQ", "CSupport"], products: ["Logging", "SwiftProtobuf"], layer: 2),
-  Library(name: "ObjectStore", depends: ["Core"], products: ["AsyncHTTPClient", "NIOCore", "NIOHTTP1"], layer: 2),
+  Library(name: "ObjectStore", depends: ["Core", "CSupport"], products: ["AsyncHTTPClient", "NIOCore", "NIOHTTP1"], layer: 2),
   Library(name: "DuckDB", depends: ["Core", "CDuckDB"], layer: 2),
   Library(name: "Tensor", depends: ["Core", "CKernels", "COpenBLAS"], layer: 2),
   Library(name: "Tokenizers", depends: ["Core"], layer: 2),

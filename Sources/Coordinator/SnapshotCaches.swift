@@ -20,7 +20,7 @@ final class SnapshotCaches: Sendable {
   func cache(_ location: String) -> SnapshotCache {
     state.withLock { state in
       state.clock += 1
-      let found = state.caches[location]?.cache ?? SnapshotCache(groupsAppends: true)
+      let found = state.caches[location]?.cache ?? SnapshotCache(groupsAppends: true, checkpointsBehind: true)
       state.caches[location] = (found, state.clock)
       if state.caches.count > limit, let oldest = state.caches.min(by: { $0.value.used < $1.value.used })?.key {
         state.caches[oldest] = nil

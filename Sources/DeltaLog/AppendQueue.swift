@@ -2,6 +2,7 @@
 
 import Core
 import Foundation
+import ObjectStore
 import Synchronization
 
 /// Lets the writers of one process that append to the same table at the same time share a commit: while one of them commits,
@@ -17,14 +18,16 @@ final class AppendQueue: Sendable {
     let operation: String
     let expectedMetadata: TableMetadata?
     let metrics: [String: String]?
+    let unsynced: [UnsyncedFile]
     /// Signalled when there is a result, or when this writer shall commit for those who wait.
     fileprivate let turn = DispatchSemaphore(value: 0)
     fileprivate let result = Mutex<Result<CommitOutcome, any Error>?>(nil)
 
     init(
       _ files: [AddFile], expectedSchema: StructType?, transaction: AppTransaction?, operation: String, expectedMetadata: TableMetadata? = nil,
-      metrics: [String: String]? = nil
+      metrics: [String: String]? = nil, unsynced: [UnsyncedFile] = []
     ) {
+      self.unsynced = unsynced
       self.expectedMetadata = expectedMetadata
       self.metrics = metrics
       self.files = files
@@ -103,11 +106,7 @@ extension DeltaTable {
   /// the error that it deserves and the others do not.
   func appendTogether(_ requests: [AppendQueue.Request]) -> [Result<CommitOutcome, any Error>] {
     func alone(_ request: AppendQueue.Request) -> Result<CommitOutcome, any Error> {
-      Result {
-        try appendNow(
-          request.files, expectedSchema: request.expectedSchema, transaction: request.transaction, operation: request.operation,
-          expectedMetadata: request.expectedMetadata, metrics: request.metrics)
-      }
+      Result { try appendNow(request) }
     }
     guard requests.count > 1 else { return requests.map(alone) }
     do {
@@ -125,6 +124,7 @@ extension DeltaTable {
       var plan = CommitPlan(transactions.map { .transaction($0) } + requests.flatMap(\.files).map { .add($0) }, operation: requests[0].operation)
       plan.reads.applications = Set(transactions.map(\.appId))
       plan.operationParameters = ["mode": "Append"]
+      plan.unsynced = requests.flatMap(\.unsynced)
       plan.operationMetrics = Self.sum(requests.map(\.metrics))
       let outcome = try commit(plan, onto: &base)
       keep(base)

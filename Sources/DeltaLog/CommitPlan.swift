@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Core
+public import ObjectStore
 
 /// A change to a table, decided on one version of it and not yet committed.
 public struct CommitPlan: Sendable {
@@ -21,6 +22,8 @@ public struct CommitPlan: Sendable {
   public var preservesRowIds: Bool?
   /// Features that the protocol may lose by this change.
   public var droppedFeatures: Set<TableFeature> = []
+  /// Files of the change that the disk may not have yet: the commit waits for them.
+  public var unsynced: [UnsyncedFile] = []
 
   public init(_ actions: [Action], reads: TransactionReads = TransactionReads(), isolation: IsolationLevel? = nil, operation: String) {
     self.actions = actions

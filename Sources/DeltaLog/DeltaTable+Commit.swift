@@ -2,7 +2,7 @@
 
 public import Core
 import Foundation
-import ObjectStore
+public import ObjectStore
 
 /// The result of a commit.
 public struct CommitOutcome: Sendable, Equatable {
@@ -59,29 +59,27 @@ extension DeltaTable {
   ///   - expectedSchema: what the files were written for; a table with other columns is a `conflict`.
   ///   - expectedMetadata: the same with properties and partitions: rules of the table are part of them.
   ///   - metrics: for the history; those of appends that become one version are added up.
+  ///   - unsynced: of `files`, those that the disk may not have yet.
   /// - Throws: `notFound`, `conflict` after the schema changed or too many lost races.
   public func append(
     _ files: [AddFile], expectedSchema: StructType? = nil, transaction: AppTransaction? = nil, operation: String = "WRITE",
-    expectedMetadata: TableMetadata? = nil, metrics: [String: String]? = nil
+    expectedMetadata: TableMetadata? = nil, metrics: [String: String]? = nil, unsynced: [UnsyncedFile] = []
   ) throws -> CommitOutcome {
-    func now() throws -> CommitOutcome {
-      try appendNow(
-        files, expectedSchema: expectedSchema, transaction: transaction, operation: operation, expectedMetadata: expectedMetadata, metrics: metrics)
-    }
+    let request = AppendQueue.Request(
+      files, expectedSchema: expectedSchema, transaction: transaction, operation: operation, expectedMetadata: expectedMetadata, metrics: metrics,
+      unsynced: unsynced)
+    func now() throws -> CommitOutcome { try appendNow(request) }
     // Writers of one process take turns: racing for a version costs more than waiting for it.
     guard let cache else { return try now() }
     guard let queue = cache.appends else { return try cache.exclusively(now) }
-    let request = AppendQueue.Request(
-      files, expectedSchema: expectedSchema, transaction: transaction, operation: operation, expectedMetadata: expectedMetadata, metrics: metrics)
     return try queue.append(request) { batch in cache.exclusivelyNow { appendTogether(batch) } }
   }
 
-  func appendNow(
-    _ files: [AddFile], expectedSchema: StructType?, transaction: AppTransaction?, operation: String, expectedMetadata: TableMetadata? = nil,
-    metrics: [String: String]? = nil
-  ) throws -> CommitOutcome {
-    var plan = CommitPlan(files.map { .add($0) }, operation: operation)
-    if let metrics {
+  func appendNow(_ request: AppendQueue.Request) throws -> CommitOutcome {
+    let (transaction, expectedSchema, expectedMetadata) = (request.transaction, request.expectedSchema, request.expectedMetadata)
+    var plan = CommitPlan(request.files.map { .add($0) }, operation: request.operation)
+    plan.unsynced = request.unsynced
+    if let metrics = request.metrics {
       plan.operationParameters = ["mode": "Append"]
       plan.operationMetrics = metrics
     }
@@ -162,6 +160,10 @@ extension DeltaTable {
 
   func checkpointIfDue(_ state: Snapshot) -> PlatformError? {
     guard state.version > 0, state.version % state.properties.checkpointInterval == 0 else { return nil }
+    if let checkpoints = cache?.checkpoints {
+      let problem = checkpoints.begin { try writeCheckpoint(state) }
+      return problem.map { PlatformError.from($0, context: "an earlier checkpoint") }
+    }
     do {
       try writeCheckpoint(state)
       return nil

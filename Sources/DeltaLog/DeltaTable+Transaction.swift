@@ -50,7 +50,7 @@ extension DeltaTable {
       let version = base.version + 1
       let info = commitInfo(plan, level: level, readVersion: readVersion)
       let (actions, written) = try prepared(plan, info, base: base, version: version)
-      if try put(actions, version: version, identity: written.txnId) {
+      if try put(actions, version: version, identity: written.txnId, behind: plan.unsynced) {
         try base.advance(actions, data: dataFeatures)
         return CommitOutcome(version: version, isReplay: false, checkpointProblem: checkpointIfDue(base))
       }
@@ -146,10 +146,10 @@ extension DeltaTable {
   private func fileTime(_ version: Int64) throws -> Int64 { try store.head(commitPath(version))?.modifiedMilliseconds ?? 0 }
 
   /// Writes one commit file. Returns false when another writer has this version.
-  func put(_ actions: [Action], version: Int64, identity: String?) throws -> Bool {
+  func put(_ actions: [Action], version: Int64, identity: String?, behind files: [UnsyncedFile] = []) throws -> Bool {
     let file = try commitPath(version)
     do {
-      try store.putIfAbsent(file, Action.encode(actions))
+      try store.putIfAbsent(file, Action.encode(actions), behind: files)
       return true
     } catch {
       // The answer may have been lost after the write: the file's own identity tells whose it is.

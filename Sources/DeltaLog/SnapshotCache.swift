@@ -19,10 +19,21 @@ public final class SnapshotCache: Sendable {
   private let turn = Mutex<Void>(())
   /// Gathers appends that come while another commits.
   let appends: AppendQueue?
+  /// Writes checkpoints while the writers go on; nil: who commits writes the checkpoint that is due.
+  let checkpoints: BackgroundCheckpoints?
 
-  /// - Parameter groupsAppends: appends of one process that meet become one version, which is many times faster than one after
+  /// - Parameters:
+  ///   - groupsAppends: appends of one process that meet become one version, which is many times faster than one after
   ///   the other. Each is answered when its rows are durable; the history shows them as one.
-  public init(groupsAppends: Bool = false) { appends = groupsAppends ? AppendQueue() : nil }
+  ///   - checkpointsBehind: checkpoints are written behind the commits. What goes wrong with one is told by the commit that makes
+  ///   the next one due. For processes that live on: one that ends leaves its checkpoint unwritten, which harms nothing.
+  public init(groupsAppends: Bool = false, checkpointsBehind: Bool = false) {
+    appends = groupsAppends ? AppendQueue() : nil
+    checkpoints = checkpointsBehind ? BackgroundCheckpoints() : nil
+  }
+
+  /// Returns when no checkpoint is being written any more; false when that takes longer than `seconds`.
+  public func waitForCheckpoints(seconds: Int) -> Bool { checkpoints?.wait(seconds: seconds) ?? true }
 
   /// One caller at a time. Blocks; `body` must not call it again.
   func exclusively<T>(_ body: () throws -> T) throws -> T { try turn.withLock { _ in try body() } }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CSupport
 import Core
 import Foundation
 
@@ -69,6 +70,9 @@ enum LocalFile {
     }
     return done == count ? data : data.prefix(done)
   }
+
+  /// Has the system begin to write what the file holds. Without effect on what `fsync` promises, so that its failure says nothing.
+  static func startWriting(_ descriptor: Int32) { ps_start_writing(descriptor) }
 
   /// Makes the folder's entries durable.
   static func syncFolder(_ folder: String) throws {

@@ -62,9 +62,18 @@ public final class LocalObjectStore: ObjectStorage {
     try write(path, publish: replace) { try LocalFile.append(data, to: $0, name: filePath(path)) }
   }
 
-  public func putIfAbsent(_ path: ObjectPath, _ data: Data) throws {
+  public func putIfAbsent(_ path: ObjectPath, _ data: Data) throws { try putIfAbsent(path, data, behind: []) }
+
+  public func putIfAbsent(_ path: ObjectPath, _ data: Data, behind files: [UnsyncedFile]) throws {
     if try head(path) != nil { throw PlatformError(.alreadyExists, "object exists already", path: filePath(path)) }
-    try write(path, publish: Self.linkOnce) { try LocalFile.append(data, to: $0, name: filePath(path)) }
+    for file in files { file.start() }
+    try write(path, publish: Self.linkOnce) { descriptor in
+      try LocalFile.append(data, to: descriptor, name: filePath(path))
+      guard !files.isEmpty else { return }
+      // All are on their way to the disk before the first is waited for.
+      LocalFile.startWriting(descriptor)
+      for file in files { try file.sync() }
+    }
   }
 
   public func upload(file: String, to path: ObjectPath) throws -> Int {

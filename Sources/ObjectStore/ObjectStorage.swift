@@ -16,6 +16,8 @@ public protocol ObjectStorage: Sendable {
   func put(_ path: ObjectPath, _ data: Data) throws
   /// Writes only if no object has that name: exactly one of many concurrent callers succeeds.
   func putIfAbsent(_ path: ObjectPath, _ data: Data) throws
+  /// As above, after `files` are on the disk: nobody sees the object before them. A store that has to wait for a disk itself waits for all at once.
+  func putIfAbsent(_ path: ObjectPath, _ data: Data, behind files: [UnsyncedFile]) throws
   /// All objects below folder `prefix` (nil: all), at any depth, in order of their names. An absent folder is empty.
   func list(_ prefix: ObjectPath?) throws -> [ObjectInfo]
   /// As `list`, but only objects whose names come behind `last`.
@@ -35,6 +37,12 @@ public protocol ObjectStorage: Sendable {
 }
 
 extension ObjectStorage {
+  public func putIfAbsent(_ path: ObjectPath, _ data: Data, behind files: [UnsyncedFile]) throws {
+    for file in files { file.start() }
+    for file in files { try file.sync() }
+    try putIfAbsent(path, data)
+  }
+
   public func list(_ prefix: ObjectPath?, after last: ObjectPath) throws -> [ObjectInfo] { try list(prefix).filter { $0.path > last } }
 
   public func upload(file: String, to path: ObjectPath) throws -> Int {

@@ -3,6 +3,7 @@
 import Core
 public import DuckDB
 import Foundation
+public import ObjectStore
 
 /// Collects rows and writes them as one parquet file with statistics. Belongs to one thread.
 ///
@@ -40,9 +41,7 @@ public final class ParquetTableWriter {
     shared = database
     few = FewRows(columns)
     let folder = (path as NSString).deletingLastPathComponent
-    do {
-      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-    } catch { throw PlatformError(.permissionDenied, "cannot create the folder", path: folder) }
+    try Self.makeFolder(folder)
     if few == nil { _ = try startEngine() }
   }
 
@@ -73,6 +72,23 @@ public final class ParquetTableWriter {
     return appender
   }
 
+  /// Makes a folder, with the entries that lead to it on the disk where it is new.
+  private static func makeFolder(_ folder: String) throws {
+    var isFolder: ObjCBool = false
+    if FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder), isFolder.boolValue { return }
+    var parents: [String] = []
+    var parent = (folder as NSString).deletingLastPathComponent
+    while !parent.isEmpty {
+      parents.append(parent)
+      guard parent != "/", !FileManager.default.fileExists(atPath: parent) else { break }
+      parent = (parent as NSString).deletingLastPathComponent
+    }
+    do {
+      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    } catch { throw PlatformError(.permissionDenied, "cannot create the folder", path: folder) }
+    for parent in parents { try DurableFile.sync(parent, flags: O_RDONLY | O_DIRECTORY) }
+  }
+
   public var rowCount: Int { few?.rows.count ?? engine?.appender.rowCount ?? 0 }
 
   /// Appends one row; values in the columns' order.
@@ -92,6 +108,12 @@ public final class ParquetTableWriter {
     let appender = try startEngine()
     try body(appender)
     try appender.endRow()
+  }
+
+  /// As `finish`, but a file of few rows may not be on the disk yet: `DeltaTable.append` waits for it, together with its own writes.
+  public func finishUnsynced() throws -> (file: WrittenFile, unsynced: UnsyncedFile?)? {
+    guard let few else { return try finish().map { ($0, nil) } }
+    return few.rows.isEmpty ? nil : try few.writeUnsynced(to: path)
   }
 
   /// Writes the file. Without rows no file is written and the result is nil.

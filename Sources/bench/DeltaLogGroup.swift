@@ -16,8 +16,12 @@ enum DeltaLogGroup {
   /// How the peer appends. Of itself it does not wait for the disk, as we do.
   enum Way: String, CaseIterable {
     case byPath = "by path, then fsync"
+    case byPathNotDurable = "by path, no fsync"
     case held = "held open, then fsync"
-    case notDurable = "held open, no fsync"
+    case heldNotDurable = "held open, no fsync"
+
+    var isHeld: Bool { self == .held || self == .heldNotDurable }
+    var isDurable: Bool { self == .byPath || self == .held }
   }
 
   static func run(_ setup: Setup, report: Group.Report) async throws {
@@ -58,7 +62,7 @@ enum DeltaLogGroup {
       let name = "small\(writers)-\(round)-\(UUID().uuidString)"
       let table = DeltaTable(
         store: try LocalObjectStore(root: setup.file("lake")), path: try ObjectPath(name), parquet: DuckDBParquetHandler(),
-        cache: SnapshotCache(groupsAppends: true))
+        cache: SnapshotCache(groupsAppends: true, checkpointsBehind: true))
       _ = try table.create(schema: TypeMapping.schema(columns), name: name)
       let database = try Database(settings: .init(threads: 1))
       let folder = setup.file("lake/\(name)")
@@ -70,8 +74,9 @@ enum DeltaLogGroup {
               let file = "part-\(UUID().uuidString).zstd.parquet"
               let rows = try ParquetTableWriter(path: folder + "/" + file, columns: columns, sharing: database)
               try rows.append([.int(Int64(writer * each + index)), .string("a name")])
-              guard let written = try rows.finish() else { throw PlatformError(.internalError, "no row") }
-              _ = try table.append([AddFile(relativePath: file, size: written.sizeBytes, statistics: written.statistics)])
+              guard let (written, unsynced) = try rows.finishUnsynced() else { throw PlatformError(.internalError, "no row") }
+              let add = AddFile(relativePath: file, size: written.sizeBytes, statistics: written.statistics)
+              _ = try table.append([add], unsynced: unsynced.map { [$0] } ?? [])
             }
           } catch { failures.withLock { $0.append("\(error)") } }
         }
@@ -85,8 +90,8 @@ enum DeltaLogGroup {
       let answer = try setup.peer.call(
         "delta_log.append",
         [
-          "table": .string(name), "writers": .integer(Int64(writers)), "each": .integer(Int64(each)), "held": .bool(way != .byPath),
-          "durable": .bool(way != .notDurable),
+          "table": .string(name), "writers": .integer(Int64(writers)), "each": .integer(Int64(each)), "held": .bool(way.isHeld),
+          "durable": .bool(way.isDurable),
         ])
       guard let time = answer["seconds"]?.doubleValue, let done = answer["rows"]?.doubleValue, done > 0 else {
         throw PlatformError(.internalError, "the peer appended nothing")

@@ -28,3 +28,5 @@ int ps_rename_exclusive(const char *from, const char *to);
 /// Makes the names `a` and `b` change places in one step; both must exist, on one file system. Returns 0 or errno: EINVAL or
 /// ENOSYS where the file system or the kernel cannot.
 int ps_rename_exchange(const char *a, const char *b);
+/// Has the system begin to write a file's bytes to the disk, without waiting. Promises nothing: fsync does.
+void ps_start_writing(int fd);

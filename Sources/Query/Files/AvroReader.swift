@@ -82,7 +82,9 @@ struct AvroReader {
       do { return try GzipReader.inflate(block, limit: Self.blockLimit) } catch is GzipReader.Failure { throw AvroSchema.damaged("a block cannot be inflated") }
     case "snappy":
       guard block.count >= 4 else { throw AvroSchema.damaged("a block is too short") }
-      return try Snappy.unpack(block.dropLast(4), limit: Self.blockLimit)
+      do { return try block.dropLast(4).withUnsafeBytes { Data(try Snappy.unpack($0, limit: Self.blockLimit)) } } catch is Snappy.Failure {
+        throw AvroSchema.damaged("a block cannot be unpacked with snappy")
+      }
     default: return block
     }
   }
@@ -128,64 +130,5 @@ struct AvroCursor {
   mutating func bytes() throws -> UnsafeRawBufferPointer {
     guard let count = Int(exactly: try long()) else { throw AvroSchema.damaged("it breaks off") }
     return try take(count)
-  }
-}
-
-/// Snappy's raw format (github.com/google/snappy/blob/main/format_description.txt).
-enum Snappy {
-  static func unpack(_ block: Data, limit: Int) throws -> Data {
-    try block.withUnsafeBytes { raw in
-      var position = 0
-      func byte() throws -> Int {
-        guard position < raw.count else { throw AvroSchema.damaged("snappy data breaks off") }
-        defer { position += 1 }
-        return Int(raw[position])
-      }
-      var size = 0
-      var shift = 0
-      while true {
-        let next = try byte()
-        guard shift <= 28 else { throw AvroSchema.damaged("snappy data has no size") }
-        size |= (next & 0x7F) << shift
-        if next < 0x80 { break }
-        shift += 7
-      }
-      guard size <= limit else { throw AvroSchema.damaged("a block is too large") }
-      var out: [UInt8] = []
-      out.reserveCapacity(min(size, 1 << 24))
-      while position < raw.count {
-        let tag = try byte()
-        if tag & 3 == 0 {
-          var length = tag >> 2
-          if length >= 60 {
-            let count = length - 59
-            length = 0
-            for index in 0..<count { length |= try byte() << (8 * index) }
-          }
-          length += 1
-          guard length <= raw.count - position, out.count + length <= size else { throw AvroSchema.damaged("snappy data breaks off") }
-          out += raw[position..<position + length]
-          position += length
-          continue
-        }
-        let length: Int
-        let offset: Int
-        switch tag & 3 {
-        case 1:
-          length = 4 + (tag >> 2) & 7
-          offset = (tag >> 5) << 8 | (try byte())
-        case 2:
-          length = 1 + tag >> 2
-          offset = try byte() | (try byte()) << 8
-        default:
-          length = 1 + tag >> 2
-          offset = try byte() | (try byte()) << 8 | (try byte()) << 16 | (try byte()) << 24
-        }
-        guard offset > 0, offset <= out.count, out.count + length <= size else { throw AvroSchema.damaged("snappy data points outside") }
-        for _ in 0..<length { out.append(out[out.count - offset]) }
-      }
-      guard out.count == size else { throw AvroSchema.damaged("snappy data breaks off") }
-      return Data(out)
-    }
   }
 }

@@ -4,6 +4,7 @@ import Core
 import DeltaLog
 import DuckDB
 import Foundation
+import ObjectStore
 
 /// A Parquet file of a few rows of plain columns, encoded here: for one row the engine takes many times longer than the disk.
 ///
@@ -76,22 +77,27 @@ struct FewRows {
 
   /// Writes the file, durable under its name when this returns.
   func write(to path: String) throws -> WrittenFile {
+    let (file, unsynced) = try writeUnsynced(to: path, isEarly: false)
+    try unsynced.sync()
+    return file
+  }
+
+  /// Writes the file without waiting for the disk.
+  /// - Parameter isEarly: whether the file may have its name before it is on the disk, as where nobody knows of it yet.
+  func writeUnsynced(to path: String, isEarly: Bool = true) throws -> (WrittenFile, UnsyncedFile) {
     let folder = (path as NSString).deletingLastPathComponent
     let temporary = folder + "/.write-" + UUID().uuidString.lowercased()
     let data = encoded
     let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
     guard descriptor >= 0 else { throw PlatformError.system("create the file", temporary) }
     var isDone = false
-    defer {
-      close(descriptor)
-      if !isDone { unlink(temporary) }
-    }
+    defer { if !isDone { unlink(temporary) } }
+    let unsynced = UnsyncedFile(descriptor: descriptor, path: path)
     try DurableFile.write(data, to: descriptor, path)
-    guard fsync(descriptor) == 0 else { throw PlatformError.system("make the written file durable", path) }
+    if !isEarly, fsync(descriptor) != 0 { throw PlatformError.system("make the written file durable", path) }
     guard rename(temporary, path) == 0 else { throw PlatformError.system("rename the written file", path) }
     isDone = true
-    try DurableFile.sync(folder, flags: O_RDONLY | O_DIRECTORY)
-    return WrittenFile(path: path, sizeBytes: Int64(data.count), rows: Int64(rows.count), statistics: statistics)
+    return (WrittenFile(path: path, sizeBytes: Int64(data.count), rows: Int64(rows.count), statistics: statistics), unsynced)
   }
 
   /// The whole file.

@@ -5,7 +5,7 @@ public import DeltaLog
 import DuckDB
 public import Foundation
 
-/// Delta checkpoints through the SQL engine.
+/// Delta checkpoints: read from their columns, and through the SQL engine where those have what is not known here.
 public struct DuckDBParquetHandler: ParquetHandler {
   public init() {}
 
@@ -67,6 +67,12 @@ public struct DuckDBParquetHandler: ParquetHandler {
   }
 
   public func readCheckpointActions(_ parquet: Data, name: String) throws -> [Action] {
+    do { return try CheckpointColumns.actions(parquet, name: name) } catch is ParquetFault {
+      return try readWithEngine(parquet, name: name)
+    }
+  }
+
+  func readWithEngine(_ parquet: Data, name: String) throws -> [Action] {
     try withFiles(parquet) { file, _ in try CheckpointReader(connection: CheckpointReader.connect(), name: name).actions(file: file) }
   }
 
