@@ -214,7 +214,8 @@ extension FileStaging {
     for file in files {
       if isCancelled() { throw CancellationError() }
       try attempt(file.index) {
-        guard let first = try firstLine(file) else { return }
+        // Nothing that can be read is not nothing: such lines are found below.
+        let first = try firstLine(file) ?? ""
         if read.options.multiLine || first.hasPrefix("[") {
           let kind = first.hasPrefix("[") ? "array" : "unstructured"
           try connection.execute(
