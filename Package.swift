@@ -101,7 +101,7 @@ let testSuites: [(name: String, depends: [String])] =
   } + [
     ("SimulationTests", ["Scheduling", "Core"]),
     ("TidyTests", ["Core"]),
-    ("EndToEndTests", ["Core", "Client", "platform"]),
+    ("EndToEndTests", ["Core", "Client", "Query", "platform"]),
   ]
 
 /// What the benchmarks against peers measure.

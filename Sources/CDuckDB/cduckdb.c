@@ -44,6 +44,7 @@ int cd_load(const char *engine, const char *stubs, cd_api *api, char *error, siz
     {"duckdb_prepared_statement_type", &api->prepared_statement_type_},
     {"duckdb_prepared_statement_column_count", &api->prepared_column_count_},
     {"duckdb_prepared_statement_column_logical_type", &api->prepared_column_logical_type_},
+    {"duckdb_prepared_statement_column_name", &api->prepared_column_name_},
     {"duckdb_bind_parameter_index", &api->bind_parameter_index_},
     {"duckdb_bind_null", &api->bind_null_},
     {"duckdb_bind_boolean", &api->bind_boolean_},

@@ -42,6 +42,16 @@ extension CatalogStore {
       }, sql: sql)
   }
 
+  /// The simple name of a type whose full text `column` gives: `STRING`, `DECIMAL`, `ARRAY`.
+  private static func dataType(_ column: String) -> String {
+    let names = [
+      "VARCHAR": "STRING", "BLOB": "BINARY", "INTEGER": "INT", "TIMESTAMP WITH TIME ZONE": "TIMESTAMP", "TIMESTAMP": "TIMESTAMP_NTZ",
+    ]
+    let base = "upper(trim(split_part(\(column), '(', 1)))"
+    return "CASE WHEN \(column) LIKE '%]' THEN 'ARRAY' "
+      + names.sorted { $0.key < $1.key }.map { "WHEN \(base) = '\($0.key)' THEN '\($0.value)' " }.joined() + "ELSE \(base) END"
+  }
+
   private static func micros(_ column: String) -> String { "(extract(epoch FROM \(column)) * 1000000)::bigint" }
   private static let changes = "created:time created_by last_altered:time last_altered_by"
   private static let changed =
@@ -70,7 +80,7 @@ extension CatalogStore {
       """
       SELECT catalog AS table_catalog, schema AS table_schema, name AS table_name, c.value->>'name' AS column_name, c.n AS ordinal_position,
         CASE WHEN (c.value->>'isNullable')::boolean IS FALSE THEN 'NO' ELSE 'YES' END AS is_nullable, c.value->>'type' AS full_data_type,
-        upper(split_part(c.value->>'type', '(', 1)) AS data_type, c.value->>'comment' AS comment
+        \(dataType("c.value->>'type'")) AS data_type, c.value->>'comment' AS comment
       FROM tables, jsonb_array_elements(columns) WITH ORDINALITY AS c(value, n) WHERE \(ofCatalog) ORDER BY 1, 2, 3, 5
       """),
     "information_schema.views": relation(
@@ -99,7 +109,7 @@ extension CatalogStore {
       "specific_catalog specific_schema specific_name ordinal_position:int parameter_mode parameter_name data_type full_data_type parameter_default comment",
       """
       SELECT catalog AS specific_catalog, schema AS specific_schema, name AS specific_name, p.n AS ordinal_position, 'IN' AS parameter_mode,
-        p.value->>'name' AS parameter_name, upper(split_part(p.value->>'type', '(', 1)) AS data_type, p.value->>'type' AS full_data_type,
+        p.value->>'name' AS parameter_name, \(dataType("p.value->>'type'")) AS data_type, p.value->>'type' AS full_data_type,
         p.value->>'defaultValue' AS parameter_default, p.value->>'comment' AS comment
       FROM functions, jsonb_array_elements(definition->'parameters') WITH ORDINALITY AS p(value, n) WHERE \(ofCatalog) ORDER BY 1, 2, 3, 4
       """),

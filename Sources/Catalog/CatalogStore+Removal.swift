@@ -103,7 +103,7 @@ extension CatalogStore {
     let kept = counts.keys.contains { ["models", "vector indexes"].contains($0) }
     return PlatformError(
       .invalidArgument, "\(what) is not empty: it has \(rest.joined(separator: ", "))",
-      hint: kept ? "Models and vector indexes are not removed together with what holds them." : "Remove them first, or use force.",
+      hint: kept ? "Models and vector indexes are not removed together with what holds them." : "Remove them first, or say CASCADE (`--force`, `force=true`).",
       number: "PLT-1701")
   }
 

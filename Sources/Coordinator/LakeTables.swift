@@ -86,7 +86,7 @@ struct LakeTables: Sendable {
     let caches = snapshots
     let shared = [root] + (try await catalog.externalFolders())
     return try await BlockingPool.shared.run {
-      let table = try Self.reader(entry.location, caches.cache(entry.location))
+      let table = try Self.open(entry.location, Self.readFeatures, caches.cache(entry.location))
       let snapshot: Snapshot
       if let time = timestampMilliseconds {
         snapshot = try table.snapshot(timestampMilliseconds: time)
@@ -108,15 +108,12 @@ struct LakeTables: Sendable {
     return entry
   }
 
-  private static func reader(_ location: String, _ cache: SnapshotCache) throws -> DeltaTable {
+  /// - Parameters:
+  ///   - features: what the caller takes care of in data files.
+  ///   - cache: what is kept of the table between calls.
+  static func open(_ location: String, _ features: Set<TableFeature> = [], _ cache: SnapshotCache? = nil) throws -> DeltaTable {
     let (store, path) = try ObjectStores.open(location)
-    return DeltaTable(store: store, path: path, parquet: DuckDBParquetHandler(), dataFeatures: readFeatures, cache: cache)
-  }
-
-  /// - Parameter features: what the caller takes care of in data files.
-  static func open(_ location: String, _ features: Set<TableFeature> = []) throws -> DeltaTable {
-    let (store, path) = try ObjectStores.open(location)
-    return DeltaTable(store: store, path: path, parquet: DuckDBParquetHandler(), dataFeatures: features)
+    return DeltaTable(store: store, path: path, parquet: DuckDBParquetHandler(), dataFeatures: features, cache: cache)
   }
 
   /// Makes the catalog entry, so that executors know the folder to write to.
@@ -143,13 +140,7 @@ struct LakeTables: Sendable {
     let version = try await BlockingPool.shared.run {
       let table = try Self.open(entry.location)
       let schema = TypeMapping.schema(columns)
-      let prefix = entry.location + "/"
-      let adds = try files.map { file in
-        guard file.path.hasPrefix(prefix) else {
-          throw PlatformError(.internalError, "a data file lies outside of its table: \(file.path)")
-        }
-        return AddFile(relativePath: String(file.path.dropFirst(prefix.count)), size: file.sizeBytes, statistics: file.statistics)
-      }
+      let adds = try Self.adds(files, entry)
       let transaction = AppTransaction(appId: "platform/\(key)", version: 1)
       if try !table.exists() {
         return try table.create(schema: schema, name: "\(entry.name)", files: adds, transaction: transaction, operation: operation).version
@@ -179,20 +170,29 @@ struct LakeTables: Sendable {
 extension LakeTables {
   func history(_ name: ThreePartName, limit: Int) async throws -> [DeltaTable.HistoryEntry] {
     let entry = try await entry(name)
-    return try await BlockingPool.shared.run { try Self.reader(entry.location, snapshots.cache(entry.location)).history(limit: limit) }
+    return try await BlockingPool.shared.run { try Self.open(entry.location, Self.readFeatures, snapshots.cache(entry.location)).history(limit: limit) }
   }
 
   /// Facts of the table's latest version, in the order and with the names of Databricks' DESCRIBE DETAIL.
   func detail(_ name: ThreePartName) async throws -> [(name: String, value: JSONValue)] {
     let entry = try await entry(name)
-    let snapshot = try await BlockingPool.shared.run { try Self.reader(entry.location, snapshots.cache(entry.location)).latest() }
+    let (snapshot, modified) = try await BlockingPool.shared.run {
+      let table = try Self.open(entry.location, Self.readFeatures, snapshots.cache(entry.location))
+      return (try table.latest(), try table.history(limit: 1).first?.timestampMilliseconds)
+    }
+    let clustering = try snapshot.clusteringNames
+    func time(_ milliseconds: Int64?) -> JSONValue { milliseconds.map { .string(SQLTime.timestamp(micros: $0 * 1000)) } ?? .null }
     return [
       ("format", "delta"), ("id", .string(snapshot.metadata.id)), ("name", .string("\(entry.name)")),
-      ("location", .string(entry.url)), ("partitionColumns", .array(snapshot.metadata.partitionColumns.map { .string($0) })),
+      ("description", snapshot.metadata.description.map { .string($0) } ?? .null), ("location", .string(entry.url)),
+      ("createdAt", time(snapshot.metadata.createdTime)), ("lastModified", time(modified)),
+      ("partitionColumns", .array(snapshot.metadata.partitionColumns.map { .string($0) })),
+      ("clusteringColumns", .array(clustering.map { .string($0.joined(separator: ".")) })),
       ("numFiles", .integer(Int64(snapshot.filesByPath.count))), ("sizeInBytes", .integer(snapshot.sizeInBytes)),
       ("properties", .object(snapshot.metadata.configuration.mapValues { .string($0) })),
       ("minReaderVersion", .integer(Int64(snapshot.tableProtocol.minReaderVersion))),
-      ("minWriterVersion", .integer(Int64(snapshot.tableProtocol.minWriterVersion))), ("version", .integer(snapshot.version)),
+      ("minWriterVersion", .integer(Int64(snapshot.tableProtocol.minWriterVersion))),
+      ("tableFeatures", .array(snapshot.tableProtocol.features.map(\.rawValue).sorted().map { .string($0) })), ("version", .integer(snapshot.version)),
       ("numRows", snapshot.rowCount.map { .integer($0) } ?? .null),
     ]
   }

@@ -180,6 +180,12 @@ public final class ChildProcess: Sendable {
     }
   }
 
+  /// Lets this process and others come before the child's whole group wherever processors are short: a busy machine still answers and sends its heartbeats.
+  public func yieldProcessors() {
+    guard getpriority(__priority_which_t(PRIO_PGRP.rawValue), id_t(processID)) < 5 else { return }
+    _ = setpriority(__priority_which_t(PRIO_PGRP.rawValue), id_t(processID), 5)  // a child that has gone needs none
+  }
+
   /// Sends a signal to the child's whole process group.
   public func signal(_ number: Int32) { kill(-processID, number) }
 

@@ -256,6 +256,10 @@ extension DeltaType {
   /// For messages: `long`, `array`, ..
   var label: String {
     switch self {
+    case .primitive("long"): "bigint"
+    case .primitive("integer"): "int"
+    case .primitive("short"): "smallint"
+    case .primitive("byte"): "tinyint"
     case .primitive(let name): name
     case .array: "array"
     case .map: "map"

@@ -85,7 +85,7 @@ public struct SchemaChange: Sendable {
     case .last: return fields.count
     case .after(let name):
       guard let index = fields.firstIndex(where: { $0.name.lowercased() == name.lowercased() }) else {
-        throw PlatformError(.notFound, "no column '\(name)'")
+        throw unknown(name, fields)
       }
       return index + 1
     }
@@ -377,8 +377,13 @@ public struct SchemaChange: Sendable {
 
   // MARK: Helpers
 
+  private static func unknown(_ name: String, _ fields: [StructField]) -> PlatformError {
+    let names = fields.prefix(50).map(\.name).joined(separator: ", ") + (fields.count > 50 ? ", .." : "")
+    return PlatformError(.notFound, "the table has no column '\(name)'", hint: "It has: \(names).")
+  }
+
   private func field(_ path: [String]) throws -> StructField {
-    guard let found = schema.field(at: path) else { throw PlatformError(.notFound, "no column '\(path.joined(separator: "."))'") }
+    guard let found = schema.field(at: path) else { throw Self.unknown(path.joined(separator: "."), schema.fields) }
     return found.field
   }
 
@@ -401,7 +406,7 @@ public struct SchemaChange: Sendable {
       return type
     }
     guard let index = type.fields.firstIndex(where: { $0.name.lowercased() == name.lowercased() }) else {
-      throw PlatformError(.notFound, "no column '\(name)'")
+      throw unknown(name, type.fields)
     }
     type.fields[index].type = try edited(type.fields[index].type, path.dropFirst(), name, body)
     return type

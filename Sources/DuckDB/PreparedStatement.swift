@@ -20,6 +20,16 @@ public final class PreparedStatement {
   /// Whether it is a query (DUCKDB_STATEMENT_TYPE_SELECT), not a change, a setting or a look at the engine.
   public var isQuery: Bool { connection.engine.api.prepared_statement_type_(handle) == 1 }
 
+  /// Names of the columns that it will give, as the statement says them: one may be there twice.
+  public var columnNames: [String] {
+    let api = connection.engine.api
+    return (0..<api.prepared_column_count_(handle)).map { index in
+      guard let name = api.prepared_column_name_(handle, index) else { return "" }
+      defer { api.free_(UnsafeMutableRawPointer(mutating: name)) }
+      return String(cString: name)
+    }
+  }
+
   /// Types of the rows that it will give. Those that hang on parameters are not known yet.
   public var columnTypes: [SQLType] {
     let engine = connection.engine

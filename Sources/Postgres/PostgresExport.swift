@@ -51,9 +51,11 @@ public final class PostgresExport {
   public func rows(_ sql: String) throws -> [[String?]] {
     if isCancelled() { throw CancellationError() }
     return try connection.run("SELECT row_to_json(r)::text FROM (\(sql)) AS r", []).rows.map { row in
-      guard let text: String = try row.get(0), let object = try? JSONValue(parsing: text) else { return [] }  // the server's JSON is valid
+      guard let text: String = try row.get(0), let members = try JSONValue(parsing: text).objectValue else {
+        throw PlatformError(.unavailable, "the Postgres gave no row where one was expected")
+      }
       // Columns are called a, b, c, .. so that their order is known.
-      return object.objectValue?.sorted { $0.key < $1.key }.map { $0.value == .null ? nil : $0.value.stringValue ?? $0.value.sortedText } ?? []
+      return members.sorted { $0.key < $1.key }.map { $0.value == .null ? nil : $0.value.stringValue ?? $0.value.sortedText }
     }
   }
 

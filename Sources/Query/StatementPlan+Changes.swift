@@ -39,7 +39,7 @@ extension StatementPlan {
   }
 
   private mutating func mergeSource() throws -> ChangeStatement.Source {
-    let text: String
+    var text: String
     var alias: String?
     if token?.isSymbol("(") == true {
       text = try parenthesised()
@@ -60,6 +60,10 @@ extension StatementPlan {
       position += 1
     }
     guard let alias else { throw PlatformError(.invalidArgument, "the query after USING needs a name", hint: "USING (SELECT ..) AS s") }
+    if token?.isSymbol("(") == true {
+      // Other names for the columns: AS s(a, b).
+      text = "(SELECT * FROM \(text) AS \(SQLText.identifier(alias))\(try parenthesised()))"
+    }
     guard take("ON") else { throw expected("ON") }
     return .init(text: text, alias: SQLText.identifier(alias), condition: try slice(until: ["WHEN"]))
   }

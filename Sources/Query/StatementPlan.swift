@@ -145,11 +145,13 @@ public struct StatementPlan: Sendable {
   var token: SQLTokens.Token? { position < source.tokens.count ? source.tokens[position] : nil }
 
   private func unsupported() -> PlatformError {
-    PlatformError(
-      .invalidArgument, "the statement is not supported",
-      hint:
-        "Supported are SELECT, EXPLAIN, CREATE TABLE, ALTER TABLE, INSERT, UPDATE, DELETE, MERGE, TRUNCATE, OPTIMIZE, VACUUM, RESTORE, CREATE SCHEMA, DROP TABLE, SHOW and DESCRIBE."
-    )
+    let words = source.tokens.prefix(2).map { String($0.text.prefix(40)) }.joined(separator: " ")
+    return PlatformError(
+      .invalidArgument, "no statement begins with '\(words)'",
+      hint: """
+        Statements begin with SELECT, WITH, VALUES, EXPLAIN, INSERT, UPDATE, DELETE, MERGE, TRUNCATE, COPY INTO, CREATE, ALTER, DROP, UNDROP, \
+        COMMENT ON, USE, SHOW, DESCRIBE, OPTIMIZE, REORG, FSCK, VACUUM or RESTORE.
+        """)
   }
 
   mutating func take(_ words: String...) -> Bool {

@@ -176,8 +176,12 @@ public enum StatementRunner {
     }
     let columns = try Self.columns(spec, connection)
     let isInsert = spec.kind == .insert
-    guard isInsert || (!columns.isEmpty && Set(columns.map { $0.name.lowercased() }).count == columns.count) else {
-      throw PlatformError(.invalidArgument, "the columns of a table need different names", hint: "Name them with AS.")
+    if !isInsert {
+      // The query's own names: inside of another query the engine would make them different.
+      var seen: Set<String> = []
+      for name in try connection.prepare(spec.sql).columnNames where !seen.insert(name.lowercased()).inserted {
+        throw PlatformError(.invalidArgument, "the query gives two columns named '\(name)'", hint: "The columns of a table need different names: AS.")
+      }
     }
     let table = try TargetTable(
       spec.target ?? WriteTarget(name: "the table", schema: isInsert ? TypeMapping.schema(spec.targetColumns).schemaString : nil), columns: columns)

@@ -53,11 +53,12 @@ public struct StatementSpec: Codable, Sendable, Hashable {
     }
     /// For EXPLAIN: what is read of the table.
     var summary: String {
-      let names = (try? scan.columns().map(\.name)) ?? []  // a damaged schema fails where the table is read
-      let skipped = scan.skipped.files == 0 ? "" : ", \(scan.skipped.files) files (\(scan.skipped.bytes) bytes) skipped by partition values and statistics"
+      func files(_ count: Int) -> String { count == 1 ? "1 file" : "\(count) files" }
+      let skipped =
+        scan.skipped.files == 0 ? "" : ", \(files(scan.skipped.files)) (\(scan.skipped.bytes) bytes) skipped by partition values and statistics"
       return
-        "\(name ?? view): version \(scan.version), \(scan.files.count) files read (\(scan.sizeInBytes) bytes, \(scan.rows.map { String($0) } ?? "unknown") rows)"
-        + "\(skipped), columns \(names.joined(separator: ", "))"
+        "\(name ?? view): version \(scan.version), \(files(scan.files.count)) read (\(scan.sizeInBytes) bytes, \(scan.rows.map { String($0) } ?? "unknown") rows)"
+        + skipped
     }
 
     /// Plain files that have `columns`.

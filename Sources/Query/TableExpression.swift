@@ -30,6 +30,10 @@ public enum TableExpression {
         throw PlatformError(.invalidArgument, "it is \(cast.columns[1].type.sql), not a condition")
       }
     } catch let error as PlatformError {
+      if columns.isEmpty, let end = error.message.firstRange(of: "\nCandidate bindings:") {
+        // The engine's own words without the table that is none.
+        throw PlatformError(.invalidArgument, "\(what): \(error.message[..<end.lowerBound].split(separator: "!")[0])", hint: "It names no columns.")
+      }
       throw PlatformError(.invalidArgument, "\(what): \(error.message)", hint: error.hint)
     }
   }

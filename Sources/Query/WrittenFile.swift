@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Core
+public import DeltaLog
 public import DuckDB
 
 /// A named, typed column.
@@ -29,5 +30,14 @@ public struct WrittenFile: Codable, Sendable, Hashable {
     self.rows = rows
     self.statistics = statistics
     self.partitionValues = partitionValues
+  }
+
+  /// The file as the log of its table names it.
+  /// - Parameter folder: the table's, absolute.
+  /// - Throws: `internalError` for a file outside of it.
+  public func added(to folder: String) throws -> AddFile {
+    guard path.utf8.starts(with: (folder + "/").utf8) else { throw PlatformError(.internalError, "a data file lies outside of its table: \(path)") }
+    let relative = String(decoding: path.utf8.dropFirst(folder.utf8.count + 1), as: UTF8.self)
+    return AddFile(relativePath: relative, size: sizeBytes, statistics: statistics, partitionValues: partitionValues)
   }
 }

@@ -69,6 +69,7 @@ final class ExecutorChild: Sendable {
     return child.writeLine(line)
   }
 
+  func yieldProcessors() { child.yieldProcessors() }
   func kill() { child.signal(SIGKILL) }
   /// An idle executor ends when its input does.
   func retire() { child.closeInput() }

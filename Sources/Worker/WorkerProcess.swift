@@ -246,6 +246,8 @@ public actor WorkerProcess {
         return
       }
       units[key]?.child = child
+      // People wait for a replica's answers; everything else may take a moment longer.
+      if !work.isReplica { child.yieldProcessors() }
       noteProcess(key, child)
       let scratch = scratchRoot + "/" + key.unit.replacingOccurrences(of: "/", with: "_") + "-\(key.attempt)"
       let seat = work.gang.map { GangSeat(gang: $0.gang, generation: $0.generation, rank: $0.rank, size: $0.size) }

@@ -87,17 +87,11 @@ struct BenchTable {
     _ = try delta.append(added)
   }
 
-  private func adds(_ files: [WrittenFile]) -> [AddFile] {
-    files.map {
-      AddFile(
-        relativePath: String($0.path.dropFirst(location.utf8.count + 1)), size: $0.sizeBytes, statistics: $0.statistics,
-        partitionValues: $0.partitionValues)
-    }
-  }
+  private func adds(_ files: [WrittenFile]) throws -> [AddFile] { try files.map { try $0.added(to: location) } }
 
   private func commit(_ plan: StatementPlan, _ result: StatementResult, _ start: Snapshot) throws {
     var base = start
-    var commit = CommitPlan.append(adds(result.files))
+    var commit = CommitPlan.append(try adds(result.files))
     if let change = result.change {
       let byPath = Dictionary(uniqueKeysWithValues: try base.files.map { (location + "/" + (try $0.relativePath()), $0) })
       func file(_ path: String) throws -> AddFile {
@@ -107,7 +101,7 @@ struct BenchTable {
       var rewrite = CommitPlan.Rewrite()
       rewrite.removed = try change.removed.map(file)
       rewrite.deleted = try change.vectors.map { (try file($0.path), $0.descriptor) }
-      rewrite.added = adds(result.files)
+      rewrite.added = try adds(result.files)
       commit = .rewrite(rewrite, where: .all, read: base.files, operation: plan.kind.rawValue.uppercased())
     }
     _ = try delta.commit(commit, onto: &base)

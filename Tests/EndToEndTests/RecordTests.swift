@@ -112,6 +112,11 @@ extension EndToEnd {
         let answer = try JSONValue(parsing: appended.out)
         #expect(answer["rows"] == 45_000 && answer["batches"] == 2, "\(appended.all)")
       }
+      // It is cut at the same lines however it comes.
+      let piped = try LocalCluster.run(
+        "/bin/sh", ["-c", #"dd bs=7777 if="$1" 2>/dev/null | "$0" tables append main.demo.e - --batch-id day-17 -o json"#, LocalCluster.binary, file],
+        timeout: 120, environment: ["PLATFORM_HOME": cluster.data])
+      #expect(try piped.status == 0 && JSONValue(parsing: piped.out)["replayed"] == 2, "\(piped.all)")
       let wrong = try cluster.cli(["tables", "append", "main.demo.e", cluster.write("bad.ndjson", "{\"id\":1}\n{\"colour\":1}\n")])
       #expect(wrong.status != 0 && wrong.err.contains("colour"), "\(wrong.all)")
       #expect(try cluster.scalar("select count(*) || '/' || count(distinct kind) || '/' || sum(price) from main.demo.e") == "45002/3/2.50")

@@ -80,7 +80,7 @@ final class ChangedTable {
         target: WriteTarget(
           name: "t", schema: base.metadata.schemaString, partitionColumns: base.metadata.partitionColumns, properties: base.metadata.configuration,
           version: base.version), order: order, outputDirectory: location)
-      added += adds(try RewriteRunner.run(spec, context: QuietContext(scratchDirectory: folder.path)).files)
+      added += try adds(try RewriteRunner.run(spec, context: QuietContext(scratchDirectory: folder.path)).files)
       removed += group
     }
     guard !removed.isEmpty else { return }
@@ -134,13 +134,7 @@ final class ChangedTable {
     return copy
   }
 
-  private func adds(_ files: [WrittenFile]) -> [AddFile] {
-    files.map {
-      AddFile(
-        relativePath: String($0.path.dropFirst(location.utf8.count + 1)), size: $0.sizeBytes, statistics: $0.statistics,
-        partitionValues: $0.partitionValues)
-    }
-  }
+  private func adds(_ files: [WrittenFile]) throws -> [AddFile] { try files.map { try $0.added(to: location) } }
 
   private func commit(_ plan: StatementPlan, _ result: StatementResult, _ start: Snapshot) throws {
     var base = start
@@ -151,13 +145,13 @@ final class ChangedTable {
       var rewrite = CommitPlan.Rewrite()
       rewrite.removed = try change.removed.map(file)
       rewrite.deleted = try change.vectors.map { (try file($0.path), $0.descriptor) }
-      rewrite.added = adds(result.files)
-      rewrite.changes = adds(change.changeFiles).map { ChangeFile(path: $0.path, partitionValues: $0.partitionValues, size: $0.size) }
+      rewrite.added = try adds(result.files)
+      rewrite.changes = try adds(change.changeFiles).map { ChangeFile(path: $0.path, partitionValues: $0.partitionValues, size: $0.size) }
       commit = .rewrite(rewrite, where: .all, read: base.files, operation: plan.kind.rawValue.uppercased())
     } else if plan.replaces {
-      commit = plan.insert.trailing.isEmpty ? .overwrite(adds(result.files), base: base) : .dynamicOverwrite(adds(result.files), base: base)
+      commit = plan.insert.trailing.isEmpty ? .overwrite(try adds(result.files), base: base) : .dynamicOverwrite(try adds(result.files), base: base)
     } else {
-      commit = .append(adds(result.files))
+      commit = .append(try adds(result.files))
     }
     if let marks = result.identityMarks {
       let columns = try base.schema.identityColumns().map { column in

@@ -96,13 +96,5 @@ final class SpoolFile: Sendable {
 
   deinit { close(descriptor) }
 
-  func append(_ bytes: [UInt8]) throws {
-    var done = 0
-    while done < bytes.count {
-      let wrote = bytes.withUnsafeBytes { write(descriptor, $0.baseAddress! + done, bytes.count - done) }
-      if wrote < 0 && errno == EINTR { continue }
-      guard wrote > 0 else { throw PlatformError.system("write", path) }
-      done += wrote
-    }
-  }
+  func append(_ bytes: [UInt8]) throws { try WholeWrite.write(bytes, to: descriptor, path) }
 }

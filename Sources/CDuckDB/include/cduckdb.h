@@ -79,6 +79,7 @@ typedef struct {
   int (*_Nonnull prepared_statement_type_)(cd_prepared);
   uint64_t (*_Nonnull prepared_column_count_)(cd_prepared);
   cd_logical_type (*_Nonnull prepared_column_logical_type_)(cd_prepared, uint64_t);
+  const char *_Nullable (*_Nonnull prepared_column_name_)(cd_prepared, uint64_t);
   int (*_Nonnull bind_parameter_index_)(cd_prepared, uint64_t *, const char *);
   int (*_Nonnull bind_null_)(cd_prepared, uint64_t);
   int (*_Nonnull bind_boolean_)(cd_prepared, uint64_t, bool);

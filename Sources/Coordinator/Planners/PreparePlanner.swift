@@ -55,7 +55,7 @@ struct PreparePlanner: TaskPlanner {
       let source = try await services.tables.resolve(ThreePartName(body.source))
       var groups = try source.files.map { [$0] }
       if let shards = try ShardCount(body.shards) {
-        let count = try await shards.count(bytes: source.scan.sizeInBytes, services)
+        let count = shards.count(bytes: source.scan.sizeInBytes, services)
         groups = StatementSharding.groups(source.scan.files, count: count).map { $0.map(\.path) }
       }
       return .shards(

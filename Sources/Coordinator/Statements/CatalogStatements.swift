@@ -273,7 +273,10 @@ extension StatementPlanner {
     case .table:
       let found = try await schema()
       let entries = try await catalog.tables(catalog: found.catalog, schema: found.name).filter { CatalogCommand.matches($0.name.name, pattern) }
-      answer(["table", "owner", "type"], entries.map { [.string("\($0.name)"), .string($0.owner), .string($0.kind.rawValue)] })
+      let temporary = place == nil ? session.temporaryViews.keys.sorted().filter { CatalogCommand.matches($0, pattern) } : []
+      answer(
+        ["database", "tableName", "isTemporary"],
+        entries.map { [.string($0.name.schema), .string($0.name.name), .bool(false)] } + temporary.map { [.string(""), .string($0), .bool(true)] })
     case .view:
       let found = try await schema()
       let entries = try await catalog.tables(catalog: found.catalog, schema: found.name).filter { $0.kind == .view }

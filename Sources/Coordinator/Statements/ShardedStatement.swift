@@ -24,19 +24,11 @@ enum ShardCount: Equatable {
     }
   }
 
-  func count(bytes: Int64, _ services: PlanningServices) async throws -> Int {
+  func count(bytes: Int64, _ services: PlanningServices) -> Int {
     switch self {
     case .exactly(let number): return number
-    case .automatic: return StatementSharding.automatic(bytes: bytes, workers: try await services.workers())
+    case .automatic: return StatementSharding.automatic(bytes: bytes, workers: services.dispatcher?.workerCount ?? 1)
     }
-  }
-}
-
-extension PlanningServices {
-  /// Nodes that have joined.
-  func workers() async throws -> Int {
-    let rows = try await catalog.pool.query("SELECT count(*) AS count FROM nodes", [])
-    return Int(try rows.first?.int("count") ?? 1)
   }
 }
 
@@ -89,7 +81,7 @@ struct ShardedStatement {
       return (sharding, try sharding.splits(keys: keys, direct: direct))
     }
     let tables = splits.compactMap { split in spec.tables.first { $0.view == split.view } }
-    let count = try await shards.count(bytes: tables.reduce(0) { $0 + $1.scan.sizeInBytes }, planner.services)
+    let count = shards.count(bytes: tables.reduce(0) { $0 + $1.scan.sizeInBytes }, planner.services)
     return try keys.isEmpty ? files(spec, tables, count) : await exchange(spec, sharding, splits, count)
   }
 
@@ -138,6 +130,7 @@ struct ShardedStatement {
             folder: "\(staging)/\(call.id.attempt)-\(call.id.stage)-\(units.count)-{attempt}"))
       }
     }
+    guard !units.isEmpty else { throw PlatformError(.internalError, "a split names no table of its statement") }
     units[0].statement = statement
     return .shards(try units.enumerated().map { UnitSpec(index: $0, kind: ExchangeShard.kind, payload: try JSONValue(encoding: $1)) })
   }

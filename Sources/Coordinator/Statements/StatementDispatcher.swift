@@ -113,6 +113,9 @@ final class StatementDispatcher: Sendable {
 
   // MARK: the control link
 
+  /// Workers that are connected.
+  var workerCount: Int { state.withLock { $0.queue.workerCount } }
+
   func workerUp(_ name: String, slots: Int) {
     perform(state.withLock { $0.queue.workerUp(name, slots: StatementLink.concurrency(slots: slots)) })
   }

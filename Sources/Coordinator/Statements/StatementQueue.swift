@@ -42,6 +42,8 @@ struct StatementQueue {
 
   var runningCount: Int { workers.values.reduce(0) { $0 + $1.running.count } }
   var waitingCount: Int { waiting.count }
+  /// That are connected.
+  var workerCount: Int { workers.values.count { $0.isConnected } }
 
   /// - Throws: `resourceExhausted` PLT-3230 when too many wait.
   mutating func submit(_ id: String, now: Int64) throws -> [Effect] {

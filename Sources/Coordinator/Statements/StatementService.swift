@@ -143,7 +143,7 @@ final class StatementService: Sendable {
     if try StatementScript(submission.statement).needsRun {
       record.running("script", tables: .array([]))
       body.row_limit = min(submission.rowLimit ?? 1000, 100_000)
-      let response = try await runs.statement(JSONValue(encoding: body), by: record.principal, limit: Self.timeLimit)
+      let response = try await runs.statement(JSONValue(encoding: body), by: record.principal, limit: record.limit)
       return try await succeed(record, response)
     }
     let planner = StatementPlanner(services: services, submitter: record.principal.name)

@@ -33,7 +33,7 @@ extension LakeTables {
     let caches = snapshots
     let snapshot = try await BlockingPool.shared.run {
       try ReadOnlyPlaces.shared.requireWritable(entry.location)
-      let table = try Self.writer(entry.location, caches.cache(entry.location))
+      let table = try Self.open(entry.location, Self.writtenFeatures, caches.cache(entry.location))
       return try version.map { try table.snapshot(version: $0) } ?? table.latest()
     }
     return Base(entry: entry, snapshot: snapshot)
@@ -46,7 +46,7 @@ extension LakeTables {
   ) async throws -> Int64 {
     let caches = snapshots
     let (committed, facts, columns) = try await BlockingPool.shared.run {
-      let table = try Self.writer(entry.location, caches.cache(entry.location))
+      let table = try Self.open(entry.location, Self.writtenFeatures, caches.cache(entry.location))
       let latest = try table.latest()
       var base = latest.version == version ? latest : try table.snapshot(version: version)
       let outcome = try table.commit(plan(base), onto: &base, transaction: Self.transaction(key))
@@ -65,7 +65,7 @@ extension LakeTables {
     guard let schema = target.schema else { return nil }
     let caches = snapshots
     let done = try await BlockingPool.shared.run { () -> (version: Int64, facts: TableUpkeep.Facts)? in
-      let table = try Self.writer(entry.location, caches.cache(entry.location))
+      let table = try Self.open(entry.location, Self.writtenFeatures, caches.cache(entry.location))
       let (expected, facts) = try { () throws -> (TableMetadata?, TableUpkeep.Facts) in
         // Not held while the commit changes the snapshot in place.
         let latest = try table.latest()
@@ -82,24 +82,9 @@ extension LakeTables {
     return done.version
   }
 
-  private static func writer(_ location: String, _ cache: SnapshotCache) throws -> DeltaTable {
-    let (store, path) = try ObjectStores.open(location)
-    return DeltaTable(store: store, path: path, parquet: DuckDBParquetHandler(), dataFeatures: writtenFeatures, cache: cache)
-  }
-
   /// Written files as the log names them.
   static func adds(_ files: [WrittenFile], _ entry: TableEntry) throws -> [AddFile] {
-    try files.map { file in
-      AddFile(
-        relativePath: try relative(file.path, entry), size: file.sizeBytes, statistics: file.statistics, partitionValues: file.partitionValues)
-    }
-  }
-
-  static func relative(_ path: String, _ entry: TableEntry) throws -> String {
-    guard path.hasPrefix(entry.location + "/") else {
-      throw PlatformError(.internalError, "a data file lies outside of its table: \(path)")
-    }
-    return String(path.dropFirst(entry.location.utf8.count + 1))
+    try files.map { try $0.added(to: entry.location) }
   }
 
   /// Every row of the table goes; its schema and properties stay.

@@ -69,13 +69,7 @@ struct PostgresRows {
     var buffer: [UInt8] = []
     var longest = 0
     func flush() throws {
-      var done = 0
-      while done < buffer.count {
-        let wrote = buffer.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress! + done, buffer.count - done) }
-        if wrote < 0 && errno == EINTR { continue }
-        guard wrote > 0 else { throw PlatformError.system("write", path) }
-        done += wrote
-      }
+      try WholeWrite.write(buffer, to: descriptor, path)
       buffer.removeAll(keepingCapacity: true)
     }
     for query in queries {

@@ -152,7 +152,7 @@ final class StatementPool: Sendable {
     }
     let reader = Mutex(StatementFrameReader())
     let lines = Mutex(LineSplitter(limit: 16 << 10))
-    return try await ChildProcess.start(
+    let child = try await ChildProcess.start(
       .init(
         executable: ProcessSupport.executablePath,
         arguments: [
@@ -171,6 +171,8 @@ final class StatementPool: Sendable {
         }
       },
       onExit: { [weak self] exit in self?.ended(id, because: "ended with \(exit)", outcome: .lost) })
+    child.yieldProcessors()
+    return child
   }
 
   private func kill(_ id: Int) { state.withLock { $0.executors[id]?.child }?.signal(SIGKILL) }

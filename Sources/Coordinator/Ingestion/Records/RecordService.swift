@@ -42,7 +42,6 @@ actor RecordService {
   private var groupsRun = 0
   /// Tables whose index is known to have all that is in the log, by the last number there.
   private var committed: [UUID: Int64?] = [:]
-  private let caches = SnapshotCaches(limit: 64)
 
   init(services: PlanningServices, dispatcher: StatementDispatcher, logger: Logger) {
     self.services = services
@@ -140,8 +139,7 @@ actor RecordService {
   private func write(_ id: UUID, _ name: ThreePartName, _ batches: [Batch]) async throws -> [Result<RecordAnswer, any Error>] {
     let entry = try await services.tables.entry(name)
     guard entry.id == id else { throw PlatformError(.notFound, "table '\(name)' was replaced by another", number: "PLT-3002") }
-    let cache = caches.cache(entry.location)
-    let table = try LakeTables.open(entry.location, LakeTables.writtenFeatures, cache)
+    let table = try LakeTables.open(entry.location, LakeTables.writtenFeatures, lake.snapshots.cache(entry.location))
     let base = try await BlockingPool.shared.run { try table.latest() }
     let last = base.transactions[RecordLedger.application]?.version
     if committed[id] != .some(last) {
@@ -229,14 +227,6 @@ actor RecordService {
       guard !outcome.isReplay else { throw PlatformError(.conflict, "another coordinator has written to the table") }
       return outcome.version
     }
-  }
-}
-
-extension LakeTables {
-  /// - Parameter cache: what the caller keeps of the table between calls.
-  static func open(_ location: String, _ features: Set<TableFeature>, _ cache: SnapshotCache) throws -> DeltaTable {
-    let (store, path) = try ObjectStores.open(location)
-    return DeltaTable(store: store, path: path, parquet: DuckDBParquetHandler(), dataFeatures: features, cache: cache)
   }
 }
 

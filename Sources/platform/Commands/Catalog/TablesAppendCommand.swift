@@ -92,7 +92,7 @@ struct RecordInput {
 
   /// - Throws: `invalidArgument` for what does not fit one batch and cannot be cut.
   mutating func next() throws -> Data? {
-    while !isDone, rest.count < (isWhole ? Self.limit + 1 : Self.pieceBytes) {
+    while !isDone, rest.count <= (isWhole ? Self.limit : Self.pieceBytes) {
       guard let more = try handle.read(upToCount: 1 << 20), !more.isEmpty else {
         isDone = true
         break
@@ -108,16 +108,27 @@ struct RecordInput {
       }
       return rest
     }
-    var end = rest.endIndex
-    if !isDone {
-      while true {
-        if let newline = rest.lastIndex(of: UInt8(ascii: "\n")) {
-          end = newline + 1
-          break
+    // Where a piece ends hangs on the text alone and not on how it comes: sent again, the same identifiers stand for the same lines.
+    let newline = UInt8(ascii: "\n")
+    var end = rest.count
+    if rest.count > Self.pieceBytes {
+      if let last = rest[..<Self.pieceBytes].lastIndex(of: newline) {
+        end = last + 1
+      } else {
+        // One long line.
+        var seen = Self.pieceBytes
+        while true {
+          if let first = rest[seen...].firstIndex(of: newline) {
+            end = first + 1
+            break
+          }
+          seen = rest.count
+          guard rest.count <= Self.limit, let more = try handle.read(upToCount: 1 << 20), !more.isEmpty else {
+            end = rest.count
+            break
+          }
+          rest.append(more)
         }
-        guard rest.count <= Self.limit, let more = try handle.read(upToCount: 1 << 20), !more.isEmpty else { break }
-        rest.append(more)
-        end = rest.endIndex
       }
     }
     let piece = Data(rest[..<end])

@@ -1,0 +1,113 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Statements that change rows.
+
+CREATE TABLE main.gold.stock (id BIGINT NOT NULL, item STRING, n INT, day DATE, CONSTRAINT some CHECK (n >= 0)) PARTITIONED BY (day);
+-- ok
+INSERT INTO main.gold.stock VALUES (1, 'nail', 10, DATE '2026-01-01'), (2, 'bolt', 20, DATE '2026-01-01'), (3, 'nut', 30, DATE '2026-01-02');
+-- num_affected_rows
+-- 3
+INSERT INTO main.gold.stock (n, id) SELECT 5, 4;
+-- num_affected_rows
+-- 1
+INSERT INTO main.gold.stock BY NAME SELECT 5 AS id, 'gear' AS item;
+-- error: BAD_REQUEST: a row breaks the CHECK constraint 'some' (n >= 0) of main.gold.stock: {"n":null}. Nothing was written. Correct the row, or change the rule.
+SELECT * FROM main.gold.stock ORDER BY id;
+-- id | item | n | day
+-- 1 | nail | 10 | 2026-01-01
+-- 2 | bolt | 20 | 2026-01-01
+-- 3 | nut | 30 | 2026-01-02
+-- 4 | NULL | 5 | NULL
+INSERT INTO main.gold.stock VALUES (1, 'nail');
+-- error: BAD_REQUEST: the query gives 2 columns, the table takes 4 different ones. Name the columns: INSERT INTO t (a, b) .., or INSERT INTO t BY NAME ..
+INSERT INTO main.gold.stock (id, nothing) VALUES (1, 2);
+-- error: BAD_REQUEST: the table has no column 'nothing'. It has: id, item, n, day.
+INSERT INTO main.gold.stock (item) VALUES ('no id');
+-- error: BAD_REQUEST: a row breaks the NOT NULL column 'id' of main.gold.stock: {"id":null}. Nothing was written. Correct the row, or change the rule.
+INSERT INTO main.gold.stock (id, n) VALUES (9, -1);
+-- error: BAD_REQUEST: a row breaks the CHECK constraint 'some' (n >= 0) of main.gold.stock: {"n":-1}. Nothing was written. Correct the row, or change the rule.
+INSERT INTO main.gold.stock (id, n) VALUES (9, 'many');
+-- error: BAD_REQUEST: Conversion Error: Could not convert string 'many' to INT32 when casting from source column c1
+INSERT INTO main.gold.nobody VALUES (1);
+-- error: NOT_FOUND: table 'main.gold.nobody' does not exist
+INSERT INTO main.gold.stock REPLACE WHERE day = DATE '2026-01-02' VALUES (6, 'cog', 60, DATE '2026-01-02');
+-- num_affected_rows
+-- 2
+INSERT INTO main.gold.stock REPLACE WHERE day = DATE '2026-01-02' VALUES (7, 'cog', 60, DATE '2026-01-03');
+-- error: BAD_REQUEST: a row breaks the condition of REPLACE WHERE (day = DATE '2026-01-02') of main.gold.stock: {"day":"2026-01-03"}. Nothing was written. Correct the row, or change the rule.
+UPDATE main.gold.stock SET n = n + 1, item = upper(item) WHERE id <= 2;
+-- num_affected_rows
+-- 2
+UPDATE main.gold.stock SET n = -n WHERE id = 1;
+-- error: BAD_REQUEST: a row breaks the CHECK constraint 'some' (n >= 0) of main.gold.stock: {"n":-11}. Nothing was written. Correct the row, or change the rule.
+UPDATE main.gold.stock SET nothing = 1;
+-- error: BAD_REQUEST: the table has no column 'nothing'. It has: id, item, n, day.
+UPDATE main.gold.nobody SET n = 1;
+-- error: NOT_FOUND: table 'main.gold.nobody' does not exist
+DELETE FROM main.gold.stock WHERE item IS NULL;
+-- num_affected_rows
+-- 1
+DELETE FROM main.gold.stock WHERE nothing = 1;
+-- error: BAD_REQUEST: Binder Error: Referenced column "nothing" not found in FROM clause!\nCandidate bindings: "n"
+DELETE FROM main.gold.nobody;
+-- error: NOT_FOUND: table 'main.gold.nobody' does not exist
+SELECT id, item, n FROM main.gold.stock ORDER BY id;
+-- id | item | n
+-- 1 | NAIL | 11
+-- 2 | BOLT | 21
+-- 6 | cog | 60
+MERGE INTO main.gold.stock AS t USING (VALUES (1, 'nail', 0), (2, 'bolt', 99), (8, 'peg', 80)) AS s(id, item, n) ON t.id = s.id
+WHEN MATCHED AND s.n = 0 THEN DELETE
+WHEN MATCHED THEN UPDATE SET n = s.n
+WHEN NOT MATCHED THEN INSERT (id, item, n, day) VALUES (s.id, s.item, s.n, DATE '2026-01-05')
+WHEN NOT MATCHED BY SOURCE AND t.id = 5 THEN UPDATE SET item = 'left';
+-- num_affected_rows
+-- 3
+SELECT id, item, n, day FROM main.gold.stock ORDER BY id;
+-- id | item | n | day
+-- 2 | BOLT | 99 | 2026-01-01
+-- 6 | cog | 60 | 2026-01-02
+-- 8 | peg | 80 | 2026-01-05
+MERGE INTO main.gold.stock AS t USING (VALUES (2, 1), (2, 2)) AS s(id, n) ON t.id = s.id WHEN MATCHED THEN UPDATE SET n = s.n;
+-- error: BAD_REQUEST: a row of the target matches several rows of the source, which would change it in different ways. Make the source unique in the columns of ON.
+MERGE INTO main.gold.stock AS t USING main.gold.nobody AS s ON t.id = s.id WHEN MATCHED THEN DELETE;
+-- error: NOT_FOUND: table 'main.gold.nobody' does not exist
+INSERT OVERWRITE main.gold.stock VALUES (1, 'nail', 1, DATE '2026-01-01');
+-- num_affected_rows
+-- 1
+SELECT id, item, n, day FROM main.gold.stock;
+-- id | item | n | day
+-- 1 | nail | 1 | 2026-01-01
+INSERT OVERWRITE main.gold.stock VALUES (1);
+-- error: BAD_REQUEST: the query gives 1 columns, the table takes 4 different ones. Name the columns: INSERT INTO t (a, b) .., or INSERT INTO t BY NAME ..
+CREATE TABLE main.gold.loaded (id BIGINT, name STRING);
+-- ok
+COPY INTO main.gold.loaded FROM '/Volumes/main/gold/raw/people.csv' FILEFORMAT = CSV FORMAT_OPTIONS ('header' = 'true');
+-- num_affected_rows | num_inserted_rows | num_skipped_corrupt_files | num_quarantined
+-- 2 | 2 | 0 | 0
+COPY INTO main.gold.loaded FROM '/Volumes/main/gold/raw/people.csv' FILEFORMAT = CSV FORMAT_OPTIONS ('header' = 'true');
+-- num_affected_rows | num_inserted_rows | num_skipped_corrupt_files | num_quarantined
+-- 0 | 0 | 0 | 0
+SELECT * FROM main.gold.loaded ORDER BY id;
+-- id | name
+-- 1 | Ann
+-- 2 | Bob
+COPY INTO main.gold.loaded FROM '/Volumes/main/gold/raw/people.csv' FILEFORMAT = XML;
+-- error: BAD_REQUEST: the file format 'XML' is not known. Formats: csv, tsv, json, parquet, avro, text, binaryFile.
+COPY INTO main.gold.loaded FROM '/etc/passwd' FILEFORMAT = CSV;
+-- error: BAD_REQUEST: the source would be outside of the folders that are allowed for external data. None is allowed.
+COPY INTO main.gold.nobody FROM '/Volumes/main/gold/raw/people.csv' FILEFORMAT = CSV;
+-- error: NOT_FOUND: table 'main.gold.nobody' does not exist
+TRUNCATE TABLE main.gold.loaded;
+-- num_affected_rows
+-- 2
+SELECT count(*) AS n FROM main.gold.loaded;
+-- n
+-- 0
+TRUNCATE TABLE main.gold.nobody;
+-- error: NOT_FOUND: table 'main.gold.nobody' does not exist
+INSERT WITH SCHEMA EVOLUTION INTO main.gold.loaded SELECT 1 AS id, 'a' AS name, 2.5 AS score;
+-- num_affected_rows
+-- 1
+SELECT * FROM main.gold.loaded;
+-- id | name | score
+-- 1 | a | 2.5
