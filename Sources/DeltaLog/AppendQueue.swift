@@ -47,6 +47,9 @@ final class AppendQueue: Sendable {
   }
   private let state = Mutex(State())
 
+  /// Whether a writer that comes now has to wait for others.
+  var isBusy: Bool { state.withLock { $0.isCommitting } }
+
   /// Waits for its turn, commits, and returns what became of `request`. `commit` gets requests that fit into one commit, and
   /// answers each.
   func append(_ request: Request, _ commit: ([Request]) -> [Result<CommitOutcome, any Error>]) throws -> CommitOutcome {

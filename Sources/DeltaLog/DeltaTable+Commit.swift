@@ -72,6 +72,8 @@ extension DeltaTable {
     // Writers of one process take turns: racing for a version costs more than waiting for it.
     guard let cache else { return try now() }
     guard let queue = cache.appends else { return try cache.exclusively(now) }
+    // Who has to wait anyway waits for its own files meanwhile: who commits for all would wait for one after the other.
+    if queue.isBusy { for file in unsynced { try file.sync() } }
     return try queue.append(request) { batch in cache.exclusivelyNow { appendTogether(batch) } }
   }
 
