@@ -81,7 +81,7 @@ extension EndToEnd {
       let given = ["--param", "day:DATE=2026-01-02", "--param", "n:INT=3"]
       #expect(try run(["select count(*) as c, min(day) as d " + asked] + given)["rows"] == [[3, "2026-01-02"]])
       let plan = try run(["explain select * " + asked] + given).sortedText
-      #expect(plan.contains("1 files read") && plan.contains("2 files"), "\(plan)")
+      #expect(plan.contains("1 file read") && plan.contains("2 files"), "\(plan)")
       let refused = try cluster.cli(["sql", "select * " + asked, "--param", "day:DATE=2026-01-02"])
       #expect(refused.status != 0 && refused.err.contains("PLT-3223") && refused.err.contains("':n' has no value"), "\(refused.all)")
 
