@@ -74,7 +74,7 @@ extension FileStaging {
       let columns = group.names.indices.map { "c\($0)" }
       try connection.execute("CREATE TEMP TABLE \(table) (f INTEGER, n BIGINT, \(columns.map { "\($0) VARCHAR" }.joined(separator: ", ")))")
       // One after the other where each row is to know its line.
-      let together = keepsPlaces ? group.files.map { [$0] } : Array(Dictionary(grouping: group.files, by: \.compression).values)
+      let together = keepsPlaces ? group.files.map { [$0] } : together(group.files)
       for packing in together {
         do {
           try readCSV(packing, columns, into: table)
@@ -90,6 +90,18 @@ extension FileStaging {
       }
       parts.append(Part(table: table, fields: zip(group.names, values).map { ($0, $1) }, kind: .text))
     }
+  }
+
+  /// Files that are read at once. Of several files the engine loses, without a word, a last record whose quote is never closed: only files without
+  /// such surprises come together.
+  private func together(_ files: [OpenedFiles.File]) -> [[OpenedFiles.File]] {
+    let quoting = CSVQuoting(delimiter: read.options.delimiter, quote: read.options.quote, escape: read.options.escape)
+    var plain: [OpenedFiles.File] = []
+    var alone: [[OpenedFiles.File]] = []
+    for file in files {
+      if file.compression == "none", quoting.isRegular(file: file.path) { plain.append(file) } else { alone.append([file]) }
+    }
+    return (plain.isEmpty ? [] : [plain]) + alone
   }
 
   private func readCSV(_ files: [OpenedFiles.File], _ columns: [String], into table: String) throws {
