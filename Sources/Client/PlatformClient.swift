@@ -113,9 +113,10 @@ public struct PlatformClient: Sendable {
     if let http = error as? HTTPClientError, http == .remoteConnectionClosed {
       return PlatformError(.unavailable, "the coordinator at \(host) closed the connection before it answered", number: "PLT-1501")
     }
+    let refused = "\(error)".contains("ECONNREFUSED") || "\(error)".contains("Connection refused")
     return PlatformError(
-      .unavailable, "cannot reach the coordinator at \(host)", hint: "Start it with 'platform up', or set PLATFORM_HOST.",
-      number: "PLT-1501")
+      .unavailable, "cannot reach the coordinator at \(host)" + (refused ? "" : ": \(String("\(error)".prefix(200)))"),
+      hint: "Start it with 'platform up', or set PLATFORM_HOST.", number: "PLT-1501")
   }
 
   static func error(status: Int, _ data: Data) -> PlatformError {

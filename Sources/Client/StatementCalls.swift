@@ -4,6 +4,9 @@ import Core
 import Foundation
 
 extension PlatformClient {
+  /// How often a look at a running statement may find no coordinator, one after the other: some five seconds.
+  private static let lostLooks = 25
+
   /// Runs a statement to its end. Cancelling the task cancels the statement.
   /// - Parameter progress: called with percent (when known) each time a running statement was looked at.
   /// - Throws: the statement's own error, `cancelled`, or what keeps the coordinator from being reached.
@@ -19,10 +22,18 @@ extension PlatformClient {
     let path = "/api/2.0/sql/statements/\(status.statementID)"
     do {
       var pause = 5
+      var lost = 0
       while ["PENDING", "RUNNING"].contains(status.status.state) {
         try await Task.sleep(for: .milliseconds(pause))
         pause = min(200, pause * 2)
-        status = try await get(path)
+        do {
+          status = try await get(path)
+          lost = 0
+        } catch let error as PlatformError where error.number == "PLT-1501" && lost < Self.lostLooks {
+          // The statement goes on without us: looking again does no harm.
+          lost += 1
+          continue
+        }
         progress?(status.status.percent)
       }
     } catch {

@@ -31,7 +31,9 @@ public enum Peers {
     guard let python else { throw PeerError(text: "no peer environment; run make peers") }
     let process = Process()
     process.executableURL = URL(fileURLWithPath: python)
-    process.arguments = ["-c", script] + arguments
+    // Threads of some packages abort the interpreter while it tears itself down, after all that was asked for has been printed.
+    let end = "\nimport os as _os, sys as _sys\n_sys.stdout.flush()\n_sys.stderr.flush()\n_os._exit(0)\n"
+    process.arguments = ["-c", script + end] + arguments
     var environment = ProcessInfo.processInfo.environment
     environment["HF_HUB_OFFLINE"] = "1"
     environment["TOKENIZERS_PARALLELISM"] = "false"
