@@ -253,7 +253,7 @@ enum CivilTime {
 }
 
 extension DeltaType {
-  /// For messages: `long`, `array`, ..
+  /// For messages, as SQL says it: `bigint`, `array`, ..
   var label: String {
     switch self {
     case .primitive("long"): "bigint"
