@@ -58,9 +58,7 @@ extension PlatformClient {
   }
 
   func answer(_ request: HTTPClientRequest, within limit: Duration) async throws -> HTTPClientResponse {
-    do {
-      return try await HTTPClient.shared.execute(request, timeout: .milliseconds(Int64(limit / .milliseconds(1))))
-    } catch { throw unreachable(error) }
+    try await perform(request, within: limit)
   }
 
   func refuse(_ response: HTTPClientResponse) async throws -> PlatformError {

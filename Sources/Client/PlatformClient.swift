@@ -89,11 +89,39 @@ public struct PlatformClient: Sendable {
       request.headers.add(name: "Content-Type", value: "application/json")
       request.body = .bytes(ByteBuffer(bytes: body))
     }
+    return try await perform(request, within: timeout)
+  }
+
+  /// One client for the process, as `HTTPClient.shared` is, but that it tries once to connect: that would try for as long as the request may take.
+  private static let http: HTTPClient = {
+    var configuration = HTTPClient.Configuration.singletonConfiguration
+    configuration.timeout.connect = .seconds(5)
+    configuration.connectionPool.retryConnectionEstablishment = false
+    return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+  }()
+  /// How long a coordinator that takes no connections is waited for: one that died is started again within seconds.
+  private static let patience = Duration.seconds(10)
+
+  /// Sends a request. One whose connection was refused has reached nobody and is sent again for `patience`.
+  /// - Throws: as `unreachable`.
+  func perform(_ request: HTTPClientRequest, within timeout: Duration) async throws -> HTTPClientResponse {
+    let end = ContinuousClock.now + Self.patience
     do {
-      return try await HTTPClient.shared.execute(request, timeout: .milliseconds(Int64(timeout / .milliseconds(1))))
+      while true {
+        do {
+          return try await Self.http.execute(request, timeout: .milliseconds(Int64(timeout / .milliseconds(1))))
+        } catch  where Self.isRefused(error) && ContinuousClock.now < end {
+          try await Task.sleep(for: .milliseconds(200))
+        }
+      }
     } catch {
       throw unreachable(error)
     }
+  }
+
+  private static func isRefused(_ error: any Error) -> Bool {
+    let text = "\(error)"
+    return text.contains("ECONNREFUSED") || text.contains("Connection refused")
   }
 
   private func decode<T: Decodable>(_ data: Data) throws -> T {
@@ -113,9 +141,8 @@ public struct PlatformClient: Sendable {
     if let http = error as? HTTPClientError, http == .remoteConnectionClosed {
       return PlatformError(.unavailable, "the coordinator at \(host) closed the connection before it answered", number: "PLT-1501")
     }
-    let refused = "\(error)".contains("ECONNREFUSED") || "\(error)".contains("Connection refused")
     return PlatformError(
-      .unavailable, "cannot reach the coordinator at \(host)" + (refused ? "" : ": \(String("\(error)".prefix(200)))"),
+      .unavailable, "cannot reach the coordinator at \(host)" + (Self.isRefused(error) ? "" : ": \(String("\(error)".prefix(200)))"),
       hint: "Start it with 'platform up', or set PLATFORM_HOST.", number: "PLT-1501")
   }
 

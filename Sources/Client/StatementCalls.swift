@@ -4,8 +4,8 @@ import Core
 import Foundation
 
 extension PlatformClient {
-  /// How often a look at a running statement may find no coordinator, one after the other: some five seconds.
-  private static let lostLooks = 25
+  /// How often a look at a running statement may fail, one after the other. Each waits for a coordinator that is started again.
+  private static let lostLooks = 3
 
   /// Runs a statement to its end. Cancelling the task cancels the statement.
   /// - Parameter progress: called with percent (when known) each time a running statement was looked at.
