@@ -148,9 +148,15 @@ public struct DeltaTable: Sendable {
       sources.append(commit.path)
       version += 1
     }
-    if let checkpoint { try load(checkpoint, version: start, into: &state) }
+    var applied = 0
+    if let checkpoint {
+      applied = min(Self.readBatch, sources.count)
+      let first: [[Action]]
+      (state, first) = try load(checkpoint, version: start, and: Array(sources[..<applied]))
+      for actions in first { state.apply(actions) }
+    }
     // Some hundred files are held at a time, so that memory does not grow with the log's length.
-    for begin in stride(from: 0, to: sources.count, by: Self.readBatch) {
+    for begin in stride(from: applied, to: sources.count, by: Self.readBatch) {
       for actions in try actions(of: Array(sources[begin..<min(begin + Self.readBatch, sources.count)])) { state.apply(actions) }
     }
     return state
@@ -161,6 +167,26 @@ public struct DeltaTable: Sendable {
   /// Files in one step of a thread.
   private static let readStep = 16
   private static let readers = BlockingPool(name: "delta-log", threads: 16)
+
+  /// The state that a checkpoint holds, and the actions of the log files behind it: both are read at once.
+  private func load(_ checkpoint: CheckpointFiles, version: Int64, and commits: [ObjectPath]) throws -> (LogReplay, [[Action]]) {
+    let state = Mutex(LogReplay())
+    let behind = Mutex<[[Action]]>([])
+    try Self.readers.forEach(commits.isEmpty ? 1 : 2, atOnce: 2) { part in
+      if part == 0 {
+        try state.withLock { try load(checkpoint, version: version, into: &$0) }
+      } else {
+        let actions = try actions(of: commits)
+        behind.withLock { $0 = actions }
+      }
+    }
+    return (
+      state.withLock { state in
+        defer { state = LogReplay() }
+        return state
+      }, behind.withLock { $0 }
+    )
+  }
 
   /// The actions of several log files, read by as many threads as the store deserves.
   private func actions(of files: [ObjectPath]) throws -> [[Action]] {

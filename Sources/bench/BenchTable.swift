@@ -13,8 +13,14 @@ struct BenchTable {
     .columnMapping, .deletionVectors, .typeWidening, .invariants, .checkConstraints, .generatedColumns, .allowColumnDefaults, .identityColumns,
   ]
 
+  /// Runs statements one after the other, as an executor does.
+  private static let session = StatementSession(.init(memoryLimit: "4GB", threads: Peer.threads, scratch: NSTemporaryDirectory()))
+
   let delta: DeltaTable
   let location: String
+
+  /// Lets the executor do what it does while it waits for a statement.
+  static func idle() throws { try session.prepare() }
 
   init(_ lake: String, _ name: String) throws {
     location = "\(lake)/\(name)"
@@ -53,14 +59,12 @@ struct BenchTable {
         return .init(view: reference.view, scan: try scan(plan, base))
       }, insertColumns: plan.insertColumns, outputDirectory: plan.kind == .select ? nil : location)
     spec.insert = plan.insert
-    spec.limits.memory = "4GB"
-    spec.limits.threads = Peer.threads
     if plan.kind != .select { spec.target = target }
     if let queries {
       spec.change = .init(
         queries: queries, files: try base.files.map { TargetFile($0, path: location + "/" + (try $0.relativePath())) }, version: base.version)
     }
-    let result = try StatementRunner.run(spec, context: QuietContext(scratchDirectory: NSTemporaryDirectory()))
+    let result = try Self.session.run(StatementOrder(spec: spec, output: nil)).result
     if plan.kind != .select { try commit(plan, result, base) }
     return result
   }

@@ -3,6 +3,7 @@
 import Core
 import DeltaLog
 import Foundation
+import Synchronization
 
 /// The actions of a checkpoint file straight from its columns, without the engine. Most rows are files with nothing but a path,
 /// a size, a time, partitions and statistics: those are made of the columns. Others are made JSON and read as a line of a commit is.
@@ -11,6 +12,11 @@ import Foundation
 struct CheckpointColumns {
   /// Rows that a byte of a file may stand for: more are no actions, and would cost memory before that is seen.
   private static let rowsPerByte = 8
+
+  static let threads = min(2, ProcessInfo.processInfo.activeProcessorCount)
+  static let workers = BlockingPool(name: "checkpoint", threads: threads)
+  /// Below, to hand over the work takes longer than the work.
+  private static let rowsWorthAThread = 500
 
   private let file: UnsafeRawBufferPointer
   private let footer: ParquetFooter
@@ -59,9 +65,33 @@ struct CheckpointColumns {
         kindOf[row] = UInt8(index + 1)
       }
     }
-    var files = try kinds.firstIndex { $0.name == "add" }.flatMap { try CheckpointFiles(parts[$0], rows) }
-    let addKind = kinds.firstIndex { $0.name == "add" }.map { UInt8($0 + 1) } ?? 0
-    for row in 0..<group.rows where kindOf[row] > 0 {
+    let add = kinds.firstIndex { $0.name == "add" }
+    let made = CheckpointActions(
+      parts: parts, kindOf: kindOf, addKind: add.map { UInt8($0 + 1) } ?? 0, files: try add.flatMap { try CheckpointFiles(parts[$0], rows) }, name: name)
+    let pieces = group.rows < Self.rowsWorthAThread ? 1 : Self.threads
+    let found = Mutex([[Action]](repeating: [], count: pieces))
+    try Self.workers.forEach(pieces, atOnce: pieces) { piece in
+      let part = try made.actions(group.rows * piece / pieces..<group.rows * (piece + 1) / pieces)
+      found.withLock { $0[piece] = part }
+    }
+    for part in found.withLock({ $0 }) { actions += part }
+  }
+}
+
+/// Makes the actions of the rows of a group.
+private struct CheckpointActions: Sendable {
+  let parts: [CheckpointRows.Part]
+  /// Of each row: 0 for none, else one more than the index in `parts`.
+  let kindOf: [UInt8]
+  let addKind: UInt8
+  let files: CheckpointFiles?
+  let name: String
+
+  func actions(_ rows: Range<Int>) throws -> [Action] {
+    var actions: [Action] = []
+    actions.reserveCapacity(rows.count)
+    var files = files
+    for row in rows where kindOf[row] > 0 {
       if kindOf[row] == addKind, let file = try files?.file(row) {
         do { _ = try file.location() } catch {
           throw PlatformError(.invalidFile, "\(PlatformError.from(error).message): '\(file.path.prefix(300))'", path: name)
@@ -73,11 +103,12 @@ struct CheckpointColumns {
         if let action = try Action.parsing(row: part.json(row), name: name) { actions.append(action) }
       }
     }
+    return actions
   }
 }
 
 /// The columns of one row group.
-struct CheckpointRows {
+struct CheckpointRows: @unchecked Sendable {  // `file` is only read, and outlives it
   /// Members of `add` that say in columns what others say in texts.
   static let derived: Set<String> = ["stats_parsed", "partitionValues_parsed"]
 
@@ -86,7 +117,7 @@ struct CheckpointRows {
   let group: ParquetFooter.Group
 
   /// One kind of action, with its columns in the order of the schema.
-  struct Part {
+  struct Part: Sendable {
     let node: ParquetNode
     let members: [ParquetNode]
     let columns: [ParquetColumn]
@@ -109,13 +140,14 @@ struct CheckpointRows {
   func part(_ node: ParquetNode) throws -> Part {
     guard case .structure(let all) = node.kind else { throw ParquetFault.unknown("'\(node.name)' of another type") }
     let members = all.filter { !(node.name == "add" && Self.derived.contains($0.name)) }
-    var columns: [ParquetColumn] = []
-    var places: [Int: Int] = [:]
-    for leaf in members.flatMap(\.leaves) {
-      places[leaf] = columns.count
-      columns.append(try column(leaf))
+    let leaves = members.flatMap(\.leaves)
+    let found = Mutex([ParquetColumn?](repeating: nil, count: leaves.count))
+    try CheckpointColumns.workers.forEach(leaves.count, atOnce: CheckpointColumns.threads) { index in
+      let column = try column(leaves[index])
+      found.withLock { $0[index] = column }
     }
-    return Part(node: node, members: members, columns: columns, places: places)
+    let places = Dictionary(uniqueKeysWithValues: leaves.enumerated().map { ($1, $0) })
+    return Part(node: node, members: members, columns: found.withLock { $0.compactMap { $0 } }, places: places)
   }
 
   func column(_ leaf: Int, levelsOnly: Bool = false) throws -> ParquetColumn {
@@ -124,7 +156,7 @@ struct CheckpointRows {
 }
 
 /// Makes plain files of the columns of `add`.
-struct CheckpointFiles {
+struct CheckpointFiles: Sendable {
   private let path: ParquetColumn
   private let size: ParquetColumn
   private let time: ParquetColumn?

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// A column of a Parquet file, or a group of columns ("Nested Types", LogicalTypes.md).
-struct ParquetNode {
-  indirect enum Kind {
+struct ParquetNode: Sendable {
+  indirect enum Kind: Sendable {
     /// Index into `ParquetFooter.leaves`.
     case leaf(Int)
     case structure([ParquetNode])

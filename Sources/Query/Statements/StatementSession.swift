@@ -31,6 +31,8 @@ public final class StatementSession: Sendable {
     var fresh: Database?
     var shared: Database?
     var running: Connection?
+    /// Of the last statement with tables: its database is closed while idle, not before the answer.
+    var spent: Connection?
     var isInterrupted = false
     var kept = KeptQueries()
   }
@@ -46,8 +48,9 @@ public final class StatementSession: Sendable {
     try Database(settings: .init(memoryLimit: settings.memoryLimit, threads: threads, temporaryDirectory: spill))
   }
 
-  /// Opens what the next statement needs. Blocks for some 10 ms; call it while idle.
+  /// Closes what the last statement had and opens what the next one needs. Blocks for some 20 ms; call it while idle.
   public func prepare() throws {
+    release()
     if state.withLock({ $0.shared == nil }) {
       let database = try open(threads: 1)
       try database.connect().execute(
@@ -62,11 +65,22 @@ public final class StatementSession: Sendable {
 
   private func database(for spec: StatementSpec) throws -> (Database, isShared: Bool) {
     if spec.needsNothing, let shared = state.withLock({ $0.shared }) { return (shared, true) }
+    release()  // two databases would have twice the memory
     let ready = state.withLock { state in
       defer { state.fresh = nil }
       return state.fresh
     }
     return (try ready ?? open(threads: settings.threads), false)
+  }
+
+  /// Closes the database of the last statement.
+  private func release() {
+    let spent = state.withLock { state in
+      defer { state.spent = nil }
+      return state.spent
+    }
+    // It may be the last one to hold the database: closed here, not under the lock.
+    withExtendedLifetime(spent) {}
   }
 
   /// Blocks until the statement is done.
@@ -133,6 +147,7 @@ public final class StatementSession: Sendable {
   private func runLocal(_ order: StatementOrder, head: Data? = nil) throws -> StatementAnswer {
     let (database, isShared) = try database(for: order.spec)
     let connection = try database.connect()
+    defer { if !isShared { state.withLock { $0.spent = connection } } }
     return try running(connection, order.spec) {
       if order.spec.postgres != nil { return try copy(order, connection) }
       if !isShared {
