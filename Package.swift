@@ -121,7 +121,9 @@ let shared: [SwiftSetting] = [
 func closure(_ names: [String], into found: Set<String> = []) -> Set<String> {
   names.reduce(into: found) { found, name in
     guard found.insert(name).inserted else { return }
-    let extra: [String: [String]] = ["CHNSW": ["CKernels"], "platform": ["Client", "Console", "Coordinator", "Worker", "Core"], "bench": measured]
+    let extra: [String: [String]] = [
+      "CHNSW": ["CKernels"], "platform": ["Client", "Console", "Coordinator", "Worker", "Models", "Tokenizers", "Core"], "bench": measured,
+    ]
     let next = (extra[name] ?? []) + (libraries.first { $0.name == name }?.depends ?? [])
     found = closure(next, into: found)
   }
@@ -158,7 +160,10 @@ let package = Package(
     + (wanted.contains("platform")
       ? [
         .executableTarget(
-          name: "platform", dependencies: ["Client", "Console", "Coordinator", "Worker", "Core", product("ArgumentParser"), product("Logging")],
+          name: "platform",
+          dependencies: [
+            "Client", "Console", "Coordinator", "Worker", "Models", "Tokenizers", "Core", product("ArgumentParser"), product("Logging"),
+          ],
           swiftSettings: shared)
       ] : [])
     + (wanted.contains("bench")

@@ -96,3 +96,49 @@ void pk_paged_attention(int isa, ARGUMENTS) {
 #endif
   attention_generic(PASSED);
 }
+
+void pk_paged_attention_windowed(const float *query, const float *keys, const float *values, const int32_t *lengths,
+                                 const int64_t *tables, const int32_t *blocks, float *out, size_t heads, size_t kv_heads,
+                                 size_t head, float scale, size_t window, float soft_cap, size_t first, size_t last) {
+  size_t group = heads / kv_heads;
+  for (size_t r = first; r < last; r++) {
+    size_t length = (size_t)lengths[r];
+    size_t begin = length > window ? length - window : 0;
+    const int32_t *table = blocks + tables[r];
+    for (size_t h = 0; h < heads; h++) {
+      size_t kv = h / group;
+      const float *restrict q = query + (r * heads + h) * head;
+      float *restrict o = out + (r * heads + h) * head;
+      float top = -INFINITY, total = 0;
+      for (size_t d = 0; d < head; d++) o[d] = 0;
+      // Blocks that lie wholly in front of the window are not read; a block that is read has a visible token.
+      for (size_t start = begin / PK_KV_BLOCK * PK_KV_BLOCK; start < length; start += PK_KV_BLOCK) {
+        size_t count = length - start < PK_KV_BLOCK ? length - start : PK_KV_BLOCK;
+        size_t hidden = begin > start ? begin - start : 0;
+        size_t at = ((size_t)table[start / PK_KV_BLOCK] * kv_heads + kv) * head * PK_KV_BLOCK;
+        const float *restrict k = keys + at;
+        const float *restrict v = values + at;
+        float score[PK_KV_BLOCK] = {0};
+        for (size_t d = 0; d < head; d++)
+          for (int t = 0; t < PK_KV_BLOCK; t++) score[t] += q[d] * k[d * PK_KV_BLOCK + t];
+        float highest = top;
+        for (size_t t = hidden; t < count; t++) {
+          score[t] *= scale;
+          if (soft_cap > 0) score[t] = tanhf(score[t] / soft_cap) * soft_cap;
+          highest = score[t] > highest ? score[t] : highest;
+        }
+        float keep = expf(top - highest);
+        total *= keep;
+        top = highest;
+        for (size_t d = 0; d < head; d++) o[d] *= keep;
+        for (size_t t = hidden; t < count; t++) {
+          float p = expf(score[t] - highest);
+          total += p;
+          for (size_t d = 0; d < head; d++) o[d] += p * v[t * head + d];
+        }
+      }
+      float inverse = 1.0f / total;
+      for (size_t d = 0; d < head; d++) o[d] *= inverse;
+    }
+  }
+}

@@ -24,7 +24,7 @@ struct Platform: AsyncParsableCommand {
       UpCommand.self, DownCommand.self, StatusCommand.self, OpenCommand.self, DemoCommand.self, DoctorCommand.self, EnvCommand.self,
       SubmitCommand.self, RunsCommand.self, SQLCommand.self, ImportCommand.self, IndexCommand.self, ChatCommand.self, ScaleCommand.self,
       CatalogsCommand.self, SchemasCommand.self, TablesCommand.self, VolumesCommand.self, FunctionsCommand.self,
-      ModelsCommand.self, LineageCommand.self,
+      ModelsCommand.self, LineageCommand.self, ModelCommand.self, TokenizeCommand.self, DetokenizeCommand.self,
       ConnectionsCommand.self, CredentialsCommand.self, LocationsCommand.self, FilesCommand.self,
       EndpointsCommand.self, NodesCommand.self, JoinCommand.self, TokenCommand.self,
       SuperviseCommand.self, CoordinatorCommand.self, WorkerCommand.self, ExecutorCommand.self,

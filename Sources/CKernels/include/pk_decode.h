@@ -62,6 +62,42 @@ void pk_paged_attention(int isa, const float *_Nonnull query, const float *_Nonn
                         float *_Nonnull out, size_t heads, size_t kv_heads, size_t head, float scale, size_t first,
                         size_t last);
 
+/// The same for a row that sees its last `window` tokens only (at least 1, its own among them), with scores s replaced by
+/// soft_cap * tanh(s / soft_cap) when soft_cap is above 0.
+void pk_paged_attention_windowed(const float *_Nonnull query, const float *_Nonnull keys, const float *_Nonnull values,
+                                 const int32_t *_Nonnull lengths, const int64_t *_Nonnull tables,
+                                 const int32_t *_Nonnull blocks, float *_Nonnull out, size_t heads, size_t kv_heads,
+                                 size_t head, float scale, size_t window, float soft_cap, size_t first, size_t last);
+
+/// Rotates pairs (i, i + half) at the front of every head in place; the rest of a head stays.   x: [rows, heads, size].
+void pk_rope_apply_partial(float *_Nonnull x, const float *_Nonnull cosine, const float *_Nonnull sine, size_t rows,
+                           size_t heads, size_t size, size_t half);
+
+/// Activations: x * sigmoid(x), x * (1 + erf(x / sqrt 2)) / 2, its tanh form, x * sigmoid(1.702 x), max(0, x) and its square.
+enum { PK_SILU, PK_GELU_ERF, PK_GELU_TANH, PK_GELU_SIGMOID, PK_RELU, PK_RELU_SQUARED, PK_TANH, PK_SIGMOID };
+/// x[i] = activation(x[i]), libm's accuracy.
+void pk_activate(int kind, float *_Nonnull x, size_t n);
+/// x[i] *= y[i].
+void pk_multiply(float *_Nonnull x, const float *_Nonnull y, size_t n);
+/// x[i] *= factor.
+void pk_scale(float *_Nonnull x, float factor, size_t n);
+/// x[i] += y[i] * factor.
+void pk_add_scaled(float *_Nonnull x, const float *_Nonnull y, float factor, size_t n);
+/// x[i] within [-limit, limit].
+void pk_clip(float *_Nonnull x, float limit, size_t n);
+/// x[i] = cap * tanh(x[i] / cap).
+void pk_soft_cap(float *_Nonnull x, float cap, size_t n);
+/// y[r, :] = (x[r, :] - mean) / sqrt(variance + epsilon) * gain + shift, sums in f64; gain and shift may be null. y may be x.
+void pk_layer_norm(const float *_Nonnull x, const float *_Nullable gain, const float *_Nullable shift, float *_Nonnull y,
+                   size_t rows, size_t n, float epsilon);
+
+/// scores[i][j] = scores[i][j] * scale + table[buckets[j - i + count - 1]][head].
+/// scores: [count, count]; table: [*, heads]; buckets: [2 * count - 1].
+void pk_attention_bias(float *_Nonnull scores, const float *_Nonnull table, size_t heads, size_t head,
+                       const int32_t *_Nonnull buckets, size_t count, float scale);
+/// -1e30, which no softmax keeps anything of, where |i - j| is above `reach`.   scores: [count, count].
+void pk_attention_window(float *_Nonnull scores, size_t count, size_t reach);
+
 /// log(sum(exp(x))), accumulated in f64.
 double pk_log_sum_exp(const float *_Nonnull x, size_t n);
 /// Index of the largest element; ties go to the lowest index; NaN never wins. n > 0.

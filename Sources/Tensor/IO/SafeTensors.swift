@@ -32,6 +32,17 @@ public struct SafeTensorView: @unchecked Sendable {  // points into a read-only 
     }
   }
 
+  /// Converts `count` elements from element `first` on into `destination`.
+  /// - Throws: `invalidFile` when the tensor holds integers, `invalidArgument` for elements that it does not have.
+  public func copyFloat32(into destination: UnsafeMutablePointer<Float>, from first: Int, count: Int) throws {
+    guard first >= 0, count >= 0, first <= elementCount, count <= elementCount - first else {
+      throw PlatformError(.invalidArgument, "tensor '\(name)' has \(elementCount) elements, not \(count) from \(first) on", path: owner.path)
+    }
+    let part = SafeTensorView(
+      name: name, dtype: dtype, shape: [count], rawBytes: rawBytes + first * dtype.byteCount, byteCount: count * dtype.byteCount, owner: owner)
+    try part.copyFloat32(into: destination)
+  }
+
   /// The elements as f32.
   /// - Throws: `invalidFile` when the tensor holds integers.
   public func float32() throws -> [Float] {
@@ -201,8 +212,12 @@ public final class SafeTensorsFile: SafeTensorSource {
     var position = 0
     var previous = ""
     for (name, entry) in ordered {
-      if entry.begin < position { throw bad("tensors '\(previous)' and '\(name)' overlap", path) }
-      if entry.begin > position { throw bad("there is a hole of \(entry.begin - position) bytes before '\(name)'", path) }
+      if entry.begin < position {
+        throw bad("tensors '\(previous)' and '\(name)' overlap at byte \(dataStart + entry.begin)", path)
+      }
+      if entry.begin > position {
+        throw bad("there is a hole of \(entry.begin - position) bytes before '\(name)' at byte \(dataStart + position)", path)
+      }
       position = entry.end
       previous = name
     }

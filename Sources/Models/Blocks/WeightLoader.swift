@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CKernels
+import Core
+import Tensor
+
+/// Buffers and mapped files that weights point into.
+final class WeightStorage: @unchecked Sendable {  // filled by one loader, read-only afterwards
+  private var buffers: [UnsafeMutableRawPointer] = []
+  private var views: [SafeTensorView] = []
+  /// Bytes that were copied, because the file does not hold them as they are used.
+  private(set) var copiedBytes = 0
+  /// Bytes used where they lie in the mapped file.
+  private(set) var mappedBytes = 0
+
+  func floats(_ count: Int) -> UnsafeMutablePointer<Float> {
+    let buffer = UnsafeMutableRawPointer.allocate(byteCount: max(count * 4, 64), alignment: 64)
+    buffers.append(buffer)
+    copiedBytes += count * 4
+    return buffer.bindMemory(to: Float.self, capacity: count)
+  }
+
+  func keep(_ view: SafeTensorView, byteCount: Int) {
+    views.append(view)
+    mappedBytes += byteCount
+  }
+
+  deinit { for buffer in buffers { buffer.deallocate() } }
+}
+
+/// A [rows, columns] matrix in f32 or bf16 with an optional bias of [rows].
+struct Matrix {
+  var type: Int32
+  var rows: Int
+  var columns: Int
+  var weights: UnsafeRawPointer
+  var bias: UnsafePointer<Float>?
+}
+
+struct Norm {
+  var kind: NormPlan.Kind
+  var gain: UnsafePointer<Float>?
+  var shift: UnsafePointer<Float>?
+  var epsilon: Float
+
+  /// y: [rows, count]; may be x.
+  func apply(_ x: UnsafePointer<Float>, _ y: UnsafeMutablePointer<Float>, rows: Int, count: Int) {
+    switch (kind, gain) {
+    case (.rms, let gain?): pk_rms_norm(x, gain, y, rows, count, epsilon)
+    default: pk_layer_norm(x, gain, shift, y, rows, count, epsilon)
+    }
+  }
+}
+
+struct FeedForward {
+  var gate: Matrix?
+  var up: Matrix
+  var down: Matrix
+  var activation: Activation
+}
+
+struct Experts {
+  var router: Matrix
+  var experts: [FeedForward]
+  var chosen: Int
+  var weights: ExpertsPlan.Weights
+  var shared: (expert: FeedForward, gate: Matrix)?
+}
+
+struct Layer {
+  enum Mixer {
+    case dense(FeedForward)
+    case experts(Experts)
+  }
+  var plan: LayerPlan
+  var query: Matrix
+  var key: Matrix
+  var value: Matrix
+  var output: Matrix
+  var queryNorm: Norm?
+  var keyNorm: Norm?
+  var attentionNorm: Norm?
+  var attentionOutputNorm: Norm?
+  var mixerNorm: Norm?
+  var mixerOutputNorm: Norm?
+  var mixer: Mixer
+}
+
+/// Finds the tensors of plans in a checkpoint and makes them usable: bf16 and f32 stay in the mapped file where their layout
+/// allows it, all else becomes f32.
+struct WeightLoader {
+  let source: any SafeTensorSource
+  let storage = WeightStorage()
+
+  /// The name under which the file holds `name`: as it is, without the base model's prefix (checkpoints of a bare model), or
+  /// inside a model with a vision part.
+  func resolve(_ name: String) -> String? {
+    if source.contains(name) { return name }
+    for base in ["model.", "transformer.", "gpt_neox.", "bert.", "roberta.", "distilbert.", "mpnet.", "nomic_bert."] where name.hasPrefix(base) {
+      let bare = String(name.dropFirst(base.count))
+      for prefix in ["", "model.language_model.", "language_model.model.", "language_model."] where source.contains(prefix + bare) {
+        return prefix + bare
+      }
+    }
+    for prefix in ["model.", "bert.", "roberta.", "distilbert.", "mpnet.", "language_model."] where source.contains(prefix + name) { return prefix + name }
+    // Checkpoints converted from TensorFlow call the norms' parameters gamma and beta.
+    for (new, old) in [("LayerNorm.weight", "LayerNorm.gamma"), ("LayerNorm.bias", "LayerNorm.beta")] where name.hasSuffix(new) {
+      return resolve(name.dropLast(new.count) + old)
+    }
+    return nil
+  }
+
+  func contains(_ name: String) -> Bool { resolve(name) != nil }
+
+  private func view(_ name: String, shape: [Int]) throws -> SafeTensorView {
+    guard let resolved = resolve(name) else {
+      throw PlatformError(.invalidFile, "the model has no tensor '\(name)'", number: "PLT-4103")
+    }
+    let view = try source.tensor(resolved)
+    guard view.shape == shape else {
+      throw PlatformError(
+        .invalidFile, "tensor '\(resolved)' has shape \(view.shape), the configuration asks for \(shape)", number: "PLT-4103", path: view.path)
+    }
+    guard view.dtype.isFloatingPoint else {
+      throw PlatformError(
+        .invalidFile, "tensor '\(resolved)' holds \(view.dtype.rawValue), not floating point", number: "PLT-4103", path: view.path)
+    }
+    return view
+  }
+
+  func vector(_ plan: VectorPlan) throws -> UnsafePointer<Float> {
+    let view = try view(plan.tensor, shape: [plan.stored])
+    let whole = try view.float32()
+    let target = storage.floats(plan.count)
+    for index in 0..<plan.count {
+      target[index] = whole[plan.offset + index / plan.group * plan.groupStride + index % plan.group] + (plan.addsOne ? 1 : 0)
+    }
+    return UnsafePointer(target)
+  }
+
+  func matrix(_ plan: MatrixPlan) throws -> Matrix {
+    let view = try view(plan.tensor, shape: plan.stored)
+    let bias = try plan.bias.map(vector)
+    let count = plan.rows * plan.columns
+    func made(_ type: Int, _ weights: UnsafeRawPointer) -> Matrix {
+      Matrix(type: Int32(type), rows: plan.rows, columns: plan.columns, weights: weights, bias: bias)
+    }
+    let size = view.dtype.byteCount
+    if plan.isContiguous, view.dtype == .f32 || view.dtype == .bf16 {
+      let start = view.rawBytes + plan.offset * size
+      if Int(bitPattern: start) % size == 0 {
+        storage.keep(view, byteCount: count * size)
+        return made(view.dtype == .f32 ? Int(PK_WEIGHT_F32) : Int(PK_WEIGHT_BF16), start)
+      }
+    }
+    let target = storage.floats(count)
+    if plan.isContiguous {
+      try view.copyFloat32(into: target, from: plan.offset, count: count)
+    } else {
+      // Only what lies between the first and the last element is converted.
+      func place(_ row: Int) -> Int { row / plan.group * plan.groupStride + row % plan.group * plan.rowStride }
+      let span = place(plan.rows - 1) + (plan.columns - 1) * plan.columnStride + 1
+      let part = UnsafeMutablePointer<Float>.allocate(capacity: span)
+      defer { part.deallocate() }
+      try view.copyFloat32(into: part, from: plan.offset, count: span)
+      for row in 0..<plan.rows {
+        let start = place(row)
+        for column in 0..<plan.columns { target[row * plan.columns + column] = part[start + column * plan.columnStride] }
+      }
+    }
+    return made(Int(PK_WEIGHT_F32), UnsafeRawPointer(target))
+  }
+
+  func norm(_ plan: NormPlan) throws -> Norm {
+    Norm(kind: plan.kind, gain: try plan.gain.map(vector), shift: try plan.shift.map(vector), epsilon: plan.epsilon)
+  }
+
+  func feedForward(_ plan: FeedForwardPlan) throws -> FeedForward {
+    FeedForward(gate: try plan.gate.map(matrix), up: try matrix(plan.up), down: try matrix(plan.down), activation: plan.activation)
+  }
+
+  func layer(_ plan: LayerPlan) throws -> Layer {
+    let attention = plan.attention
+    let mixer: Layer.Mixer
+    switch plan.mixer {
+    case .dense(let dense): mixer = .dense(try feedForward(dense))
+    case .experts(let experts):
+      guard experts.chosen <= experts.experts.count else {
+        throw ConfigurationFields.refusal("\(experts.chosen) experts a token are more than the \(experts.experts.count) that there are")
+      }
+      mixer = .experts(
+        Experts(
+          router: try matrix(experts.router), experts: try experts.experts.map(feedForward), chosen: experts.chosen, weights: experts.weights,
+          shared: try experts.shared.map { (try feedForward($0.expert), try matrix($0.gate)) }))
+    }
+    return Layer(
+      plan: plan, query: try matrix(attention.query), key: try matrix(attention.key), value: try matrix(attention.value),
+      output: try matrix(attention.output), queryNorm: try attention.queryNorm.map(norm), keyNorm: try attention.keyNorm.map(norm),
+      attentionNorm: try plan.attentionNorm.map(norm), attentionOutputNorm: try plan.attentionOutputNorm.map(norm),
+      mixerNorm: try plan.mixerNorm.map(norm), mixerOutputNorm: try plan.mixerOutputNorm.map(norm), mixer: mixer)
+  }
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CKernels
+public import Core
+public import Tensor
+
+/// The weights of a decoder of any known architecture, computed in f32. Immutable, so many `DecoderRunner`s may share it.
+///
+/// f32 and bf16 weights stay in the mapped files; f16 and matrices that lie otherwise than they are used become f32 copies.
+public final class DecoderModel: @unchecked Sendable {  // all is written in init only
+  /// `model_type` of the configuration.
+  public let architecture: String
+  public let vocabularySize: Int
+  public let hiddenSize: Int
+  /// The length that the model was made for.
+  public let maxPositions: Int
+  /// The longest sequence that the model has positions for; nil when positions are computed.
+  public let positionLimit: Int?
+  /// The longest sequence whose numbers do not depend on what follows it; nil when there is no such limit.
+  public let steadyLength: Int?
+  /// Tokens that end a generation, as `generation_config.json` or else `config.json` says.
+  public let endTokenIDs: [Int]
+  public let parameterCount: Int
+  /// Bytes of weights in memory of their own, and in mapped files.
+  public var copiedBytes: Int { storage.copiedBytes }
+  public var mappedBytes: Int { storage.mappedBytes }
+
+  let plan: DecoderPlan
+  let embedding: Matrix
+  let positions: Matrix?
+  let layers: [Layer]
+  let finalNorm: Norm
+  let head: Matrix?
+  private let storage: WeightStorage
+
+  /// Opens a Hugging Face model folder: `config.json` and safetensors (one file or shards).
+  /// - Throws: `notFound`; `invalidFile` naming the key (PLT-4102), tensor (PLT-4103) or file (PLT-4101) that cannot be used;
+  ///   PLT-5200 for an architecture that is not built.
+  public convenience init(directory: String) throws {
+    let configuration = try ModelFolder.configuration(directory)
+    do {
+      try self.init(
+        configuration: configuration, ends: ModelFolder.endTokens(directory, configuration), weights: SafeTensorsDirectory(path: directory))
+    } catch {
+      throw PlatformError.from(error, context: "loading model \(directory)")
+    }
+  }
+
+  /// - Parameters:
+  ///   - configuration: the content of a `config.json`.
+  ///   - ends: token ids that end a generation.
+  public init(configuration: JSONValue, ends: [Int], weights: any SafeTensorSource) throws {
+    let fields = ConfigurationFields(json: configuration)
+    let architecture = try ModelArchitectures.decoder(fields)
+    let loader = WeightLoader(source: weights)
+    let plan = try architecture.plan(fields, loader)
+    for rotary in plan.rotary where rotary.half > 512 {
+      throw ConfigurationFields.refusal("heads of more than 1024 turning numbers are not built")
+    }
+    embedding = try loader.matrix(
+      MatrixPlan(tensor: plan.embedding, stored: [plan.vocabularySize, plan.hiddenSize], first: 0, rows: plan.vocabularySize, columns: plan.hiddenSize))
+    positions = try plan.positionEmbedding.map {
+      try loader.matrix(MatrixPlan(tensor: $0, stored: [plan.maxPositions, plan.hiddenSize], first: 0, rows: plan.maxPositions, columns: plan.hiddenSize))
+    }
+    layers = try (0..<plan.layerCount).map { try loader.layer(plan.layer($0)) }
+    finalNorm = try loader.norm(plan.finalNorm)
+    // A head of its own goes before a tied one, as the reference has it: then the file knows better than its configuration.
+    if loader.contains(plan.head + ".weight") {
+      head = try loader.matrix(MatrixPlan(plan.head, plan.vocabularySize, plan.hiddenSize, bias: plan.headHasBias))
+    } else {
+      head = plan.isTied ? embedding : nil
+    }
+    self.plan = plan
+    self.architecture = fields.value("model_type")?.stringValue ?? architecture.modelTypes[0]
+    vocabularySize = plan.vocabularySize
+    hiddenSize = plan.hiddenSize
+    maxPositions = plan.maxPositions
+    positionLimit = plan.positionEmbedding == nil ? nil : plan.maxPositions
+    steadyLength = plan.rotary.compactMap(\.fixedLength).min()
+    endTokenIDs = ends
+    storage = loader.storage
+    parameterCount = weights.names.reduce(0) { $0 + ((try? weights.tensor($1))?.elementCount ?? 0) }  // a sum for people; tensors were checked above
+  }
+
+  /// Whether the checkpoint has what logits need; a bare model has embeddings only.
+  public var hasHead: Bool { head != nil }
+
+  /// Bytes of keys and values that one token takes in the cache.
+  public var cacheBytesPerToken: Int {
+    layers.reduce(0) { $0 + 8 * $1.plan.attention.keyValueHeads * $1.plan.attention.headSize }
+  }
+}

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CKernels
+import Core
+
+/// One sequence at a time through a decoder, for people who port and check models: all logits, hidden states, greedy text.
+public final class SingleSequence {
+  public let model: DecoderModel
+  private let threads: Int
+  /// Rows of a step; bounds the memory of a long prompt.
+  private let chunk: Int
+
+  public init(model: DecoderModel, threads: Int = 1, chunk: Int = 256) {
+    self.model = model
+    self.threads = threads
+    self.chunk = max(1, chunk)
+  }
+
+  /// Hands the logits of all positions to `body`, [rows, vocabulary] at a time, in order.
+  /// - Throws: `invalidArgument` (PLT-5202) for tokens that the model cannot take, `invalidFile` when it has no head, or what `body` throws.
+  public func logits(_ ids: [Int32], _ body: (UnsafeBufferPointer<Float>) throws -> Void) throws {
+    try checkHead()
+    try check(ids, more: 0)
+    let cache = try Cache(model, tokens: ids.count, rows: chunk, threads)
+    try cache.append(ids, chunk: chunk, logits: .all) { try body(cache.runner.forward($0)) }
+  }
+
+  /// Hands the final hidden states of all positions to `body`, [rows, hidden] at a time, in order.
+  public func hiddenStates(_ ids: [Int32], _ body: (UnsafeBufferPointer<Float>) throws -> Void) throws {
+    try check(ids, more: 0)
+    let cache = try Cache(model, tokens: ids.count, rows: chunk, threads)
+    try cache.append(ids, chunk: chunk, logits: .all) { try body(cache.runner.hiddenStates($0)) }
+  }
+
+  /// The most likely token each time (ties: the lowest id), up to `limit` of them. One of `ends` is the last one.
+  /// - Parameter isCancelled: asked before each token.
+  public func generate(_ ids: [Int32], limit: Int, ends: Set<Int32>, isCancelled: () -> Bool = { false }) throws -> [Int32] {
+    try checkHead()
+    try check(ids, more: max(0, limit - 1))
+    guard limit > 0 else { return [] }
+    var cache = try Cache(model, tokens: ids.count + limit, rows: chunk, threads)
+    var last: [Float] = []
+    try cache.append(ids, chunk: chunk, logits: .last) { batch in
+      let logits = cache.runner.forward(batch)
+      if !logits.isEmpty { last = Array(logits) }
+    }
+    var made: [Int32] = []
+    while true {
+      if isCancelled() { throw CancellationError() }
+      guard let top = last.indices.isEmpty ? nil : Optional(pk_argmax(last, last.count)), last[top].isFinite else {
+        throw PlatformError(.invalidFile, "the model computed no finite logits behind token \(ids.count + made.count)", number: "PLT-5203")
+      }
+      made.append(Int32(top))
+      guard made.count < limit, !ends.contains(Int32(top)) else { return made }
+      let total = ids.count + made.count
+      var pending = [Int32(top)]
+      if let steady = model.longRotaryLength, total == steady + 1 {
+        // All positions turn by other frequencies from here on, so the cache is made anew.
+        cache = try Cache(model, tokens: ids.count + limit, rows: chunk, threads)
+        pending = ids + made
+      }
+      try cache.append(pending, chunk: chunk, logits: .last) { batch in
+        let logits = cache.runner.forward(batch)
+        if !logits.isEmpty { last = Array(logits) }
+      }
+    }
+  }
+
+  private func checkHead() throws {
+    guard model.hasHead else {
+      throw PlatformError(
+        .invalidFile, "the checkpoint has no lm_head and does not tie it to the embeddings, so it has no logits",
+        hint: "Use 'platform model hidden' or 'embed'.", number: "PLT-4103")
+    }
+  }
+
+  private func check(_ ids: [Int32], more: Int) throws {
+    func refuse(_ what: String) -> PlatformError { PlatformError(.invalidArgument, what, number: "PLT-5202") }
+    guard !ids.isEmpty else { throw refuse("there are no token ids") }
+    if let bad = ids.first(where: { $0 < 0 || $0 >= model.vocabularySize }) {
+      throw refuse("token id \(bad) is outside the vocabulary of \(model.vocabularySize)")
+    }
+    if let limit = model.positionLimit, ids.count + more > limit {
+      throw refuse("\(ids.count) tokens\(more > 0 ? " and \(more) more" : "") are beyond the \(limit) positions of the model")
+    }
+  }
+
+  /// A cache for one sequence.
+  private final class Cache {
+    let runner: DecoderRunner
+    private let blocks: [Int32]
+    private var count = 0
+
+    init(_ model: DecoderModel, tokens: Int, rows: Int, _ threads: Int) throws {
+      let blockCount = (tokens + DecoderRunner.blockSize - 1) / DecoderRunner.blockSize
+      runner = try DecoderRunner(model: model, blockCount: blockCount, maxRows: min(rows, max(tokens, 1)), threads: threads)
+      blocks = (0..<Int32(blockCount)).map { $0 }
+    }
+
+    func append(_ ids: [Int32], chunk: Int, logits: LlamaBatch.Logits, _ step: (LlamaBatch) throws -> Void) throws {
+      // Frequencies that depend on the length go by the whole text, not by its first chunk.
+      runner.rotaryLength = count + ids.count
+      let size = min(chunk, runner.maxRows)
+      for start in stride(from: 0, to: ids.count, by: size) {
+        let end = min(start + size, ids.count)
+        var batch = LlamaBatch()
+        let wanted: LlamaBatch.Logits = logits == .last && end < ids.count ? .none : logits
+        batch.append(tokens: ids[start..<end], computed: count, blocks: blocks, logits: wanted)
+        try step(batch)
+        count += end - start
+      }
+    }
+  }
+}
+
+extension DecoderModel {
+  /// Length beyond which longrope takes its other set of divisors for all positions.
+  var longRotaryLength: Int? {
+    plan.rotary.compactMap { rotary in
+      if case .longrope(_, _, let original, _) = rotary.scaling { original } else { nil }
+    }.min()
+  }
+}

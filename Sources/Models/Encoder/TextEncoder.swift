@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CKernels
+import COpenBLAS
+import Core
+import Foundation
+import Tensor
+
+/// A text encoder of any known architecture in f32: token ids in, hidden states or one vector a text out.
+///
+/// Texts lie one behind the other, so nothing is padded, and a text's numbers do not depend on its neighbours. Immutable and usable
+/// from many threads.
+public final class TextEncoder: @unchecked Sendable {  // all is written in init only
+  public let architecture: String
+  public let vocabularySize: Int
+  public let hiddenSize: Int
+  /// The longest text in tokens; nil when positions are computed.
+  public let maxTokens: Int?
+  private let plan: EncoderPlan
+  private let word: Matrix
+  private let positions: Matrix?
+  private let type: UnsafePointer<Float>?
+  private let embeddingNorm: Norm?
+  private let relativeBias: Matrix?
+  private let layers: [Layer]
+  private let finalNorm: Norm?
+  private let storage: WeightStorage
+
+  /// Opens a Hugging Face model folder: `config.json` and safetensors (one file or shards).
+  /// - Throws: `notFound`; `invalidFile` naming the key (PLT-4102), tensor (PLT-4103) or file (PLT-4101) that cannot be used;
+  ///   PLT-5200 for an architecture that is not built.
+  public init(directory: String) throws {
+    do {
+      let fields = ConfigurationFields(json: try ModelFolder.configuration(directory))
+      let architecture = try ModelArchitectures.encoder(fields)
+      let plan = try architecture.plan(fields)
+      let loader = WeightLoader(source: try SafeTensorsDirectory(path: directory))
+      func table(_ tensor: String, _ rows: Int, _ columns: Int) throws -> Matrix {
+        let matrix = try loader.matrix(MatrixPlan(tensor: tensor, stored: [rows, columns], first: 0, rows: rows, columns: columns))
+        return matrix
+      }
+      word = try table(plan.embedding, plan.vocabularySize, plan.hiddenSize)
+      positions = try plan.positionEmbedding.map { try table($0.tensor, $0.rows, plan.hiddenSize) }
+      if let types = plan.typeEmbedding {
+        let matrix = try table(types.tensor, types.rows, plan.hiddenSize)
+        let row = loader.storage.floats(plan.hiddenSize)
+        pk_embed_row(matrix.type, matrix.weights, 0, row, plan.hiddenSize)
+        type = UnsafePointer(row)
+      } else {
+        type = nil
+      }
+      embeddingNorm = try plan.embeddingNorm.map(loader.norm)
+      layers = try (0..<plan.layerCount).map { try loader.layer(plan.layer($0)) }
+      finalNorm = try plan.finalNorm.map(loader.norm)
+      let heads = layers.first?.plan.attention.heads ?? 1
+      relativeBias = try plan.relativeBias.map { try table($0.tensor, $0.buckets, heads) }
+      self.plan = plan
+      self.architecture = fields.value("model_type")?.stringValue ?? architecture.modelTypes[0]
+      storage = loader.storage
+    } catch {
+      throw PlatformError.from(error, context: "loading model \(directory)")
+    }
+    vocabularySize = plan.vocabularySize
+    hiddenSize = plan.hiddenSize
+    maxTokens = plan.maxTokens
+    openblas_set_num_threads(1)  // parallelism is ours
+  }
+
+  /// The last hidden states of all tokens: [tokens of all texts, hidden], texts one behind the other.
+  /// - Throws: `invalidArgument` (PLT-5202) for an empty text, one that is too long, or an id outside the vocabulary.
+  public func hiddenStates(_ texts: [[Int32]], threads: Int = 1) throws -> [Float] {
+    try check(texts)
+    let tokens = texts.reduce(0) { $0 + $1.count }
+    guard tokens > 0 else { return [] }
+    return [Float](unsafeUninitializedCapacity: tokens * hiddenSize) { buffer, count in
+      count = tokens * hiddenSize
+      if let base = buffer.baseAddress { forward(texts, base, tokens, threads) }
+    }
+  }
+
+  /// Whether `hiddenStates` takes the texts.
+  /// - Throws: what it would.
+  public func check(_ texts: [[Int32]]) throws {
+    func refuse(_ what: String) -> PlatformError { PlatformError(.invalidArgument, what, number: "PLT-5202") }
+    for (number, ids) in texts.enumerated() {
+      guard !ids.isEmpty else { throw refuse("text \(number) has no token ids") }
+      if let maxTokens, ids.count > maxTokens { throw refuse("text \(number) has \(ids.count) tokens, the model takes \(maxTokens)") }
+      if let bad = ids.first(where: { $0 < 0 || $0 >= vocabularySize }) {
+        throw refuse("text \(number) has token id \(bad), the vocabulary has \(vocabularySize)")
+      }
+    }
+  }
+
+  private func numbers(_ ids: [Int32]) -> [Int32] {
+    switch plan.positions {
+    case .counted: return (0..<Int32(ids.count)).map { $0 }
+    case .behind(let padding):
+      var next = padding
+      return ids.map { id in
+        guard id != padding else { return padding }
+        next += 1
+        return next
+      }
+    }
+  }
+
+  /// x: [tokens, hidden]
+  private func forward(_ texts: [[Int32]], _ x: UnsafeMutablePointer<Float>, _ tokens: Int, _ threads: Int) {
+    let blocks = BlockRunner(isa: pk_decode_isa_best(), threads: threads)
+    let width = hiddenSize
+    let widest = layers.reduce(width) { max($0, $1.plan.attention.heads * $1.plan.attention.headSize) }
+    let arena = UnsafeMutablePointer<Float>.allocate(capacity: max(1, tokens * (2 * width + 4 * widest)))
+    defer { arena.deallocate() }
+    let normed = arena
+    let branch = normed + tokens * width
+    let query = branch + tokens * width
+    let key = query + tokens * widest
+    let value = key + tokens * widest
+    let context = value + tokens * widest
+
+    let counted = texts.flatMap { (0..<Int32($0.count)).map { $0 } }
+    var row = 0
+    for text in texts {
+      for (id, position) in zip(text, numbers(text)) {
+        pk_embed_row(word.type, word.weights, Int(id), x + row * width, width)
+        if let type { pk_add(x + row * width, type, width) }
+        if let positions {
+          pk_embed_row(positions.type, positions.weights, Int(position), normed, width)
+          pk_add(x + row * width, normed, width)
+        }
+        row += 1
+      }
+    }
+    embeddingNorm?.apply(x, x, rows: tokens, count: width)
+    let turns = plan.rotary.map { RotaryTable($0, counted) }
+    for layer in layers {
+      let input = layer.attentionNorm == nil ? x : normed
+      layer.attentionNorm?.apply(x, normed, rows: tokens, count: width)
+      blocks.linear(layer.query, input, query, rows: tokens)
+      blocks.linear(layer.key, input, key, rows: tokens)
+      blocks.linear(layer.value, input, value, rows: tokens)
+      let attention = layer.plan.attention
+      if let kind = attention.rotary, turns.indices.contains(kind) {
+        turns[kind].apply(query, tokens, attention.heads, attention.headSize)
+        turns[kind].apply(key, tokens, attention.heads, attention.headSize)
+      }
+      attend(attention, texts, query, key, value, context, blocks)
+      blocks.linear(layer.output, context, branch, rows: tokens)
+      pk_add(x, branch, tokens * width)
+      if layer.plan.arrangement == .postNorm { layer.attentionOutputNorm?.apply(x, x, rows: tokens, count: width) }
+      let between = layer.mixerNorm == nil ? x : normed
+      layer.mixerNorm?.apply(x, normed, rows: tokens, count: width)
+      blocks.run(layer.mixer, between, branch, rows: tokens)
+      pk_add(x, branch, tokens * width)
+      if layer.plan.arrangement == .postNorm { layer.mixerOutputNorm?.apply(x, x, rows: tokens, count: width) }
+    }
+    finalNorm?.apply(x, x, rows: tokens, count: width)
+  }
+
+  /// Attention inside each text, to both sides. query, key, value, context: [tokens, heads * size].
+  private func attend(
+    _ plan: AttentionPlan, _ texts: [[Int32]], _ query: UnsafePointer<Float>, _ key: UnsafePointer<Float>, _ value: UnsafePointer<Float>,
+    _ context: UnsafeMutablePointer<Float>, _ blocks: BlockRunner
+  ) {
+    let (heads, size) = (plan.heads, plan.headSize)
+    let stride = Int32(heads * size)
+    var first = 0
+    for text in texts {
+      let count = text.count
+      let rows = Int32(count)
+      let offset = first * heads * size
+      let buckets = relativeBias == nil ? [] : Self.buckets(count)
+      blocks.parallel(heads) { head in
+        let scores = UnsafeMutablePointer<Float>.allocate(capacity: count * count)
+        defer { scores.deallocate() }
+        let place = offset + head * size
+        cblas_sgemm(
+          CblasRowMajor, CblasNoTrans, CblasTrans, rows, rows, Int32(size), 1, query + place, stride, key + place, stride, 0, scores, rows)
+        var scale = plan.scale
+        if let bias = relativeBias {
+          let table = UnsafeMutablePointer<Float>.allocate(capacity: bias.rows * heads)
+          defer { table.deallocate() }
+          for row in 0..<bias.rows { pk_embed_row(bias.type, bias.weights, row, table + row * heads, heads) }
+          pk_attention_bias(scores, table, heads, head, buckets, count, scale)
+          scale = 1
+        }
+        if let reach = plan.window { pk_attention_window(scores, count, reach) }
+        pk_softmax_rows_f32(scores, scale, count, count, count)
+        cblas_sgemm(
+          CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, Int32(size), rows, 1, scores, rows, value + place, stride, 0, context + place, stride)
+      }
+      first += count
+    }
+  }
+
+  /// T5's buckets of distances (Raffel et al., 2020) as MPNet uses them: 32, half of them for tokens behind, the larger distances
+  /// up to 128 in logarithmic steps. [2 * count - 1], by distance + count - 1.
+  static func buckets(_ count: Int) -> [Int32] {
+    (1 - count..<count).map { distance in
+      let side: Int32 = distance > 0 ? 16 : 0
+      let size = abs(distance)
+      if size < 8 { return side + Int32(size) }
+      let large = 8 + Int32(log(Float(size) / 8) / Float(log(128.0 / 8.0)) * 8)
+      return side + min(large, 15)
+    }
+  }
+}
+
+/// Cosines and sines of packed texts.
+private final class RotaryTable {
+  private let half: Int
+  private let cosine: UnsafeMutablePointer<Float>
+  private let sine: UnsafeMutablePointer<Float>
+
+  init(_ plan: RotaryPlan, _ positions: [Int32]) {
+    half = plan.half
+    cosine = .allocate(capacity: max(1, positions.count * half))
+    sine = .allocate(capacity: max(1, positions.count * half))
+    let longest = positions.reduce(0) { max($0, Int($1) + 1) }
+    pk_rope_table(positions, plan.frequencies(length: longest), cosine, sine, positions.count, half)
+    if plan.amplitude != 1 {
+      pk_scale(cosine, plan.amplitude, positions.count * half)
+      pk_scale(sine, plan.amplitude, positions.count * half)
+    }
+  }
+
+  func apply(_ x: UnsafeMutablePointer<Float>, _ rows: Int, _ heads: Int, _ size: Int) {
+    pk_rope_apply_partial(x, cosine, sine, rows, heads, size, half)
+  }
+
+  deinit {
+    cosine.deallocate()
+    sine.deallocate()
+  }
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Foundation
+import TestSupport
+import Testing
+
+extension EndToEnd {
+  /// The offline model commands as programs call them. No cluster is started.
+  @Suite(.serialized) struct ModelCommandTests {
+    /// A Llama of 8 tokens whose layer does nothing and whose head takes each token to the one after it; token 5 ends a text.
+    private let folder = TemporaryDirectory("modelcli")
+
+    init() throws {
+      let width = 8
+      func matrix(_ element: (Int, Int) -> Float) -> [Float] { (0..<width * width).map { element($0 / width, $0 % width) } }
+      let ones = [Float](repeating: 1, count: width)
+      let zeros = matrix { _, _ in 0 }
+      var tensors: [(String, [Int], [Float])] = [
+        ("model.embed_tokens.weight", [width, width], matrix { $0 == $1 ? 1 : 0 }), ("model.norm.weight", [width], ones),
+        ("lm_head.weight", [width, width], matrix { $0 == ($1 + 1) % width ? 1 : 0 }),
+        ("model.layers.0.input_layernorm.weight", [width], ones), ("model.layers.0.post_attention_layernorm.weight", [width], ones),
+      ]
+      for name in ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"] {
+        tensors.append(("model.layers.0.\(name).weight", [width, width], zeros))
+      }
+      var header: [String: JSONValue] = [:]
+      var data = Data()
+      for (name, shape, values) in tensors {
+        let begin = data.count
+        values.withUnsafeBytes { data.append(contentsOf: $0) }
+        header[name] = [
+          "dtype": "F32", "shape": .array(shape.map { .integer(Int64($0)) }),
+          "data_offsets": [.integer(Int64(begin)), .integer(Int64(data.count))],
+        ]
+      }
+      let text = Data(JSONValue.object(header).sortedText.utf8)
+      let file = withUnsafeBytes(of: UInt64(text.count).littleEndian) { Data($0) } + text + data
+      try file.write(to: URL(fileURLWithPath: folder.file("model.safetensors")))
+      try put(
+        "config.json",
+        #"{"model_type":"llama","vocab_size":8,"hidden_size":8,"intermediate_size":8,"num_hidden_layers":1,"num_attention_heads":2,"eos_token_id":5}"#)
+    }
+
+    private func put(_ name: String, _ text: String) throws { try Data(text.utf8).write(to: URL(fileURLWithPath: folder.file(name))) }
+
+    private func cli(_ words: String...) throws -> LocalCluster.Output {
+      try LocalCluster.run(LocalCluster.binary, words.map { $0.replacingOccurrences(of: "@", with: folder.path + "/") }, timeout: 60, environment: [:])
+    }
+
+    @Test func logitsHiddenStatesAndTextOfAModel() throws {
+      try put("ids.json", "[0, 7]")
+      let logits = try cli("model", "logits", folder.path, "--ids", "@ids.json", "--out", "@out.f32")
+      #expect(logits.status == 0 && logits.out.isEmpty && logits.err.contains("2 x 8 f32"), "\(logits)")
+      let values = try Data(contentsOf: URL(fileURLWithPath: folder.file("out.f32"))).withUnsafeBytes { Array($0.bindMemory(to: Float.self)) }
+      #expect(values.count == 16 && values[1] > 2 && values[8] > 2 && values[0] == 0)
+      let made = try cli("model", "generate", folder.path, "--ids", "@ids.json", "--max-tokens", "3")
+      #expect(made.out == "[0,1,2]\n", "\(made)")
+      #expect(try cli("model", "generate", folder.path, "--ids", "@ids.json", "--max-tokens", "20").out == "[0,1,2,3,4,5]\n")
+      #expect(try cli("model", "generate", folder.path, "--ids", "@ids.json", "--max-tokens", "8", "--ignore-eos").out == "[0,1,2,3,4,5,6,7]\n")
+      try put("generation_config.json", #"{"eos_token_id": [2, 6]}"#)
+      #expect(try cli("model", "generate", folder.path, "--ids", "@ids.json", "--max-tokens", "20").out == "[0,1,2]\n")
+      try put("batch.json", "[[3], [0, 1, 2]]")
+      #expect(try cli("model", "embed", folder.path, "--batch", "@batch.json", "--pooling", "last", "--out", "@v.f32").status == 0)
+      let vectors = try Data(contentsOf: URL(fileURLWithPath: folder.file("v.f32"))).withUnsafeBytes { Array($0.bindMemory(to: Float.self)) }
+      #expect(vectors == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0])
+    }
+
+    @Test func whatIsNotBuiltOrWrongIsRefused() throws {
+      try put("ids.json", "[0, 7]")
+      for (words, status, part) in [
+        (["--dtype", "int4"], 64, "--dtype int4 is not built"), (["--dtype", "f8"], 64, "--dtype f8 is unknown"),
+        (["--tensor-parallel", "2"], 64, "--tensor-parallel 2 is not built"), (["--threads", "0"], 64, "--threads 0"),
+        (["--max-tokens", "-1"], 64, "--max-tokens"),
+      ] as [([String], Int32, String)] {
+        let all = ["model", "generate", folder.path, "--ids", folder.file("ids.json")] + (words.contains("--max-tokens") ? [] : ["--max-tokens", "2"]) + words
+        let output = try LocalCluster.run(LocalCluster.binary, all, timeout: 60, environment: [:])
+        #expect(output.status == status && output.err.contains(part) && output.out.isEmpty, "\(words): \(output)")
+      }
+      for (content, part) in [
+        ("[8]", "token id 8 is outside the vocabulary of 8"), ("[]", "there are no token ids"), ("[1.5]", "holds 1.5, which is not a token id"),
+        ("{}", "must be a JSON list"), ("[1", "ids.json"),
+      ] {
+        try put("ids.json", content)
+        let output = try cli("model", "logits", folder.path, "--ids", "@ids.json", "--out", "@none.f32")
+        #expect(output.status == 64 && output.err.contains(part), "\(content): \(output)")
+        #expect(!FileManager.default.fileExists(atPath: folder.file("none.f32")))
+      }
+      #expect(try cli("model", "logits", "@nowhere", "--ids", "@missing.json", "--out", "@none.f32").status == 66)
+      try put("config.json", #"{"model_type": "mamba"}"#)
+      try put("ids.json", "[1]")
+      let unknown = try cli("model", "logits", folder.path, "--ids", "@ids.json", "--out", "@none.f32")
+      #expect(unknown.status == 65 && unknown.err.contains("'mamba' is not built") && unknown.err.contains("qwen3"), "\(unknown)")
+    }
+
+    @Test func templatesAndTokenizers() throws {
+      try put("t.jinja", "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if refuse %}{{ raise_exception('no tools') }}{% endif %}")
+      try put("c.json", #"{"messages": [{"role": "user", "content": "hä"}]}"#)
+      #expect(try cli("model", "render", "@t.jinja", "--context", "@c.json", "--out", "@t.txt").status == 0)
+      #expect(try String(contentsOfFile: folder.file("t.txt"), encoding: .utf8) == "<user>hä")
+      try put("c.json", #"{"messages": [], "refuse": true}"#)
+      let refused = try cli("model", "render", "@t.jinja", "--context", "@c.json", "--out", "@none.txt")
+      #expect(refused.status == 64 && refused.err.contains("no tools") && !FileManager.default.fileExists(atPath: folder.file("none.txt")))
+      try put(
+        "tokenizer.json",
+        ###"{"added_tokens":[{"id":0,"content":"[CLS]","special":true,"single_word":false,"lstrip":false,"rstrip":false,"normalized":false},{"id":1,"content":"[SEP]","special":true,"single_word":false,"lstrip":false,"rstrip":false,"normalized":false}],"normalizer":{"type":"BertNormalizer","lowercase":true},"pre_tokenizer":{"type":"BertPreTokenizer"},"post_processor":{"type":"BertProcessing","sep":["[SEP]",1],"cls":["[CLS]",0]},"decoder":{"type":"WordPiece","prefix":"##"},"model":{"type":"WordPiece","unk_token":"[UNK]","continuing_subword_prefix":"##","max_input_chars_per_word":100,"vocab":{"[CLS]":0,"[SEP]":1,"[UNK]":2,"hel":3,"##lo":4,"world":5}}}"###
+      )
+      try put("texts.json", #"["Hello world", ""]"#)
+      #expect(try cli("tokenize", folder.path, "--texts", "@texts.json").out == "[[0,3,4,5,1],[0,1]]\n")
+      #expect(try cli("tokenize", "@tokenizer.json", "--texts", "@texts.json", "--no-special").out == "[[3,4,5],[]]\n")
+      try put("ids.json", "[[0,3,4,5,1]]")
+      #expect(try cli("detokenize", folder.path, "--ids", "@ids.json", "--skip-special").out == "[\"hello world\"]\n")
+      try put("texts.json", "[1]")
+      let bad = try cli("tokenize", folder.path, "--texts", "@texts.json")
+      #expect(bad.status == 64 && bad.err.contains("entry 0 is 1, not a text"))
+    }
+  }
+}
