@@ -69,7 +69,7 @@ let libraries: [Library] = [
   Library(
     name: "Worker",
     depends: [
-      "Core", "Collectives", "DuckDB", "Evaluation", "Inference", "Models", "Monitoring", "ObjectStore", "Pipelines", "Query", "Tensor",
+      "Core", "CSupport", "Collectives", "DuckDB", "Evaluation", "Inference", "Models", "Monitoring", "ObjectStore", "Pipelines", "Query", "Tensor",
       "Tokenizers", "Training", "Transport", "VectorSearch",
     ], products: ["Logging"], layer: 7),
 ]

@@ -60,6 +60,7 @@ public struct APIServer: Sendable {
     SystemRoutes(service: service).add(to: router)
     ConsoleRoutes(service: service).add(to: router)
     JobRoutes(service: service).add(to: router)
+    JobsAPIRoutes(service: service).add(to: router)
     DataRoutes(service: service).add(to: router)
     SQLStatementRoutes(service: service).add(to: router)
     let description = APIDescription()

@@ -10,7 +10,7 @@ public struct Principal: Sendable, Equatable {
 }
 
 /// What the HTTP surface asks of the coordinator. Every method throws `PlatformError`; nothing here knows HTTP.
-public protocol PlatformService: UnityCatalogService, StatementServing, RecordServing {
+public protocol PlatformService: UnityCatalogService, StatementServing, RecordServing, JobsServing {
   /// - Throws: `unauthenticated` for an unknown, expired or revoked token.
   func authenticate(token: String) async throws -> Principal
   /// - Throws: with the reason when requests cannot be served now.
@@ -33,9 +33,20 @@ public protocol PlatformService: UnityCatalogService, StatementServing, RecordSe
   func scale(_ name: String, replicas: Int, by principal: Principal) async throws -> EndpointInfo
 
   func nodes() async throws -> NodeList
+  func setNode(_ name: String, _ change: NodeChange, by principal: Principal) async throws -> NodeInfo
   func createJoinToken(_ request: JoinTokenRequest, by principal: Principal) async throws -> JoinTokenResponse
   /// One snapshot for the console's first page.
   func dashboard() async throws -> JSONValue
+}
+
+/// What an operator wants of a node.
+public enum NodeChange: String, Sendable, CaseIterable {
+  /// Nothing new; what it has stays.
+  case cordon
+  /// Everything again.
+  case uncordon
+  /// Nothing new, replicas move elsewhere, what runs may finish.
+  case drain
 }
 
 /// Several errors of one request, for a file that has several.

@@ -53,6 +53,7 @@ enum StatementBody {
     case .timeout: "DEADLINE_EXCEEDED"
     case .cancelled: "CANCELLED"
     case .internalError: "INTERNAL_ERROR"
+    case .failed: "BAD_REQUEST"
     }
   }
 

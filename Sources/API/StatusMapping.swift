@@ -8,7 +8,7 @@ import Hummingbird
 enum StatusMapping {
   static func status(_ code: PlatformError.Code) -> HTTPResponse.Status {
     switch code {
-    case .invalidArgument, .invalidFile: .badRequest
+    case .invalidArgument, .invalidFile, .failed: .badRequest
     case .notFound: .notFound
     case .alreadyExists, .conflict: .conflict
     case .unauthenticated: .unauthorized
@@ -35,6 +35,7 @@ enum StatusMapping {
     case .timeout: "DEADLINE_EXCEEDED"
     case .cancelled: "CANCELLED"
     case .internalError: "INTERNAL_ERROR"
+    case .failed: "BAD_REQUEST"
     }
   }
 

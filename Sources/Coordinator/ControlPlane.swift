@@ -34,6 +34,8 @@ final class ControlPlane: Sendable {
     var metrics: [RunTelemetry.Metric] = []
     var logs: [RunTelemetry.Log] = []
     var droppedTelemetry = 0
+    /// Curves and logs are on their way to Postgres.
+    var isStoring = false
   }
 
   /// Curve points and log lines that may wait for Postgres; more are dropped and counted.
@@ -179,6 +181,7 @@ final class ControlPlane: Sendable {
           state.metrics = []
           state.logs = []
         }
+        state.isStoring = !state.metrics.isEmpty || !state.logs.isEmpty
         return (state.metrics, state.logs)
       }
       do {
@@ -189,10 +192,20 @@ final class ControlPlane: Sendable {
         state.withLock { state in
           state.metrics = metrics + state.metrics
           state.logs = logs + state.logs
+          state.isStoring = false
         }
         try? await Task.sleep(for: .seconds(1))  // cancelled: the loop condition ends it
       }
+      state.withLock { $0.isStoring = false }
       try? await Task.sleep(for: .milliseconds(250))  // cancelled: the loop condition ends it
+    }
+  }
+
+  /// Returns when what was heard so far can be read, or after two seconds.
+  func telemetryStored() async {
+    for _ in 0..<200 {
+      guard state.withLock({ $0.isStoring || !$0.metrics.isEmpty || !$0.logs.isEmpty }) else { return }
+      try? await Task.sleep(for: .milliseconds(10))  // cancelled: what is there is read
     }
   }
 

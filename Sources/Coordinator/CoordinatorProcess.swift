@@ -94,6 +94,7 @@ public struct CoordinatorProcess: Sendable {
     let store = JobStore(pool: pool)
     let telemetry = RunTelemetry(pool: pool)
     let waiters = RunWaiters()
+    let launcher = JobLauncher(store: store, catalog: catalog, waiters: waiters)
     let dispatcher = StatementDispatcher(server: server, logger: logger)
     let plane = ControlPlane(
       server: server, telemetry: telemetry, gateway: gateway, statements: dispatcher, waiters: waiters, logger: logger)
@@ -101,11 +102,12 @@ public struct CoordinatorProcess: Sendable {
     let services = PlanningServices(
       layout: layout, catalog: catalog, tables: tables, gateway: gateway,
       requests: InferenceTable(reader: InferenceLogReader(pool: pool), tables: tables), dataKey: keys.publicKey.description,
-      encoderDirectory: { try Self.encoderDirectory() }, dispatcher: dispatcher)
+      encoderDirectory: { try Self.encoderDirectory() }, launcher: launcher, dispatcher: dispatcher)
     let history = StatementHistory(pool: pool, logger: logger)
     let handler = CoordinatorEffects(services: services, plane: plane)
     let restored = Scheduler.restore(try await store.loadLive(), now: ProcessSupport.wallMilliseconds)
     let runner = JobRunner(scheduler: restored.scheduler, store: store, epoch: epoch, handler: handler, logger: logger)
+    launcher.use(runner)
     let interactive = InteractiveRuns(store: store, runner: runner, waiters: waiters)
     let statements = StatementService(
       services: services, dispatcher: dispatcher, runs: interactive, history: history, logger: logger,
@@ -115,7 +117,7 @@ public struct CoordinatorProcess: Sendable {
     try await records.recover()
     let service = CoordinatorService(
       configuration: configuration, epoch: epoch, pool: pool, catalog: catalog, tokens: AccessTokens(pool: pool), store: store,
-      telemetry: telemetry, nodes: nodes, plane: plane, gateway: gateway, runner: runner,
+      launcher: launcher, telemetry: telemetry, nodes: nodes, plane: plane, gateway: gateway, runner: runner,
       statements: statements, statementHistory: history, records: records, coordinatorKey: keys.publicKey,
       joinAddress: try Self.nextPort(configuration.nodeBind))
     let api = try APIServer(address: configuration.httpBind, service: service, gateway: gateway, logger: logger)
@@ -132,6 +134,7 @@ public struct CoordinatorProcess: Sendable {
       }
       group.addTask {
         for spec in try await store.unscheduledRuns() { await runner.post(.runSubmitted(spec)) }
+        do { try await launcher.resume() } catch { logger.error("repairs were not taken up", metadata: ["error": "\(error)"]) }
         await plane.receive(into: runner)
         return "control link"
       }
@@ -334,6 +337,7 @@ final class CoordinatorEffects: EffectHandler {
       "train": TrainPlanner(services: services), "evaluate": EvaluatePlanner(services: services),
       "deploy": DeployPlanner(services: services), "monitor": MonitorPlanner(services: services),
       "sql": StatementPlanner(services: services), "postgres": PostgresPlanner(services: services),
+      "command": CommandPlanner(), "spark_python": CommandPlanner(), "run_job": RunJobPlanner(launcher: services.launcher),
     ]
   }
 

@@ -20,6 +20,7 @@ final class CoordinatorService: PlatformService {
   let catalog: CatalogStore
   let tokens: AccessTokens
   let store: JobStore
+  let launcher: JobLauncher
   let telemetry: RunTelemetry
   let nodeStore: NodeStore
   let plane: ControlPlane
@@ -37,7 +38,7 @@ final class CoordinatorService: PlatformService {
 
   init(
     configuration: CoordinatorProcess.Configuration, epoch: Int64, pool: PostgresPool, catalog: CatalogStore, tokens: AccessTokens,
-    store: JobStore, telemetry: RunTelemetry, nodes: NodeStore, plane: ControlPlane, gateway: ServingGateway, runner: JobRunner,
+    store: JobStore, launcher: JobLauncher, telemetry: RunTelemetry, nodes: NodeStore, plane: ControlPlane, gateway: ServingGateway, runner: JobRunner,
     statements: StatementService, statementHistory: StatementHistory, records: RecordService,
     coordinatorKey: CurvePublicKey, joinAddress: String
   ) {
@@ -47,6 +48,7 @@ final class CoordinatorService: PlatformService {
     self.catalog = catalog
     self.tokens = tokens
     self.store = store
+    self.launcher = launcher
     self.telemetry = telemetry
     nodeStore = nodes
     self.plane = plane
@@ -144,10 +146,17 @@ final class CoordinatorService: PlatformService {
   // MARK: runs
 
   func submit(_ request: SubmitFileRequest, by principal: Principal) async throws -> SubmitFileResponse {
-    let parsed = WorkflowFile.parse(
+    var parsed = WorkflowFile.parse(
       text: request.text, path: request.file, job: request.job, parameters: request.parameters, attachments: request.attachments)
+    if !parsed.missingFiles.isEmpty {
+      let files = try await launcher.files(parsed.missingFiles)
+      parsed = WorkflowFile.parse(
+        text: request.text, path: request.file, job: request.job, parameters: request.parameters, attachments: request.attachments.merging(files) { $1 })
+    }
     guard parsed.errors.isEmpty, var spec = parsed.run else { throw PlatformErrors(parsed.errors) }
     spec.idempotencyKey = request.idempotencyKey
+    spec.user = principal.name
+    spec.facts = ["job.name": spec.name, "job.trigger.type": "manual"]
     let (runID, created) = try await store.create(spec, submittedBy: principal.name)
     if created {
       spec.id = runID
@@ -171,14 +180,14 @@ final class CoordinatorService: PlatformService {
   func cancelRun(_ runID: String, by principal: Principal) async throws -> RunInfo {
     let before = try await run(runID)
     if !before.isFinished {
-      try await runner.submit(.runCancelRequested(run: runID))
+      try await launcher.cancel(runID)
       try await catalog.audit(actor: principal.name, action: "cancel run", object: runID, outcome: "ok")
     }
     return try await run(runID)
   }
 
   func logs(runID: String, taskKey: String?, attempt: Int?, after: Int64, limit: Int) async throws -> LogPage {
-    _ = try await store.row(of: runID)
+    if try await store.row(of: runID).record?.state.isTerminal == true { await plane.telemetryStored() }
     let lines = try await telemetry.logs(runID: runID, taskKey: taskKey, attempt: attempt, after: after, limit: limit)
     return LogPage(
       lines: lines.map { LogLine(id: $0.id, time: $0.time, taskKey: $0.taskKey, attempt: $0.attempt, unit: $0.unit, line: $0.line) })
@@ -241,12 +250,39 @@ final class CoordinatorService: PlatformService {
   // MARK: nodes
 
   func nodes() async throws -> NodeList {
-    NodeList(
-      nodes: plane.nodes().map {
-        NodeInfo(
-          name: $0.name, state: $0.connected ? "READY" : "LOST", hostID: $0.hostID, slots: $0.slots, running: $0.running,
-          residentBytes: $0.residentBytes, lastSeen: $0.lastSeen, version: $0.version)
+    let restricted = await runner.inspect { $0.restrictedWorkers }
+    return NodeList(
+      nodes: plane.nodes().map { node in
+        var state = node.connected ? "READY" : "LOST"
+        switch restricted[node.name] {
+        case .cordoned where node.connected: state = "CORDONED"
+        case .draining where node.connected: state = node.running.isEmpty ? "DRAINED" : "DRAINING"
+        default: break
+        }
+        return NodeInfo(
+          name: node.name, state: state, hostID: node.hostID, slots: node.slots, running: node.running,
+          residentBytes: node.residentBytes, lastSeen: node.lastSeen, version: node.version)
       })
+  }
+
+  func setNode(_ name: String, _ change: NodeChange, by principal: Principal) async throws -> NodeInfo {
+    let known = try await nodes().nodes.map(\.name)
+    guard known.contains(name) else {
+      let close = Spelling.suggestion(for: name, among: known)
+      throw PlatformError(
+        .notFound, "there is no node '\(name.prefix(100))'",
+        hint: close.map { "Did you mean '\($0)'?" } ?? "Nodes: \(known.joined(separator: ", ")).", number: "PLT-4211")
+    }
+    switch change {
+    case .cordon: try await runner.submit(.workerCordon(worker: name))
+    case .uncordon: try await runner.submit(.workerUncordon(worker: name))
+    case .drain: try await runner.submit(.workerDrain(worker: name))
+    }
+    try await catalog.audit(actor: principal.name, action: "\(change.rawValue) node", object: name, outcome: "ok")
+    guard let node = try await nodes().nodes.first(where: { $0.name == name }) else {
+      throw PlatformError(.notFound, "node '\(name)' has just left", number: "PLT-4211")
+    }
+    return node
   }
 
   func createJoinToken(_ request: JoinTokenRequest, by principal: Principal) async throws -> JoinTokenResponse {

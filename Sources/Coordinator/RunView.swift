@@ -25,6 +25,7 @@ enum RunView {
     case .succeeded: "SUCCEEDED"
     case .failed: "FAILED"
     case .cancelled: "CANCELLED"
+    case .skipped: "SKIPPED"
     }
   }
 
@@ -33,12 +34,14 @@ enum RunView {
     info.tasks = spec.tasks.map { task in
       let record = tasks.first { $0.key == task.key }
       let own = units.filter { $0.task == task.key }
+      let iterations = tasks.filter { $0.key.hasPrefix(task.key + "[") }
       let current = own.filter { $0.taskAttempt == record?.attempt && $0.stage == record?.stage }
       return TaskInfo(
         taskKey: task.key, kind: task.kind, dependsOn: task.dependsOn, state: (record?.state ?? .pending).rawValue.uppercased(),
         attempt: record?.attempt ?? 1, stage: record?.stage ?? 0, startedAt: date(record?.startedAt), endedAt: date(record?.finishedAt),
-        workers: Set(own.compactMap(\.worker)).sorted(), unitsDone: current.filter { $0.state == .succeeded }.count,
-        unitsTotal: record?.unitCount ?? 0, values: record?.values ?? .null,
+        workers: Set(own.compactMap(\.worker)).sorted(),
+        unitsDone: task.forEach == nil ? current.filter { $0.state == .succeeded }.count : iterations.count { $0.state == .succeeded },
+        unitsTotal: record?.items?.count ?? record?.unitCount ?? 0, values: record?.values ?? .null,
         summary: record?.values["summary"]?.stringValue ?? "", error: record?.error)
     }
     return info

@@ -26,6 +26,8 @@ struct PlanningServices: Sendable {
   var dataKey: String
   /// Folder of the built-in encoder.
   var encoderDirectory: @Sendable () throws -> String
+  /// Starts runs of jobs.
+  var launcher: JobLauncher
   /// Runs what needs an executor and secrets.
   var dispatcher: StatementDispatcher?
 
@@ -61,7 +63,7 @@ extension StageCall {
   /// The task's body as its type, with `{{tasks.X.values.Y}}` replaced by what those tasks produced.
   /// - Throws: `invalidArgument` when a referenced value is missing, or the body has another shape.
   func body<T: Decodable>(_ type: T.Type = T.self) throws -> T {
-    let filled = try Self.fill(body, values)
+    let filled = try filled()
     do {
       return try filled.decode(type)
     } catch {
@@ -69,30 +71,16 @@ extension StageCall {
     }
   }
 
-  private static func fill(_ value: JSONValue, _ values: [String: JSONValue]) throws -> JSONValue {
-    switch value {
-    case .string(let text): return .string(try fill(text, values))
-    case .array(let items): return .array(try items.map { try fill($0, values) })
-    case .object(let members): return .object(try members.mapValues { try fill($0, values) })
-    default: return value
+  /// The body with its references filled in.
+  func filled() throws -> JSONValue {
+    do {
+      return try Template.texts(in: body, scope)
+    } catch let error as PlatformError where error.number == "PLT-1220" {
+      let names = values.sorted { $0.key < $1.key }.map { "\($0.key): \(($0.value.objectValue ?? [:]).keys.sorted().joined(separator: " "))" }
+      var copy = error
+      copy.hint = names.isEmpty ? "No task has produced values yet." : "Task values: \(names.joined(separator: "; ").prefix(500))."
+      throw copy
     }
-  }
-
-  private static func fill(_ text: String, _ values: [String: JSONValue]) throws -> String {
-    var result = ""
-    var rest = text[...]
-    while let open = rest.range(of: "{{"), let close = rest.range(of: "}}", range: open.upperBound..<rest.endIndex) {
-      result += rest[..<open.lowerBound]
-      let path = rest[open.upperBound..<close.lowerBound].trimmingCharacters(in: .whitespaces).split(separator: ".").map(String.init)
-      guard path.count == 4, path[0] == "tasks", path[2] == "values", let value = values[path[1]]?[path[3]] else {
-        throw PlatformError(
-          .invalidArgument, "'{{\(path.joined(separator: "."))}}' has no value", hint: "Task values: \(values.keys.sorted().joined(separator: ", ")).",
-          number: "PLT-1220")
-      }
-      result += value.stringValue ?? value.sortedText
-      rest = rest[close.upperBound...]
-    }
-    return result + rest
   }
 }
 

@@ -23,6 +23,16 @@ public final class ChildProcess: Sendable {
     }
   }
 
+  /// Whom a child runs as.
+  public struct Account: Sendable, Equatable {
+    public var user: UInt32
+    public var group: UInt32
+    public init(user: UInt32, group: UInt32) {
+      self.user = user
+      self.group = group
+    }
+  }
+
   public struct Configuration: Sendable {
     public var executable: String
     public var arguments: [String]
@@ -35,12 +45,15 @@ public final class ChildProcess: Sendable {
     public var deathSignal: Int32
     /// Whether the child may be written to; otherwise its standard input is /dev/null.
     public var wantsInput: Bool
+    /// Nil: as this process.
+    public var account: Account?
 
     public init(
       executable: String, arguments: [String] = [], environment: [String: String] = ProcessInfo.processInfo.environment,
       directory: String? = nil, outputPath: String? = nil, errorPath: String? = nil, deathSignal: Int32 = SIGKILL,
-      wantsInput: Bool = false
+      wantsInput: Bool = false, account: Account? = nil
     ) {
+      self.account = account
       self.executable = executable
       self.arguments = arguments
       self.environment = environment
@@ -121,7 +134,8 @@ public final class ChildProcess: Sendable {
       withCStrings(environment) { envp in
         ps_spawn(
           argv, envp, configuration.directory, inPipe?.read ?? -1, outPipe?.write ?? outFile ?? -1,
-          errorPipe?.write ?? errorFile ?? -1, configuration.deathSignal, UInt32.max, UInt32.max)
+          errorPipe?.write ?? errorFile ?? -1, configuration.deathSignal, configuration.account?.user ?? UInt32.max,
+          configuration.account?.group ?? UInt32.max)
       }
     }
     guard pid > 0 else { throw fail(String(cString: strerror(-pid))) }

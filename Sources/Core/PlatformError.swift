@@ -23,6 +23,8 @@ public struct PlatformError: Error, Sendable, Equatable, CustomStringConvertible
     case unavailable
     case timeout
     case cancelled
+    /// A person's own program ran and failed; the platform did its part.
+    case failed
     /// The installation or configuration of this machine has to change first.
     case badConfiguration
     /// A bug of the platform.

@@ -79,6 +79,38 @@ public enum JobMigrations {
           expires_at timestamptz NOT NULL,
           uses_left int NOT NULL
         );
-        """)
+        """),
+    Migration(
+      component: "jobs", number: 2, name: "stored jobs, where runs come from, repairs",
+      sql: """
+        CREATE TABLE jobs (
+          job_id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+          name text NOT NULL,
+          settings jsonb NOT NULL,
+          attachments jsonb NOT NULL DEFAULT '{}',
+          creator text NOT NULL,
+          created_at timestamptz NOT NULL DEFAULT now(),
+          updated_at timestamptz NOT NULL DEFAULT now()
+        );
+        CREATE INDEX jobs_by_name ON jobs (lower(name));
+
+        ALTER TABLE runs ADD COLUMN job_id bigint, ADD COLUMN run_type text NOT NULL DEFAULT 'SUBMIT_RUN', ADD COLUMN settings jsonb,
+          ADD COLUMN parameters jsonb NOT NULL DEFAULT '{}', ADD COLUMN trigger text NOT NULL DEFAULT 'ONE_TIME', ADD COLUMN parent_run text,
+          ADD COLUMN depth int NOT NULL DEFAULT 0, ADD COLUMN deleted boolean NOT NULL DEFAULT false;
+        CREATE INDEX runs_newest ON runs ((run_id::bigint) DESC) WHERE NOT deleted;
+        CREATE INDEX runs_of_jobs ON runs (job_id, (run_id::bigint) DESC) WHERE job_id IS NOT NULL;
+        CREATE INDEX runs_of_parents ON runs (parent_run) WHERE parent_run IS NOT NULL;
+
+        CREATE TABLE run_repairs (
+          repair_id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+          run_id text NOT NULL,
+          number int NOT NULL,
+          tasks jsonb NOT NULL,
+          before jsonb NOT NULL,
+          requested_by text NOT NULL,
+          requested_at timestamptz NOT NULL DEFAULT now(),
+          UNIQUE (run_id, number)
+        );
+        """),
   ]
 }

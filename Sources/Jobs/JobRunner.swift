@@ -132,6 +132,7 @@ public actor JobRunner {
     let name: String
     switch event {
     case .runSubmitted(let spec): name = spec.id
+    case .runRepaired(let run, _, _, _): name = run.spec.id
     case .serviceSet(let spec): name = spec.name
     case .serviceRemoved(let service): name = service
     default: return nil

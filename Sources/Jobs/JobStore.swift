@@ -59,21 +59,34 @@ public struct JobStore: Sendable {
   public static let statementRunName = "sql statement"
 
   /// Stores a new run. With an idempotency key that exists already, returns that run instead.
-  public func create(_ spec: RunSpec, submittedBy: String) async throws -> (runID: String, created: Bool) {
+  /// - Throws: `conflict` PLT-4215 when that run was deleted.
+  public func create(_ spec: RunSpec, submittedBy: String, origin: RunOrigin = RunOrigin()) async throws -> (runID: String, created: Bool) {
     try await pool.transaction { transaction in
       if let key = spec.idempotencyKey {
         try transaction.execute("SELECT pg_advisory_xact_lock(hashtext('run-key:' || $1))", [.text(key)])
-        if let row = try transaction.query("SELECT run_id FROM runs WHERE idempotency_key = $1", [.text(key)]).first {
+        if let row = try transaction.query("SELECT run_id, deleted FROM runs WHERE idempotency_key = $1", [.text(key)]).first {
+          if try row.bool("deleted") {
+            throw PlatformError(.conflict, "the run of this idempotency token was deleted", hint: "Use another token.", number: "PLT-4215")
+          }
           return (try row.string("run_id"), false)
         }
       }
       let number = try transaction.query("SELECT nextval('run_ids') AS id", [])[0].int("id")
       var numbered = spec
       numbered.id = String(number)
+      if let parent = origin.parent { try Self.checkDepth(of: parent, transaction) }
       let body = try String(decoding: JSONEncoder.platform.encode(numbered), as: UTF8.self)
       try transaction.execute(
-        "INSERT INTO runs (run_id, name, idempotency_key, spec, submitted_by) VALUES ($1, $2, $3, $4::jsonb, $5)",
-        [.text(numbered.id), .text(spec.name), .optional(spec.idempotencyKey), .json(body), .text(submittedBy)])
+        """
+        INSERT INTO runs (run_id, name, idempotency_key, spec, submitted_by, job_id, run_type, settings, parameters, trigger, parent_run, depth)
+        VALUES ($1, $2, $3, $4::jsonb, $5, $6::bigint, $7, $8::jsonb, $9::jsonb, $10, $11,
+          COALESCE((SELECT depth + 1 FROM runs WHERE run_id = $11), 0))
+        """,
+        [
+          .text(numbered.id), .text(spec.name), .optional(spec.idempotencyKey), .json(body), .text(submittedBy),
+          .optional(origin.job.map { Int($0) }), .text(origin.type.rawValue), .optional(origin.settings),
+          .encoding(.object(origin.parameters.mapValues { .string($0) })), .text(origin.trigger), .optional(origin.parent),
+        ])
       return (numbered.id, true)
     }
   }
@@ -116,7 +129,7 @@ public struct JobStore: Sendable {
       """
       SELECT r.run_id, r.name, r.submitted_at, j.body::text AS body FROM runs r
       LEFT JOIN job_records j ON j.key = 'run:' || r.run_id
-      WHERE ($2::bigint IS NULL OR r.run_id::bigint < $2::bigint) AND r.name <> $3
+      WHERE ($2::bigint IS NULL OR r.run_id::bigint < $2::bigint) AND r.name <> $3 AND NOT r.deleted
       ORDER BY r.run_id::bigint DESC LIMIT $1::int
       """, [.int(limit), .optional(before.flatMap(Int.init)), .text(Self.statementRunName)])
     return try rows.map(Self.runRow)
@@ -126,13 +139,13 @@ public struct JobStore: Sendable {
     let rows = try await pool.query(
       """
       SELECT r.run_id, r.name, r.submitted_at, j.body::text AS body FROM runs r
-      LEFT JOIN job_records j ON j.key = 'run:' || r.run_id WHERE r.run_id = $1
+      LEFT JOIN job_records j ON j.key = 'run:' || r.run_id WHERE r.run_id = $1 AND NOT r.deleted
       """, [.text(runID)])
     guard let row = rows.first else { throw Self.noRun(runID) }
     return try Self.runRow(row)
   }
 
-  private static func runRow(_ row: PostgresRow) throws -> RunRow {
+  static func runRow(_ row: PostgresRow) throws -> RunRow {
     var record: RunRecord?
     if let body = try row.get("body", as: String?.self),
       case .run(let found) = try JSONDecoder.platform.decode(Record.self, from: Data(body.utf8))

@@ -12,8 +12,16 @@ public struct StageCall: Sendable, Equatable {
   public var carry: JSONValue
   /// Values of the run's tasks that have succeeded, by task key.
   public var values: [String: JSONValue]
+  /// What other references in the body stand for, by their name.
+  public var facts: [String: String]
+  /// How often a repair has started the task anew.
+  public var repair: Int
 
-  public init(id: StageID, kind: String, body: JSONValue, carry: JSONValue, values: [String: JSONValue]) {
+  public init(
+    id: StageID, kind: String, body: JSONValue, carry: JSONValue, values: [String: JSONValue], facts: [String: String] = [:], repair: Int = 0
+  ) {
+    self.facts = facts
+    self.repair = repair
     self.id = id
     self.kind = kind
     self.body = body
@@ -21,8 +29,11 @@ public struct StageCall: Sendable, Equatable {
     self.values = values
   }
 
-  /// What makes a commit idempotent: the same for every attempt, because a committed stage is never repeated.
-  public var commitKey: String { "\(id.run)/\(id.task)/\(id.stage)" }
+  /// What makes a commit idempotent: the same for every attempt, because a committed stage is never repeated, except by a repair.
+  public var commitKey: String { "\(id.run)/\(id.task)/\(id.stage)" + (repair > 0 ? "/repair-\(repair)" : "") }
+
+  /// What references in the body stand for.
+  public var scope: TemplateScope { TemplateScope(values: values, facts: facts) }
 }
 
 /// A unit's place in its gang.

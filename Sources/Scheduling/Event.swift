@@ -95,6 +95,9 @@ public enum Event: Sendable, Equatable {
 
   case runSubmitted(RunSpec)
   case runCancelRequested(run: String)
+  /// A run that has ended goes on with some of its tasks run again, as `Repair` says. `number` counts the run's repairs from 1: a
+  /// repeated event changes nothing. Refused while the run has not ended.
+  case runRepaired(RunRecord, tasks: [TaskRecord], rerun: [String], number: Int)
 
   case stagePlanned(StageID, StagePlan)
   /// A retryable error is planned again a few times inside the attempt; any other ends the attempt.

@@ -18,11 +18,8 @@ public struct ForEach: Codable, Sendable, Equatable {
     self.concurrency = concurrency
   }
 
-  func items(_ values: [String: JSONValue]) throws -> [JSONValue] {
-    let filled = try Template.fill(inputs) { path in
-      guard path.count == 4, path[0] == "tasks", path[2] == "values" else { return nil }
-      return values[path[1]]?[path[3]]
-    }
+  func items(_ scope: TemplateScope) throws -> [JSONValue] {
+    let filled = try Template.fill(inputs, look: scope.look)
     var items = filled.arrayValue
     // A list that was handed on as text.
     if items == nil, let text = filled.stringValue { items = try? JSONValue(parsing: text).arrayValue }
@@ -37,20 +34,33 @@ public struct ForEach: Codable, Sendable, Equatable {
 extension Scheduler {
   /// Starts the iterations of a loop, or ends it when it has none.
   mutating func startLoop(_ run: Int, _ task: Int, _ loop: ForEach) {
+    if runs[run].tasks[task].record.items != nil {
+      // A repair: the items are those that there were, and some of their iterations have succeeded.
+      return changeTask(run, task) { [now] in
+        $0.attempt = ($0.base ?? 0) + 1
+        $0.startedAt = now
+        $0.state = .running
+      }
+    }
     let items: [JSONValue]
     do {
-      items = try loop.items(values(ofRun: run))
+      items = try loop.items(scope(run, task))
     } catch {
       return finish(run, task, .failed, error: PlatformError.from(error))
     }
     changeTask(run, task) { [now] in
-      $0.attempt = 1
+      $0.attempt = ($0.base ?? 0) + 1
       $0.startedAt = now
       $0.state = .running
       $0.items = items
       $0.unitCount = 0
     }
-    addIterations(run, task) { TaskRecord(pending: $0, of: $1) }
+    let repaired = runs[run].tasks[task].record
+    addIterations(run, task) {
+      var record = TaskRecord(pending: $0, of: $1)
+      (record.base, record.repairs) = (repaired.base, repaired.repairs)
+      return record
+    }
     for child in runs[run].tasks.indices where runs[run].tasks[child].loop == task {
       let record = runs[run].tasks[child].record
       changes["task:\(record.run)/\(record.key)"] = .task(record)
@@ -67,6 +77,7 @@ extension Scheduler {
       spec.forEach = nil
       spec.runIf = nil
       spec.outcomes = nil
+      spec.disabled = nil
       spec.body = Template.iteration(parent.spec.body, input: item)
       var child = Task(record: record(spec.key, parent.record.run), spec: spec, upstream: [])
       child.loop = task
@@ -101,7 +112,7 @@ extension Scheduler {
       return true
     }
     let starting = open.prefix(max(0, max(1, loop.concurrency) - active))
-    for child in starting { startAttempt(run, child, attempt: 1) }
+    for child in starting { startAttempt(run, child, attempt: (runs[run].tasks[child].record.base ?? 0) + 1) }
     return !starting.isEmpty
   }
 }

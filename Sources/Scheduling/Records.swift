@@ -13,6 +13,10 @@ public struct RunRecord: Codable, Sendable, Equatable {
   public var cancelRequested: Bool
   /// The first task failure.
   public var error: PlatformError?
+  /// When it began to run. This and what follows is absent in what older versions stored.
+  public var startedAt: Instant?
+  /// How often it was repaired.
+  public var repairs: Int?
 }
 
 /// What the current stage of a task consists of.
@@ -53,6 +57,10 @@ public struct TaskRecord: Codable, Sendable, Equatable {
   public var startedAt: Instant?
   public var finishedAt: Instant?
   public var error: PlatformError?
+  /// Attempts before the last repair; those of a repaired task count on from there, so that no attempt's name is used twice.
+  public var base: Int?
+  /// Repairs that ran the task again from its first stage.
+  public var repairs: Int?
 
   public var stageID: StageID { StageID(run: run, task: key, attempt: attempt, stage: stage) }
 }

@@ -26,12 +26,18 @@ public struct TaskSpec: Codable, Sendable, Equatable {
   public var condition: Condition?
   /// The task runs once for each item.
   public var forEach: ForEach?
+  /// Whether an attempt that took longer than `timeoutMs` is repeated like one that failed; nil is yes.
+  public var retryOnTimeout: Bool?
+  /// It is skipped, as if a condition had decided so.
+  public var disabled: Bool?
 
   public init(
     key: String, kind: String, dependsOn: [String] = [], maxRetries: Int = 0, retryBackoff: Backoff = Backoff(),
     timeoutMs: Int64? = nil, body: JSONValue = .null, runIf: RunIf? = nil, outcomes: [String: Bool]? = nil,
-    condition: Condition? = nil, forEach: ForEach? = nil
+    condition: Condition? = nil, forEach: ForEach? = nil, retryOnTimeout: Bool? = nil, disabled: Bool? = nil
   ) {
+    self.retryOnTimeout = retryOnTimeout
+    self.disabled = disabled
     self.runIf = runIf
     self.outcomes = outcomes
     self.condition = condition
@@ -62,11 +68,20 @@ public struct RunSpec: Codable, Sendable, Equatable {
   public var user: String?
   /// Higher is placed first; nil is 0.
   public var priority: Int?
+  /// Whether it waits while its job has `maxConcurrentRuns` others; false: it is skipped then. Nil is yes.
+  public var queues: Bool?
+  /// Time from its start to its end; then it is cancelled and has failed. Nil: no limit.
+  public var timeoutMs: Int64?
+  /// What references such as `{{job.id}}` in its tasks stand for, by their name.
+  public var facts: [String: String]?
 
   public init(
     id: String, name: String, idempotencyKey: String? = nil, tasks: [TaskSpec], job: String? = nil, maxConcurrentRuns: Int? = nil,
-    user: String? = nil, priority: Int? = nil
+    user: String? = nil, priority: Int? = nil, queues: Bool? = nil, timeoutMs: Int64? = nil, facts: [String: String]? = nil
   ) {
+    self.queues = queues
+    self.timeoutMs = timeoutMs
+    self.facts = facts
     self.job = job
     self.maxConcurrentRuns = maxConcurrentRuns
     self.user = user
@@ -79,13 +94,15 @@ public struct RunSpec: Codable, Sendable, Equatable {
 }
 
 /// Pending: it waits for other runs of its job.
-/// pending -> running -> succeeded | failed | cancelled; running -> cancelling -> cancelled | failed | succeeded.
+/// pending -> running -> succeeded | failed | cancelled; running -> cancelling -> cancelled | failed | succeeded;
+/// pending -> skipped (its job had as many runs as it may have, and it does not queue); failed | cancelled | skipped | succeeded -> pending
+/// when it is repaired.
 public enum RunState: String, Codable, Sendable, CaseIterable {
-  case pending, running, cancelling, succeeded, failed, cancelled
+  case pending, running, cancelling, succeeded, failed, cancelled, skipped
 
   public var isTerminal: Bool {
     switch self {
-    case .succeeded, .failed, .cancelled: true
+    case .succeeded, .failed, .cancelled, .skipped: true
     case .pending, .running, .cancelling: false
     }
   }

@@ -138,7 +138,9 @@ extension Scheduler {
       let units = runs[index].tasks[task].units.count
       func fail(_ text: String) { found.append("\(id)/\(runs[index].tasks[task].record.key) \(text)") }
       if state.isTerminal || state == .pending || state == .retrying, units > 0 { fail("is \(state) with units") }
-      if runs[index].tasks[task].record.attempt > runs[index].tasks[task].spec.maxRetries + 1 { fail("has too many attempts") }
+      if runs[index].tasks[task].record.attempt > runs[index].tasks[task].spec.maxRetries + 1 + (runs[index].tasks[task].record.base ?? 0) {
+        fail("has too many attempts")
+      }
       switch state {
       case .pending:
         if runs[index].record.state == .pending || runs[index].tasks[task].loop != nil { continue }

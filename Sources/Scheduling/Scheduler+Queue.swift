@@ -12,10 +12,26 @@ extension Scheduler {
       switch runs[other].record.state {
       case .running, .cancelling: active += 1
       case .pending: if other < run { return false }
-      case .succeeded, .failed, .cancelled: break
+      case .succeeded, .failed, .cancelled, .skipped: break
       }
     }
     return active < max(1, limit)
+  }
+
+  /// The run's job has as many runs as it may have, and the run does not wait.
+  mutating func skip(_ run: Int) {
+    let limit = max(1, runs[run].record.spec.maxConcurrentRuns ?? 1)
+    for task in runs[run].tasks.indices where !runs[run].tasks[task].record.state.isTerminal {
+      changeTask(run, task) { $0.excluded = true }
+      finish(run, task, .skipped, error: nil)
+    }
+    changeRun(run) { [now] in
+      $0.state = .skipped
+      $0.finishedAt = now
+      $0.error = PlatformError(
+        .resourceExhausted, "the job has \(limit) \(limit == 1 ? "run" : "runs") already, its limit",
+        hint: "Let runs wait with queue: { enabled: true }, or raise max_concurrent_runs.", number: "PLT-4221")
+    }
   }
 
   /// A run of the job ended or was cancelled: the next one may start.

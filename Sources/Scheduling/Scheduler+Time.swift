@@ -39,7 +39,7 @@ extension Scheduler {
 
   private func wakeTime(ofRun run: Int) -> Instant? {
     guard !runs[run].record.state.isTerminal else { return nil }
-    var earliest = Instant.max
+    var earliest = deadline(ofRun: run) ?? Instant.max
     for task in runs[run].tasks.indices {
       let state = runs[run].tasks[task].record.state
       guard !state.isTerminal else { continue }

@@ -100,9 +100,16 @@ extension Scheduler {
     }
     guard !runs[run].record.state.isTerminal else { return }
     if runs[run].record.state == .pending {
-      guard isAdmitted(run) else { return }
-      changeRun(run) { $0.state = .running }
+      guard isAdmitted(run) else {
+        if runs[run].record.spec.queues == false { skip(run) }
+        return
+      }
+      changeRun(run) { [now] in
+        $0.state = .running
+        $0.startedAt = now
+      }
     }
+    if let deadline = deadline(ofRun: run), deadline <= now { timeOut(run) }
     var changed = true
     while changed {
       changed = false
@@ -110,13 +117,41 @@ extension Scheduler {
     }
     runs[run].waitsForService = runs[run].tasks.contains { $0.record.state == .running && $0.record.shape == .service }
     guard runs[run].tasks.allSatisfy(\.record.state.isTerminal) else { return }
+    let late = runs[run].record.error.flatMap { $0.number == Self.runTimeout ? $0 : nil }
     let state: RunState =
-      hasUnhandledFailure(run) ? .failed : runs[run].tasks.contains { $0.record.state == .cancelled } ? .cancelled : .succeeded
-    let error = state == .failed ? runs[run].tasks.first { $0.record.state == .failed }?.record.error : nil
+      late != nil || hasUnhandledFailure(run)
+      ? .failed : runs[run].tasks.contains { $0.record.state == .cancelled } ? .cancelled : .succeeded
+    let error = late ?? (state == .failed ? runs[run].tasks.first { $0.record.state == .failed }?.record.error : nil)
     changeRun(run) { [now] in
       $0.state = state
       $0.error = error
       $0.finishedAt = now
+    }
+  }
+
+  /// Numbers of the errors that time limits make.
+  public static let runTimeout = "PLT-4202"
+  public static let taskTimeout = "PLT-4223"
+
+  /// When a run has to have ended.
+  func deadline(ofRun run: Int) -> Instant? {
+    let record = runs[run].record
+    guard record.state == .running, let limit = record.spec.timeoutMs else { return nil }
+    return (record.startedAt ?? record.submittedAt) + limit
+  }
+
+  /// The run takes too long: what runs is stopped, except a commit that is under way.
+  private mutating func timeOut(_ run: Int) {
+    let limit = (runs[run].record.spec.timeoutMs ?? 0) / 1000
+    let error = PlatformError(.timeout, "the run did not finish within its \(limit) s", hint: "Raise timeout_seconds.", number: Self.runTimeout)
+    changeRun(run) {
+      $0.cancelRequested = true
+      $0.state = .cancelling
+      $0.error = error
+    }
+    for task in runs[run].tasks.indices {
+      let state = runs[run].tasks[task].record.state
+      if !state.isTerminal, state != .committing { finish(run, task, .cancelled, error: state == .pending ? nil : error) }
     }
   }
 
@@ -139,7 +174,10 @@ extension Scheduler {
     let state = runs[run].tasks[task].record.state
     if state == .planning || state == .running, let deadline = runs[run].tasks[task].record.deadline, deadline <= now {
       let key = runs[run].tasks[task].record.key
-      failAttempt(run, task, PlatformError(.timeout, "task '\(key)' did not finish in time"))
+      let limit = (runs[run].tasks[task].spec.timeoutMs ?? 0) / 1000
+      failAttempt(
+        run, task,
+        PlatformError(.timeout, "task '\(key)' did not finish within its \(limit) s", hint: "Raise timeout_seconds.", number: Self.taskTimeout))
       return true
     }
     let notBefore = runs[run].tasks[task].record.notBefore
@@ -168,6 +206,11 @@ extension Scheduler {
     // An iteration is started by its loop.
     guard runs[run].tasks[task].loop == nil else { return false }
     let spec = runs[run].tasks[task].spec
+    if spec.disabled == true, !runs[run].tasks[task].upstream.contains(where: { !runs[run].tasks[$0].record.state.isTerminal }) {
+      changeTask(run, task) { $0.excluded = true }
+      finish(run, task, .skipped, error: nil)
+      return true
+    }
     switch (spec.runIf ?? .allSuccess).decide(runs[run].tasks[task].upstream.map { upstream(run, $0, of: spec) }) {
     case .wait: return false
     case .skip: finish(run, task, .skipped, error: nil)
@@ -182,7 +225,7 @@ extension Scheduler {
       } else if let loop = spec.forEach {
         startLoop(run, task, loop)
       } else {
-        startAttempt(run, task, attempt: 1)
+        startAttempt(run, task, attempt: (runs[run].tasks[task].record.base ?? 0) + 1)
       }
     }
     return true
@@ -202,9 +245,9 @@ extension Scheduler {
 
   /// A condition is decided at once.
   private mutating func decide(_ run: Int, _ task: Int, _ condition: Condition) {
-    let outcome = Result { try condition.evaluate(values(ofRun: run)) }
+    let outcome = Result { try condition.evaluate(scope(run, task)) }
     changeTask(run, task) { [now] in
-      $0.attempt = 1
+      $0.attempt = ($0.base ?? 0) + 1
       $0.startedAt = now
       if case .success(let value) = outcome { $0.values = ["outcome": .bool(value)] }
     }
@@ -219,6 +262,37 @@ extension Scheduler {
     var values: [String: JSONValue] = [:]
     for task in runs[run].tasks where task.record.state == .succeeded && task.loop == nil { values[task.record.key] = task.record.values }
     return values
+  }
+
+  /// What references in the body of a task stand for.
+  func scope(_ run: Int, _ task: Int) -> TemplateScope { TemplateScope(values: values(ofRun: run), facts: facts(run, task)) }
+
+  /// What the run was given, what is known of its start and of the task, and how the tasks that it depends on have ended.
+  private func facts(_ run: Int, _ task: Int) -> [String: String] {
+    let record = runs[run].record
+    let current = runs[run].tasks[task]
+    var facts = record.spec.facts ?? [:]
+    facts["job.run_id"] = record.spec.id
+    facts["job.repair_count"] = String(record.repairs ?? 0)
+    facts["task.name"] = current.record.key
+    facts["task.execution_count"] = String(max(1, current.record.attempt))
+    for (name, value) in CivilTime.facts(record.startedAt ?? record.submittedAt) { facts["job.start_time.\(name)"] = value }
+    let loop = current.loop.map { runs[run].tasks[$0] } ?? current
+    for position in loop.upstream {
+      let other = runs[run].tasks[position].record
+      facts["tasks.\(other.key).result_state"] = Self.resultState(other)
+    }
+    return facts
+  }
+
+  private static func resultState(_ record: TaskRecord) -> String {
+    switch record.state {
+    case .succeeded: "success"
+    case .failed: record.error?.number == taskTimeout ? "timedout" : "failed"
+    case .cancelled: "canceled"
+    case .skipped: record.excluded == true ? "excluded" : "upstream_failed"
+    case .pending, .planning, .running, .committing, .retrying: "running"
+    }
   }
 
   mutating func startAttempt(_ run: Int, _ task: Int, attempt: Int) {
@@ -263,7 +337,7 @@ extension Scheduler {
     let current = runs[run].tasks[task]
     return StageCall(
       id: current.record.stageID, kind: current.spec.kind, body: current.spec.body, carry: current.record.carry,
-      values: values(ofRun: run))
+      values: values(ofRun: run), facts: facts(run, task), repair: current.record.repairs ?? 0)
   }
 
   mutating func finish(_ run: Int, _ task: Int, _ state: TaskState, error: PlatformError?) {
@@ -283,9 +357,11 @@ extension Scheduler {
     let spec = runs[run].tasks[task].spec
     let record = runs[run].tasks[task].record
     guard !runs[run].record.cancelRequested else { return finish(run, task, .cancelled, error: nil) }
-    guard record.attempt <= spec.maxRetries, !error.isPermanent else { return finish(run, task, .failed, error: error) }
+    let attempt = record.attempt - (record.base ?? 0)
+    let tooLate = error.number == Self.taskTimeout && spec.retryOnTimeout == false
+    guard attempt <= spec.maxRetries, !error.isPermanent, !tooLate else { return finish(run, task, .failed, error: error) }
     dropUnits(run, task)
-    let time = delay(spec.retryBackoff, afterAttempt: record.attempt)
+    let time = delay(spec.retryBackoff, afterAttempt: attempt)
     changeTask(run, task) {
       $0.state = .retrying
       $0.error = error
@@ -350,8 +426,8 @@ extension Scheduler {
 
   mutating func stagePlanFailed(_ id: StageID, _ error: PlatformError) {
     guard let (run, task) = waiting(id, in: .planning) else { return }
-    retryInfrastructure(
-      run, task, error.wrapping("planning stage \(id.stage) of '\(id.task)'"), retryable: error.isRetryable)
+    let located = error.code == .failed ? error : error.wrapping("planning stage \(id.stage) of '\(id.task)'")
+    retryInfrastructure(run, task, located, retryable: error.isRetryable)
   }
 
   private mutating func retryInfrastructure(_ run: Int, _ task: Int, _ error: PlatformError, retryable: Bool) {
@@ -426,7 +502,19 @@ extension Scheduler {
 
   mutating func stageCommitFailed(_ id: StageID, _ error: PlatformError, retryable: Bool) {
     guard let (run, task) = waiting(id, in: .committing) else { return }
-    retryInfrastructure(run, task, error.wrapping("committing stage \(id.stage) of '\(id.task)'"), retryable: retryable)
+    let located = error.code == .failed ? error : error.wrapping("committing stage \(id.stage) of '\(id.task)'")
+    retryInfrastructure(run, task, located, retryable: retryable)
+  }
+
+  /// Where a task of a run that has not ended is, and in which attempt.
+  public func position(run id: String, task key: String) -> (state: TaskState, attempt: Int)? {
+    guard let run = runIndex[id], let task = runs[run].tasks.first(where: { $0.record.key == key }) else { return nil }
+    return (task.record.state, task.record.attempt)
+  }
+
+  /// What workers may be given, of those that may not have everything.
+  public var restrictedWorkers: [String: WorkerAvailability] {
+    Dictionary(availability.map { ($0.key, $0.value.availability) }, uniquingKeysWith: { $1 })
   }
 
   /// Why a task is not running yet, for people.

@@ -65,6 +65,7 @@ public struct Scheduler: Sendable {
     case .gangCheckpointed(let gang, let generation): gangCheckpointed(gang, generation)
     case .runSubmitted(let spec): submit(spec)
     case .runCancelRequested(let run): requestCancel(run)
+    case .runRepaired(let run, let tasks, let rerun, let number): repair(run, tasks: tasks, rerun: rerun, number: number)
     case .stagePlanned(let id, let plan): stagePlanned(id, plan)
     case .stagePlanFailed(let id, let error): stagePlanFailed(id, error)
     case .stageCommitted(let id, let outcome): stageCommitted(id, outcome)

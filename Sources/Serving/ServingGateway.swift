@@ -322,7 +322,7 @@ public final class ServingGateway: Sendable {
       case .unauthenticated: 401
       case .permissionDenied: 403
       case .conflict, .alreadyExists: 409
-      case .internalError: 500
+      case .internalError, .failed: 500
       }
     finishRecord(&record)
   }

@@ -46,6 +46,8 @@ public actor WorkerProcess {
 
   /// Attempts whose end is remembered, so that a late assignment does not run them again.
   private static let memory = 4096
+  /// Lines of one attempt that are sent in half a second.
+  private static let logLinesAtOnce = 100_000
   /// Idle executors are kept this long: starting one costs tens of milliseconds and loading a model more.
   private static let idleSeconds: Double = 20
 
@@ -73,6 +75,12 @@ public actor WorkerProcess {
   /// Works until SIGTERM, SIGINT, or a shutdown message.
   public func run() async throws {
     let scratch = scratchRoot
+    // Programs that an earlier process of this worker started run elsewhere by now.
+    ProcessTree.killOrphans(
+      of: realpath(configuration.directory, nil).map { path in
+        defer { free(path) }
+        return String(cString: path)
+      } ?? configuration.directory)
     // Scratch of an earlier process is of no use to anyone.
     try? FileManager.default.removeItem(atPath: scratch)
     try? FileManager.default.removeItem(atPath: unitsFolder)
@@ -394,7 +402,20 @@ public actor WorkerProcess {
   }
 
   private func flushLogs() {
-    for (key, lines) in pendingLogs { tell(.unitLog(key, lines: Array(lines.suffix(500)))) }
+    for (key, lines) in pendingLogs {
+      // Messages of a bounded size; of what comes faster than this, the last is kept.
+      var rest = lines.suffix(Self.logLinesAtOnce)
+      while !rest.isEmpty {
+        var bytes = 0
+        let piece = rest.prefix { line in
+          bytes += line.utf8.count + 8
+          return bytes < 256 << 10
+        }.prefix(500)
+        let chunk = piece.isEmpty ? rest.prefix(1) : piece
+        tell(.unitLog(key, lines: Array(chunk)))
+        rest = rest.dropFirst(chunk.count)
+      }
+    }
     pendingLogs = [:]
   }
 }

@@ -145,7 +145,7 @@ import Testing
     let parsed = Self.parse(
       Self.job(
         "task_key: a, embed_tsk: {}", "task_key: b, max_retries: -1, \(Self.embed)",
-        "task_key: c, run_job_task: { job_id: 1 }"))
+        "task_key: c, notebook_task: { notebook_path: x }"))
     #expect(Set(parsed.errors.map(\.number)).isSuperset(of: ["PLT-1202", "PLT-1203", "PLT-1210"]))
     #expect(parsed.errors.map { $0.line ?? 0 } == parsed.errors.map { $0.line ?? 0 }.sorted())
   }

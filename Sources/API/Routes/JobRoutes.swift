@@ -4,7 +4,7 @@ import Client
 import Core
 import Hummingbird
 
-/// Runs of workflows.
+/// Runs in the platform's own shape, for its command line and console. Databricks' shapes are in `JobsAPIRoutes`.
 struct JobRoutes {
   let service: any PlatformService
 
@@ -15,12 +15,13 @@ struct JobRoutes {
       let body: SubmitFileRequest = try await request.json()
       return try Response.json(await service.submit(body, by: context.principal))
     }
-    runs.get("/list") { request, _ in
+    let own = router.group("/api/2.0/runs")
+    own.get("/list") { request, _ in
       let limit = try request.queryInt("limit", in: 1...1000, default: 25)
       return try Response.json(await service.runs(limit: limit, before: request.query("page_token")))
     }
-    runs.get("/get") { request, _ in try Response.json(await service.run(request.requiredQuery("run_id"))) }
-    runs.post("/cancel") { request, context in
+    own.get("/get") { request, _ in try Response.json(await service.run(request.requiredQuery("run_id"))) }
+    own.post("/cancel") { request, context in
       let body: [String: JSONValue] = try await request.json()
       guard let runID = body["run_id"].flatMap({ $0.stringValue ?? $0.intValue.map(String.init) }) else {
         throw PlatformError(.invalidArgument, "the request body is missing 'run_id'")

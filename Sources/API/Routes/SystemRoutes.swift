@@ -23,6 +23,11 @@ struct SystemRoutes {
     }
     router.get("/api/2.0/status") { _, _ in try Response.json(await service.status()) }
     router.get("/api/2.0/nodes") { _, _ in try Response.json(await service.nodes()) }
+    for change in NodeChange.allCases {
+      router.post("/api/2.0/nodes/{name}/\(change.rawValue)") { _, context in
+        try Response.json(await service.setNode(try context.parameters.require("name"), change, by: context.principal))
+      }
+    }
     router.post("/api/2.0/join-tokens") { request, context in
       let body: JoinTokenRequest = try await request.json()
       guard (1...31_536_000).contains(body.ttlSeconds), (1...1000).contains(body.uses) else {

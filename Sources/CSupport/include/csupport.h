@@ -9,6 +9,8 @@
 void ps_set_thread_name(const char *name);
 /// Asks the kernel to send `signal` to this process when its parent thread ends. Returns 0 or errno.
 int ps_set_parent_death_signal(int signal);
+/// Makes descendants that lose their parent children of this process. Returns 0 or errno.
+int ps_set_child_subreaper(void);
 /// An eventfd (close-on-exec, non-blocking), or -errno.
 int ps_eventfd(void);
 /// Flushes both C output streams and makes stdout line buffered.

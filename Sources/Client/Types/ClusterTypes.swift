@@ -5,7 +5,7 @@ public import Foundation
 /// One machine of the cluster as `platform nodes list` shows it.
 public struct NodeInfo: Codable, Sendable, Equatable {
   public var name: String
-  /// `READY`, `LOST`, `DRAINING`.
+  /// `READY`, `CORDONED`, `DRAINING`, `DRAINED`, `LOST`.
   public var state: String
   public var hostID: String
   public var slots: Int

@@ -3,11 +3,11 @@
 public import Core
 public import Foundation
 
-/// A workflow run as `/api/2.2/jobs/runs/get` returns it and `platform runs get` prints it.
+/// A workflow run as `/api/2.0/runs/get` returns it and `platform runs get` prints it.
 public struct RunInfo: Codable, Sendable, Equatable {
   public var runID: String
   public var name: String
-  /// `PENDING`, `RUNNING`, `SUCCEEDED`, `FAILED`, `CANCELLED`.
+  /// `PENDING`, `RUNNING`, `SUCCEEDED`, `FAILED`, `CANCELLED`, `SKIPPED`.
   public var state: String
   public var submittedAt: Date
   public var startedAt: Date?
@@ -29,7 +29,7 @@ public struct RunInfo: Codable, Sendable, Equatable {
     self.tasks = tasks
   }
 
-  public var isFinished: Bool { ["SUCCEEDED", "FAILED", "CANCELLED"].contains(state) }
+  public var isFinished: Bool { ["SUCCEEDED", "FAILED", "CANCELLED", "SKIPPED"].contains(state) }
 
   enum CodingKeys: String, CodingKey {
     case name, state, message, tasks

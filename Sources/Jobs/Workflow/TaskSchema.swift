@@ -19,6 +19,15 @@ struct Field: Sendable {
     case fields([Field])
     /// Values of a statement's parameters: by name, or a list of them with types.
     case parameters
+    /// Text that may be empty.
+    case anyText
+    case anyTexts
+    /// Names with texts.
+    case mapping
+    /// Names of environment variables with their texts.
+    case environment
+    /// A line for the shell, or a list of words: a program and its arguments.
+    case command
   }
   var name: String
   var kind: Kind
@@ -106,35 +115,44 @@ enum TaskSchema {
     (
       "sql_task",
       [
-        .optional("statement", .text), .optional("file", .fields([.required("path", .text)])), .optional("parameters", .parameters),
-        .optional("catalog", .word), .optional("schema", .word), shards, .optional("partition_by", .texts),
+        .optional("statement", .text), .optional("file", .fields([.required("path", .text), .optional("source", .word)])),
+        .optional("parameters", .parameters), .optional("catalog", .word), .optional("schema", .word), shards, .optional("partition_by", .texts),
+        .optional("query", .fields([.optional("query_id", .text)])), .optional("warehouse_id", .anyText),
       ]
     ),
+    ("command_task", [.required("command", .command), .optional("parameters", .anyTexts), .optional("env", .environment)]),
+    (
+      "spark_python_task",
+      [.required("python_file", .text), .optional("parameters", .anyTexts), .optional("env", .environment), .optional("source", .word)]
+    ),
+    ("run_job_task", [.required("job_id", .integer(1...Int64.max)), .optional("job_parameters", .mapping)]),
+    ("condition_task", [.required("op", .word), .required("left", .anyText), .required("right", .anyText)]),
   ]
+  /// Read by themselves: what is inside of them is a task again.
+  static let loop = "for_each_task"
+  static let kinds = bodies.map(\.key) + [loop]
 
   static let taskKeys = [
-    "task_key", "depends_on", "max_retries", "min_retry_interval_millis", "timeout_seconds", "description",
+    "task_key", "depends_on", "run_if", "disabled", "max_retries", "min_retry_interval_millis", "retry_on_timeout", "timeout_seconds", "description",
   ]
 
   /// Kinds of tasks of Databricks, and of our own design, that no planner exists for.
   static let notBuilt: Set<String> = [
-    "notebook_task", "spark_python_task", "spark_jar_task", "spark_submit_task", "python_wheel_task", "pipeline_task",
-    "dbt_task",
-    "run_job_task", "for_each_task", "condition_task", "alert_task", "dashboard_task", "power_bi_task",
-    "clean_rooms_notebook_task",
-    "gen_ai_compute_task", "command_task", "finetune_task",
+    "notebook_task", "spark_jar_task", "spark_submit_task", "python_wheel_task", "pipeline_task", "dbt_task", "alert_task", "dashboard_task",
+    "power_bi_task", "clean_rooms_notebook_task", "gen_ai_compute_task", "finetune_task",
   ]
 
   static let ignoredTaskKeys: Set<String> = [
     "job_cluster_key", "existing_cluster_id", "new_cluster", "environment_key", "libraries", "email_notifications",
-    "webhook_notifications", "notification_settings", "health", "retry_on_timeout", "disable_auto_optimization",
+    "webhook_notifications", "notification_settings", "health", "disable_auto_optimization",
   ]
   static let ignoredJobKeys: Set<String> = [
     "schedule", "trigger", "continuous", "job_clusters", "environments", "email_notifications", "webhook_notifications",
-    "notification_settings", "permissions", "run_as", "git_source", "health", "timeout_seconds", "format", "edit_mode",
-    "deployment",
+    "notification_settings", "permissions", "run_as", "git_source", "health", "format", "edit_mode", "deployment", "access_control_list",
+    "usage_policy_id",
     "performance_target", "budget_policy_id",
   ]
+  static let jobKeys = ["name", "description", "tags", "tasks", "parameters", "max_concurrent_runs", "queue", "timeout_seconds", "priority"]
   static let ignoredTopKeys: Set<String> = [
     "targets", "permissions", "run_as", "sync", "artifacts", "scripts", "include", "workspace", "experimental", "presets",
   ]

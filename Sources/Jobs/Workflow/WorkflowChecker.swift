@@ -4,8 +4,23 @@ import Core
 
 /// Collects everything that is wrong with a file while its values are read.
 struct WorkflowChecker {
+  /// What a job is read for.
+  enum Purpose: Sendable {
+    /// A file that runs once, now.
+    case file
+    /// Settings that are stored: files in volumes are read when it runs.
+    case definition
+    /// A run of stored settings.
+    case run
+  }
+
   let path: String
+  var purpose = Purpose.file
   let attachments: [String: String]
+  /// Files in volumes that tasks name, and that were not attached.
+  var missingFiles: [String] = []
+  /// Inside of a loop's task.
+  var isInLoop = false
   /// Values of `${var.x}`.
   var variables: [String: String] = [:]
   /// Values of `{{job.parameters.x}}`.
@@ -90,6 +105,14 @@ struct WorkflowChecker {
       if parts.count == 4, parts[0] == "tasks", parts[2] == "values", Self.isTaskKey(parts[1]), Self.isTaskKey(parts[3]) {
         references.append((parts[1], place, line))
         result += "{{\(name)}}"
+      } else if parts.count == 3, parts[0] == "tasks", parts[2] == "result_state", Self.isTaskKey(parts[1]) {
+        references.append((parts[1], place, line))
+        result += "{{\(name)}}"
+      } else if Self.runReferences.contains(name) || name == "literal.braces" {
+        result += "{{\(name)}}"
+      } else if parts[0] == "input" {
+        if !isInLoop { fail("PLT-1206", line, place, "'{{\(name)}}' has a meaning only inside of a for_each_task") }
+        result += "{{\(name)}}"
       } else if parts.count == 3, parts[0] == "job", parts[1] == "parameters" {
         if let value = parameters[parts[2]] {
           result += value
@@ -101,11 +124,30 @@ struct WorkflowChecker {
       } else {
         fail(
           "PLT-1206", line, place, "'{{\(name)}}' is not a reference",
-          hint: "Write {{tasks.TASK.values.NAME}} or {{job.parameters.NAME}}.")
+          hint: Spelling.suggestion(for: name, among: Self.runReferences.sorted()).map { "Did you mean '{{\($0)}}'?" }
+            ?? "Write {{tasks.TASK.values.NAME}}, {{job.parameters.NAME}} or {{job.run_id}}.")
       }
       rest = inside[close.upperBound...]
     }
     return result + rest
+  }
+
+  /// What a run knows of itself.
+  static let runReferences: Set<String> = [
+    "job.id", "job.name", "job.run_id", "job.repair_count", "job.trigger.type", "task.name", "task.execution_count", "job.start_time.iso_date",
+    "job.start_time.iso_datetime", "job.start_time.iso_weekday", "job.start_time.is_weekday", "job.start_time.year", "job.start_time.month",
+    "job.start_time.day", "job.start_time.hour", "job.start_time.minute", "job.start_time.second", "job.start_time.timestamp_ms",
+  ]
+
+  /// One of some words.
+  mutating func choice(_ tree: YAMLTree, _ allowed: [String], _ place: String) -> String? {
+    let before = errors.count
+    guard let text = text(tree, place), errors.count == before else { return nil }
+    if allowed.contains(text) { return text }
+    fail(
+      "PLT-1203", tree.line, place, "'\(Self.short(text))' is not possible",
+      hint: Spelling.suggestion(for: text.uppercased(), among: allowed).map { "Did you mean \($0)?" } ?? "Use \(allowed.joined(separator: ", ")).")
+    return nil
   }
 
   mutating func integer(_ tree: YAMLTree, _ range: ClosedRange<Int64>, _ place: String) -> Int64? {
@@ -129,6 +171,22 @@ struct WorkflowChecker {
     case .integer(let range): return integer(tree, range, place).map { .integer($0) }
     case .fields(let fields): return object(tree, fields, place)
     case .parameters: return parameters(tree, place)
+    case .anyText: return text(tree, place).map { .string($0) }
+    case .anyTexts:
+      guard let items = tree.items else {
+        fail("PLT-1202", tree.line, place, "must be a list")
+        return nil
+      }
+      return .array(items.enumerated().compactMap { value($0.element, .anyText, "\(place)[\($0.offset)]") })
+    case .mapping, .environment:
+      guard let members = map(tree, place) else { return nil }
+      var result: [String: JSONValue] = [:]
+      for member in members {
+        if case .environment = kind { checkVariable(member.key, member.line, place) }
+        result[member.key] = member.value.isNull ? "" : text(member.value, "\(place).\(member.key)").map { .string($0) }
+      }
+      return .object(result)
+    case .command: return command(tree, place)
     case .texts:
       guard let items = tree.items else {
         fail("PLT-1202", tree.line, place, "must be a list")

@@ -10,6 +10,10 @@ public struct ParsedWorkflow: Sendable {
   public var warnings: [String] = []
   /// All of them at once, in the order of the file's lines; `invalidFile` PLT-12xx with path and line.
   public var errors: [PlatformError] = []
+  /// Files in volumes that its tasks name and that were not given along.
+  public var missingFiles: [String] = []
+  /// Values of the job's parameters, with defaults.
+  public var parameters: [String: String] = [:]
 }
 
 /// Reads `platform.yml` and single workflow files: the subset of Databricks' bundle format that is built.
@@ -21,7 +25,7 @@ public enum WorkflowFile {
   ///   - parameters: values for variables and job parameters, over their defaults.
   ///   - attachments: texts of files that `sql_task` names, by the path written there.
   public static func parse(
-    text: String, path: String, job: String?, parameters: [String: String], attachments: [String: String]
+    text: String, path: String, job: String?, parameters: [String: String], attachments: [String: String], isDefinition: Bool = false
   ) -> ParsedWorkflow {
     let tree: YAMLTree
     do {
@@ -29,17 +33,23 @@ public enum WorkflowFile {
     } catch {
       return ParsedWorkflow(run: nil, errors: [error])
     }
-    var checker = WorkflowChecker(path: path, attachments: attachments)
-    var run = checker.file(tree, job: job, given: parameters)
-    if checker.errors.isEmpty, let spec = run {
+    var checker = WorkflowChecker(path: path, purpose: isDefinition ? .definition : .file, attachments: attachments)
+    let run = checker.file(tree, job: job, given: parameters)
+    return checker.result(run)
+  }
+}
+
+extension WorkflowChecker {
+  /// What was read, with its errors in order.
+  mutating func result(_ run: RunSpec?) -> ParsedWorkflow {
+    if errors.isEmpty, var spec = run {
       // The identifier comes later; any will do for the check.
-      var named = spec
-      named.id = "run"
-      if let problem = Scheduler.problem(with: named) { checker.fail("PLT-1205", 1, "", problem.message) }
+      spec.id = "run"
+      if let problem = Scheduler.problem(with: spec) { fail("PLT-1205", 1, "", problem.message) }
     }
-    if !checker.errors.isEmpty { run = nil }
-    let errors = checker.errors.enumerated().sorted { ($0.element.line ?? 0, $0.offset) < ($1.element.line ?? 0, $1.offset) }
-    return ParsedWorkflow(run: run, warnings: checker.warnings, errors: errors.map(\.element))
+    let ordered = errors.enumerated().sorted { ($0.element.line ?? 0, $0.offset) < ($1.element.line ?? 0, $1.offset) }
+    return ParsedWorkflow(
+      run: errors.isEmpty ? run : nil, warnings: warnings, errors: ordered.map(\.element), missingFiles: missingFiles, parameters: parameters)
   }
 }
 
@@ -118,7 +128,8 @@ extension WorkflowChecker {
         continue
       }
       if let value = given[name] {
-        parameters[name] = value
+        // What comes from outside holds no references.
+        parameters[name] = Template.escape(value)
       } else if let value = item["default"] {
         parameters[name] = text(value, here + ".default") ?? ""
       } else {
@@ -129,32 +140,43 @@ extension WorkflowChecker {
     }
   }
 
-  private mutating func readJob(_ job: YAMLTree.Member, _ given: [String: String]) -> RunSpec? {
-    let place = "resources.jobs.\(job.key)"
+  mutating func readJob(_ job: YAMLTree.Member, _ given: [String: String]) -> RunSpec? {
+    let place = purpose == .run || job.key.isEmpty ? "" : "resources.jobs.\(job.key)"
+    func at(_ key: String) -> String { place.isEmpty ? key : "\(place).\(key)" }
     guard let members = map(job.value, place) else { return nil }
     // Before everything that may use them.
-    if let tree = job.value["parameters"] { readParameters(tree, given, place + ".parameters") }
+    if let tree = job.value["parameters"] { readParameters(tree, given, at("parameters")) }
     for name in given.keys.sorted() where variables[name] == nil && parameters[name] == nil {
       let known = Set(variables.keys).union(parameters.keys).sorted()
       fail(
-        "PLT-1207", 1, "--param \(name)", "the file declares no variable or parameter of this name",
+        "PLT-1207", 1, purpose == .run ? "" : "--param \(name)",
+        purpose == .run ? "the job has no parameter '\(name)'" : "the file declares no variable or parameter of this name",
         hint: Spelling.suggestion(for: name, among: known).map { "Did you mean '\($0)'?" }
           ?? "Declared: \(known.joined(separator: ", ")).")
     }
-    var name = job.key
+    var name = job.key.isEmpty ? "Untitled" : job.key
     var tasks: [ReadTask] = []
+    var spec = RunSpec(id: "", name: name, tasks: [])
     for member in members where !member.value.isNull {
       switch member.key {
-      case "name": name = text(member.value, place + ".name") ?? name
-      case "description", "tags", "parameters": break
-      case "max_concurrent_runs", "queue": ignore(member.key, member.line, place)
+      case "name": name = text(member.value, at("name")) ?? name
+      case "description", "parameters": break
+      case "tags": readTags(member.value, at("tags"))
+      case "max_concurrent_runs": spec.maxConcurrentRuns = integer(member.value, 1...1000, at("max_concurrent_runs")).map { Int($0) }
+      case "queue":
+        guard case .object(let queue)? = object(member.value, [.required("enabled", .flag)], at("queue")) else { continue }
+        spec.queues = queue["enabled"]?.boolValue
+      case "timeout_seconds":
+        let seconds = integer(member.value, 0...31_536_000, at("timeout_seconds")) ?? 0
+        spec.timeoutMs = seconds == 0 ? nil : seconds * 1000
+      case "priority": spec.priority = integer(member.value, -100...100, at("priority")).map { Int($0) }
       case "tasks":
         guard let items = member.value.items else {
-          fail("PLT-1202", member.line, place + ".tasks", "must be a list")
+          fail("PLT-1202", member.line, at("tasks"), "must be a list")
           continue
         }
         if items.count > 1000 {
-          fail("PLT-1203", member.line, place + ".tasks", "has \(items.count) tasks; 1000 are the most")
+          fail("PLT-1203", member.line, at("tasks"), "has \(items.count) tasks; 1000 are the most")
           continue
         }
         for (index, item) in items.enumerated() {
@@ -164,8 +186,7 @@ extension WorkflowChecker {
         if TaskSchema.ignoredJobKeys.contains(member.key) {
           ignore(member.key, member.line, place)
         } else {
-          let known = ["name", "description", "tasks", "parameters", "max_concurrent_runs", "queue", "tags"]
-          unknown(member.key, member.line, place, known: known + TaskSchema.ignoredJobKeys.sorted())
+          unknown(member.key, member.line, place, known: TaskSchema.jobKeys + TaskSchema.ignoredJobKeys.sorted())
         }
       }
     }
@@ -173,6 +194,15 @@ extension WorkflowChecker {
       fail("PLT-1202", job.line, place, "has no tasks")
     }
     checkGraph(tasks)
-    return RunSpec(id: "", name: name, tasks: tasks.map(\.spec))
+    spec.name = name
+    spec.tasks = tasks.map(\.spec)
+    if purpose == .file, spec.maxConcurrentRuns != nil { spec.job = "file:\(name)" }
+    return spec
+  }
+
+  /// At most 25, each a name with a text.
+  private mutating func readTags(_ tree: YAMLTree, _ place: String) {
+    guard case .object(let tags)? = value(tree, .mapping, place) else { return }
+    if tags.count > 25 { fail("PLT-1203", tree.line, place, "has \(tags.count) tags; 25 are the most") }
   }
 }

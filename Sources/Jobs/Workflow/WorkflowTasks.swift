@@ -8,18 +8,26 @@ struct ReadTask {
   var spec: TaskSpec
   var line: Int
   var place: String
-  var dependencies: [(key: String, line: Int)] = []
+  var dependencies: [(key: String, line: Int, outcome: Bool?)] = []
+  /// What a loop repeats.
+  var repeated: (spec: TaskSpec, tree: YAMLTree)?
   var references: [(task: String, place: String, line: Int)] = []
 }
 
 extension WorkflowChecker {
   mutating func task(_ tree: YAMLTree, index: Int) -> ReadTask? {
-    let place = "tasks[\(index)]"
-    guard let members = map(tree, place) else { return nil }
     references = []
+    var read = oneTask(tree, "tasks[\(index)]")
+    read?.references = references
+    return read
+  }
+
+  mutating func oneTask(_ tree: YAMLTree, _ place: String) -> ReadTask? {
+    guard let members = map(tree, place) else { return nil }
     var read = ReadTask(spec: TaskSpec(key: "", kind: ""), line: tree.line, place: place)
     var works: [String] = []
-    let known = TaskSchema.taskKeys + TaskSchema.bodies.map(\.key)
+    let known = TaskSchema.taskKeys + TaskSchema.kinds
+    read.spec.retryOnTimeout = false
     for member in members where !member.value.isNull {
       let value = member.value
       let here = "\(place).\(member.key)"
@@ -34,6 +42,12 @@ extension WorkflowChecker {
             hint: "Use letters, digits, '_' and '-'.")
         }
       case "depends_on": read.dependencies = dependencies(value, here)
+      case "run_if": read.spec.runIf = choice(value, RunIf.allCases.map(\.rawValue), here).flatMap { RunIf(rawValue: $0) }
+      case "disabled": read.spec.disabled = self.value(value, .flag, here)?.boolValue == true ? true : nil
+      case "retry_on_timeout": read.spec.retryOnTimeout = self.value(value, .flag, here)?.boolValue ?? false
+      case TaskSchema.loop:
+        works.append(member.key)
+        loop(value, here, into: &read)
       case "max_retries": read.spec.maxRetries = Int(integer(value, 0...100, here) ?? 0)
       case "min_retry_interval_millis":
         guard let milliseconds = integer(value, 0...86_400_000, here) else { continue }
@@ -48,12 +62,15 @@ extension WorkflowChecker {
         if let schema = TaskSchema.bodies.first(where: { $0.key == member.key }) {
           works.append(member.key)
           read.spec.kind = String(member.key.dropLast("_task".count))
-          if let body = object(value, schema.fields, here) { read.spec.body = check(body, of: member.key, value, here) }
+          if let body = object(value, schema.fields, here) {
+            read.spec.body = check(body, of: member.key, value, here)
+            if member.key == "condition_task" { read.spec.condition = condition(body, value, here) }
+          }
         } else if TaskSchema.notBuilt.contains(member.key) {
           works.append(member.key)
           fail(
             "PLT-1210", member.line, here, "'\(member.key)' is not built yet",
-            hint: "Built: \(TaskSchema.bodies.map(\.key).joined(separator: ", ")).")
+            hint: "Built: \(TaskSchema.kinds.joined(separator: ", ")).")
         } else if TaskSchema.ignoredTaskKeys.contains(member.key) {
           ignore(member.key, member.line, place)
         } else {
@@ -68,29 +85,35 @@ extension WorkflowChecker {
     } else if works.isEmpty {
       fail(
         "PLT-1202", tree.line, place, "says nothing to do",
-        hint: "Give it one of \(TaskSchema.bodies.map(\.key).joined(separator: ", ")).")
+        hint: "Give it one of \(TaskSchema.kinds.joined(separator: ", ")).")
     }
-    read.references = references
     read.spec.dependsOn = read.dependencies.map(\.key)
+    for dependency in read.dependencies {
+      if let outcome = dependency.outcome { read.spec.outcomes = (read.spec.outcomes ?? [:]).merging([dependency.key: outcome]) { $1 } }
+    }
+    if let repeated = read.repeated { read.spec.take(repeated.spec, given: repeated.tree) }
     return read
   }
 
-  private mutating func dependencies(_ tree: YAMLTree, _ place: String) -> [(key: String, line: Int)] {
+  private mutating func dependencies(_ tree: YAMLTree, _ place: String) -> [(key: String, line: Int, outcome: Bool?)] {
     guard let items = tree.items else {
       fail("PLT-1202", tree.line, place, "must be a list", hint: "For example [ { task_key: ingest } ].")
       return []
     }
-    var result: [(key: String, line: Int)] = []
+    var result: [(key: String, line: Int, outcome: Bool?)] = []
     for (index, item) in items.enumerated() {
       let here = "\(place)[\(index)]"
       guard let members = map(item, here) else { continue }
-      for member in members where member.key != "task_key" { unknown(member.key, member.line, here, known: ["task_key"]) }
+      for member in members where !["task_key", "outcome"].contains(member.key) {
+        unknown(member.key, member.line, here, known: ["task_key", "outcome"])
+      }
+      let outcome = item["outcome"].flatMap { choice($0, ["true", "false"], here + ".outcome") }
       guard let value = item["task_key"] else {
         fail("PLT-1202", item.line, here, "'task_key' is missing")
         continue
       }
       if let key = text(value, here + ".task_key"), !result.contains(where: { $0.key == key }) {
-        result.append((key, value.line))
+        result.append((key, value.line, outcome.map { $0 == "true" }))
       }
     }
     return result
@@ -126,6 +149,7 @@ extension WorkflowChecker {
       default: break
       }
     case "sql_task": return statement(body, tree, place)
+    case "spark_python_task": return script(body, tree, place)
     default: break
     }
     return body
@@ -199,21 +223,23 @@ extension WorkflowChecker {
   }
 
   private mutating func statement(_ body: JSONValue, _ tree: YAMLTree, _ place: String) -> JSONValue {
+    if let query = tree["query"] {
+      fail("PLT-1210", query.line, place + ".query", "saved queries are not built yet", hint: "Write statement: SELECT ..., or file: { path: query.sql }.")
+      return body
+    }
     switch (tree["statement"], tree["file"]) {
     case (nil, nil):
       fail("PLT-1202", tree.line, place, "'statement' is missing", hint: "Or give file: { path: query.sql }.")
     case (_?, _?): fail("PLT-1202", tree.line, place, "has both 'statement' and 'file'")
     case (nil, let file?):
       guard let path = body["file"]?["path"]?.stringValue else { return body }
-      if let text = attachments[path] {
+      if body["file"]?["source"]?.stringValue == "GIT" { refuseGit(file.line, place + ".file.source") }
+      if let text = attached(path, file.line, place + ".file.path") {
         var members = body.objectValue ?? [:]
         members["file"] = nil
         members["statement"] = .string(text)
         return .object(members)
       }
-      fail(
-        "PLT-1211", file.line, place + ".file.path", "'\(path)' was not sent along",
-        hint: "Paths are relative to the workflow file.")
     default: break
     }
     return body
@@ -268,6 +294,12 @@ extension WorkflowChecker {
     }
     let keys = byKey.keys.sorted()
     for task in tasks {
+      for (index, dependency) in task.dependencies.enumerated() {
+        guard dependency.outcome != nil, let other = byKey[dependency.key], other.spec.condition == nil else { continue }
+        fail(
+          "PLT-1205", dependency.line, "\(task.place).depends_on[\(index)].outcome", "'\(dependency.key)' has no outcome: it is no condition_task",
+          hint: "Remove 'outcome', or use run_if.")
+      }
       for (index, dependency) in task.dependencies.enumerated() where byKey[dependency.key] == nil {
         let close = Spelling.suggestion(for: dependency.key, among: keys)
         fail(

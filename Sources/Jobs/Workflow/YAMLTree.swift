@@ -61,6 +61,8 @@ struct YAMLTree: Sendable {
     self.line = line
   }
 
+  init(_ content: Content, at line: Int) { self.init(content, line: line) }
+
   private static func deep(_ path: String, _ line: Int) -> PlatformError {
     PlatformError(
       .invalidFile, "values are nested more than \(maximumDepth) deep", number: "PLT-1200", path: path, line: line)

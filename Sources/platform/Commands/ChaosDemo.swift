@@ -49,7 +49,7 @@ struct ChaosDemo {
     Report.note("\(Report.dot) run \(submitted.runID): embedding \(rows) rows again")
     var killed = false
     while true {
-      let run: RunInfo = try await client.get("/api/2.2/jobs/runs/get?run_id=\(submitted.runID)")
+      let run: RunInfo = try await client.get("/api/2.0/runs/get?run_id=\(submitted.runID)")
       if run.isFinished {
         guard run.state == "SUCCEEDED" else { throw PlatformError(.internalError, "the run ended \(run.state): \(run.message)") }
         break

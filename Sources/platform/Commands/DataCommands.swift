@@ -111,28 +111,6 @@ struct EndpointsCommand: AsyncParsableCommand {
   }
 }
 
-struct NodesCommand: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "nodes", abstract: "The machines of the cluster.", subcommands: [List.self])
-
-  struct List: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Nodes with their state and what runs on them.")
-    @OptionGroup var options: ClientOptions
-    func run() async throws {
-      let list: NodeList = try await options.client().get("/api/2.0/nodes")
-      if options.output.isStructured { return try Report.structured(list, options.output) }
-      Report.table(
-        ["NODE", "STATE", "SLOTS", "MEMORY", "SEEN", "RUNNING"],
-        list.nodes.map {
-          [
-            $0.name, $0.state, "\($0.slots)", Report.bytes($0.residentBytes), $0.lastSeen.map(Report.ago) ?? "never",
-            $0.running.joined(separator: " "),
-          ]
-        })
-    }
-  }
-}
-
 struct TokenCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "token", abstract: "Tokens with which other machines join.", subcommands: [Create.self])

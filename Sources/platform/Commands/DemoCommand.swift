@@ -61,7 +61,7 @@ enum DemoSteps {
       SubmitFileRequest(
         file: "lifecycle.yml", text: ConsoleAssets.lifecycleWorkflow, parameters: parameters(input: input, limit: limit, steps: steps)))
     try await RunWatcher(client: client, output: output).watch(submitted.runID)
-    return try await client.get("/api/2.2/jobs/runs/get?run_id=\(submitted.runID)")
+    return try await client.get("/api/2.0/runs/get?run_id=\(submitted.runID)")
   }
 
   /// Asks the things that the run made: SQL, index, model.

@@ -137,7 +137,7 @@ struct ImportCommand: AsyncParsableCommand {
     }
     var run: RunInfo
     repeat {
-      run = try await client.get("/api/2.2/jobs/runs/get?run_id=\(segment(submitted.runID))")
+      run = try await client.get("/api/2.0/runs/get?run_id=\(segment(submitted.runID))")
       if !run.isFinished { try await Task.sleep(for: .milliseconds(300)) }
     } while !run.isFinished
     guard run.state == "SUCCEEDED", let task = run.tasks.first else {

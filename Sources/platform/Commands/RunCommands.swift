@@ -54,6 +54,16 @@ enum Workflows {
   static func submit(
     _ client: PlatformClient, file: String, job: String?, parameters: [String: String], idempotencyKey: String?
   ) async throws -> SubmitFileResponse {
+    let text = try text(of: file)
+    return try await client.post(
+      "/api/2.2/jobs/runs/submit-file",
+      SubmitFileRequest(
+        file: file, text: text, attachments: attachments(text, beside: file), job: job, parameters: parameters,
+        idempotencyKey: idempotencyKey))
+  }
+
+  /// - Throws: `notFound`, `invalidFile` PLT-1201.
+  static func text(of file: String) throws -> String {
     var isDirectory: ObjCBool = false
     guard FileManager.default.fileExists(atPath: file, isDirectory: &isDirectory) else {
       throw PlatformError(.notFound, "no such file: \(file)", number: "PLT-1201")
@@ -64,18 +74,14 @@ enum Workflows {
     guard data.count <= 4 << 20, let text = String(data: data, encoding: .utf8) else {
       throw PlatformError(.invalidFile, "\(file) is not UTF-8 text of at most 4 MB", number: "PLT-1201")
     }
-    return try await client.post(
-      "/api/2.2/jobs/runs/submit-file",
-      SubmitFileRequest(
-        file: file, text: text, attachments: attachments(text, beside: file), job: job, parameters: parameters,
-        idempotencyKey: idempotencyKey))
+    return text
   }
 
-  /// SQL files beside the workflow that its text names: sent along, so that the server never opens a path of ours.
-  private static func attachments(_ text: String, beside file: String) -> [String: String] {
+  /// SQL and Python files beside the workflow that its text names: sent along, so that the server never opens a path of ours.
+  static func attachments(_ text: String, beside file: String) -> [String: String] {
     let folder = (file as NSString).deletingLastPathComponent
     var found: [String: String] = [:]
-    for word in text.split(whereSeparator: { " \t\n\"'{},[]".contains($0) }) where word.hasSuffix(".sql") && !word.contains("..") {
+    for word in text.split(whereSeparator: { " \t\n\"'{},[]".contains($0) }) where (word.hasSuffix(".sql") || word.hasSuffix(".py")) && !word.contains("..") {
       let path = folder.isEmpty ? String(word) : folder + "/" + word
       if let data = FileManager.default.contents(atPath: path), data.count <= 1 << 20 {
         found[String(word)] = String(decoding: data, as: UTF8.self)
@@ -87,8 +93,8 @@ enum Workflows {
 
 struct RunsCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "runs", abstract: "List, inspect, watch and cancel runs.",
-    subcommands: [List.self, Get.self, Watch.self, Logs.self, Cancel.self])
+    commandName: "runs", abstract: "List, inspect, watch, cancel and repair runs.",
+    subcommands: [List.self, Get.self, Watch.self, Logs.self, Cancel.self, Repair.self, Export.self, Delete.self])
 
   struct List: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Runs, newest first.")
@@ -97,7 +103,7 @@ struct RunsCommand: AsyncParsableCommand {
 
     func run() async throws {
       guard (1...1000).contains(limit) else { throw PlatformError(.invalidArgument, "--limit must be 1 to 1000") }
-      let page: RunList = try await options.client().get("/api/2.2/jobs/runs/list?limit=\(limit)")
+      let page: RunList = try await options.client().get("/api/2.0/runs/list?limit=\(limit)")
       if options.output.isStructured { return try Report.structured(page, options.output) }
       guard !page.runs.isEmpty else { return Report.note("No runs yet.  Next: platform submit FILE --watch") }
       Report.table(
@@ -116,7 +122,7 @@ struct RunsCommand: AsyncParsableCommand {
 
     func run() async throws {
       let client = try options.client()
-      let info: RunInfo = try await client.get("/api/2.2/jobs/runs/get?run_id=\(segment(run))")
+      let info: RunInfo = try await client.get("/api/2.0/runs/get?run_id=\(segment(run))")
       if options.output.isStructured { return try Report.structured(info, options.output) }
       RunPrinter.summary(info)
       try await RunPrinter.lossCurve(client, info)
@@ -143,7 +149,7 @@ struct RunsCommand: AsyncParsableCommand {
       let client = try options.client()
       var after: Int64 = 0
       while true {
-        let info: RunInfo = try await client.get("/api/2.2/jobs/runs/get?run_id=\(segment(run))")
+        let info: RunInfo = try await client.get("/api/2.0/runs/get?run_id=\(segment(run))")
         var path = "/api/2.2/jobs/runs/logs?run_id=\(segment(run))&after=\(after)&limit=1000"
         if let task { path += "&task_key=\(segment(task))" }
         if let attempt { path += "&attempt=\(attempt)" }
@@ -170,7 +176,7 @@ struct RunsCommand: AsyncParsableCommand {
     @OptionGroup var options: ClientOptions
 
     func run() async throws {
-      let info: RunInfo = try await options.client().post("/api/2.2/jobs/runs/cancel", ["run_id": run])
+      let info: RunInfo = try await options.client().post("/api/2.0/runs/cancel", ["run_id": run])
       if options.output.isStructured { return try Report.structured(info, options.output) }
       Report.note(info.isFinished ? "run \(run) has already ended: \(info.state)" : "\(Report.check) cancelling run \(run)")
     }

@@ -16,6 +16,7 @@ enum ExitCodes {
     case .notFound: 66
     case .unavailable: 69
     case .internalError: 70
+    case .failed: 1
     case .alreadyExists, .conflict: 73
     case .resourceExhausted: 75
     case .unauthenticated, .permissionDenied: 77

@@ -65,7 +65,7 @@ struct RunWatcher {
     if output == .text { Report.note("run \(runID)  \(client.host)/#/runs/\(runID)   (Ctrl-C leaves it running)") }
     while true {
       do {
-        let run: RunInfo = try await client.get("/api/2.2/jobs/runs/get?run_id=\(segment(runID))")
+        let run: RunInfo = try await client.get("/api/2.0/runs/get?run_id=\(segment(runID))")
         unreachableSince = nil
         let width = run.tasks.map(\.taskKey.count).max() ?? 0
         if output == .json {

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Catalog
+import Core
+import Foundation
+import Jobs
+import Scheduling
+import Synchronization
+
+/// Starts runs of stored jobs and of settings that were sent along.
+final class JobLauncher: Sendable {
+  /// Bytes of a program or statement that a task names in a volume.
+  static let fileLimit = 1 << 20
+
+  struct Request {
+    var settings: JSONValue
+    var attachments: [String: String] = [:]
+    var job: Int64?
+    var parameters: [String: String] = [:]
+    var only: [String] = []
+    /// Unique for ever; the same one starts one run.
+    var key: String?
+    var queues: Bool?
+    var type = RunOrigin.Kind.job
+    var trigger = "ONE_TIME"
+    var parent: String?
+    var user: String
+  }
+
+  let store: JobStore
+  let catalog: CatalogStore
+  let waiters: RunWaiters
+  /// The runner is made after the planners that start runs.
+  private let runner = Mutex<JobRunner?>(nil)
+
+  init(store: JobStore, catalog: CatalogStore, waiters: RunWaiters) {
+    self.store = store
+    self.catalog = catalog
+    self.waiters = waiters
+  }
+
+  func use(_ runner: JobRunner) { self.runner.withLock { $0 = runner } }
+
+  func currentRunner() throws -> JobRunner {
+    guard let runner = runner.withLock({ $0 }) else { throw PlatformError(.unavailable, "the coordinator is starting") }
+    return runner
+  }
+
+  // MARK: files
+
+  /// Texts of files in volumes, read now: what is changed later does not change the run.
+  /// - Throws: `notFound`, `invalidArgument` PLT-4218 for a file that is no text of at most 1 MB.
+  func files(_ paths: [String]) async throws -> [String: String] {
+    var found: [String: String] = [:]
+    for path in paths.prefix(1000) {
+      let plain = path.hasPrefix("dbfs:") ? String(path.dropFirst("dbfs:".count)) : path
+      let real = try await catalog.volumePath(plain)
+      found[path] = try await BlockingPool.shared.run { try Self.text(real, shown: plain) }
+    }
+    return found
+  }
+
+  private static func text(_ real: String, shown: String) throws -> String {
+    let descriptor = open(real, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK)
+    guard descriptor >= 0 else {
+      throw PlatformError(.notFound, "there is no file '\(shown.prefix(300))'", hint: "Copy it with 'platform fs cp'.", number: "PLT-4218")
+    }
+    let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+    let data = try file.read(upToCount: fileLimit + 1) ?? Data()
+    guard data.count <= fileLimit, let text = String(data: data, encoding: .utf8), !text.contains("\0") else {
+      throw PlatformError(.invalidArgument, "'\(shown.prefix(300))' is no UTF-8 text of at most 1 MB", number: "PLT-4218")
+    }
+    return text
+  }
+
+  // MARK: starting
+
+  /// All that is wrong, as one error for clients that read one message.
+  static func joined(_ errors: [PlatformError]) -> PlatformError? {
+    guard var first = errors.first else { return nil }
+    if errors.count > 1 {
+      first.message = errors.map(\.message).joined(separator: "; ")
+      first.hint = errors.map(\.hint).filter { !$0.isEmpty }.joined(separator: " ")
+    }
+    return first
+  }
+
+  /// Stores a run and hands it to the scheduler.
+  /// - Returns: the run's number, and whether it is new: with a `key` that was used before it is the run of that time.
+  func start(_ request: Request) async throws -> (run: String, created: Bool) {
+    if let key = request.key, try await store.run(withKey: key) != nil {
+      // Whether it was deleted is said there too.
+      return (try await store.create(RunSpec(id: "", name: "", idempotencyKey: key, tasks: []), submittedBy: request.user).runID, false)
+    }
+    var attachments = request.attachments
+    var parsed = JobSettings.run(request.settings, parameters: request.parameters, attachments: attachments, only: request.only)
+    if !parsed.missingFiles.isEmpty {
+      attachments.merge(try await files(parsed.missingFiles)) { $1 }
+      parsed = JobSettings.run(request.settings, parameters: request.parameters, attachments: attachments, only: request.only)
+    }
+    if let error = Self.joined(parsed.errors) { throw error }
+    guard var spec = parsed.run else { throw PlatformError(.internalError, "the settings gave no run") }
+    spec.idempotencyKey = request.key
+    spec.user = request.user
+    spec.facts = ["job.name": spec.name, "job.trigger.type": request.trigger == "ONE_TIME" ? "manual" : request.trigger.lowercased()]
+    var origin = RunOrigin()
+    origin.job = request.job
+    origin.type = request.type
+    origin.settings = request.settings
+    origin.parameters = request.parameters
+    origin.trigger = request.trigger
+    origin.parent = request.parent
+    if let job = request.job {
+      spec.facts?["job.id"] = String(job)
+      spec.job = "job:\(job)"
+      spec.maxConcurrentRuns = spec.maxConcurrentRuns ?? 1
+      spec.queues = request.queues ?? spec.queues ?? false
+    } else {
+      spec.maxConcurrentRuns = nil
+    }
+    let (run, created) = try await store.create(spec, submittedBy: request.user, origin: origin)
+    if created {
+      spec.id = run
+      try await currentRunner().submit(.runSubmitted(spec))
+    }
+    return (run, created)
+  }
+
+  /// Cancels a run and what its tasks have started.
+  func cancel(_ run: String, level: Int = 0) async throws {
+    try await currentRunner().submit(.runCancelRequested(run: run))
+    guard level < JobStore.depthLimit else { return }
+    for child in try await store.activeChildren(of: run) { try await cancel(child, level: level + 1) }
+  }
+
+  // MARK: repairs
+
+  /// Hands a noted repair to the scheduler.
+  func repair(_ run: String, number: Int, tasks rerun: [String]) async throws {
+    let (record, tasks, _) = try await store.records(of: run)
+    guard let record else { throw JobStore.noRun(number: Int64(run) ?? 0) }
+    try await currentRunner().submit(.runRepaired(record, tasks: tasks, rerun: rerun, number: number))
+  }
+
+  /// What the process before this one accepted and did not begin.
+  func resume() async throws {
+    for repair in try await store.unscheduledRepairs() { try await self.repair(repair.run, number: repair.number, tasks: repair.tasks) }
+  }
+}
+
+extension JobStore {
+  static func noRun(number: Int64) -> PlatformError {
+    PlatformError(.notFound, "Run \(number) does not exist.", hint: "List them with 'platform runs list'.", number: "PLT-1304")
+  }
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Glibc
+
+/// Processes as `/proc` shows them. People's programs start others, also in groups of their own: all of them end with the attempt.
+enum ProcessTree {
+  /// Variable that marks the processes of people's programs with the folder of the worker that started them.
+  static let ownerVariable = "PLATFORM_TASK_OWNER"
+
+  /// Parents by process.
+  private static func parents() -> [Int32: Int32] {
+    var found: [Int32: Int32] = [:]
+    for entry in (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? [] {  // no /proc: none
+      guard let pid = Int32(entry), let bytes = FileManager.default.contents(atPath: "/proc/\(pid)/stat") else { continue }
+      // The name, in parentheses, may hold anything.
+      let text = String(decoding: bytes, as: UTF8.self)
+      guard let close = text.lastIndex(of: ")") else { continue }
+      let fields = text[text.index(after: close)...].split(separator: " ")
+      if fields.count > 1, let parent = Int32(fields[1]) { found[pid] = parent }
+    }
+    return found
+  }
+
+  /// All processes below `root`, nearest first.
+  static func descendants(of root: Int32) -> [Int32] {
+    let parents = parents()
+    var found: [Int32] = []
+    var level: Set<Int32> = [root]
+    while !level.isEmpty {
+      let next = parents.filter { level.contains($0.value) && !found.contains($0.key) }.map(\.key).sorted()
+      found += next
+      level = Set(next)
+    }
+    return found
+  }
+
+  /// Ends what is below `root`, again until nothing new appears.
+  /// - Parameter reaps: the processes were adopted by this one, and nobody else asks how they ended.
+  static func killDescendants(of root: Int32, reaps: Bool = false) {
+    for _ in 0..<50 {
+      let all = descendants(of: root)
+      if reaps { for pid in all { waitpid(pid, nil, WNOHANG) } }
+      let left = all.filter { !isZombie($0) }
+      if left.isEmpty { return }
+      for pid in left { kill(pid, SIGKILL) }
+      usleep(10_000)
+    }
+  }
+
+  private static func isZombie(_ pid: Int32) -> Bool {
+    guard let bytes = FileManager.default.contents(atPath: "/proc/\(pid)/stat") else { return true }
+    let text = String(decoding: bytes, as: UTF8.self)
+    guard let close = text.lastIndex(of: ")") else { return true }
+    return text[text.index(after: close)...].split(separator: " ").first == "Z"
+  }
+
+  /// Ends programs that an earlier process of the worker in `directory` has left behind.
+  static func killOrphans(of directory: String) {
+    let mark = Array("\(ownerVariable)=\(directory)".utf8)
+    for entry in (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? [] {  // no /proc: none
+      guard let pid = Int32(entry), pid != getpid(), let bytes = FileManager.default.contents(atPath: "/proc/\(pid)/environ") else { continue }
+      if bytes.split(separator: 0).contains(where: { $0.elementsEqual(mark) }) { kill(pid, SIGKILL) }
+    }
+  }
+}

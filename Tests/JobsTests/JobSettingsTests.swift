@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Foundation
+import Testing
+
+@testable import Jobs
+@testable import Scheduling
+
+/// Jobs with conditions, loops, programs, parameters; settings as clients send them; their views.
+@Suite struct JobSettingsTests {
+  private func parse(_ text: String, parameters: [String: String] = [:], files: [String: String] = [:]) -> ParsedWorkflow {
+    WorkflowFile.parse(text: text, path: "w.yml", job: nil, parameters: parameters, attachments: files)
+  }
+
+  static let good = """
+    resources:
+      jobs:
+        j:
+          max_concurrent_runs: 2
+          queue: { enabled: false }
+          timeout_seconds: 60
+          priority: 5
+          parameters: [ { name: day, default: "{{job.start_time.iso_date}}" } ]
+          tasks:
+            - { task_key: list, command_task: { command: [ ./list, "{{job.parameters.day}}" ], env: { A: "1" } }, retry_on_timeout: true, max_retries: 2 }
+            - task_key: each
+              depends_on: [ { task_key: list } ]
+              max_retries: 1
+              for_each_task:
+                inputs: "{{tasks.list.values.items}}"
+                concurrency: 4
+                task: { task_key: one, spark_python_task: { python_file: one.py, parameters: [ "{{input.name}}" ] }, timeout_seconds: 9 }
+            - { task_key: check, depends_on: [ { task_key: each } ], run_if: ALL_DONE,
+                condition_task: { op: EQUAL_TO, left: "{{tasks.each.result_state}}", right: success } }
+            - { task_key: yes, depends_on: [ { task_key: check, outcome: "true" } ], command_task: { command: "echo yes" }, disabled: true }
+            - { task_key: other, run_job_task: { job_id: 12, job_parameters: { a: b } } }
+    """
+
+  @Test func aWorkflowWithEverythingIsRead() throws {
+    let parsed = parse(Self.good, parameters: ["day": "{{tasks.list.values.secret}}"], files: ["one.py": "print('{{x}}')"])
+    #expect(parsed.errors == [] && parsed.warnings == [])
+    let run = try #require(parsed.run)
+    #expect(run.maxConcurrentRuns == 2 && run.queues == false && run.timeoutMs == 60_000 && run.priority == 5 && run.job == "file:j")
+    func task(_ key: String) throws -> TaskSpec { try #require(run.tasks.first { $0.key == key }) }
+    // What is given from outside stays text.
+    #expect(try Template.texts(in: task("list").body, TemplateScope())["command"] == ["./list", "{{tasks.list.values.secret}}"])
+    #expect(try task("list").retryOnTimeout == true && task("check").retryOnTimeout == false)
+    let each = try task("each")
+    #expect(each.kind == "spark_python" && each.forEach == ForEach(inputs: "{{tasks.list.values.items}}", concurrency: 4))
+    #expect(each.maxRetries == 1 && each.timeoutMs == 9_000)
+    #expect(try Template.texts(in: ["s": each.body["script"] ?? .null], TemplateScope())["s"] == "print('{{x}}')")
+    #expect(try task("check").condition == Condition(.equal, "{{tasks.each.result_state}}", "success") && task("check").runIf == .allDone)
+    #expect(try task("yes").outcomes == ["check": true] && task("yes").disabled == true)
+    #expect(try task("other").body == ["job_id": 12, "job_parameters": ["a": "b"]])
+    let defaults = try #require(parse(Self.good, files: ["one.py": ""]).run)
+    #expect(defaults.tasks[0].body["command"] == ["./list", "{{job.start_time.iso_date}}"])
+  }
+
+  @Test(arguments: [
+    ("command_task: { command: 'rm {{job.parameters.x}}' }", "PLT-1203", "would be read as shell"),
+    ("command_task: { command: [] }", "PLT-1202", "is empty"),
+    ("command_task: { command: ls, env: { 'A B': 1 } }", "PLT-1204", "'A B' is not a name"),
+    ("command_task: { command: ls, env: { PLATFORM_X: 1 } }", "PLT-1204", "the platform's own"),
+    ("command_task: { commnad: ls }", "PLT-1202", "Did you mean 'command'?"),
+    ("spark_python_task: { python_file: a.py }", "PLT-1211", "'a.py' was not sent"),
+    ("spark_python_task: { python_file: a.py, source: GIT }", "PLT-1210", "from git"),
+    ("sql_task: { query: { query_id: abc } }", "PLT-1210", "saved queries"),
+    ("condition_task: { op: EQUALS, left: a, right: b }", "PLT-1203", "Use EQUAL_TO"),
+    ("condition_task: { op: EQUAL_TO, left: a }", "PLT-1202", "'right' is missing"),
+    ("for_each_task: { inputs: 'a, b', task: { task_key: x, command_task: { command: ls } } }", "PLT-1203", "is no list"),
+    ("for_each_task: { inputs: [1] }", "PLT-1202", "'task' is missing"),
+    ("for_each_task: { inputs: [1], concurrency: 101, task: { task_key: x, command_task: { command: ls } } }", "PLT-1203", "Use 1 to 100"),
+    ("for_each_task: { inputs: [1], task: { task_key: x, condition_task: { op: EQUAL_TO, left: a, right: b } } }", "PLT-1203", "cannot repeat"),
+    ("for_each_task: { inputs: [1], task: { task_key: x, run_if: ALL_DONE, command_task: { command: ls } } }", "PLT-1203", "no meaning inside"),
+    ("command_task: { command: [ls, '{{input}}'] }", "PLT-1206", "only inside of a for_each_task"),
+    ("command_task: { command: [ls, '{{job.run_ids}}'] }", "PLT-1206", "Did you mean '{{job.run_id}}'?"),
+    ("command_task: { command: ls }, run_if: ALL_SUCESS", "PLT-1203", "Did you mean ALL_SUCCESS?"),
+    ("command_task: { command: ls }, disabled: maybe", "PLT-1202", "true or false"),
+    ("run_job_task: { job_id: 0 }", "PLT-1203", "out of range"),
+    ("command_task: { command: ls }, depends_on: [ { task_key: a, outcome: maybe } ]", "PLT-1203", "Use true, false"),
+    ("command_task: { command: ls }, depends_on: [ { task_key: a, outcome: 'true' } ]", "PLT-1205", "has no outcome"),
+  ]) func aBadTaskIsRefusedWithItsLine(_ task: String, _ number: String, _ says: String) {
+    let parsed = parse(
+      "resources:\n  jobs:\n    j:\n      tasks:\n        - { task_key: a, command_task: { command: ls } }\n        - { task_key: t, \(task) }\n")
+    #expect(parsed.run == nil)
+    #expect(
+      parsed.errors.contains { $0.number == number && $0.line == 6 && ($0.message + " " + $0.hint).contains(says) }, "\(parsed.errors)")
+  }
+
+  @Test func settingsOfClientsAreReadByTheSameRules() throws {
+    let settings: JSONValue = [
+      "name": "nightly", "email_notifications": [:], "format": "MULTI_TASK", "max_concurrent_runs": 3,
+      "parameters": [["name": "n", "default": "1"]],
+      "tasks": [
+        ["task_key": "a", "spark_python_task": ["python_file": "/Volumes/main/d/v/a.py", "parameters": ["{{job.parameters.n}}", "null"]]],
+        ["task_key": "b", "depends_on": [["task_key": "a"]], "sql_task": ["statement": "SELECT 1", "warehouse_id": "w"], "timeout_seconds": 0],
+        ["task_key": "c", "depends_on": [["task_key": "b"]], "sql_task": ["statement": "SELECT 1"]],
+      ],
+    ]
+    let checked = JobSettings.check(settings)
+    #expect(checked.errors == [] && checked.missingFiles == ["/Volumes/main/d/v/a.py"])
+    let missing = JobSettings.run(settings, parameters: [:], attachments: [:])
+    #expect(missing.run == nil && missing.missingFiles == ["/Volumes/main/d/v/a.py"])
+    let run = try #require(JobSettings.run(settings, parameters: ["n": "5"], attachments: ["/Volumes/main/d/v/a.py": "pass"]).run)
+    #expect(run.name == "nightly" && run.maxConcurrentRuns == 3)
+    #expect(run.tasks[0].body["parameters"] == ["5", "null"] && run.tasks[0].body["script"] == "pass")
+    let bad = JobSettings.check(["name": "x", "tasks": [["task_key": "a", "max_retries": -1, "sql_tsk": [:]], ["task_key": "a"]]])
+    #expect(bad.errors.count >= 3 && bad.errors.allSatisfy { $0.code == .invalidArgument && $0.path == nil })
+    #expect(bad.errors.contains { $0.message.contains("tasks[0]") && $0.hint == "Did you mean 'sql_task'?" })
+    #expect(!JobSettings.check([:]).errors.isEmpty && !JobSettings.check(["tasks": 3]).errors.isEmpty)
+    var deep: JSONValue = 1
+    for _ in 0..<100 { deep = .array([deep]) }
+    #expect(JobSettings.check(["tasks": deep]).errors.map(\.number) == ["PLT-1200"])
+
+    let text =
+      "bundle: { name: b }\nvariables: { n: { default: 3 } }\nresources:\n  jobs:\n    j:\n      max_concurrent_runs: ${var.n}\n      tasks: [ { task_key: a, sql_task: { statement: \"SELECT ${var.n}\" } } ]\n"
+    #expect(
+      try JobSettings.settings(text: text, path: "w.yml", job: nil, variables: [:]) == [
+        "name": "j", "max_concurrent_runs": 3, "tasks": [["task_key": "a", "sql_task": ["statement": "SELECT 3"]]],
+      ])
+  }
+
+  @Test func partsOfAJobCanBeChosen() throws {
+    let tasks = ["a", "b", "c", "d"].enumerated().map { index, key in
+      TaskSpec(key: key, kind: "k", dependsOn: index == 0 ? [] : [["a", "b", "c"][index - 1]])
+    }
+    func keys(_ only: [String]) throws -> [String] { try TaskSelection.apply(only, to: tasks).map(\.key) }
+    #expect(try keys(["c"]) == ["c"] && keys(["+b"]) == ["a", "b"] && keys(["c+"]) == ["c", "d"] && keys(["+c+"]) == ["a", "b", "c", "d"])
+    #expect(try TaskSelection.apply(["b", "d"], to: tasks).map(\.dependsOn) == [[], []])
+    #expect(throws: PlatformError.self) { try TaskSelection.apply(["e"], to: tasks) }
+  }
+
+  @Test func settingsAreChangedAsDatabricksDoes() throws {
+    let old: JSONValue = ["name": "a", "tags": ["x": "1"], "tasks": [["task_key": "a", "n": 1], ["task_key": "b"]]]
+    let changed = try JobChange.apply(["name": "b", "tasks": [["task_key": "a", "n": 2], ["task_key": "c"]]], removing: ["tags", "tasks/b"], to: old)
+    #expect(changed == ["name": "b", "tasks": [["task_key": "a", "n": 2], ["task_key": "c"]]])
+    for path in ["", "tags/x", "tasks/a/b", "/"] {
+      #expect(throws: PlatformError.self, "\(path)") { try JobChange.apply([:], removing: [path], to: old) }
+    }
+  }
+
+  @Test func numbersOfTasksNameRunTaskAndIteration() {
+    for id in [TaskRunID(run: 1, task: 0), TaskRunID(run: 536_870_911, task: 999, iteration: 4_999), TaskRunID(run: 7, task: 3, iteration: 0)] {
+      #expect(TaskRunID(id.number) == id)
+      #expect(id.number < 1 << 53)
+    }
+    #expect(TaskRunID(12) == nil && TaskRunID(-1) == nil && TaskRunID(.max) == nil)
+  }
+
+  @Test func repairsNameTheirTasks() throws {
+    let spec = RunSpec(
+      id: "1", name: "n",
+      tasks: [TaskSpec(key: "a", kind: "k"), TaskSpec(key: "b", kind: "k", dependsOn: ["a"]), TaskSpec(key: "c", kind: "k", dependsOn: ["b"])])
+    var records = ["a", "b", "c"].map { record($0, .succeeded) }
+    func tasks(_ request: JSONValue) throws -> [String] { try RepairRequest(request).tasks(of: spec, records) }
+    #expect(try tasks(["rerun_tasks": ["b"]]) == ["b"])
+    #expect(try tasks(["rerun_tasks": ["b"], "rerun_dependent_tasks": true]) == ["b", "c"])
+    #expect(throws: PlatformError.self) { try tasks(["rerun_all_failed_tasks": true]) }
+    records[1] = record("b", .failed)
+    records[2] = record("c", .skipped)
+    #expect(try tasks(["rerun_all_failed_tasks": true]) == ["b", "c"])
+    for bad: JSONValue in [[:], ["rerun_tasks": ["x"]], ["rerun_tasks": "b"], ["rerun_tasks": ["b"], "rerun_all_failed_tasks": true]] {
+      #expect(throws: PlatformError.self) { try tasks(bad) }
+    }
+  }
+
+  // MARK: views
+
+  private func record(_ key: String, _ state: TaskState, error: PlatformError? = nil) -> TaskRecord {
+    var record = TaskRecord(pending: key, of: "5")
+    (record.state, record.attempt, record.error) = (state, 1, error)
+    return record
+  }
+
+  private func stored(_ state: RunState, error: PlatformError? = nil, limit: Int? = nil) -> StoredRun {
+    let spec = RunSpec(
+      id: "5", name: "r", tasks: [TaskSpec(key: "a", kind: "sql"), TaskSpec(key: "b", kind: "sql", dependsOn: ["a"], disabled: nil)],
+      maxConcurrentRuns: limit)
+    let run = RunRecord(spec: spec, state: state, sequence: 1, submittedAt: 1_000, finishedAt: nil, cancelRequested: false, error: error)
+    return StoredRun(
+      row: JobStore.RunRow(runID: "5", name: "r", submittedAt: Date(timeIntervalSince1970: 1), record: run), spec: spec, origin: RunOrigin(), creator: "me")
+  }
+
+  @Test(
+    arguments: [
+      (RunState.pending, nil, "PENDING", nil), (.running, nil, "RUNNING", nil), (.cancelling, nil, "TERMINATING", nil),
+      (.succeeded, nil, "TERMINATED", "SUCCESS"), (.failed, PlatformError(.failed, "x"), "TERMINATED", "FAILED"),
+      (.failed, PlatformError(.timeout, "x", number: Scheduler.runTimeout), "TERMINATED", "TIMEDOUT"), (.cancelled, nil, "TERMINATED", "CANCELED"),
+      (.skipped, nil, "SKIPPED", "MAXIMUM_CONCURRENT_RUNS_REACHED"),
+    ] as [(RunState, PlatformError?, String, String?)])
+  func runsHaveDatabricksStates(_ state: RunState, _ error: PlatformError?, _ lifeCycle: String, _ result: String?) {
+    let shown = JobsView.run(stored(state, error: error), tasks: [], repairs: nil, host: "http://h")
+    #expect(shown["state"]?["life_cycle_state"]?.stringValue == lifeCycle && shown["state"]?["result_state"]?.stringValue == result)
+    #expect(shown["run_id"] == 5 && shown["start_time"] == 1_000)
+    #expect((shown["status"]?["termination_details"] != nil) == (result != nil))
+  }
+
+  @Test func queuedRunsAndTasksHaveTheirStates() {
+    #expect(JobsView.run(stored(.pending, limit: 1), tasks: nil, repairs: nil, host: "")["state"]?["life_cycle_state"] == "QUEUED")
+    func states(_ run: StoredRun, _ a: TaskRecord, _ b: TaskRecord) -> [String] {
+      let shown = JobsView.run(run, tasks: [a, b], repairs: nil, host: "")
+      return (shown["tasks"]?.arrayValue ?? []).map { $0["state"]?["result_state"]?.stringValue ?? $0["state"]?["life_cycle_state"]?.stringValue ?? "" }
+    }
+    #expect(states(stored(.running), record("a", .running), record("b", .pending)) == ["RUNNING", "BLOCKED"])
+    #expect(states(stored(.running), record("a", .retrying), record("b", .pending)) == ["WAITING_FOR_RETRY", "BLOCKED"])
+    #expect(states(stored(.failed), record("a", .failed), record("b", .skipped)) == ["FAILED", "UPSTREAM_FAILED"])
+    #expect(states(stored(.cancelled), record("a", .cancelled), record("b", .skipped)) == ["CANCELED", "UPSTREAM_CANCELED"])
+    var excluded = record("b", .skipped)
+    excluded.excluded = true
+    #expect(states(stored(.succeeded), record("a", .succeeded), excluded) == ["SUCCESS", "EXCLUDED"])
+    let late = PlatformError(.timeout, "late", number: Scheduler.taskTimeout)
+    #expect(states(stored(.failed), record("a", .failed, error: late), record("b", .skipped)) == ["TIMEDOUT", "UPSTREAM_FAILED"])
+    let handled = JobsView.run(stored(.succeeded), tasks: [record("a", .failed), record("b", .succeeded)], repairs: nil, host: "")
+    #expect(handled["state"]?["result_state"] == "SUCCESS_WITH_FAILURES")
+  }
+
+  @Test func exportedPagesHoldOnlyText() {
+    let page = JobsView.page(title: "<b>", state: "ok", logs: "<script>alert(1)</script>")
+    #expect(!page.contains("<script>") && !page.contains("<b>") && page.contains("&lt;script&gt;"))
+  }
+}

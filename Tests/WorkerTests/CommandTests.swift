@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Foundation
+import Testing
+
+@testable import Worker
+
+/// Output and values of people's programs.
+@Suite struct CommandTests {
+  @Test func outputBecomesLinesAndItsMiddleIsLeftOut() {
+    var output = CommandOutput()
+    #expect(output.feed(Array("one\r\ntwo\nthr".utf8)) == ["one", "two"])
+    #expect(output.feed(Array("ee\n".utf8)) == ["three"])
+    let long = String(repeating: "é", count: 4_000)
+    let pieces = output.feed(Array((long + "\n").utf8))
+    #expect(pieces.joined() == long && pieces.allSatisfy { $0.utf8.count <= CommandOutput.lineLimit + 3 })
+    var lines = 0
+    let block = Array((String(repeating: "x", count: 99) + "\n").utf8)
+    for _ in 0..<(CommandOutput.limit / 100 + 5_000) { lines += output.feed(block).count }
+    #expect(lines * 100 <= CommandOutput.limit && output.leftOut > 400_000)
+    let rest = output.finish()
+    #expect(rest.contains { $0.contains("bytes of output are left out") })
+    #expect(rest.last == String(repeating: "x", count: 99))
+    #expect(rest.map { $0.utf8.count + 1 }.reduce(0, +) < 2 * CommandOutput.tailLimit)
+  }
+
+  @Test func valuesAreTextOrJSON() throws {
+    let text = "a=1=2\n\n{\"rows\": 5, \"list\": [1, 2]}\r\na=3\nempty=\n"
+    #expect(try TaskValues.parse(Data(text.utf8)) == ["a": "3", "rows": 5, "list": [1, 2], "empty": ""])
+    for bad in ["no equals", "{broken", "{\"a b\": 1}", "=x", "x=" + String(repeating: "y", count: 50_000), "[1]"] {
+      #expect(throws: PlatformError.self, "\(bad.prefix(20))") { try TaskValues.parse(Data(bad.utf8)) }
+    }
+    #expect(throws: PlatformError.self) { try TaskValues.parse(Data([0xFF, 0x3D])) }
+    let many = (0...TaskValues.countLimit).map { "k\($0)=1" }.joined(separator: "\n")
+    #expect(throws: PlatformError.self) { try TaskValues.parse(Data(many.utf8)) }
+  }
+
+  @Test func aLinkIsNoFileOfValues() throws {
+    let path = NSTemporaryDirectory() + "values-\(UUID().uuidString)"
+    try FileManager.default.createSymbolicLink(atPath: path, withDestinationPath: "/etc/passwd")
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    #expect(throws: PlatformError.self) { try CommandFolder.read(path, limit: 100) }
+    #expect(try CommandFolder.read(path + "-none", limit: 100).isEmpty)
+  }
+}
