@@ -10,7 +10,7 @@ public struct RunOrigin: Sendable {
   public enum Kind: String, Sendable {
     case job = "JOB_RUN"
     case submit = "SUBMIT_RUN"
-    /// Of a task of another run.
+    /// Databricks' name for runs that notebooks start; there are none.
     case workflow = "WORKFLOW_RUN"
   }
   public var job: Int64?

@@ -92,7 +92,7 @@ extension EndToEnd {
       assert task(mended, "ok").end_time == first
       assert w.jobs.get_run_output(task(mended, "flaky").run_id).logs == "attempt 2\n"
       refused(InvalidParameterValue, lambda: w.jobs.repair_run(failed.run_id, rerun_tasks=["flaky"]), "latest_repair_id")
-      w.jobs.repair_run(failed.run_id, rerun_tasks=["flaky"], latest_repair_id=repair.repair_id)
+      w.jobs.repair_run(failed.run_id, rerun_tasks=["flaky"], latest_repair_id=repair.response.repair_id)
       ended(failed.run_id)
       history = w.jobs.get_run(failed.run_id, include_history=True).repair_history
       assert [h.type.value for h in history] == ["ORIGINAL", "REPAIR", "REPAIR"] and history[0].state.result_state.value == "FAILED"
@@ -128,7 +128,7 @@ extension EndToEnd {
       parent = w.jobs.create(name="parent", tasks=[j.Task(task_key="c", run_job_task=j.RunJobTask(job_id=child))]).job_id
       above = ended(w.jobs.run_now(parent).run_id)
       below = w.jobs.get_run_output(task(above, "c").run_id).run_job_output.run_id
-      assert above.state.result_state.value == "SUCCESS" and w.jobs.get_run(below).run_type == j.RunType.WORKFLOW_RUN
+      assert above.state.result_state.value == "SUCCESS" and w.jobs.get_run(below).trigger == j.TriggerType.RUN_JOB_TASK
 
       # Lists, changes, deletion.
       assert [x.settings.name for x in w.jobs.list(limit=1)] == ["parent", "child", "single", "nightly"]
