@@ -40,12 +40,12 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
 
   private let mailbox = Mutex(Mailbox())
   private let wake = DispatchSemaphore(value: 0)
-  private let runner: LlamaRunner
+  private let runner: any GenerativeRunner
   private var scheduler: BatchScheduler
   private var live: [Int: Live] = [:]
   private let startedAt = ContinuousClock.now
 
-  init(runner: LlamaRunner, scheduler: BatchScheduler) {
+  init(runner: any GenerativeRunner, scheduler: BatchScheduler) {
     self.runner = runner
     self.scheduler = scheduler
     mailbox.withLock { $0.statistics.cacheBlocksTotal = scheduler.pool.capacity }
@@ -179,7 +179,7 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
         blocks: piece.blocks, logits: piece.drawsToken ? .last : .none)
     }
     let logits = runner.forward(batch)
-    let vocabulary = runner.model.configuration.vocabularySize
+    let vocabulary = runner.vocabularySize
     var place = 0
     var drawn = 0
     var firstTokens: [Double] = []

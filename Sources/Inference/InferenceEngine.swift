@@ -24,7 +24,7 @@ public final class InferenceEngine: Sendable {
     public init() {}
   }
 
-  public let model: LlamaModel
+  public let model: any GenerativeModel
   public let tokenizer: (any Tokenizer)?
   /// Longest sequence in tokens, prompt and output together.
   public let contextLength: Int
@@ -37,9 +37,9 @@ public final class InferenceEngine: Sendable {
   /// Loads a Hugging Face model folder (`config.json`, safetensors, `tokenizer.json`) and starts the thread. Blocking.
   /// - Throws: `notFound`, `invalidFile` naming what cannot be used.
   public convenience init(directory: String, configuration: Configuration = Configuration()) throws {
-    let model = try LlamaModel(directory: directory)
-    let tokenizer = try BytePairTokenizer(path: directory)
-    var ends = Set(model.configuration.eosTokenIDs.map { Int32($0) })
+    let model = try GenerativeModels.open(directory)
+    let tokenizer = try TokenizerFile.open(directory)
+    var ends = Set(model.endTokenIDs.map { Int32($0) })
     if let data = FileManager.default.contents(atPath: directory + "/generation_config.json") {
       let id = try JSONValue(parsing: data)["eos_token_id"] ?? .null
       ends.formUnion((id.arrayValue ?? [id]).compactMap(\.intValue).compactMap { Int32(exactly: $0) })
@@ -53,34 +53,34 @@ public final class InferenceEngine: Sendable {
   /// With a model that is already loaded. Without a tokenizer prompts are tokens and no text is produced.
   /// - Parameter endTokenIDs: nil takes those of the model's configuration.
   public init(
-    model: LlamaModel, tokenizer: (any Tokenizer)?, endTokenIDs: Set<Int32>? = nil, chat: ChatPrompt = ChatPrompt(),
+    model: any GenerativeModel, tokenizer: (any Tokenizer)?, endTokenIDs: Set<Int32>? = nil, chat: ChatPrompt = ChatPrompt(),
     configuration: Configuration = Configuration()
   ) throws {
     let scheduler = configuration.scheduler
     guard scheduler.maxBatch > 0, scheduler.tokensPerStep >= scheduler.maxBatch, scheduler.tokensPerStep <= 1 << 16,
       (0...1 << 20).contains(scheduler.queueLimit), configuration.cacheBytes > 0, (configuration.contextLength ?? 1) > 0
     else { throw PlatformError(.invalidArgument, "the engine's limits contradict each other: \(configuration)") }
-    if let tokenizer, tokenizer.vocabularySize > model.configuration.vocabularySize {
+    if let tokenizer, tokenizer.vocabularySize > model.vocabularySize {
       throw PlatformError(
         .invalidFile,
-        "the tokenizer has \(tokenizer.vocabularySize) tokens, the model only \(model.configuration.vocabularySize)",
+        "the tokenizer has \(tokenizer.vocabularySize) tokens, the model only \(model.vocabularySize)",
         number: "PLT-4104")
     }
-    let wanted = min(configuration.contextLength ?? .max, model.configuration.maxPositions)
+    let wanted = min(configuration.contextLength ?? .max, model.servedLength)
     let perSequence = KVBlockPool.blocks(forTokens: wanted)
     let affordable = KVBlockPool.capacity(budgetBytes: configuration.cacheBytes, bytesPerToken: model.cacheBytesPerToken)
     let blocks = min(affordable, perSequence.multipliedReportingOverflow(by: scheduler.maxBatch).partialValue)
     self.model = model
     self.tokenizer = tokenizer
     self.chat = chat
-    self.endTokenIDs = endTokenIDs ?? Set(model.configuration.eosTokenIDs.map { Int32($0) })
+    self.endTokenIDs = endTokenIDs ?? Set(model.endTokenIDs.map { Int32($0) })
     // `inFlightLimit` is the bound; what is admitted at once passes through the scheduler's queue on its way to the batch.
     var admitting = scheduler
     admitting.queueLimit += scheduler.maxBatch
     contextLength = min(wanted, blocks * KVBlockPool.blockSize)
     inFlightLimit = scheduler.maxBatch + scheduler.queueLimit
     loop = EngineLoop(
-      runner: try LlamaRunner(model: model, blockCount: blocks, maxRows: scheduler.tokensPerStep),
+      runner: try model.makeRunner(blockCount: blocks, maxRows: scheduler.tokensPerStep),
       scheduler: BatchScheduler(configuration: admitting, blockCount: blocks))
     loop.start()
   }
@@ -143,7 +143,7 @@ public final class InferenceEngine: Sendable {
     func check(_ holds: Bool, _ what: String, _ number: String = "PLT-4203") throws {
       if !holds { throw PlatformError(.invalidArgument, what, number: number) }
     }
-    let vocabulary = model.configuration.vocabularySize
+    let vocabulary = model.vocabularySize
     let prompt = try promptTokens(request.prompt)
     try check(!prompt.isEmpty, "the prompt is empty and the model has no token to begin with")
     for id in prompt + request.emittedTokenIDs + request.stopTokenIDs {

@@ -6,28 +6,28 @@ public import Models
 
 /// Log-probabilities of given tokens under a model: for evaluation, not for serving. Belongs to one thread.
 public final class SequenceScorer {
-  public let model: LlamaModel
-  private let runner: LlamaRunner
+  public let model: any GenerativeModel
+  private let runner: any GenerativeRunner
   private let blocks: [Int32]
   private let chunk: Int
   /// Longest sequence that can be scored, in tokens.
   public let maxTokens: Int
 
   /// - Parameter maxTokens: upper bound of a sequence; nil: the model's own limit.
-  public init(model: LlamaModel, maxTokens: Int? = nil) throws {
+  public init(model: any GenerativeModel, maxTokens: Int? = nil) throws {
     self.model = model
-    let limit = max(2, min(maxTokens ?? .max, model.configuration.maxPositions))
+    let limit = max(2, min(maxTokens ?? .max, model.servedLength))
     let blockCount = KVBlockPool.blocks(forTokens: limit)
     chunk = min(limit, 64)
     self.maxTokens = limit
     blocks = (0..<blockCount).map { Int32($0) }
-    runner = try LlamaRunner(model: model, blockCount: blockCount, maxRows: chunk)
+    runner = try model.makeRunner(blockCount: blockCount, maxRows: chunk)
   }
 
   /// Natural logarithms of P(tokens[i] | tokens[..<i]) for i = 1 ..< count: one value less than tokens. Blocking.
   /// - Throws: `invalidArgument` for a sequence that is too long or names a token outside the vocabulary.
   public func logProbabilities(of tokens: [Int32]) throws -> [Double] {
-    let vocabulary = model.configuration.vocabularySize
+    let vocabulary = model.vocabularySize
     guard tokens.count <= maxTokens else {
       throw PlatformError(.invalidArgument, "\(tokens.count) tokens to score, at most \(maxTokens) fit", number: "PLT-4201")
     }
@@ -57,8 +57,8 @@ public final class SequenceScorer {
 extension SequenceScorer {
   /// Loads the model of a Hugging Face folder. Blocking.
   public convenience init(directory: String, maxTokens: Int? = nil) throws {
-    try self.init(model: LlamaModel(directory: directory), maxTokens: maxTokens)
+    try self.init(model: GenerativeModels.open(directory), maxTokens: maxTokens)
   }
 
-  public var vocabularySize: Int { model.configuration.vocabularySize }
+  public var vocabularySize: Int { model.vocabularySize }
 }

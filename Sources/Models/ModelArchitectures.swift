@@ -25,6 +25,12 @@ public enum ModelArchitectures {
     throw unknown(type)
   }
 
+  /// `model_type` of a model folder's configuration.
+  /// - Throws: `notFound`; `invalidFile` (PLT-4102) when it does not say.
+  public static func modelType(directory: String) throws -> String {
+    try modelType(ConfigurationFields(json: ModelFolder.configuration(directory)))
+  }
+
   static func decoder(_ c: ConfigurationFields) throws -> any DecoderArchitecture.Type {
     let type = try modelType(c)
     if let known = decoders.first(where: { $0.modelTypes.contains(type) }) { return known }

@@ -7,6 +7,7 @@ let makeArchitectures = #"""
   from transformers import AutoModel, AutoModelForCausalLM
   from transformers.models.auto.configuration_auto import CONFIG_MAPPING
   out = sys.argv[1]
+  torch.set_num_threads(1)
   V, T = 300, 60
   base = dict(vocab_size=V, hidden_size=64, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
               max_position_embeddings=256, bos_token_id=1, eos_token_id=2, pad_token_id=0)

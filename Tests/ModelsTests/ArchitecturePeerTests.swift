@@ -53,11 +53,13 @@ import Testing
 
   private func checkEncoder(_ name: String, _ directory: String) throws {
     let texts: [[Int32]] = try json(directory + "/batch.json")
-    let encoder = try TextEncoder(directory: directory)
+    let encoder = try EncoderModel(directory: directory)
     #expect(try ModelArchitectures.isEncoder(directory: directory))
     let off = difference(try encoder.hiddenStates([texts[1]]), try numbers(directory + "/hidden.bin"))
     #expect(off < 4e-5, "\(name): \(off)")
     let width = encoder.hiddenSize
+    let pooled = try encoder.encode(texts, pooling: SentencePooling())
+    #expect(zip(pooled.flatMap { $0 }, try numbers(directory + "/mean.bin")).allSatisfy { abs($0 - $1) < 1e-5 }, "\(name): pooled")
     let together = try encoder.hiddenStates(texts, threads: 2)
     var first = 0
     for (row, text) in texts.enumerated() {

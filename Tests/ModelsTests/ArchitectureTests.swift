@@ -12,7 +12,7 @@ import Testing
 @Suite struct ArchitectureTests {
   private static let llama: [String: JSONValue] = [
     "model_type": "llama", "vocab_size": 32, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2,
-    "max_position_embeddings": 64, "eos_token_id": 2,
+    "num_key_value_heads": 2, "max_position_embeddings": 64, "eos_token_id": 2,
   ]
 
   /// Answers any name with a tensor of the wrong shape, so that only the configuration can be at fault first.
@@ -103,7 +103,7 @@ import Testing
 
   @Test func mpnetBucketsFollowT5() {
     // From transformers' MPNetEncoder.relative_position_bucket of -130 ... 130 in part.
-    let buckets = TextEncoder.buckets(131)
+    let buckets = EncoderModel.buckets(131)
     func bucket(_ distance: Int) -> Int32 { buckets[distance + 130] }
     #expect([0, -1, -7, -8, -11, -12, -100, -130].map(bucket) == [0, 1, 7, 8, 8, 9, 15, 15])
     #expect([1, 7, 8, 16, 130].map(bucket) == [17, 23, 24, 26, 31])

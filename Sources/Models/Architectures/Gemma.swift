@@ -8,7 +8,7 @@ enum Gemma: DecoderArchitecture {
 
   static func plan(_ c: ConfigurationFields, _ weights: WeightLoader) throws -> DecoderPlan {
     try c.refuse("use_bidirectional_attention") { $0 == false }
-    let shape = try AttentionShape(c, headSize: 256)
+    let shape = try AttentionShape(c, headSize: 256, keyValueHeads: 16)
     let epsilon = try c.epsilon("rms_norm_eps", 1e-6)
     let inner = try c.size("intermediate_size")
     // The first files say "gelu" and mean its tanh form; `hidden_activation` came later and goes first.

@@ -8,7 +8,7 @@ enum Gemma2: DecoderArchitecture {
 
   static func plan(_ c: ConfigurationFields, _ weights: WeightLoader) throws -> DecoderPlan {
     try c.refuse("use_bidirectional_attention") { $0 == false }
-    let shape = try AttentionShape(c, headSize: 256)
+    let shape = try AttentionShape(c, headSize: 256, keyValueHeads: 4)
     let count = try c.layers("num_hidden_layers")
     let sliding = try c.slidingLayers(count) ?? (0..<count).map { ($0 + 1) % 2 != 0 }
     let window = c.json["sliding_window"] == nil ? 4096 : try c.windowOfAllLayers()

@@ -18,7 +18,7 @@ enum Gemma3: DecoderArchitecture {
       return try plan(inner, weights)
     }
     try c.refuse("use_bidirectional_attention") { $0 == false }
-    let shape = try AttentionShape(c, headSize: 256)
+    let shape = try AttentionShape(c, headSize: 256, keyValueHeads: 4)
     let epsilon = try c.epsilon("rms_norm_eps", 1e-6)
     let count = try c.layers("num_hidden_layers")
     let pattern = try c.size(c.has("sliding_window_pattern") ? "sliding_window_pattern" : "_sliding_window_pattern", 6)

@@ -25,7 +25,8 @@ enum NomicBert: EncoderArchitecture {
     let epsilon = try c.epsilon(key("layer_norm_eps", "layer_norm_epsilon"), 1e-12)
     let inner = try c.size(key("intermediate_size", "n_inner"))
     let activation = isOld ? Activation.silu : try c.activation("hidden_act", "silu")
-    let rotary = try RotaryPlan(c, headSize: shape.headSize, theta: (isOld ? "rotary_emb_base" : "rope_theta", 1000))
+    var rotary = try RotaryPlan(c, headSize: shape.headSize, theta: (isOld ? "rotary_emb_base" : "rope_theta", 1000))
+    if isOld { rotary.maxPositions = try c.size(c.has("max_trained_positions") ? "max_trained_positions" : "n_positions", 2048) }
     return EncoderPlan(
       vocabularySize: try c.size("vocab_size"), hiddenSize: hidden, layerCount: try c.layers(key("num_hidden_layers", "n_layer")),
       embedding: "embeddings.word_embeddings.weight",

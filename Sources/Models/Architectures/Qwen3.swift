@@ -5,7 +5,7 @@ enum Qwen3: DecoderArchitecture {
   static let modelTypes = ["qwen3"]
 
   static func plan(_ c: ConfigurationFields, _ weights: WeightLoader) throws -> DecoderPlan {
-    let shape = try AttentionShape(c, headSize: 128)
+    let shape = try AttentionShape(c, headSize: 128, keyValueHeads: 32)
     let epsilon = try c.epsilon("rms_norm_eps", 1e-6)
     let inner = try c.size("intermediate_size")
     let activation = try c.activation("hidden_act", "silu")

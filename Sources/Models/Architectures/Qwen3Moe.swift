@@ -5,7 +5,7 @@ enum Qwen3Moe: DecoderArchitecture {
   static let modelTypes = ["qwen3_moe"]
 
   static func plan(_ c: ConfigurationFields, _ weights: WeightLoader) throws -> DecoderPlan {
-    let shape = try AttentionShape(c)
+    let shape = try AttentionShape(c, keyValueHeads: 4)
     let epsilon = try c.epsilon("rms_norm_eps", 1e-6)
     let inner = try c.size("intermediate_size")
     let activation = try c.activation("hidden_act", "silu")

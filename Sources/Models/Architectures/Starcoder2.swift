@@ -5,7 +5,7 @@ enum Starcoder2: DecoderArchitecture {
   static let modelTypes = ["starcoder2"]
 
   static func plan(_ c: ConfigurationFields, _ weights: WeightLoader) throws -> DecoderPlan {
-    let shape = try AttentionShape(c)
+    let shape = try AttentionShape(c, keyValueHeads: 2)
     let epsilon = try c.epsilon("norm_epsilon", 1e-5)
     let inner = try c.size("intermediate_size")
     let activation = try c.activation("hidden_act", "gelu_pytorch_tanh")

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Core
+
 /// Which numbers of a checkpoint make a vector.
 struct VectorPlan: Sendable {
   var tensor: String
@@ -196,9 +198,13 @@ struct AttentionShape: Sendable {
   }
 
   /// From the keys that most configurations use.
-  init(_ c: ConfigurationFields, headSize missing: Int? = nil) throws {
+  /// - Parameters:
+  ///   - missing: a head's size when the file does not say; nil for hidden_size / num_attention_heads.
+  ///   - keyValueHeads: when the file leaves the key out; null in the file always means as many as query heads.
+  init(_ c: ConfigurationFields, headSize missing: Int? = nil, keyValueHeads: Int? = nil) throws {
     try self.init(
-      hidden: c.size("hidden_size"), heads: c.size("num_attention_heads"), keyValueHeads: c.optionalSize("num_key_value_heads"),
+      hidden: c.size("hidden_size"), heads: c.size("num_attention_heads"),
+      keyValueHeads: c.json["num_key_value_heads"] == nil ? keyValueHeads : c.optionalSize("num_key_value_heads"),
       headSize: c.optionalSize("head_dim") ?? missing)
   }
 }

@@ -158,19 +158,39 @@ private struct GenerateAnswering: Answering {
 
 /// Texts to vectors with the encoder; a long text is cut at the encoder's own limit, as its reference does.
 struct TextEncoder: Sendable {
-  let encoder: BertEncoder
-  let tokenizer: WordPieceTokenizer
+  /// BERT has a path of its own, the other architectures share one.
+  private enum Encoder: Sendable {
+    case bert(BertEncoder)
+    case other(EncoderModel, SentencePooling)
+  }
+  private let encoder: Encoder
+  private let tokenizer: any Tokenizer
+  private let truncationTokens: Int
 
   init(directory: String) throws {
-    encoder = try BertEncoder(folder: directory)
-    tokenizer = try WordPieceTokenizer(tokenizerJSON: directory + "/tokenizer.json")
+    tokenizer = try TokenizerFile.open(directory)
+    if try ModelArchitectures.modelType(directory: directory) == "bert" {
+      let bert = try BertEncoder(folder: directory)
+      encoder = .bert(bert)
+      truncationTokens = bert.truncationTokens
+    } else {
+      let model = try EncoderModel(directory: directory)
+      let pooling = try SentencePooling(folder: directory)
+      encoder = .other(model, pooling)
+      truncationTokens = min(pooling.truncationTokens ?? .max, model.trainedTokens)
+    }
   }
 
-  func tokens(_ text: String) -> [Int32] { tokenizer.encode(text, maximumLength: encoder.truncationTokens) }
+  func tokens(_ text: String) -> [Int32] { tokenizer.encode(text, maximumLength: truncationTokens) }
 
   func encode(_ texts: [String], isCancelled: (@Sendable () -> Bool)? = nil) throws -> (vectors: [[Float]], tokens: Int) {
     let ids = texts.map(tokens)
-    return (try encoder.encode(ids, isCancelled: isCancelled), ids.reduce(0) { $0 + $1.count })
+    let vectors =
+      switch encoder {
+      case .bert(let bert): try bert.encode(ids, isCancelled: isCancelled)
+      case .other(let model, let pooling): try model.encode(ids, pooling: pooling, isCancelled: isCancelled)
+      }
+    return (vectors, ids.reduce(0) { $0 + $1.count })
   }
 }
 

@@ -186,7 +186,7 @@ struct ModelCommand: ParsableCommand {
 /// Hidden states of an encoder or a decoder.
 private struct StateSource {
   private enum Kind {
-    case encoder(TextEncoder)
+    case encoder(EncoderModel)
     case decoder(SingleSequence)
   }
   private let kind: Kind
@@ -195,7 +195,7 @@ private struct StateSource {
   init(_ directory: String, _ threads: Int) throws {
     kind =
       try ModelArchitectures.isEncoder(directory: directory)
-      ? .encoder(TextEncoder(directory: directory)) : .decoder(SingleSequence(model: DecoderModel(directory: directory), threads: threads))
+      ? .encoder(EncoderModel(directory: directory)) : .decoder(SingleSequence(model: DecoderModel(directory: directory), threads: threads))
     self.threads = threads
   }
 

@@ -30,8 +30,8 @@ enum ModelFiles {
     guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
       throw PlatformError(.notFound, "there is no such file", number: "PLT-5202", path: path)
     }
-    guard !isDirectory.boolValue, let data = FileManager.default.contents(atPath: path) else { throw refuse("cannot be read as a file", path) }
-    return data
+    guard !isDirectory.boolValue, let file = FileHandle(forReadingAtPath: path) else { throw refuse("cannot be read as a file", path) }
+    return try file.readToEnd() ?? Data()  // pipes as well
   }
 
   /// Writes `path` as a whole or not at all: `body` gets a sink for the bytes.

@@ -10,12 +10,14 @@ import Tensor
 ///
 /// Texts lie one behind the other, so nothing is padded, and a text's numbers do not depend on its neighbours. Immutable and usable
 /// from many threads.
-public final class TextEncoder: @unchecked Sendable {  // all is written in init only
+public final class EncoderModel: @unchecked Sendable {  // all is written in init only
   public let architecture: String
   public let vocabularySize: Int
   public let hiddenSize: Int
   /// The longest text in tokens; nil when positions are computed.
   public let maxTokens: Int?
+  /// The longest text that the model was made for.
+  public let trainedTokens: Int
   private let plan: EncoderPlan
   private let word: Matrix
   private let positions: Matrix?
@@ -63,6 +65,7 @@ public final class TextEncoder: @unchecked Sendable {  // all is written in init
     vocabularySize = plan.vocabularySize
     hiddenSize = plan.hiddenSize
     maxTokens = plan.maxTokens
+    trainedTokens = plan.maxTokens ?? plan.rotary.map(\.maxPositions).min() ?? 512
     openblas_set_num_threads(1)  // parallelism is ours
   }
 
@@ -75,6 +78,28 @@ public final class TextEncoder: @unchecked Sendable {  // all is written in init
     return [Float](unsafeUninitializedCapacity: tokens * hiddenSize) { buffer, count in
       count = tokens * hiddenSize
       if let base = buffer.baseAddress { forward(texts, base, tokens, threads) }
+    }
+  }
+
+  /// One vector [hidden] for each text, in the order given. `isCancelled` is asked before each text.
+  /// - Throws: like `hiddenStates`; `CancellationError`.
+  public func encode(_ texts: [[Int32]], pooling: SentencePooling, threads: Int = 1, isCancelled: (@Sendable () -> Bool)? = nil) throws -> [[Float]] {
+    try check(texts)
+    return try texts.map { text in
+      if isCancelled?() == true { throw CancellationError() }
+      let states = try hiddenStates([text], threads: threads)
+      return [Float](unsafeUninitializedCapacity: hiddenSize) { buffer, count in
+        count = hiddenSize
+        guard let out = buffer.baseAddress else { return }
+        states.withUnsafeBufferPointer { states in
+          guard let x = states.baseAddress else { return }
+          switch pooling.mode {
+          case .mean: pk_mean_rows_f32(out, x, text.count, hiddenSize)
+          case .cls: out.update(from: x, count: hiddenSize)
+          }
+        }
+        if pooling.normalizes { pk_normalize_f32(out, hiddenSize) }
+      }
     }
   }
 

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+
+/// A decoder that the inference engine can run. Immutable and shared by its runners.
+public protocol GenerativeModel: Sendable {
+  var vocabularySize: Int { get }
+  /// Longest sequence, prompt and output together, whose numbers do not depend on how it is cut into steps.
+  var servedLength: Int { get }
+  /// Tokens that end a generation; empty when the model names none.
+  var endTokenIDs: [Int] { get }
+  /// Bytes of keys and values that one token takes in the cache.
+  var cacheBytesPerToken: Int { get }
+  /// A runner with a cache of its own.
+  /// - Throws: `resourceExhausted` when the cache size overflows.
+  func makeRunner(blockCount: Int, maxRows: Int) throws -> any GenerativeRunner
+}
+
+/// Runs steps of one model over a paged cache. Belongs to one thread at a time; a row's logits depend on its own sequence only, bit
+/// for bit.
+public protocol GenerativeRunner: AnyObject {
+  var vocabularySize: Int { get }
+  /// [outputs, vocabulary] f32 logits, row-major, valid until the next call. Blocking.
+  func forward(_ batch: LlamaBatch) -> UnsafeBufferPointer<Float>
+}
+
+extension LlamaModel: GenerativeModel {
+  public var vocabularySize: Int { configuration.vocabularySize }
+  public var servedLength: Int { configuration.maxPositions }
+  public var endTokenIDs: [Int] { configuration.eosTokenIDs }
+  public func makeRunner(blockCount: Int, maxRows: Int) throws -> any GenerativeRunner {
+    try LlamaRunner(model: self, blockCount: blockCount, maxRows: maxRows)
+  }
+}
+
+extension LlamaRunner: GenerativeRunner {
+  public var vocabularySize: Int { model.vocabularySize }
+}
+
+extension DecoderModel: GenerativeModel {
+  public var servedLength: Int { min(maxPositions, steadyLength ?? .max) }
+  public func makeRunner(blockCount: Int, maxRows: Int) throws -> any GenerativeRunner {
+    try DecoderRunner(model: self, blockCount: blockCount, maxRows: maxRows)
+  }
+}
+
+extension DecoderRunner: GenerativeRunner {
+  public var vocabularySize: Int { model.vocabularySize }
+}
+
+/// Opens decoders for the inference engine.
+public enum GenerativeModels {
+  /// A model folder: plain Llamas with their own faster path, all other architectures with the general one.
+  /// - Throws: `notFound`; `invalidFile` naming the key (PLT-4102), tensor (PLT-4103) or file (PLT-4101) that cannot be used;
+  ///   PLT-5200 for an architecture that is not built.
+  public static func open(_ directory: String) throws -> any GenerativeModel {
+    let configuration = try ModelFolder.configuration(directory)
+    if configuration["model_type"]?.stringValue == "llama", Self.isPlainLlama(directory) { return try LlamaModel(directory: directory) }
+    let model = try DecoderModel(directory: directory)
+    guard model.hasHead else {
+      throw ConfigurationFields.refusal("the checkpoint has no lm_head and does not tie it to the embeddings, so it generates nothing")
+    }
+    return model
+  }
+
+  /// Whether the faster path knows all that the configuration asks for. What it does not know, the general one does or refuses by name.
+  private static func isPlainLlama(_ directory: String) -> Bool {
+    do {
+      _ = try LlamaConfiguration.load(directory: directory)
+      return true
+    } catch {
+      return false
+    }
+  }
+}
