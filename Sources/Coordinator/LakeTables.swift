@@ -80,11 +80,14 @@ struct LakeTables: Sendable {
     return try await BlockingPool.shared.run { try found.resolved(matching: filters) }
   }
 
+  /// Where files may lie that a shallow clone shares: below the lake and the external locations.
+  func sharedFolders() async throws -> [String] { [root] + (try await catalog.externalFolders()) }
+
   /// - Throws: `notFound` for no such table or version; `invalidArgument` for a view.
   func find(_ name: ThreePartName, version: Int64? = nil, timestampMilliseconds: Int64? = nil) async throws -> Found {
     let entry = try await entry(name)
     let caches = snapshots
-    let shared = [root] + (try await catalog.externalFolders())
+    let shared = try await sharedFolders()
     return try await BlockingPool.shared.run {
       let table = try Self.open(entry.location, Self.readFeatures, caches.cache(entry.location))
       let snapshot: Snapshot

@@ -67,8 +67,21 @@ public struct TableClone: Sendable {
   public var tableProtocol: TableProtocol
   /// Files and domains.
   public var actions: [Action]
-  /// Files to copy to the same place below the new table's folder before the commit: data and deletion vectors.
-  public var copies: [String]
+  /// Files to copy before the commit: data and deletion vectors.
+  public var copies: [Copy]
+
+  /// A file that the new table is to have.
+  public struct Copy: Sendable, Hashable {
+    /// Where it lies, below the source's folder or, where the source shares it, elsewhere.
+    public var source: FileLocation
+    /// Its place below the new table's folder.
+    public var path: String
+
+    public init(source: FileLocation, path: String) {
+      self.source = source
+      self.path = path
+    }
+  }
 
   /// A copy that shares the data files of `source`. They must stay: vacuum of the source does not know the copy.
   /// - Parameter root: the URI of the source's folder, without a slash at its end, percent-encoded: `file:///data/t`, `s3://bucket/t`.
@@ -91,23 +104,42 @@ public struct TableClone: Sendable {
     return clone
   }
 
-  /// A copy with files of its own.
-  /// - Throws: `invalidArgument` when the source itself shares files of another table.
+  /// A copy with files of its own. What `source` itself shares of other tables gets a name in the copy that follows from its place, so that
+  /// a repeated copy finds what the first has done.
   public static func deep(_ source: Snapshot, name: String?, configuration: [String: String] = [:]) throws -> TableClone {
     var clone = TableClone(source, name: name, configuration: configuration)
-    var copies: Set<String> = []
+    var copies: Set<Copy> = []
     for file in source.files {
-      guard case .relative(let relative) = try DeltaPath.location(file.path), file.deletionVector?.storage != .absolute else {
-        throw PlatformError(.invalidArgument, "the table shares files of another table: its rows have to be copied", path: file.path)
-      }
-      copies.insert(relative)
-      if let vector = try file.deletionVector?.relativePath() { copies.insert(vector) }
       var file = file
+      let location = try file.location()
+      switch location {
+      case .relative(let relative): copies.insert(Copy(source: location, path: relative))
+      case .absolute(let uri):
+        file.path = "shared-\(SHA256Digest.hex(uri)).parquet"
+        copies.insert(Copy(source: location, path: file.path))
+      }
+      if let vector = file.deletionVector, vector.storage != .inline {
+        var own = vector
+        if vector.storage == .absolute {
+          own = .file(uuid(vector.pathOrInlineDv), offset: 0, sizeInBytes: vector.sizeInBytes, cardinality: vector.cardinality)
+          own.offset = vector.offset
+          file.deletionVector = own
+        }
+        if let path = try own.relativePath() {
+          copies.insert(Copy(source: vector.storage == .absolute ? try DeltaPath.location(vector.pathOrInlineDv) : .relative(path), path: path))
+        }
+      }
       file.dataChange = true
       clone.actions.append(.add(file))
     }
-    clone.copies = copies.sorted()
+    clone.copies = copies.sorted { $0.path < $1.path }
     return clone
+  }
+
+  /// The same for the same text.
+  private static func uuid(_ text: String) -> UUID {
+    let b = SHA256Digest.digest(Data(text.utf8))
+    return UUID(uuid: (b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]))
   }
 
   private init(_ source: Snapshot, name: String?, configuration: [String: String]) {

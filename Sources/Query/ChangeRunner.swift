@@ -28,7 +28,7 @@ struct ChangeRunner {
       spec.target ?? WriteTarget(name: "the table", schema: TypeMapping.schema(spec.targetColumns).schemaString), columns: [])
     do {
       return try ChangeRunner(
-        spec: spec, change: change, folder: folder, table: table, target: TargetRows(table: table, folder: folder), connection: connection
+        spec: spec, change: change, folder: folder, table: table, target: TargetRows(table: table), connection: connection
       ).run()
     } catch { throw RowRuleError.translated(error) }
   }
@@ -61,7 +61,7 @@ struct ChangeRunner {
       }
     }
     var files: [WrittenFile] = []
-    let physical = touched.allSatisfy { $0.physicalRows != nil && $0.deletionVector == nil } ? touched.reduce(0) { $0 + ($1.physicalRows ?? 0) } : nil
+    let physical = touched.allSatisfy { $0.physicalRows != nil && $0.deletions == nil } ? touched.reduce(0) { $0 + ($1.physicalRows ?? 0) } : nil
     let isEmpty = result.updated + result.inserted == 0 && (usesVectors || touched.isEmpty || physical == result.deleted)
     if !isEmpty {
       files = try DataFileWriter(layout: PhysicalLayout(table: table, extras: tracking.extras), folder: folder).write(
@@ -195,7 +195,7 @@ struct ChangeRunner {
     var vectors: [DeletionVector] = []
     for file in touched {
       var vector = DeletionVector(rows[file.path] ?? [])
-      if let present = try file.deletedRows(folder) { vector.formUnion(present) }
+      if let deletions = file.deletions { vector.formUnion(try DeletedRows.read(deletions, of: file.path)) }
       if let physical = file.physicalRows, vector.cardinality >= physical {
         result.removed.append(file.path)
       } else {

@@ -61,10 +61,12 @@ public struct ChangeQueries: Codable, Sendable, Hashable {
 
 extension StatementSpec.Change {
   /// The files of `base` that the statement has to look at, and those that it removes without.
-  /// - Parameter path: the absolute path of a file.
-  /// - Throws: what `path` throws.
+  /// - Parameters:
+  ///   - folder: the table's folder, an absolute path.
+  ///   - sharedFolders: where files of other tables may lie that a shallow clone reads.
+  /// - Throws: as `TargetFile.init(_:folder:sharedFolders:)`.
   public init(
-    _ queries: ChangeQueries, of plan: StatementPlan, on base: Snapshot, variables: [StatementVariable], path: (AddFile) throws -> String
+    _ queries: ChangeQueries, of plan: StatementPlan, on base: Snapshot, variables: [StatementVariable], folder: String, sharedFolders: [String] = []
   ) throws {
     self.init(queries: queries, files: [], version: base.version)
     let predicate = TableFilter.predicate(plan.filters["__target"], schema: base.schema, variables: variables)
@@ -74,9 +76,9 @@ extension StatementSpec.Change {
     var whole: [WholeFile] = []
     for file in base.files where predicate == .all || skipper.mayMatch(file, predicate) {
       if let decided, let rows = file.rowCount, decided.holds(for: file, skipper) {
-        whole.append(WholeFile(path: try path(file), rows: rows))
+        whole.append(WholeFile(path: try TableScan.path(file.location(), folder, sharedFolders), rows: rows))
       } else {
-        files.append(TargetFile(file, path: try path(file)))
+        files.append(try TargetFile(file, folder: folder, sharedFolders: sharedFolders))
       }
     }
     if !whole.isEmpty { self.whole = whole }

@@ -14,13 +14,18 @@ final class DeletedRows: RowFilter {
   init(_ files: [TableScan.File]) throws {
     vectors = try files.map { file in
       guard let deletions = file.deletions else { return DeletionVector() }
-      do {
-        return try Self.read(deletions)
-      } catch {
-        let reason = PlatformError.from(error)
-        throw PlatformError(
-          reason.code, "\(reason.message) (deleted rows of \((file.path as NSString).lastPathComponent))", path: deletions.path ?? file.path)
-      }
+      return try Self.read(deletions, of: file.path)
+    }
+  }
+
+  /// The rows that are gone of the data file `path`. Blocks.
+  /// - Throws: as `init(_:)`.
+  static func read(_ deletions: TableScan.Deletions, of path: String) throws -> DeletionVector {
+    do {
+      return try read(deletions)
+    } catch {
+      let reason = PlatformError.from(error)
+      throw PlatformError(reason.code, "\(reason.message) (deleted rows of \((path as NSString).lastPathComponent))", path: deletions.path ?? path)
     }
   }
 

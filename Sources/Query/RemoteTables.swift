@@ -86,7 +86,7 @@ public struct RemoteTables {
       let local = try output(place)
       spec.outputDirectory = local
       if var change = spec.change {
-        try replace(&change.files, of: place, local)
+        replace(&change.files)
         spec.change = change
       }
     }
@@ -98,17 +98,17 @@ public struct RemoteTables {
     var spec = given
     try makeFolder(folder)
     spec.outputDirectory = try output(given.outputDirectory)
-    try replace(&spec.files, of: given.outputDirectory, spec.outputDirectory)
+    replace(&spec.files)
     try fetch(isCancelled)
     return spec
   }
 
-  private mutating func replace(_ files: inout [TargetFile], of place: String, _ local: String) throws {
+  private mutating func replace(_ files: inout [TargetFile]) {
     for index in files.indices {
       replace(&files[index].path)
-      // Vectors are looked for below the table's folder.
-      guard let vector = files[index].deletionVector, vector.storage != .inline, let relative = try vector.relativePath() else { continue }
-      want("\(place)/\(relative)", at: "\(local)/\(relative)")
+      guard var path = files[index].deletions?.path else { continue }
+      replace(&path)
+      files[index].deletions?.path = path
     }
   }
 

@@ -73,7 +73,7 @@ public enum RewriteRunner {
     let connection = try Database(settings: .init(memoryLimit: spec.limits.memory, threads: threads, temporaryDirectory: spill)).connect()
     try connection.execute("SET TimeZone='UTC'; SET enable_progress_bar=true; SET enable_progress_bar_print=false")
     let table = try TargetTable(spec.target, columns: [])
-    let rows = TargetRows(table: table, folder: spec.outputDirectory)
+    let rows = TargetRows(table: table)
     try rows.define("__rows", spec.files, connection)
     try connection.execute("SET allowed_paths=\(SQLText.list(spec.files.map(\.path))); SET allowed_directories=\(SQLText.list([spec.outputDirectory + "/"]))")
     try connection.execute("SET enable_external_access=false; SET lock_configuration=true")

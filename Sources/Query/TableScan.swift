@@ -144,6 +144,12 @@ public struct TableScan: Codable, Sendable, Hashable {
     }
   }
 
+  /// Reads a deletion vector on this machine's disks. Blocks.
+  /// - Throws: `permissionDenied` for one outside of the folders; `invalidFile` for one that is missing or damaged.
+  public static func deletionVector(_ vector: DeletionVectorDescriptor, folder: String, sharedFolders: [String]) throws -> DeletionVector {
+    try DeletedRows.read(deletions(vector, folder, sharedFolders), of: folder)
+  }
+
   static func deletions(_ vector: DeletionVectorDescriptor, _ folder: String, _ sharedFolders: [String]) throws -> Deletions {
     var found = Deletions(offset: vector.offset, sizeInBytes: vector.sizeInBytes, cardinality: vector.cardinality)
     switch vector.storage {

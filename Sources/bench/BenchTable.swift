@@ -62,7 +62,7 @@ struct BenchTable {
     if plan.kind != .select { spec.target = target }
     if let queries {
       spec.change = .init(
-        queries: queries, files: try base.files.map { TargetFile($0, path: location + "/" + (try $0.relativePath())) }, version: base.version)
+        queries: queries, files: try base.files.map { try TargetFile($0, folder: location) }, version: base.version)
     }
     let result = try Self.session.run(StatementOrder(spec: spec, output: nil)).result
     if plan.kind != .select { try commit(plan, result, base) }

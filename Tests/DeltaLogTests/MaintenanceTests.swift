@@ -138,8 +138,17 @@ import Testing
     #expect(vector == DeletionVector([1]))
     #expect(errorText { _ = try copy.deletionVector(of: shared) }?.contains("outside") == true)
     let deep = try TableClone.deep(source, name: nil)
-    #expect(deep.copies == [try file.deletionVector!.relativePath()!, "a b"].sorted())
-    #expect(errorCode { _ = try TableClone.deep(copy.snapshot(), name: nil) } == .invalidArgument)
+    let vectorOfSource = try #require(try file.deletionVector?.relativePath())
+    #expect(deep.copies.map(\.path) == [vectorOfSource, "a b"].sorted())
+    #expect(deep.copies.allSatisfy { $0.source == .relative($0.path) })
+    // What a table shares is copied under names of the copy's own, always the same.
+    let whole = try TableClone.deep(copy.snapshot(), name: nil)
+    #expect(try whole.copies == TableClone.deep(copy.snapshot(), name: nil).copies && whole.copies.count == 2)
+    let own = try #require(whole.actions.compactMap { if case .add(let file) = $0 { file } else { nil } }.first)
+    let vectorPath = try #require(try own.deletionVector?.relativePath())
+    #expect(own.deletionVector?.offset == file.deletionVector?.offset && own.rowCount == 4)
+    #expect(whole.copies.contains(.init(source: .absolute("file:///data/t/a%20b"), path: try own.relativePath())))
+    #expect(whole.copies.contains(.init(source: .absolute("file:///data/t/" + vectorOfSource), path: vectorPath)))
     #expect(errorCode { _ = try TableClone.shallow(source, root: "t", name: nil) } == .invalidArgument)
   }
 

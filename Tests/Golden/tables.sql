@@ -60,6 +60,29 @@ CREATE TABLE main.gold.months_deep DEEP CLONE main.gold.months VERSION AS OF 0;
 SELECT sum(a.amount) AS shallow, (SELECT sum(amount) FROM main.gold.months_deep) AS deep FROM main.gold.months_shallow AS a;
 -- shallow | deep
 -- 600 | 60
+ALTER TABLE main.gold.months_shallow SET TBLPROPERTIES ('delta.enableDeletionVectors' = 'true');
+-- ok
+DELETE FROM main.gold.months_shallow WHERE month = 1;
+-- num_affected_rows
+-- 1
+MERGE INTO main.gold.months_shallow AS t USING (SELECT 2 AS month, 7 AS amount UNION ALL SELECT 4, 8) AS s ON t.month = s.month WHEN MATCHED THEN UPDATE SET amount = s.amount WHEN NOT MATCHED THEN INSERT *;
+-- num_affected_rows
+-- 2
+CREATE TABLE main.gold.months_again SHALLOW CLONE main.gold.months_shallow;
+-- source_table_size | source_num_of_files | num_copied_files | copied_files_size
+-- * | 2 | 0 | 0
+CREATE TABLE main.gold.months_own DEEP CLONE main.gold.months_shallow;
+-- source_table_size | source_num_of_files | num_copied_files | copied_files_size
+-- * | 2 | 3 | *
+UPDATE main.gold.months_again SET amount = amount + 1 WHERE month = 3;
+-- num_affected_rows
+-- 1
+OPTIMIZE main.gold.months_shallow;
+-- path | numFilesAdded | numFilesRemoved | sizeOfFilesAdded | sizeOfFilesRemoved | numBatches | numFiles
+-- * | 1 | 2 | * | * | 1 | 2
+SELECT (SELECT sum(amount) FROM main.gold.months) AS source, (SELECT sum(amount) FROM main.gold.months_shallow) AS shallow, (SELECT sum(amount) FROM main.gold.months_own) AS own, (SELECT sum(amount) FROM main.gold.months_again) AS again;
+-- source | shallow | own | again
+-- 600 | 315 | 315 | 316
 CREATE TABLE main.gold.months_none SHALLOW CLONE main.gold.nobody;
 -- error: NOT_FOUND: table 'main.gold.nobody' does not exist
 

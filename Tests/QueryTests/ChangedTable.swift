@@ -23,6 +23,8 @@ final class ChangedTable {
   /// Its environment; nil: the table lies in a folder.
   private let bucket: [String: String]?
   private let location: String
+  /// Where files of other tables may lie that the table shares.
+  var sharedFolders: [String] = []
   /// Files that statements have removed without looking at them.
   private(set) var removedWhole = 0
 
@@ -60,7 +62,7 @@ final class ChangedTable {
     spec.insert = plan.insert
     spec.target = target
     if let queries {
-      spec.change = try .init(queries, of: plan, on: base, variables: []) { location + "/" + (try $0.relativePath()) }
+      spec.change = try .init(queries, of: plan, on: base, variables: [], folder: location, sharedFolders: sharedFolders)
     }
     removedWhole += spec.change?.whole?.count ?? 0
     let result = try run(spec)
@@ -76,7 +78,7 @@ final class ChangedTable {
     for (_, group) in Dictionary(grouping: base.files, by: \.partitionValues) {
       let spec = RewriteSpec(
         sources: group.map { .init(path: $0.path, vector: $0.deletionVector?.uniqueId) },
-        files: try group.map { TargetFile($0, path: location + "/" + (try $0.relativePath())) },
+        files: try group.map { try TargetFile($0, folder: location, sharedFolders: sharedFolders) },
         target: WriteTarget(
           name: "t", schema: base.metadata.schemaString, partitionColumns: base.metadata.partitionColumns, properties: base.metadata.configuration,
           version: base.version), order: order, outputDirectory: location)
@@ -94,7 +96,7 @@ final class ChangedTable {
 
   /// Rows as the executors of statements see them, as sorted JSON texts.
   func scanned(version: Int64? = nil) throws -> [String] {
-    let scan = try TableScan(delta.snapshot(version: version), folder: location)
+    let scan = try TableScan(delta.snapshot(version: version), folder: location, sharedFolders: sharedFolders)
     return try Self.texts(scan)
   }
 
@@ -141,7 +143,9 @@ final class ChangedTable {
     var commit: CommitPlan
     if let change = result.change {
       guard !change.removed.isEmpty || !change.vectors.isEmpty || !result.files.isEmpty else { return }
-      func file(_ path: String) throws -> AddFile { try #require(base.filesByPath.values.first { location + "/" + (try $0.relativePath()) == path }) }
+      func file(_ path: String) throws -> AddFile {
+        try #require(base.filesByPath.values.first { try TableScan.path($0.location(), location, sharedFolders) == path })
+      }
       var rewrite = CommitPlan.Rewrite()
       rewrite.removed = try change.removed.map(file)
       rewrite.deleted = try change.vectors.map { (try file($0.path), $0.descriptor) }

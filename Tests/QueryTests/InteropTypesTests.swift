@@ -194,7 +194,7 @@ import Testing
     let snapshot = try source.delta.snapshot()
     let clone = try ChangedTable(nil)
     let made = isDeep ? try TableClone.deep(snapshot, name: "c") : try TableClone.shallow(snapshot, root: "file://" + source.folder.file("t"), name: "c")
-    for file in made.copies {
+    for file in made.copies.map(\.path) {
       let target = clone.folder.file("t/" + file)
       try FileManager.default.createDirectory(atPath: (target as NSString).deletingLastPathComponent, withIntermediateDirectories: true)
       try FileManager.default.copyItem(atPath: source.folder.file("t/" + file), toPath: target)

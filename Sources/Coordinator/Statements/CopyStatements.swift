@@ -143,7 +143,7 @@ extension StatementPlanner {
       } else {
         target = try await newLocation(name, call)
       }
-      try await copy(made.copies, from: origin.location, to: target)
+      try await copy(made.copies, from: origin.location, sharedFolders: services.tables.sharedFolders(), to: target)
     }
     response.version = try await make(name, plan, call, location: definition.location, operation: "CLONE", files: files) { _ in
       NewVersion(metadata: complete.0, features: features, domains: complete.1)
@@ -163,14 +163,16 @@ extension StatementPlanner {
     ]
   }
 
-  /// Copies data files below a table's folder to the same places below another's, a few at once. Files that are there already with the
-  /// same size were copied before, by an earlier try of the same statement or clone: data files never change.
-  private func copy(_ files: [String], from source: String, to target: String) async throws {
+  /// Copies a table's data files, those included that it shares, to places below another's folder, a few at once. Files that are there
+  /// already with the same size were copied before, by an earlier try of the same statement or clone: data files never change.
+  /// - Throws: `permissionDenied` for a file outside of `source` and `sharedFolders`, before anything is copied.
+  private func copy(_ copies: [TableClone.Copy], from source: String, sharedFolders: [String], to target: String) async throws {
+    let files = try copies.map { (from: try TableScan.path($0.source, source, sharedFolders), to: target + "/" + $0.path) }
     try await withThrowingTaskGroup(of: Void.self) { group in
       for (index, file) in files.enumerated() {
         if index >= 4 { try await group.next() }
         group.addTask {
-          try await BlockingPool.shared.run { try FileCopy.copy(source + "/" + file, to: target + "/" + file) }
+          try await BlockingPool.shared.run { try FileCopy.copy(file.from, to: file.to) }
         }
       }
       try await group.waitForAll()
@@ -188,7 +190,7 @@ extension String {
 }
 
 extension LakeTables {
-  /// Catalog property of a shallow clone: the identifier of the table whose files it shares.
+  /// Catalog property of a shallow clone: the identifier of the table that it was made of.
   static let cloneMark = "platform.shallowCloneOf"
 
   /// Files of `entry`, by their path below its folder, that shallow clones in the catalog still refer to.
@@ -196,7 +198,8 @@ extension LakeTables {
   func filesOfClones(of entry: TableEntry) async throws -> Set<String> {
     var found: Set<String> = []
     let prefixes = ["file://" + entry.location.percentEncodedPath + "/", entry.location.percentEncodedPath + "/"]
-    for other in try await catalog.tables() where other.properties[Self.cloneMark] == entry.id.uuidString {
+    // A clone of a clone shares the files of the first table: every clone is asked.
+    for other in try await catalog.tables() where other.properties[Self.cloneMark] != nil && other.id != entry.id {
       let shared = try await BlockingPool.shared.run { () throws -> Set<String> in
         let table = try Self.log(other.location)
         guard try table.exists() else { return [] }
@@ -207,12 +210,18 @@ extension LakeTables {
           shared.insert(rest.removingPercentEncoding ?? rest)
         }
         let snapshot = try table.snapshot()
+        func note(_ vector: DeletionVectorDescriptor?) {
+          if let vector, vector.storage == .absolute { note(vector.pathOrInlineDv) }
+        }
         for file in snapshot.filesByPath.values {
           note(file.path)
-          if let vector = file.deletionVector, vector.storage == .absolute { note(vector.pathOrInlineDv) }
+          note(file.deletionVector)
         }
         // What the clone has removed lately may still be read at its older versions.
-        for file in snapshot.removedFiles { note(file.path) }
+        for file in snapshot.removedFiles {
+          note(file.path)
+          note(file.deletionVector)
+        }
         return shared
       }
       found.formUnion(shared)

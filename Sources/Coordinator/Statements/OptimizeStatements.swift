@@ -46,9 +46,9 @@ extension StatementPlanner {
       ? (Self.worn(base.snapshot, without: Set(progress.written)), nil)
       : try await optimizeGroups(base.snapshot, condition: condition, zOrder: zOrder, isFull: isFull, without: Set(progress.written))
     guard !plan.groups.isEmpty else { return .none }
-    let shared = [services.layout.lake] + (try await services.catalog.externalFolders())
+    let shared = try await services.tables.sharedFolders()
     let units = try plan.groups.prefix(Self.groupLimit).enumerated().map { index, group in
-      let files = try group.map { try TargetFile($0, path: LakeTables.path(of: $0, in: base.entry.location, sharedFolders: shared)) }
+      let files = try group.map { try TargetFile($0, folder: base.entry.location, sharedFolders: shared) }
       let spec = RewriteSpec(
         sources: group.map { .init(path: $0.path, vector: $0.deletionVector?.uniqueId) }, files: files, target: base.target, order: plan.order,
         outputDirectory: base.entry.location)

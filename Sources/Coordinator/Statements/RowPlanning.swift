@@ -92,9 +92,9 @@ extension StatementPlanner {
       return (queries, own)
     }
     plan.adopt(own)
-    let change = try StatementSpec.Change(queries, of: plan, on: base.snapshot, variables: work.variables(user: user)) { file in
-      base.entry.location + "/" + (try file.relativePath())
-    }
+    let change = try StatementSpec.Change(
+      queries, of: plan, on: base.snapshot, variables: work.variables(user: user), folder: base.entry.location,
+      sharedFolders: try await services.tables.sharedFolders())
     return ChangedTable(base: base, target: target, change: change, sourceColumns: known)
   }
 

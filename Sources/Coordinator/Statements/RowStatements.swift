@@ -96,8 +96,9 @@ extension StatementPlanner {
     let entry = try await services.tables.catalog.table(name(target))
     response.affectedRows = result.rowCount
     guard !change.removed.isEmpty || !change.vectors.isEmpty || !result.files.isEmpty else { return response.version = change.version }
+    let shared = try await services.tables.sharedFolders()
     response.version = try await services.tables.commit(entry, onto: change.version, key: call.commitKey) { base in
-      try Self.commit(of: plan, result, change, entry, base)
+      try Self.commit(of: plan, result, change, entry, base, sharedFolders: shared)
     }
     let user = try await self.user(call)
     try await addLineage(result.sources, target: ("table", "\(entry.name)", response.version), call, user)
@@ -105,11 +106,12 @@ extension StatementPlanner {
 
   /// The commit of changed rows.
   private static func commit(
-    of plan: StatementPlan, _ result: StatementResult, _ change: StatementResult.Change, _ entry: TableEntry, _ base: Snapshot
+    of plan: StatementPlan, _ result: StatementResult, _ change: StatementResult.Change, _ entry: TableEntry, _ base: Snapshot,
+    sharedFolders: [String]
   ) throws -> CommitPlan {
     let read = base.files
     var byPath: [String: AddFile] = [:]
-    for file in read { byPath[entry.location + "/" + (try file.relativePath())] = file }
+    for file in read { byPath[try LakeTables.path(of: file, in: entry.location, sharedFolders: sharedFolders)] = file }
     func present(_ path: String) throws -> AddFile {
       guard let file = byPath[path] else {
         throw PlatformError(.internalError, "a changed file is not part of version \(base.version)", path: path)

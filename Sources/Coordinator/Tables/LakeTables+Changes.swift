@@ -12,7 +12,7 @@ extension LakeTables {
   /// - Throws: `notFound` for no such table or versions; `invalidArgument` PLT-3241 for a table whose feed was off.
   func changes(_ name: ThreePartName, _ range: ChangeRange) async throws -> TableScan {
     let entry = try await entry(name)
-    let shared = [root] + (try await catalog.externalFolders())
+    let shared = try await sharedFolders()
     return try await BlockingPool.shared.run {
       let table = try Self.log(entry.location)
       let latest = try table.snapshot()
@@ -46,7 +46,11 @@ extension LakeTables {
       }
       return try TableScan(
         changes: changes, of: end == latest.version ? latest : table.snapshot(version: end), folder: entry.location, sharedFolders: shared
-      ) { try table.deletionVector($0) }
+      ) { vector in
+        // A clone's file may have one that lies beside the file of its source.
+        guard vector.storage == .absolute else { return try table.deletionVector(vector) }
+        return try TableScan.deletionVector(vector, folder: entry.location, sharedFolders: shared)
+      }
     }
   }
 }
