@@ -3,8 +3,8 @@
 import Core
 
 /// A condition on rows, as far as the log can judge it: by partition values and statistics of whole files.
-public indirect enum FilePredicate: Sendable, Hashable {
-  public enum Comparison: String, Sendable, Hashable {
+public indirect enum FilePredicate: Codable, Sendable, Hashable {
+  public enum Comparison: String, Codable, Sendable, Hashable {
     case equal, notEqual, less, lessOrEqual, greater, greaterOrEqual
   }
 

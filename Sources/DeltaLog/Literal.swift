@@ -3,7 +3,7 @@
 import Core
 
 /// A value of a column, as predicates, partition values and statistics compare it.
-public enum Literal: Sendable, Hashable {
+public enum Literal: Codable, Sendable, Hashable {
   case boolean(Bool)
   case integer(Int64)
   case number(Double)

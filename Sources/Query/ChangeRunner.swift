@@ -45,6 +45,7 @@ struct ChangeRunner {
     ).first
     var result = StatementResult.Change(
       version: change.version, removed: [], updated: counts?[0].intValue ?? 0, deleted: counts?[1].intValue ?? 0, inserted: 0)
+    result.condition = change.condition
     result.sourceRows = sourceRows
     try defineNewRows(&result)
     let touched = try touchedFiles()

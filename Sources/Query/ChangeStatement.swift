@@ -82,6 +82,21 @@ extension StatementSpec.Change {
       }
     }
     if !whole.isEmpty { self.whole = whole }
+    // What JSON cannot carry (a number that is none) counts as not known.
+    if predicate != .all, (try? JSONValue(encoding: predicate).decode(FilePredicate.self)) == predicate { condition = predicate }
+  }
+
+  /// To be told when the statement reads its table in other ways too: by a subquery, a view, a function, or file by file.
+  public mutating func readsWholeTable() { condition = nil }
+}
+
+extension StatementResult.Change {
+  /// What a commit of the change rests on: rows that others added meanwhile and that fulfil the condition, or files of it that they
+  /// removed, make it void; the rest of the table may change as it likes.
+  public func reads(_ base: Snapshot) -> (condition: FilePredicate, files: [AddFile]) {
+    guard let condition else { return (.all, base.files) }
+    let skipper = FileSkipper(base)
+    return (condition, base.files.filter { skipper.mayMatch($0, condition) })
   }
 }
 

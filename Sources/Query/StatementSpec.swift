@@ -83,6 +83,8 @@ public struct StatementSpec: Codable, Sendable, Hashable {
     public var whole: [WholeFile]?
     /// The version that the files belong to.
     public var version: Int64
+    /// What the files were chosen by, and all that the change has read of its table; nil: it may have read any row.
+    public var condition: FilePredicate?
 
     public struct WholeFile: Codable, Sendable, Hashable {
       /// Absolute.
@@ -187,6 +189,8 @@ public struct StatementResult: Codable, Sendable, Hashable {
   public struct Change: Codable, Sendable, Hashable {
     /// The version that it read.
     public var version: Int64
+    /// `StatementSpec.Change.condition`.
+    public var condition: FilePredicate?
     /// Absolute paths of files whose rows are gone or lie in `files` now.
     public var removed: [String]
     public var updated: Int64

@@ -45,7 +45,10 @@ final class ChangedTable {
   }
 
   /// Runs and commits one statement on `t`.
-  @discardableResult func run(_ statement: String) throws -> StatementResult {
+  @discardableResult func run(_ statement: String) throws -> StatementResult { try start(statement).commit() }
+
+  /// Runs one statement on `t` as it is now.
+  func start(_ statement: String) throws -> (result: StatementResult, commit: () throws -> StatementResult) {
     let base = try delta.snapshot()
     let target = WriteTarget(
       name: "t", schema: base.metadata.schemaString, partitionColumns: base.metadata.partitionColumns, properties: base.metadata.configuration,
@@ -66,8 +69,13 @@ final class ChangedTable {
     }
     removedWhole += spec.change?.whole?.count ?? 0
     let result = try run(spec)
-    try commit(plan, result, base)
-    return result
+    return (
+      result,
+      { [self, plan] in
+        try commit(plan, result, base)
+        return result
+      }
+    )
   }
 
   /// OPTIMIZE: all files of a partition become one.
@@ -151,7 +159,8 @@ final class ChangedTable {
       rewrite.deleted = try change.vectors.map { (try file($0.path), $0.descriptor) }
       rewrite.added = try adds(result.files)
       rewrite.changes = try adds(change.changeFiles).map { ChangeFile(path: $0.path, partitionValues: $0.partitionValues, size: $0.size) }
-      commit = .rewrite(rewrite, where: .all, read: base.files, operation: plan.kind.rawValue.uppercased())
+      let read = change.reads(base)
+      commit = .rewrite(rewrite, where: read.condition, read: read.files, operation: plan.kind.rawValue.uppercased())
     } else if plan.replaces {
       commit = plan.insert.trailing.isEmpty ? .overwrite(try adds(result.files), base: base) : .dynamicOverwrite(try adds(result.files), base: base)
     } else {

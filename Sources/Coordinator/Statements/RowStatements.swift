@@ -109,9 +109,9 @@ extension StatementPlanner {
     of plan: StatementPlan, _ result: StatementResult, _ change: StatementResult.Change, _ entry: TableEntry, _ base: Snapshot,
     sharedFolders: [String]
   ) throws -> CommitPlan {
-    let read = base.files
+    let read = change.reads(base)
     var byPath: [String: AddFile] = [:]
-    for file in read { byPath[try LakeTables.path(of: file, in: entry.location, sharedFolders: sharedFolders)] = file }
+    for file in read.files { byPath[try LakeTables.path(of: file, in: entry.location, sharedFolders: sharedFolders)] = file }
     func present(_ path: String) throws -> AddFile {
       guard let file = byPath[path] else {
         throw PlatformError(.internalError, "a changed file is not part of version \(base.version)", path: path)
@@ -126,7 +126,7 @@ extension StatementPlanner {
       ChangeFile(path: $0.path, partitionValues: $0.partitionValues, size: $0.size)
     }
     var commit = CommitPlan.rewrite(
-      rewrite, where: .all, read: read, operation: plan.kind == .insert ? "WRITE" : plan.kind.rawValue.uppercased())
+      rewrite, where: read.condition, read: read.files, operation: plan.kind == .insert ? "WRITE" : plan.kind.rawValue.uppercased())
     if let condition = plan.insert.replaceCondition { commit.operationParameters = ["mode": "Overwrite", "predicate": .string(condition)] }
     if let made = result.target, let schema = made.schema {
       let marked = try marked(StructType(parsing: schema), result.identityMarks)

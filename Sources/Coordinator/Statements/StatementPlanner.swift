@@ -68,6 +68,8 @@ struct StatementPlanner: TaskPlanner {
     }
     if plan.kind == .createTableAs { spec.sources?.columns = resolver.columnLineage(plan, targetColumns: []) }
     spec.change = changed?.change
+    // The folder tells: a table may have two names.
+    if let changed, resolver.locations.contains(changed.base.entry.location) || !plan.fileRequests.isEmpty { spec.change?.readsWholeTable() }
     for request in plan.fileRequests { spec.fileReads.append(try await services.listing.resolve(request)) }
     spec.limits.rows = max(1, min(work.body.row_limit ?? 1000, 100_000))
     spec.limits.bytes = 4 << 20

@@ -14,6 +14,8 @@ struct StatementResolver {
   private let session: SQLContext
   private(set) var tables: [StatementSpec.Table] = []
   private(set) var definitions: [StatementDefinition] = []
+  /// Folders of the tables.
+  private(set) var locations: Set<String> = []
   private(set) var sources = StatementSources()
   /// What the engine's names stand for.
   private(set) var relations: [String: Relation] = [:]
@@ -198,6 +200,7 @@ struct StatementResolver {
     let variables = variables
     let table = try await BlockingPool.shared.run { try found.resolved(matching: filters, variables: variables) }
     tables.append(.init(view: reference.view, scan: table.scan, name: "\(name)"))
+    locations.insert(found.entry.location)
     return Relation(kind: "table", label: "\(name)", version: table.version, columns: table.columns)
   }
 
@@ -206,6 +209,7 @@ struct StatementResolver {
     let name = try await storedName(reference.name)
     let scan = try await lake.changes(name, range)
     tables.append(.init(view: reference.view, scan: scan, name: "changes of \(name)"))
+    locations.insert(try await catalog.table(name).location)
     return Relation(kind: "table", label: "\(name)", version: scan.version, columns: try scan.columns())
   }
 
