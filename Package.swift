@@ -63,7 +63,7 @@ let libraries: [Library] = [
   Library(
     name: "Coordinator",
     depends: [
-      "Core", "API", "Catalog", "Client", "DeltaLog", "DuckDB", "Jobs", "Monitoring", "ObjectStore", "Pipelines", "Postgres", "Query",
+      "Core", "API", "Catalog", "Client", "DeltaLog", "DuckDB", "Jobs", "Models", "Monitoring", "ObjectStore", "Pipelines", "Postgres", "Query",
       "Scheduling", "Serving", "Transport",
     ], products: ["Logging"], layer: 7),
   Library(

@@ -46,15 +46,16 @@ extension CatalogStore {
   }
 
   /// Makes a pending version ready. Safe to repeat.
+  /// - Parameter kind: what an endpoint can do with its files (`generate`, `embed`); nil leaves `files`, which none serves.
   /// - Throws: `notFound` PLT-3002; `conflict` for one that has failed.
-  public func finalizeModelVersion(_ name: ThreePartName, version: Int, by actor: String) async throws -> ModelVersionEntry {
+  public func finalizeModelVersion(_ name: ThreePartName, version: Int, kind: String? = nil, by actor: String) async throws -> ModelVersionEntry {
     let entry = try await modelVersion(name, version: version)
     if entry.status == .ready { return entry }
     let changed = try await pool.execute(
       """
-      UPDATE model_versions SET status = 'READY', updated_at = now(), updated_by = $5
+      UPDATE model_versions SET status = 'READY', kind = coalesce($6, kind), updated_at = now(), updated_by = $5
       WHERE catalog = $1 AND schema = $2 AND model = $3 AND version = $4 AND status = 'PENDING_REGISTRATION'
-      """, Self.key(name) + [.int(version), .text(actor)])
+      """, Self.key(name) + [.int(version), .text(actor), .optional(kind)])
     guard changed == 1 else {
       throw PlatformError(.conflict, "the registration of '\(name)/\(version)' has failed", hint: "Make a new version.")
     }

@@ -5,6 +5,7 @@ import Catalog
 import Client
 import Core
 import Foundation
+import Models
 
 /// Registered models and their versions, for Unity Catalog's clients.
 extension CoordinatorService {
@@ -77,8 +78,21 @@ extension CoordinatorService {
   func finalizeModelVersion(_ name: String, version: Int, by principal: Principal) async throws -> ModelVersionInfo {
     let stored = try await catalog.stored(.model, Self.threePart(name))
     try Self.requireVersion(version, of: stored)
+    let folder = try await catalog.modelVersion(stored, version: version).location
+    let kind = try await BlockingPool.shared.run { Self.servedKind(folder) }
     return ModelVersionInfo(
-      try await catalog.finalizeModelVersion(stored, version: version, by: principal.name), aliases: try await catalog.aliases(stored))
+      try await catalog.finalizeModelVersion(stored, version: version, kind: kind, by: principal.name), aliases: try await catalog.aliases(stored))
+  }
+
+  /// What an endpoint can do with a folder; nil when nothing. Any files may be registered, so a folder that holds no model, or one of an
+  /// architecture that is not built, is no error here: deploying it says why.
+  private static func servedKind(_ folder: String) -> String? {
+    guard FileManager.default.fileExists(atPath: folder + "/config.json") else { return nil }
+    do {
+      return try ModelArchitectures.isEncoder(directory: folder) ? "embed" : "generate"
+    } catch {
+      return nil
+    }
   }
 
   func deleteModelVersion(_ name: String, version: Int, by principal: Principal) async throws {

@@ -11,14 +11,17 @@ extension EndToEnd {
     /// A Llama of 8 tokens whose layer does nothing and whose head takes each token to the one after it; token 5 ends a text.
     private let folder = TemporaryDirectory("modelcli")
 
-    init() throws {
+    init() throws { try writeModel(vocabulary: 8) }
+
+    /// Tokens from 8 on are never drawn: their rows are 0.
+    private func writeModel(vocabulary: Int) throws {
       let width = 8
-      func matrix(_ element: (Int, Int) -> Float) -> [Float] { (0..<width * width).map { element($0 / width, $0 % width) } }
+      func matrix(_ rows: Int, _ element: (Int, Int) -> Float) -> [Float] { (0..<rows * width).map { element($0 / width, $0 % width) } }
       let ones = [Float](repeating: 1, count: width)
-      let zeros = matrix { _, _ in 0 }
+      let zeros = matrix(width) { _, _ in 0 }
       var tensors: [(String, [Int], [Float])] = [
-        ("model.embed_tokens.weight", [width, width], matrix { $0 == $1 ? 1 : 0 }), ("model.norm.weight", [width], ones),
-        ("lm_head.weight", [width, width], matrix { $0 == ($1 + 1) % width ? 1 : 0 }),
+        ("model.embed_tokens.weight", [vocabulary, width], matrix(vocabulary) { $0 == $1 ? 1 : 0 }), ("model.norm.weight", [width], ones),
+        ("lm_head.weight", [vocabulary, width], matrix(vocabulary) { $0 == ($1 + 1) % width ? 1 : 0 }),
         ("model.layers.0.input_layernorm.weight", [width], ones), ("model.layers.0.post_attention_layernorm.weight", [width], ones),
       ]
       for name in ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"] {
@@ -64,6 +67,44 @@ extension EndToEnd {
       #expect(try cli("model", "embed", folder.path, "--batch", "@batch.json", "--pooling", "last", "--out", "@v.f32").status == 0)
       let vectors = try Data(contentsOf: URL(fileURLWithPath: folder.file("v.f32"))).withUnsafeBytes { Array($0.bindMemory(to: Float.self)) }
       #expect(vectors == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0])
+    }
+
+    /// A folder of another architecture than Llama, from the import to text over HTTP.
+    @Test func importedModelIsServed() throws {
+      let cluster = try LocalCluster("modelimport")
+      #expect(try cluster.start(workers: 1).status == 0)
+      try writeModel(vocabulary: 256)
+      try put(
+        "config.json",
+        #"{"model_type":"mistral","vocab_size":256,"hidden_size":8,"intermediate_size":8,"num_hidden_layers":1,"num_attention_heads":2,"num_key_value_heads":2,"max_position_embeddings":64,"eos_token_id":5}"#
+      )
+      // All bytes in GPT-2's spelling, the first letters of the alphabet in front.
+      let plain = (33...126).map { UInt32($0) } + (161...172).map { UInt32($0) } + (174...255).map { UInt32($0) }
+      let spellings = (plain + (256..<324).map { UInt32($0) }).compactMap { Unicode.Scalar($0).map { String(Character($0)) } }
+      let letters = "abcdefgh".map { String($0) }
+      let order = letters + spellings.filter { !letters.contains($0) }
+      let vocabulary = JSONValue.object(Dictionary(uniqueKeysWithValues: order.enumerated().map { ($1, .integer(Int64($0))) }))
+      let tokenizer: JSONValue = [
+        "added_tokens": [], "normalizer": .null, "pre_tokenizer": ["type": "ByteLevel", "add_prefix_space": false], "post_processor": .null,
+        "decoder": ["type": "ByteLevel"], "model": ["type": "BPE", "vocab": vocabulary, "merges": []],
+      ]
+      try put("tokenizer.json", tokenizer.sortedText)
+      let imported = try cluster.cli(["models", "import", "main.demo.letters", folder.path])
+      #expect(imported.status == 0 && imported.err.contains("version 1: a language model, 3 files"), "\(imported)")
+      let run = try cluster.submit(
+        "resources:\n  jobs:\n    j:\n      name: n\n      tasks:\n        - task_key: d\n          deploy_task: { endpoint: letters, model: main.demo.letters }\n"
+      )
+      #expect(try cluster.finish(run)["state"]?.stringValue == "SUCCEEDED", "\(run)")
+      let answer = try cluster.http(
+        "POST", "/v1/completions", token: cluster.token, body: #"{"model": "letters", "prompt": "ab", "temperature": 0, "max_tokens": 20}"#)
+      let choice = try JSONValue(parsing: answer.body)["choices"]?.arrayValue?.first
+      #expect(choice?["text"] == "cde" && choice?["finish_reason"] == "stop", "\(answer)")
+      // What no endpoint can serve is refused before a version is made.
+      try put("config.json", #"{"model_type": "mamba"}"#)
+      let unknown = try cluster.cli(["models", "import", "main.demo.letters", folder.path])
+      #expect(unknown.status == 65 && unknown.err.contains("'mamba' is not built"), "\(unknown)")
+      let kept = try cluster.cli(["models", "get", "main.demo.letters"])
+      #expect(kept.out.contains("READY") && !kept.out.contains("PENDING"), "\(kept)")
     }
 
     @Test func whatIsNotBuiltOrWrongIsRefused() throws {

@@ -151,6 +151,14 @@ public struct CreateModelVersionRequest: Codable, Sendable, Equatable {
   public var source: String?
   public var runID: String?
   public var comment: String?
+
+  public init(model: String, schema: String, catalog: String, comment: String? = nil) {
+    modelName = model
+    schemaName = schema
+    catalogName = catalog
+    self.comment = comment
+  }
+
   enum CodingKeys: String, CodingKey {
     case source, comment
     case modelName = "model_name"

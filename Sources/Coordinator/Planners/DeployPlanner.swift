@@ -3,6 +3,7 @@
 import Catalog
 import Core
 import Foundation
+import Models
 import Scheduling
 import Serving
 import Transport
@@ -27,17 +28,24 @@ struct DeployPlanner: TaskPlanner {
     let body: Body = try call.body()
     guard call.id.stage > 0 else {
       let model = try await services.catalog.resolveModel(body.model)
-      return .shards([UnitSpec(index: 0, kind: "serve.check", payload: try JSONValue(encoding: spec(model)))])
+      return .shards([UnitSpec(index: 0, kind: "serve.check", payload: try JSONValue(encoding: try spec(model)))])
     }
     let carry: Carry = try call.carry.decode()
     let model = try await services.catalog.resolveModel(carry.uri)
     return .service(
       ServiceSpec(
-        name: body.endpoint, kind: "serve.replica", payload: try JSONValue(encoding: spec(model)), replicas: body.replicas ?? 1))
+        name: body.endpoint, kind: "serve.replica", payload: try JSONValue(encoding: try spec(model)), replicas: body.replicas ?? 1))
   }
 
-  private func spec(_ model: ModelVersionEntry) -> ReplicaSpec {
-    ReplicaSpec(role: model.kind, modelDirectory: model.location, coordinatorKey: services.dataKey)
+  private func spec(_ model: ModelVersionEntry) throws -> ReplicaSpec {
+    guard ["generate", "embed"].contains(model.kind) else {
+      throw PlatformError(
+        .invalidArgument, "'\(model.uri)' holds files that no endpoint can serve",
+        hint:
+          "It should be a folder in Hugging Face layout of one of these: \((ModelArchitectures.decoderTypes + ModelArchitectures.encoderTypes).joined(separator: ", ")).",
+        number: "PLT-5204")
+    }
+    return ReplicaSpec(role: model.kind, modelDirectory: model.location, coordinatorKey: services.dataKey)
   }
 
   func commit(_ call: StageCall, results: [JSONValue]) async throws -> StageOutcome {

@@ -12,9 +12,10 @@ struct ModelsCommand: AsyncParsableCommand {
       EXAMPLES
         platform models list
         platform models get main.demo.doc_lm
+        platform models import main.demo.smol ./SmolLM2-135M
         platform models alias main.demo.doc_lm champion 3
         platform models alias main.demo.doc_lm champion --remove
-      """, subcommands: [List.self, Get.self, Create.self, Update.self, Delete.self, Alias.self], aliases: ["registered-models"])
+      """, subcommands: [List.self, Get.self, Import.self, Create.self, Update.self, Delete.self, Alias.self], aliases: ["registered-models"])
 
   struct List: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "All models, or those of a schema.")
