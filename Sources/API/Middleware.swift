@@ -73,6 +73,8 @@ struct ErrorMiddleware: RouterMiddleware {
   static func response(_ error: any Error, path: String, requestID: String, logger: Logger) throws -> Response {
     let all = (error as? PlatformErrors)?.errors ?? []
     var failure: PlatformError
+    // Clients that know several versions of an API try the next one on this code only.
+    let isUnknownPath = (error as? any HTTPResponseError)?.status.code == 404
     if let first = all.first {
       failure = first
     } else if let http = error as? any HTTPResponseError {
@@ -102,7 +104,7 @@ struct ErrorMiddleware: RouterMiddleware {
       response = try Response.json(body, status: StatusMapping.status(failure.code))
     } else {
       let body = ErrorBody(
-        failure, errorCode: StatusMapping.errorCode(failure.code), requestID: requestID, others: Array(all.dropFirst()),
+        failure, errorCode: isUnknownPath ? "ENDPOINT_NOT_FOUND" : StatusMapping.errorCode(failure.code), requestID: requestID, others: Array(all.dropFirst()),
         details: StatusMapping.details(failure))
       response = try Response.json(body, status: StatusMapping.status(failure.code))
     }

@@ -168,6 +168,11 @@ extension CatalogStore {
     }
   }
 
+  /// The newest version that was committed here; nil for a table whose log is all there is.
+  public func newestDeltaCommit(table id: UUID) async throws -> Int64? {
+    try await pool.query("SELECT max(version) AS newest FROM delta_commits WHERE table_id = $1::uuid", [.text(id.uuidString)]).first?.get("newest")
+  }
+
   /// Commits that are not in the table's log, newest first, and the newest version; 0 when none was made here.
   public func deltaCommits(table id: UUID, from start: Int64, to end: Int64?) async throws -> (commits: [DeltaCommitEntry], latest: Int64) {
     let rows = try await pool.query("SELECT * FROM delta_commits WHERE table_id = $1::uuid ORDER BY version DESC", [.text(id.uuidString)])

@@ -39,7 +39,7 @@ public struct CatalogStore: Sendable {
 
   /// Names end up in paths, so each is looked at again where something is made.
   /// - Throws: `invalidArgument` PLT-3001.
-  static func requirePlain(_ name: String) throws {
+  public static func requirePlain(_ name: String) throws {
     guard ThreePartName.isPlain(name) else { throw PlatformError(.invalidArgument, "'\(name)' is not a usable name", number: "PLT-3001") }
   }
 

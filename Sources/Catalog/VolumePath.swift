@@ -21,7 +21,9 @@ enum VolumePath {
     if parts.count > 1 && parts.last == "" { parts.removeLast() }
     for part in parts {
       guard !part.isEmpty else { throw refuse(path, "it begins with '/' or has an empty part") }
-      guard part != "." && part != ".." else { throw refuse(path, "it has a part '\(part)'") }
+      // Also what is encoded: whoever decodes once more would leave the folder.
+      let decoded = part.removingPercentEncoding ?? part
+      guard ![".", ".."].contains(decoded) else { throw refuse(path, "it has a part '\(part)'") }
       guard part.utf8.count <= 255 else { throw refuse(path, "a part has more than 255 bytes") }
     }
     return parts

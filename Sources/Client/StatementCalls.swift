@@ -79,7 +79,7 @@ extension PlatformClient {
     switch type {
     case "BOOLEAN": return .bool(text == "true")
     case "BYTE", "SHORT", "INT", "LONG": return Int64(text).map { .integer($0) } ?? .string(text)
-    case "FLOAT", "DOUBLE": return Double(text).map { $0.isFinite ? .number($0) : .null } ?? .string(text)
+    case "FLOAT", "DOUBLE": return Double(text).map { $0.isFinite ? .number($0) : .string(text) } ?? .string(text)
     case "ARRAY", "STRUCT", "MAP": return (try? JSONValue(parsing: text)) ?? .string(text)  // shown as it came
     default: return .string(text)
     }

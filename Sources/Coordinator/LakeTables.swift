@@ -140,6 +140,7 @@ struct LakeTables: Sendable {
   func commit(
     _ entry: TableEntry, columns: [Column], files: [WrittenFile], mode: Mode, key: String, operation: String
   ) async throws -> Int64 {
+    try await requireOwnLog(entry)
     let version = try await BlockingPool.shared.run {
       let table = try Self.open(entry.location)
       let schema = TypeMapping.schema(columns)

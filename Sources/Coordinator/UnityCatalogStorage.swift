@@ -4,6 +4,7 @@ import API
 import Catalog
 import Client
 import Core
+import DeltaLog
 import Foundation
 import ObjectStore
 
@@ -124,7 +125,17 @@ extension CoordinatorService {
 
   // MARK: ways to storage
 
+  /// What credentials may be asked for, over all kinds of objects.
+  private static let operations: Set<String> = [
+    "READ", "READ_WRITE", "READ_VOLUME", "WRITE_VOLUME", "PATH_READ", "PATH_READ_WRITE", "PATH_CREATE_TABLE", "READ_MODEL_VERSION",
+    "READ_WRITE_MODEL_VERSION",
+  ]
+
   func temporaryCredentials(_ request: TemporaryCredentialsRequest, by principal: Principal) async throws -> TemporaryCredentials {
+    if let operation = request.operation, !Self.operations.contains(operation.uppercased()) {
+      throw PlatformError(
+        .invalidArgument, "operation: '\(operation.prefix(100))' is none of \(Self.operations.sorted().joined(separator: ", "))", number: "PLT-1405")
+    }
     let place: String
     if let table = request.tableID {
       place = try await catalog.place(ofTable: Self.identifier(table, "table_id")).location
@@ -174,6 +185,15 @@ extension CoordinatorService {
 
   func commitDelta(_ request: DeltaCommitRequest, by principal: Principal) async throws {
     let id = try await committed(request.tableID, request.tableURI)
+    if let version = request.commitInfo?.version {
+      let place = try await catalog.place(ofTable: id)
+      let known = try await BlockingPool.shared.run { try LakeTables.log(place.location).latestVersion() }
+      // The log has its own versions until the first commit comes here; from then on only clients of the catalog commit.
+      guard known.map({ $0 < version }) ?? true else {
+        throw PlatformError(
+          .conflict, "version \(version) is taken: the log of table '\(place.name)' has it", hint: "Read the table again.", number: "PLT-3005")
+      }
+    }
     let commit = request.commitInfo.map {
       DeltaCommitEntry(
         version: $0.version, fileName: $0.fileName, fileSize: $0.fileSize, fileModifiedAt: $0.fileModificationTimestamp, committedAt: $0.timestamp)

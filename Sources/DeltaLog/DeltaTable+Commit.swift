@@ -39,11 +39,8 @@ extension DeltaTable {
       if let transaction, let outcome = try replayed(transaction, snapshot()) { return outcome }
       throw PlatformError(.alreadyExists, "a table exists already", path: path.text)
     }
-    let schema = try StructType(parsing: metadata.schemaString)
-    let tableProtocol = TableProtocol.supporting(TableFeature.used(by: metadata, schema).union(features))
-    var plan = CommitPlan([.protocol(tableProtocol), .metadata(metadata)], operation: operation)
-    plan.actions += transaction.map { [.transaction($0)] } ?? []
-    plan.actions += actions
+    let actions = try Self.first(metadata, features, (transaction.map { [.transaction($0)] } ?? []) + actions)
+    let plan = CommitPlan(actions, operation: operation)
     try CommitValidation.check(plan.actions, base: nil, data: dataFeatures)
     let info = commitInfo(plan, level: TableProperties(metadata.configuration).isolationLevel, readVersion: nil)
     let (lines, written) = try prepared(plan, info, base: nil, version: 0)
@@ -52,6 +49,18 @@ extension DeltaTable {
       throw PlatformError(.alreadyExists, "a table exists already", path: path.text)
     }
     return CommitOutcome(version: 0, isReplay: false)
+  }
+
+  /// The actions of version 0.
+  private static func first(_ metadata: TableMetadata, _ features: Set<TableFeature>, _ actions: [Action]) throws -> [Action] {
+    let schema = try StructType(parsing: metadata.schemaString)
+    return [.protocol(.supporting(TableFeature.used(by: metadata, schema).union(features))), .metadata(metadata)] + actions
+  }
+
+  /// Looks for what no table can be made of, before there is a place for the table.
+  /// - Throws: `invalidArgument`, as `create`.
+  public static func checkNew(_ metadata: TableMetadata, features: Set<TableFeature>, actions: [Action]) throws {
+    try CommitValidation.check(first(metadata, features, actions), base: nil, data: TableFeature.writtenByData)
   }
 
   /// Adds files. Rebases over concurrent commits that leave the columns alone.

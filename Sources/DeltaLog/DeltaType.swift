@@ -26,7 +26,7 @@ public indirect enum DeltaType: Sendable, Hashable {
         return
       }
       guard Self.names.contains(name) else {
-        throw PlatformError(.invalidFile, "column type '\(name.prefix(100))' of the table schema is not supported")
+        throw PlatformError(.invalidFile, "the type '\(name.prefix(100))' is not supported")
       }
       self = .primitive(name)
       return
@@ -115,8 +115,12 @@ public struct StructType: Sendable, Hashable {
       guard let name = item["name"]?.stringValue else {
         throw PlatformError(.invalidFile, "a column of the table schema has no name")
       }
+      let type: DeltaType
+      do { type = try DeltaType(json: item["type"] ?? .null, depth: depth) } catch {
+        throw PlatformError(.invalidFile, "column '\(name.prefix(100))': \(PlatformError.from(error).message)")
+      }
       return StructField(
-        name: name, type: try DeltaType(json: item["type"] ?? .null, depth: depth),
+        name: name, type: type,
         nullable: item["nullable"]?.boolValue ?? true,
         metadata: item["metadata"]?.objectValue ?? [:])
     }

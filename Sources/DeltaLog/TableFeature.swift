@@ -28,6 +28,10 @@ public struct TableFeature: RawRepresentable, Hashable, Sendable, Comparable, Cu
   public static let inCommitTimestamp = TableFeature("inCommitTimestamp")
   public static let variantType = TableFeature("variantType")
   public static let variantShredding = TableFeature("variantShredding")
+  // Names under which features went before they were part of the protocol.
+  static let variantTypePreview = TableFeature("variantType-preview")
+  static let variantShreddingPreview = TableFeature("variantShredding-preview")
+  static let typeWideningPreview = TableFeature("typeWidening-preview")
 
   public static func < (left: TableFeature, right: TableFeature) -> Bool { left.rawValue < right.rawValue }
   public var description: String { rawValue }
@@ -35,7 +39,7 @@ public struct TableFeature: RawRepresentable, Hashable, Sendable, Comparable, Cu
   /// Features that readers have to know too; they are listed in both lists of the protocol action.
   static let readerAndWriter: Set<TableFeature> = [
     .columnMapping, .deletionVectors, .timestampNtz, .typeWidening, .v2Checkpoint, .catalogManaged, .vacuumProtocolCheck, .variantType,
-    .variantShredding,
+    .variantShredding, .variantTypePreview, .variantShreddingPreview, .typeWideningPreview,
   ]
   public var concernsReaders: Bool { Self.readerAndWriter.contains(self) }
 
@@ -63,10 +67,12 @@ public struct TableFeature: RawRepresentable, Hashable, Sendable, Comparable, Cu
     return found
   }
 
+  /// Writers list these for tables without such a column, too: a schema that has one is refused by the column's type.
+  static let variants: Set<TableFeature> = [.variantType, .variantShredding, .variantTypePreview, .variantShreddingPreview]
   /// What this library does by itself when it reads a log.
-  static let readHere: Set<TableFeature> = [.timestampNtz, .v2Checkpoint, .vacuumProtocolCheck]
+  static let readHere: Set<TableFeature> = variants.union([.timestampNtz, .v2Checkpoint, .vacuumProtocolCheck])
   /// What the reader of the data files has to do: refused unless `DeltaTable.dataFeatures` names it.
-  static let readByData: Set<TableFeature> = [.columnMapping, .deletionVectors, .typeWidening]
+  static let readByData: Set<TableFeature> = [.columnMapping, .deletionVectors, .typeWidening, .typeWideningPreview]
   /// What this library does by itself when it commits.
   static let writtenHere: Set<TableFeature> = readHere.union([
     .appendOnly, .domainMetadata, .inCommitTimestamp, .rowTracking, .clustering, .changeDataFeed,

@@ -42,7 +42,8 @@ public struct TableProtocol: Sendable, Hashable {
   func checkReadable(_ metadata: TableMetadata?, data: Set<TableFeature>) throws {
     try validate()
     guard minReaderVersion <= 3 else { throw Self.refusal("reader version \(minReaderVersion)", "reader") }
-    let known = TableFeature.readHere.union(data.intersection(TableFeature.readByData))
+    var known = TableFeature.readHere.union(data.intersection(TableFeature.readByData))
+    if data.contains(.typeWidening) { known.insert(.typeWideningPreview) }
     var unknown = Set(minReaderVersion == 3 ? (readerFeatures ?? []).map(TableFeature.init(rawValue:)) : []).subtracting(known)
     // Version 2 and old writers: the mode tells whether names are mapped.
     if let mode = metadata?.configuration["delta.columnMapping.mode"], mode != "none", !known.contains(.columnMapping) {

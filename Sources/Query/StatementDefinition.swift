@@ -148,4 +148,9 @@ public struct StatementSources: Codable, Sendable, Hashable {
     self.throughViews = throughViews
     self.columns = columns
   }
+
+  /// Whether rows of a table are read, by the statement itself, a view or a function.
+  public func reads(table name: String) -> Bool {
+    (objects + readByFunctions + throughViews.values.joined()).contains { $0.kind == "table" && $0.name == name }
+  }
 }

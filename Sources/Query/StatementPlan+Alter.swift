@@ -35,6 +35,10 @@ extension StatementPlan {
       repeat { names.append(try propertyName()) } while takeSymbol(",")
       guard takeSymbol(")") else { throw expected(")") }
       command = .alter(.unsetProperties(names, isConditional: isTolerant))
+    } else if take("SET", "TAGS") {
+      command = .alter(.setTags(try pairs(), column: nil))
+    } else if take("UNSET", "TAGS") {
+      command = .alter(.unsetTags(try keys(), column: nil))
     } else if take("CLUSTER", "BY") {
       command = .alter(.clusterBy(try clustering()))
     } else if take("SET", "OWNER", "TO") || take("OWNER", "TO") {
@@ -45,7 +49,7 @@ extension StatementPlan {
       throw PlatformError(
         .invalidArgument, "this change of a table is not supported",
         hint:
-          "ALTER TABLE can ADD, DROP, RENAME and ALTER columns, ADD and DROP constraints, DROP FEATURE, SET and UNSET TBLPROPERTIES, CLUSTER BY, RENAME TO and SET OWNER TO."
+          "ALTER TABLE can ADD, DROP, RENAME and ALTER columns, ADD and DROP constraints, DROP FEATURE, SET and UNSET TBLPROPERTIES and TAGS, CLUSTER BY, RENAME TO and SET OWNER TO."
       )
     }
   }
@@ -120,6 +124,13 @@ extension StatementPlan {
     return .dropColumns(columns, isConditional: isTolerant)
   }
 
+  private func tagged(_ column: [String]) throws -> String {
+    guard column.count == 1 else {
+      throw PlatformError(.invalidArgument, "only columns at the top have tags", hint: "Tag '\(column[0])'.")
+    }
+    return column[0]
+  }
+
   /// Behind ALTER COLUMN and the column's name.
   private mutating func columnChange(_ column: [String]) throws -> TableAlteration {
     if take("TYPE") || take("SET", "DATA", "TYPE") {
@@ -135,6 +146,8 @@ extension StatementPlan {
     if take("FIRST") { return .moveColumn(column, .first) }
     if take("AFTER") { return .moveColumn(column, .after(try path(limit: 1)[0])) }
     if take("SYNC", "IDENTITY") { return .syncIdentity(column) }
-    throw expected("TYPE, COMMENT, SET NOT NULL, DROP NOT NULL, SET DEFAULT, DROP DEFAULT, FIRST, AFTER or SYNC IDENTITY")
+    if take("SET", "TAGS") { return .setTags(try pairs(), column: try tagged(column)) }
+    if take("UNSET", "TAGS") { return .unsetTags(try keys(), column: try tagged(column)) }
+    throw expected("TYPE, COMMENT, SET NOT NULL, DROP NOT NULL, SET DEFAULT, DROP DEFAULT, FIRST, AFTER, SYNC IDENTITY, SET TAGS or UNSET TAGS")
   }
 }

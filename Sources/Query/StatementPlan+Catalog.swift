@@ -129,7 +129,7 @@ extension StatementPlan {
   }
 
   /// `('a' = 'b', c.d = 'e')`.
-  private mutating func pairs() throws -> [String: String] {
+  mutating func pairs() throws -> [String: String] {
     guard takeSymbol("(") else { throw expected("(") }
     var found: [String: String] = [:]
     repeat {
@@ -157,7 +157,7 @@ extension StatementPlan {
     return parts.joined(separator: ".")
   }
 
-  private mutating func keys() throws -> [String] {
+  mutating func keys() throws -> [String] {
     guard takeSymbol("(") else { throw expected("(") }
     var found: [String] = []
     repeat { found.append(try pairKey()) } while takeSymbol(",")

@@ -87,6 +87,9 @@ public enum TableAlteration: Sendable, Hashable {
   case setTableComment(String?)
   case rename(to: QualifiedName)
   case setOwner(String)
+  /// Of the table, or of a column at the top.
+  case setTags([String: String], column: String?)
+  case unsetTags([String], column: String?)
   /// The length of a text column as its metadata has it (`varchar(20)`); nil: any.
   case changeLength([String], String?)
   case dropFeature(String, truncatesHistory: Bool)

@@ -168,9 +168,9 @@ import Testing
     #expect(try volume.path("") == home)
     #expect(try volume.path("sub/new/er.txt") == home + "/sub/new/er.txt")
     #expect(try volume.path("sub/") == home + "/sub")
-    #expect(try volume.path("a b/ü☃/%2e%2e/..x/x..") == home + "/a b/ü☃/%2e%2e/..x/x..", "nothing is decoded")
+    #expect(try volume.path("a b/ü☃/%2e%2ex/a%2Fb/..x/x..") == home + "/a b/ü☃/%2e%2ex/a%2Fb/..x/x..", "nothing is decoded")
     #expect(try volume.path("inside/x") == home + "/sub/x")
-    for odd in ["/etc/passwd", "..", "../x", "a/../b", "a/..", ".", "a//b", "/", "a\0b", "a\nb", String(repeating: "x", count: 256)] {
+    for odd in ["/etc/passwd", "..", "../x", "a/../b", "a/..", "%2e%2e/x", "a/%2E.", ".", "a//b", "/", "a\0b", "a\nb", String(repeating: "x", count: 256)] {
       #expect(throws: PlatformError.self, "\(odd.debugDescription)") { try volume.path(odd) }
     }
     for link in ["out", "out/x", "up", "up/x", "dangling", "dangling/x"] {

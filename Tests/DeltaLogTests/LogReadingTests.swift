@@ -226,7 +226,7 @@ import Testing
     log.features = []
     #expect(errorText { _ = try log.table.snapshot() }?.contains("columnMapping, deletionVectors") == true)
     log.features = TableFeature.readByData
-    for feature in ["catalogManaged", "variantType", "future"] {
+    for feature in ["catalogManaged", "future"] {
       let lists = TableProtocol(minReaderVersion: 3, minWriterVersion: 7, readerFeatures: [feature], writerFeatures: [feature])
       try log.commit(0, [.protocol(lists), .metadata(TableMetadata(schema: log.schema))])
       #expect(errorText { _ = try log.table.snapshot() }?.contains("reader features \(feature)") == true)
@@ -238,6 +238,20 @@ import Testing
     let mapped = TableMetadata(schema: log.schema, configuration: ["delta.columnMapping.mode": "name"])
     try log.commit(0, [.protocol(TableProtocol(minReaderVersion: 2, minWriterVersion: 5)), .metadata(mapped)])
     #expect(errorText { _ = try log.table.snapshot() }?.contains("columnMapping") == true)
+  }
+
+  @Test func variantsAreRefusedByTheirColumnsOnly() throws {
+    let log = LogFixture()
+    // Other writers list the feature as soon as they list any.
+    for feature in ["variantType", "variantType-preview", "variantShredding"] {
+      let lists = TableProtocol(minReaderVersion: 3, minWriterVersion: 7, readerFeatures: [feature], writerFeatures: [feature])
+      try log.commit(0, [.protocol(lists), .metadata(TableMetadata(schema: log.schema))])
+      #expect(try log.table.snapshot().tableProtocol.readerFeatures == [feature])
+      var metadata = TableMetadata(schema: log.schema)
+      metadata.schemaString = #"{"type":"struct","fields":[{"name":"v","type":"variant","nullable":true,"metadata":{}}]}"#
+      try log.commit(0, [.protocol(lists), .metadata(metadata)])
+      #expect(errorText { _ = try log.table.snapshot() }?.contains("column 'v': the type 'variant' is not supported") == true)
+    }
   }
 
   @Test func hostileSchemasAreErrors() throws {

@@ -57,6 +57,15 @@ extension EndToEnd {
       for path in ["catalogs", "tables/{name}", "external-locations", "delta/preview/commits", "models/{name}/versions/{version}/finalize"] {
         #expect(paths["/api/2.1/unity-catalog/\(path)"] != nil, "\(path)")
       }
+      let submit = paths["/api/2.0/sql/statements"]?["post"]
+      #expect(submit?["requestBody"]?["content"]?["application/json"] != nil, "\(submit as Any)")
+      for path in ["sql/statements/{statement_id}/result/chunks/{chunk_index}", "fs/files/{path}", "fs/directories/{path}"] {
+        #expect(paths["/api/2.0/\(path)"] != nil, "\(path)")
+      }
+      let bad = try cluster.http("POST", "/api/2.0/sql/statements", token: cluster.token, body: #"{"statement":"select 1","parameters":[{"name":7}]}"#)
+      #expect(bad.status == 400 && bad.body.contains(#""path":"parameters[0].name""#), "\(bad.body)")
+      let unknown = try cluster.http("GET", "/api/2.0/sql/nothing", token: cluster.token)
+      #expect(unknown.status == 404 && unknown.body.contains(#""error_code":"ENDPOINT_NOT_FOUND""#), "\(unknown.body)")
       let wrong = try cluster.http(
         "POST", "/api/2.1/unity-catalog/tables", token: cluster.token,
         body: #"{"name":"t","catalog_name":"main","schema_name":"demo","table_type":"MANAGED","columns":[{"name":"a","type_name":"INTEGERR"}]}"#)
@@ -198,6 +207,14 @@ extension EndToEnd {
                 r = DeltaGetCommitsResponse.from_dict(r)
                 return [c.version for c in r.commits], r.latest_table_version
             assert await seen() == ([3, 2, 1], 3)
+            # two who give out versions would give out the same one
+            def sql(text):
+                import requests
+                return requests.post(host + "/api/2.0/sql/statements", headers={"Authorization": "Bearer " + token}, json={"statement": text, "wait_timeout": "50s"}).json()["status"]
+            s = sql("INSERT INTO opened.s.staged VALUES (4)")
+            assert s["state"] == "FAILED" and "given out by the catalog since a client committed version 3" in s["error"]["message"], s
+            await fails(409, commits.commit(DeltaCommit(table_id=m.table_id, table_uri=m.storage_location, commit_info=DeltaCommitInfo(version=0, timestamp=1, file_name="x", file_size=1, file_modification_timestamp=1))))
+            await fails(400, creds.generate_temporary_table_credentials(GenerateTemporaryTableCredential(table_id=p.table_id, operation="UNKNOWN_TABLE_OPERATION")))
             await commits.commit(DeltaCommit(table_id=p.table_id, table_uri=p.storage_location, latest_backfilled_version=3))
             assert await seen() == ([], 3)
             await commits.commit(commit(4))

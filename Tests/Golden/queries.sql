@@ -51,7 +51,7 @@ FROM range(3) SELECT range * 2 AS twice;
 -- 4
 SELECT 1.5 AS d, 'it''s' AS s, NULL AS n, true AS b, TIMESTAMP '2026-01-02 03:04:05' AS t, DATE '2026-01-02' AS day, '\xAA'::BLOB AS bytes, [1, NULL] AS list, {'a': 1} AS pair, 'NaN'::DOUBLE AS nan, 170141183460469231731687303715884105727 AS huge;
 -- d | s | n | b | t | day | bytes | list | pair | nan | huge
--- 1.5 | it's | NULL | true | 2026-01-02T03:04:05.000000Z | 2026-01-02 | qg== | [1,null] | {"a":1} | NaN | 170141183460469231731687303715884105727
+-- 1.5 | it's | NULL | true | 2026-01-02T03:04:05.000000 | 2026-01-02 | qg== | [1,null] | {"a":1} | NaN | 170141183460469231731687303715884105727
 SELECT count(*) FROM main.gold.people VERSION AS OF 1;
 -- count_star()
 -- 2

@@ -18,7 +18,7 @@ CREATE TABLE main.gold.bad (id INT CHECK (other > 1));
 CREATE TABLE main.gold.bad (id INT) LOCATION '/etc';
 -- error: BAD_REQUEST: table 'main.gold.bad' would be outside of the folders that are allowed for external data. None is allowed.
 CREATE TABLE main.nowhere.bad (id INT);
--- error: NOT_FOUND: schema 'main.nowhere' does not exist
+-- error: NOT_FOUND: schema 'main.nowhere' does not exist. CREATE SCHEMA it first.
 CREATE TABLE main.gold.numbered (id BIGINT GENERATED ALWAYS AS IDENTITY (START WITH 10 INCREMENT BY 5), note STRING);
 -- ok
 INSERT INTO main.gold.numbered (note) VALUES ('a'), ('b');
@@ -45,6 +45,15 @@ CREATE OR REPLACE TABLE main.gold.months AS SELECT range AS month, range * 100 A
 -- 3
 CREATE TABLE main.gold.twice AS SELECT 1 AS a, 2 AS a;
 -- error: BAD_REQUEST: the query gives two columns named 'a'. The columns of a table need different names: AS.
+CREATE TABLE main.gold.spaced AS SELECT 1 AS "a b";
+-- error: BAD_REQUEST: the column name 'a b' holds ' ', which needs column mapping
+SELECT * FROM main.gold.spaced;
+-- error: NOT_FOUND: table 'main.gold.spaced' does not exist
+CREATE TABLE main.gold.spaced AS SELECT 1 AS a;
+-- num_affected_rows
+-- 1
+DROP TABLE main.gold.spaced;
+-- ok
 CREATE TABLE main.gold.unnamed AS SELECT * FROM main.gold.nobody;
 -- error: NOT_FOUND: table 'main.gold.nobody' does not exist
 CREATE TABLE main.gold.like_orders LIKE main.gold.orders;
@@ -128,6 +137,20 @@ ALTER TABLE main.gold.numbered ALTER COLUMN id SYNC IDENTITY;
 -- ok
 ALTER TABLE main.gold.numbered ALTER COLUMN note SYNC IDENTITY;
 -- error: BAD_REQUEST: 'note' is no identity column
+ALTER TABLE main.gold.months SET TAGS ('cost' = 'eu', 'team' = 'a');
+-- ok
+ALTER TABLE main.gold.months ALTER COLUMN amount SET TAGS ('pii' = 'no');
+-- ok
+ALTER TABLE main.gold.months UNSET TAGS ('team');
+-- ok
+SELECT table_name, tag_name, tag_value FROM main.information_schema.table_tags WHERE schema_name = 'gold';
+-- table_name | tag_name | tag_value
+-- months | cost | eu
+SELECT column_name, tag_name, tag_value FROM main.information_schema.column_tags WHERE schema_name = 'gold';
+-- column_name | tag_name | tag_value
+-- amount | pii | no
+ALTER TABLE main.gold.months ALTER COLUMN nobody SET TAGS ('pii' = 'no');
+-- error: NOT_FOUND: column 'main.gold.months.nobody' does not exist
 ALTER TABLE main.gold.months ADD CONSTRAINT low CHECK (amount < 1000);
 -- ok
 ALTER TABLE main.gold.months ADD CONSTRAINT lower CHECK (amount < 150);

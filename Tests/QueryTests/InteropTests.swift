@@ -13,14 +13,15 @@ import Testing
 /// the same to a table of its own holds, and what the change feed says is the same to both.
 @Suite(.enabled(if: isInstalled && Peers.python != nil, "no peer environment")) struct InteropTests {
   enum Kind: String, CaseIterable, CustomTestStringConvertible {
-    case plain, partitioned, feed, partitionedFeed, checked, timestamps, secondCheckpoints, vectors, vectorFeed, mapped, widened, peersOwn, peersFeed
+    case plain, partitioned, feed, partitionedFeed, checked, timestamps, secondCheckpoints, vectors, vectorFeed, mapped, widened, peersOwn, peersFeed,
+      peersVectors
     var testDescription: String { rawValue }
 
     var isPartitioned: Bool { [.partitioned, .partitionedFeed, .peersOwn].contains(self) }
     var hasFeed: Bool { [.feed, .partitionedFeed, .vectorFeed, .peersFeed].contains(self) }
-    var isPeers: Bool { self == .peersOwn || self == .peersFeed }
+    var isPeers: Bool { [.peersOwn, .peersFeed, .peersVectors].contains(self) }
     /// What the peer is known to refuse to write to, or cannot.
-    var peerOnlyReads: Bool { [.vectors, .vectorFeed, .mapped, .widened, .secondCheckpoints, .timestamps].contains(self) }
+    var peerOnlyReads: Bool { [.vectors, .vectorFeed, .peersVectors, .mapped, .widened, .secondCheckpoints, .timestamps].contains(self) }
 
     var configuration: [String: String] {
       var values = ["delta.checkpointInterval": "5"]
@@ -29,7 +30,7 @@ import Testing
       case .checked: values["delta.constraints.low"] = "score IS NULL OR score < 100000"
       case .timestamps: values["delta.enableInCommitTimestamps"] = "true"
       case .secondCheckpoints: values["delta.checkpointPolicy"] = "v2"
-      case .vectors, .vectorFeed: values["delta.enableDeletionVectors"] = "true"
+      case .vectors, .vectorFeed, .peersVectors: values["delta.enableDeletionVectors"] = "true"
       case .widened: values["delta.enableTypeWidening"] = "true"
       default: break
       }

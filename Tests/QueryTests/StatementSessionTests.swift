@@ -96,6 +96,17 @@ import Testing
     }
   }
 
+  @Test func columnsOfEveryTypeKeepTheirNames() throws {
+    let folder = TemporaryDirectory("session")
+    let session = session(folder)
+    let query = "select '00000000-0000-0000-0000-000000000001'::uuid as id, 1 as x, time '01:02:03' as at, interval 1 day as span, 5::utinyint as small"
+    let answer = try session.run(order(query, folder) { $0.output?.format = .csv })
+    let lines = String(decoding: answer.rows, as: UTF8.self).split(whereSeparator: \.isNewline)
+    #expect(lines.first == "id,x,at,span,small" && lines.last == "00000000-0000-0000-0000-000000000001,1,01:02:03,1 day,5", "\(lines)")
+    let times = try session.run(order("select timestamp '2024-01-02 03:04:05' a, timestamptz '2024-01-02 03:04:05+00' b", folder))
+    #expect(String(decoding: times.rows, as: UTF8.self) == #"[["2024-01-02T03:04:05.000000","2024-01-02T03:04:05.000000Z"]]"#)
+  }
+
   @Test(.enabled(if: Peers.python != nil, "no peer environment")) func arrowReadersReadEveryType() throws {
     let folder = TemporaryDirectory("session")
     let answer = try session(folder).run(

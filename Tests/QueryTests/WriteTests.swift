@@ -45,6 +45,18 @@ import Testing
     } catch { return error as? PlatformError }
   }
 
+  @Test func whatTheLogCannotHoldIsNoPartition() throws {
+    let target = target([field("id", "long"), field("day", "date"), field("at", "timestamp")], partition: ["day", "at"])
+    for (day, at, column) in [
+      ("date '2024-01-01'", "timestamptz '10001-01-01 00:00:00+00'", "at"), ("date '0044-03-15 (BC)'", "timestamptz '2024-01-01 00:00:00+00'", "day"),
+      ("'infinity'::date", "timestamptz '2024-01-01 00:00:00+00'", "day"),
+    ] {
+      let error = failure { _ = try insert("INSERT INTO t SELECT 1, \(day), \(at)", target) }
+      #expect(error?.code == .invalidArgument && error?.message.contains("partition column '\(column)'") == true, "\(day), \(at): \(error as Any)")
+    }
+    #expect(try insert("INSERT INTO t SELECT 1, date '9999-12-31', timestamptz '0001-01-01 00:00:00+00'", target).files.count == 1)
+  }
+
   @Test func eachPartitionHasItsFileAndFolder() throws {
     let target = target([field("id", "long"), field("p", "string"), field("day", "date"), field("at", "timestamp")], partition: ["p", "day", "at"])
     let result = try insert(

@@ -23,6 +23,10 @@ struct APIOperation: Sendable {
     case object(any (Encodable & Sendable).Type)
     /// Pages: the member that holds the entries, and what they are.
     case list(String, any (Encodable & Sendable).Type)
+    /// A stream of bytes of one of these media types.
+    case bytes([String])
+    /// No body: 204.
+    case nothing
   }
   var method: String
   var path: String
@@ -30,6 +34,8 @@ struct APIOperation: Sendable {
   var summary: String
   var query: [QueryField]
   var body: (any (Decodable & Sendable).Type)?
+  /// Media types of a body that is a stream of bytes.
+  var stream: [String] = []
   var answer: Answer
 }
 
@@ -60,7 +66,8 @@ final class APIDescription: Sendable {
       if let body = operation.body {
         entry["requestBody"] = ["required": true, "content": ["application/json": ["schema": builder.schema(of: body)]]]
       }
-      let answer: JSONValue =
+      if !operation.stream.isEmpty { entry["requestBody"] = ["required": true, "content": Self.binary(operation.stream)] }
+      let answer: JSONValue? =
         switch operation.answer {
         case .object(let type): builder.schema(of: type)
         case .list(let key, let type):
@@ -68,9 +75,18 @@ final class APIDescription: Sendable {
             "type": "object",
             "properties": .object([key: ["type": "array", "items": builder.schema(of: type)], "next_page_token": ["type": "string"]]),
           ]
+        case .bytes, .nothing: nil
+        }
+      let done: (String, JSONValue) =
+        if let answer {
+          ("200", ["description": "Done.", "content": ["application/json": ["schema": answer]]])
+        } else if case .bytes(let types) = operation.answer {
+          ("200", ["description": "The bytes.", "content": Self.binary(types)])
+        } else {
+          ("204", ["description": "Done."])
         }
       entry["responses"] = [
-        "200": ["description": "Done.", "content": ["application/json": ["schema": answer]]],
+        done.0: done.1,
         "default": ["description": "What failed, and how to mend it.", "content": ["application/json": ["schema": failure]]],
       ]
       paths[operation.path, default: [:]][operation.method.lowercased()] = .object(entry)
@@ -82,6 +98,10 @@ final class APIDescription: Sendable {
         "schemas": .object(builder.components), "securitySchemes": ["token": ["type": "http", "scheme": "bearer"]],
       ],
     ]
+  }
+
+  private static func binary(_ types: [String]) -> JSONValue {
+    .object(Dictionary(types.map { ($0, ["schema": ["type": "string", "format": "binary"]] as JSONValue) }) { first, _ in first })
   }
 
   /// `getCatalogsByName` and the like; a second one of the same name gets a number.

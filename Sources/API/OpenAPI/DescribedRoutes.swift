@@ -29,18 +29,30 @@ struct DescribedRoutes {
 
   private func note(
     _ method: HTTPRequest.Method, _ path: String, _ summary: String, _ query: [QueryField], _ body: (any (Decodable & Sendable).Type)?,
-    _ answer: APIOperation.Answer
+    _ answer: APIOperation.Answer, stream: [String] = []
   ) {
     description.add(
-      APIOperation(method: method.rawValue, path: prefix + path, tag: tag, summary: summary, query: query, body: body, answer: answer))
+      APIOperation(
+        method: method.rawValue, path: prefix + path, tag: tag, summary: summary, query: query, body: body, stream: stream, answer: answer))
   }
 
-  /// A route without a body.
+  /// Describes a route that reads its request or writes its answer as it goes, and is registered apart.
+  /// - Parameters:
+  ///   - body: what the route decodes.
+  ///   - stream: media types of a body that is not decoded.
+  func describe(
+    _ method: HTTPRequest.Method, _ path: String, _ summary: String, query: [QueryField] = [], body: (any (Decodable & Sendable).Type)? = nil,
+    stream: [String] = [], answer: APIOperation.Answer
+  ) {
+    note(method, path, summary, query, body, answer, stream: stream)
+  }
+
+  /// A route without a body, or with one that the handler reads as it comes: `stream` has its media types.
   func add<Answer: Codable & Sendable>(
-    _ method: HTTPRequest.Method, _ path: String, _ summary: String, query: [QueryField] = [],
+    _ method: HTTPRequest.Method, _ path: String, _ summary: String, query: [QueryField] = [], stream: [String] = [],
     _ handler: @escaping @Sendable (Request, Context) async throws -> Answer
   ) {
-    note(method, path, summary, query, nil, .object(Answer.self))
+    note(method, path, summary, query, nil, .object(Answer.self), stream: stream)
     on(method, path) { request, context in try Response.json(await handler(request, context)) }
   }
 

@@ -30,7 +30,10 @@ public protocol RecordServing: Sendable {
 
 extension UnityCatalogRoutes {
   func addRecords(to routes: DescribedRoutes) {
-    routes.add(.post, "/tables/{name}/records", "Add records to a table; answered when they are durable", query: [.text("batch_id")]) {
+    routes.add(
+      .post, "/tables/{name}/records", "Add records to a table; answered when they are durable", query: [.text("batch_id")],
+      stream: ["application/x-ndjson", "application/vnd.apache.arrow.stream"]
+    ) {
       [service] request, context -> RecordAnswer in
       let push = try RecordPush(request, table: context.name())
       let body = request.body

@@ -20,7 +20,9 @@ struct SQLStatementRoutes {
 
   init(service: any PlatformService) { self.service = service }
 
-  func add(to router: Router<PlatformRequestContext>) {
+  func add(to routes: DescribedRoutes) {
+    describe(in: routes.tagged("SQL"))
+    let router = routes.router
     let service = self.service
     let group = router.group("/api/2.0/sql")
     group.post("/statements") { request, context in try await submit(request, context) }
@@ -56,6 +58,18 @@ struct SQLStatementRoutes {
     group.get("/history/queries") { request, context in try await history(request, context) }
   }
 
+  private func describe(in routes: DescribedRoutes) {
+    let statement = "/api/2.0/sql/statements/{statement_id}"
+    routes.describe(.post, "/api/2.0/sql/statements", "Run a statement", body: StatementRequest.self, answer: .object(StatementStatus.self))
+    routes.describe(.get, statement, "How a statement stands, with its first rows when it is done", answer: .object(StatementStatus.self))
+    routes.describe(.post, statement + "/cancel", "Cancel a statement", answer: .object(EmptyAnswer.self))
+    routes.describe(.get, statement + "/result/chunks/{chunk_index}", "A chunk of a statement's rows", answer: .object(StatementStatus.Result.self))
+    routes.describe(
+      .get, Self.signedPrefix + "{statement_id}/{chunk_index}", "A chunk behind a signed link, which needs no token",
+      query: [.text("expires", required: true), .text("signature", required: true)],
+      answer: .bytes(["application/json", "text/csv", "application/vnd.apache.arrow.stream"]))
+  }
+
   // MARK: statements
 
   private func submit(_ request: Request, _ context: PlatformRequestContext) async throws -> Response {
@@ -70,7 +84,9 @@ struct SQLStatementRoutes {
     do {
       decoded = try JSONDecoder.platform.decode(StatementRequest.self, from: Data(body.readableBytesView))
     } catch {
-      throw PlatformError(.invalidArgument, "the request body cannot be read: \(JSONValue.reason(error))", number: "PLT-3234")
+      var failure = PlatformError.malformedBody(error)
+      failure.number = "PLT-3234"
+      throw failure
     }
     let (submission, wait) = try StatementSubmission.checked(decoded)
     let service = self.service

@@ -14,7 +14,9 @@ struct UnityCatalogFiles {
   static let directories = "/api/2.0/fs/directories"
   private static let chunk = 256 << 10
 
-  func add(to router: Router<PlatformRequestContext>) {
+  func add(to routes: DescribedRoutes) {
+    describe(in: routes.tagged("Files"))
+    let router = routes.router
     router.get("/api/2.0/fs/files/**") { request, _ in try await download(request, head: false) }
     router.head("/api/2.0/fs/files/**") { request, _ in try await download(request, head: true) }
     router.put("/api/2.0/fs/files/**") { request, _ in
@@ -64,8 +66,23 @@ struct UnityCatalogFiles {
       let size = try request.queryInt("page_size", in: 0...Int.max, default: 0)
       let limit = size == 0 ? 1000 : min(size, 1000)
       let after = request.query("page_token")
-      return try Response.json(try await BlockingPool.shared.run { try VolumeFile.list(path, shown: shown, after: after, limit: limit) })
+      return try Response.json(await BlockingPool.shared.run { try VolumeFile.list(path, shown: shown, after: after, limit: limit) })
     }
+  }
+
+  private func describe(in routes: DescribedRoutes) {
+    let bytes = "application/octet-stream"
+    let (file, folder) = ("\(Self.files)/{path}", "\(Self.directories)/{path}")
+    routes.describe(.get, file, "Download a file of a volume, whole or a range of it", answer: .bytes([bytes]))
+    routes.describe(.head, file, "Size, type and time of a file", answer: .nothing)
+    routes.describe(.put, file, "Upload a file", query: [.flag("overwrite")], stream: [bytes], answer: .nothing)
+    routes.describe(.delete, file, "Remove a file", answer: .nothing)
+    routes.describe(.put, folder, "Make a folder and those above it", answer: .nothing)
+    routes.describe(.delete, folder, "Remove an empty folder", answer: .nothing)
+    routes.describe(.head, folder, "Whether a folder is there", answer: .nothing)
+    routes.describe(
+      .get, folder, "List a folder", query: [QueryField(name: "page_size", schema: ["type": "integer", "minimum": 0]), .text("page_token")],
+      answer: .list("contents", VolumeFile.Entry.self))
   }
 
   /// The path as the client wrote it, decoded once.

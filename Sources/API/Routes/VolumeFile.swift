@@ -115,14 +115,40 @@ final class VolumeFile: Sendable {
     }
   }
 
+  /// What a folder holds.
+  struct Entry: Codable, Sendable {
+    var name: String
+    var path: String
+    var isDirectory: Bool
+    /// Milliseconds since 1970.
+    var lastModified: Int64
+    /// Bytes of a file.
+    var fileSize: Int64?
+    enum CodingKeys: String, CodingKey {
+      case name, path
+      case isDirectory = "is_directory"
+      case lastModified = "last_modified"
+      case fileSize = "file_size"
+    }
+  }
+
+  /// One page of a folder.
+  struct Listing: Codable, Sendable {
+    var contents: [Entry]
+    var nextPageToken: String?
+    enum CodingKeys: String, CodingKey {
+      case contents
+      case nextPageToken = "next_page_token"
+    }
+  }
+
   /// One page of a folder, by name. Links and unfinished uploads are left out.
-  static func list(_ path: String, shown: String, after: String?, limit: Int) throws -> JSONValue {
+  static func list(_ path: String, shown: String, after: String?, limit: Int) throws -> Listing {
     guard try look(path)?.isDirectory == true else { throw missing(path) }
     let names: [String]
     do { names = try FileManager.default.contentsOfDirectory(atPath: path) } catch { throw missing(path) }
     let prefix = shown.hasSuffix("/") ? String(shown.dropLast()) : shown
-    var entries: [JSONValue] = []
-    var last = ""
+    var entries: [Entry] = []
     var more = false
     for name in names.sorted() where !name.hasPrefix(unfinished) && after.map({ name > $0 }) != false {
       guard let one = try look("\(path)/\(name)") else { continue }
@@ -130,14 +156,11 @@ final class VolumeFile: Sendable {
         more = true
         break
       }
-      var entry: [String: JSONValue] = [
-        "name": .string(name), "path": .string("\(prefix)/\(name)"), "is_directory": .bool(one.isDirectory), "last_modified": .integer(one.modified),
-      ]
-      if !one.isDirectory { entry["file_size"] = .integer(one.size) }
-      entries.append(.object(entry))
-      last = name
+      entries.append(
+        Entry(
+          name: name, path: "\(prefix)/\(name)", isDirectory: one.isDirectory, lastModified: one.modified, fileSize: one.isDirectory ? nil : one.size))
     }
-    return more ? ["contents": .array(entries), "next_page_token": .string(last)] : ["contents": .array(entries)]
+    return Listing(contents: entries, nextPageToken: more ? entries.last?.name : nil)
   }
 
   // MARK: headers

@@ -93,6 +93,13 @@ extension StatementPlanner {
     case .setOwner(let owner):
       try await services.catalog.change(.table, name, .init(owner: owner), by: actor)
       return nil
+    case .setTags(let tags, let column):
+      try await setTags(tags, of: column.map { .column(name, $0) } ?? .object(.table, name), by: actor)
+      return nil
+    case .unsetTags(let keys, let column):
+      let tagged: CatalogStore.Tagged = column.map { .column(name, $0) } ?? .object(.table, name)
+      for key in keys { try await services.catalog.removeTag(tagged, key: key, by: actor) }
+      return nil
     case .addKey(let key):
       let snapshot = try await services.tables.look(name).snapshot
       try await check([key], fields: snapshot.schema.fields, of: name)

@@ -207,15 +207,19 @@ extension StatementPlanner {
     case .query(let query): try await alterView(name, query, work, call, user, session)
     case .rename(let new): try await rename(name, new, user)
     case .setTags(let tags):
-      let tagged = try await tagged(name)
-      for (key, value) in tags.sorted(by: { $0.key < $1.key }) {
-        do { _ = try await services.catalog.setTag(tagged, key: key, value: value, replacing: true, by: user) } catch let error as PlatformError
-          where error.code == .notFound
-        { _ = try await services.catalog.setTag(tagged, key: key, value: value, replacing: false, by: user) }
-      }
+      try await setTags(tags, of: tagged(name), by: user)
     case .unsetTags(let keys):
       let tagged = try await tagged(name)
       for key in keys { try await services.catalog.removeTag(tagged, key: key, by: user) }
+    }
+  }
+
+  /// Gives tags, in place of those of the same keys.
+  func setTags(_ tags: [String: String], of tagged: CatalogStore.Tagged, by user: String) async throws {
+    for (key, value) in tags.sorted(by: { $0.key < $1.key }) {
+      do { _ = try await services.catalog.setTag(tagged, key: key, value: value, replacing: true, by: user) } catch let error as PlatformError
+        where error.code == .notFound
+      { _ = try await services.catalog.setTag(tagged, key: key, value: value, replacing: false, by: user) }
     }
   }
 

@@ -144,24 +144,42 @@ extension StatementPlanner {
     let new = try build(nil)
     let columns = try TypeMapping.columns(StructType(parsing: new.metadata.schemaString))
       .map { ColumnEntry(name: $0.name, type: $0.type.sql.lowercased()) }
-    let entry: TableEntry
-    if let location {
-      // Before the catalog knows of the table.
-      try await BlockingPool.shared.run { try ReadOnlyPlaces.shared.requireWritable(location) }
-      entry = try await external(name, location, columns, comment: new.metadata.description ?? "", by: actor)
-    } else {
-      // The folder that executors were given, when they have written files for this table.
-      entry = try await services.catalog.table(
-        name, creatingIn: services.layout.lake, columns: columns, by: actor,
-        location: plan.kind == .createTableAs || !files.isEmpty ? newLocation(name, call) : nil)
-    }
-    let after = try await BlockingPool.shared.run {
-      if !entry.isInBucket { try FileManager.default.createDirectory(atPath: entry.location, withIntermediateDirectories: true) }
-      let table = try LakeTables.log(entry.location)
+    let begin: @Sendable (String) throws -> Snapshot = { place in
+      if !S3Location.isS3(place) { try FileManager.default.createDirectory(atPath: place, withIntermediateDirectories: true) }
+      let table = try LakeTables.log(place)
       _ = try table.create(
         new.metadata, features: new.features, actions: new.domains + files.map { .add($0) }, transaction: LakeTables.transaction(key),
         operation: operation)
       return try table.snapshot()
+    }
+    let after: Snapshot
+    let entry: TableEntry
+    if let location {
+      // Before the catalog knows of the table.
+      try await BlockingPool.shared.run {
+        try ReadOnlyPlaces.shared.requireWritable(location)
+        try DeltaTable.checkNew(new.metadata, features: new.features, actions: new.domains)
+      }
+      entry = try await external(name, location, columns, comment: new.metadata.description ?? "", by: actor)
+      after = try await BlockingPool.shared.run { try begin(entry.location) }
+    } else {
+      // The folder that executors were given, when they have written files for this table. Its log comes first: what the catalog names is there.
+      let place = try await newLocation(name, call)
+      do { after = try await BlockingPool.shared.run { try begin(place) } } catch let error as PlatformError {
+        if plan.isConditional && error.code == .alreadyExists { return nil }
+        // What no table can be made of: its files are of no use.
+        let isNamed = try await services.catalog.findTable(name) != nil
+        if error.code == .invalidArgument && !isNamed {
+          try await BlockingPool.shared.run { try FileManager.default.removeItem(atPath: place) }
+        }
+        throw error
+      }
+      entry = try await services.catalog.table(name, creatingIn: services.layout.lake, columns: columns, by: actor, location: place)
+      guard entry.location == place else {
+        try await BlockingPool.shared.run { try FileManager.default.removeItem(atPath: place) }
+        if plan.isConditional { return nil }
+        throw Self.alreadyExists(name)
+      }
     }
     try await services.tables.show(after, of: entry)
     return after.version

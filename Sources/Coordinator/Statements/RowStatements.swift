@@ -31,8 +31,7 @@ extension StatementPlanner {
     guard let made = result.target, let schema = made.schema, let version = made.version else {
       throw PlatformError(.internalError, "the statement says nothing of its table")
     }
-    let name = QualifiedName(catalog: entry.name.catalog, schema: entry.name.schema, name: entry.name.name)
-    let readsItself = plan.references.contains { $0.name == name && $0.version == nil && $0.timestampMilliseconds == nil }
+    let readsItself = result.sources?.reads(table: "\(entry.name)") ?? true
     let metrics = [
       "numFiles": String(result.files.count), "numOutputRows": String(result.rowCount),
       "numOutputBytes": String(result.files.reduce(0) { $0 + $1.sizeBytes }),

@@ -125,6 +125,7 @@ struct StatementPlanner: TaskPlanner {
     guard try await services.catalog.schemas().contains(where: { $0.catalog == name.catalog && $0.name == name.schema }) else {
       throw PlatformError(.notFound, "schema '\(name.catalog).\(name.schema)' does not exist", hint: "CREATE SCHEMA it first.", number: "PLT-3002")
     }
+    try CatalogStore.requirePlain(name.name)
     let path = "\(services.layout.lake)/\(name.catalog)/\(name.schema)/\(name.name)-\(call.id.run)-\(call.id.task)"
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
     return path

@@ -30,6 +30,7 @@ extension LakeTables {
   /// - Throws: `permissionDenied` PLT-3261 for a table that nothing is written to, before anything was.
   func base(_ name: ThreePartName, version: Int64? = nil) async throws -> Base {
     let entry = try await entry(name)
+    try await requireOwnLog(entry)
     let caches = snapshots
     let snapshot = try await BlockingPool.shared.run {
       try ReadOnlyPlaces.shared.requireWritable(entry.location)
@@ -44,6 +45,7 @@ extension LakeTables {
   func commit(
     _ entry: TableEntry, onto version: Int64, key: String, plan: @escaping @Sendable (Snapshot) throws -> CommitPlan
   ) async throws -> Int64 {
+    try await requireOwnLog(entry)
     let caches = snapshots
     let (committed, facts, columns) = try await BlockingPool.shared.run {
       let table = try Self.open(entry.location, Self.writtenFeatures, caches.cache(entry.location))
@@ -63,6 +65,7 @@ extension LakeTables {
   /// - Throws: `conflict` when it changes just now.
   func append(_ entry: TableEntry, _ files: [AddFile], madeFor target: WriteTarget, key: String, metrics: [String: String]) async throws -> Int64? {
     guard let schema = target.schema else { return nil }
+    try await requireOwnLog(entry)
     let caches = snapshots
     let done = try await BlockingPool.shared.run { () -> (version: Int64, facts: TableUpkeep.Facts)? in
       let table = try Self.open(entry.location, Self.writtenFeatures, caches.cache(entry.location))

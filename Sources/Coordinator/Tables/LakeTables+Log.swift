@@ -50,6 +50,7 @@ extension LakeTables {
   func change(
     _ entry: TableEntry, key: String, _ decide: @escaping @Sendable (Snapshot, DeltaTable) throws -> CommitPlan?
   ) async throws -> Snapshot {
+    try await requireOwnLog(entry)
     let after = try await BlockingPool.shared.run {
       let table = try Self.log(entry.location)
       var attempt = 0

@@ -110,7 +110,7 @@ enum TableAlterations {
     case .setTableComment(let comment):
       operation = "COMMENT ON TABLE"
       change.setName(base.metadata.name, description: comment)
-    case .rename, .setOwner, .addKey, .dropPrimaryKey: throw PlatformError(.internalError, "the catalog alone is changed")
+    case .rename, .setOwner, .setTags, .unsetTags, .addKey, .dropPrimaryKey: throw PlatformError(.internalError, "the catalog alone is changed")
     }
     let actions = try change.actions() + extra
     guard !actions.isEmpty else { return decision }

@@ -17,7 +17,7 @@ struct ResultWriter {
   private var isTruncated = false
   private let arrow: ArrowStreamEncoder?
 
-  /// - Parameter columns: as the stream has them, so that values of other types are texts.
+  /// - Parameter columns: with the types that the stream has, so that values of other types are texts.
   init(_ output: StatementOutput, limits: StatementSpec.Limits, columns: [Column]) {
     self.output = output
     self.limits = limits
@@ -213,7 +213,8 @@ enum ResultText {
     case .string(let text), .decimal(let text): text
     case .blob(let bytes): Data(bytes).base64EncodedString()
     case .date(let days): SQLTime.date(days: days)
-    case .timestamp(let micros): SQLTime.timestamp(micros: micros)
+    // Without a zone: no instant.
+    case .timestamp(let micros): type == .timestamp ? String(SQLTime.timestamp(micros: micros).dropLast()) : SQLTime.timestamp(micros: micros)
     case .floats, .list, .structure: json(value, type)
     }
   }

@@ -166,7 +166,7 @@ public final class StatementSession: Sendable {
         return answer
       }
       let (columns, rows) = try StatementRunner.wrapped(order.spec, connection)
-      var writer = ResultWriter(output, limits: order.spec.limits, columns: rows.columns.map { Column($0.name, $0.type) })
+      var writer = ResultWriter(output, limits: order.spec.limits, columns: zip(columns, rows.columns).map { Column($0.name, $1.type) })
       try writer.write(rows)
       return try writer.finish(columns)
     }

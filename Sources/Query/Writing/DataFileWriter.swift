@@ -70,6 +70,7 @@ struct DataFileWriter {
       var part = Part(path: path, rows: rows, sizeBytes: size, statistics: row[4].items)
       let values = Dictionary(uniqueKeysWithValues: row[5].entries.map { ($0.key, $0.value.stringValue) })
       for name in partitions { part.partition[name] = .some(values[name] ?? nil) }
+      try layout.checkPartitions(part.partition)
       return part
     }
   }

@@ -51,6 +51,18 @@ struct PhysicalLayout {
     }
   }
 
+  /// - Parameter values: by physical name.
+  /// - Throws: `invalidArgument` for a value that the log cannot hold, such as a day before Christ: no reader could open the table then.
+  func checkPartitions(_ values: [String: String?]) throws {
+    for field in table.schema.fields where table.isPartition(field.name) {
+      guard let text = values[field.physicalName] ?? nil, !text.isEmpty else { continue }
+      do { _ = try Literal(partition: text, type: field.type) } catch {
+        throw PlatformError(
+          .invalidArgument, "the value '\(text.prefix(100))' of the partition column '\(field.name)' cannot be written: the table's log has no form for it")
+      }
+    }
+  }
+
   private static func needsRename(_ type: DeltaType) -> Bool {
     switch type {
     case .primitive: false

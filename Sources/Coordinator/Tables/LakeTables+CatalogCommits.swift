@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Catalog
+import Core
+
+extension LakeTables {
+  /// Nothing of ours may write to a table whose versions the catalog gives out to its clients: both would give out the same one.
+  /// - Throws: `invalidArgument` for such a table.
+  func requireOwnLog(_ entry: TableEntry) async throws {
+    guard let newest = try await catalog.newestDeltaCommit(table: entry.id) else { return }
+    throw PlatformError(
+      .invalidArgument, "the versions of table '\(entry.name)' are given out by the catalog since a client committed version \(newest) there",
+      hint: "Write with that client.", number: "PLT-3262")
+  }
+}
