@@ -233,5 +233,11 @@ public enum CatalogMigrations {
         CREATE INDEX column_lineage_by_target ON column_lineage (target, target_column);
         CREATE INDEX column_lineage_by_source ON column_lineage (source, source_column);
         """),
+    Migration(
+      component: "catalog", number: 6, name: "functions are brought back, too",
+      sql: """
+        ALTER TABLE dropped DROP CONSTRAINT dropped_kind_check,
+          ADD CONSTRAINT dropped_kind_check CHECK (kind IN ('catalog', 'schema', 'table', 'volume', 'function'));
+        """),
   ]
 }

@@ -56,10 +56,8 @@ extension CatalogStore {
   /// - Throws: `notFound` PLT-3002.
   public func dropFunction(_ name: ThreePartName, by actor: String) async throws {
     try await pool.transaction { transaction in
-      guard try transaction.execute("DELETE FROM functions WHERE catalog = $1 AND schema = $2 AND name = $3", Self.key(name)) == 1 else {
-        throw Self.missing("function", "\(name)")
-      }
-      try Self.audit(transaction, actor, "drop function", "\(name)")
+      let made = try Self.bury(transaction, .function, "catalog = $1 AND schema = $2 AND name = $3", Self.key(name), UUID(), by: actor)
+      if made.isEmpty { throw Self.missing("function", "\(name)") }
     }
   }
 

@@ -107,7 +107,7 @@ extension CatalogStore {
       number: "PLT-1701")
   }
 
-  /// Drops the tables and volumes of a schema that is locked, and removes its functions.
+  /// Drops the tables, volumes and functions of a schema that is locked.
   private static func empty(
     _ transaction: PostgresTransaction, catalog: String, schema: String, force: Bool, batch: UUID, by actor: String
   ) throws {
@@ -122,10 +122,7 @@ extension CatalogStore {
     guard counts.isEmpty || (force && kept.isEmpty) else { throw notEmpty("schema '\(catalog).\(schema)'", force ? kept : counts) }
     try bury(transaction, .table, "catalog = $1 AND schema = $2", key, batch, by: actor)
     try bury(transaction, .volume, "catalog = $1 AND schema = $2", key, batch, by: actor)
-    for row in try transaction.query("DELETE FROM functions WHERE catalog = $1 AND schema = $2 RETURNING id, catalog, schema, name", key) {
-      try transaction.execute("DELETE FROM tags WHERE object = $1::uuid", [.text(row.string("id"))])
-      try audit(transaction, actor, "drop function", "\(try name(row))")
-    }
+    try bury(transaction, .function, "catalog = $1 AND schema = $2", key, batch, by: actor)
   }
 
   /// Moves rows to `dropped`, whole, so that they can be put back as they were.
@@ -139,6 +136,7 @@ extension CatalogStore {
       case .catalog: ("name, '', ''", "NULL, false")
       case .schema: ("catalog, name, ''", "NULL, false")
       case .table, .volume: ("catalog, schema, name", "location, kind = 'managed'")
+      case .function: ("catalog, schema, name", "NULL, false")
       }
     let count = parameters.count
     let rows = try transaction.query(

@@ -7,7 +7,7 @@ import Postgres
 /// Something that was dropped and can still be brought back.
 public struct DroppedEntry: Sendable, Equatable {
   public enum Kind: String, Sendable, CaseIterable {
-    case catalog, schema, table, volume
+    case catalog, schema, table, volume, function
     var rows: String { rawValue + "s" }
     /// How many parts its full name has.
     var parts: Int { self == .catalog ? 1 : self == .schema ? 2 : 3 }
@@ -72,7 +72,7 @@ extension CatalogStore {
       if kind.parts == 3 { try Self.requireSchema(transaction, ThreePartName(catalog: catalog, schema: schema, name: name[2])) }
       try Self.raise(transaction, kind, identifier)
       if kind == .catalog || kind == .schema {
-        for inner in [DroppedEntry.Kind.schema, .table, .volume] where inner.parts > kind.parts {
+        for inner in [DroppedEntry.Kind.schema, .table, .volume, .function] where inner.parts > kind.parts {
           let members = try transaction.query(
             "SELECT id FROM dropped WHERE kind = $1 AND batch = $2::uuid AND catalog = $3 AND ($4 = '' OR schema = $4) AND NOT is_purging FOR UPDATE",
             [.text(inner.rawValue), .text(batch), .text(catalog), .text(kind == .schema ? schema : "")])

@@ -11,6 +11,8 @@ public enum SQLExtensions {
     "current_user": user.expression, "session_user": user.expression, "current_catalog": catalog.expression,
     "current_database": schema.expression, "current_schema": schema.expression,
   ]
+  /// Words that others write as calls without arguments.
+  static let bareCalls: [String: String] = ["current_timestamp": "current_timestamp", "localtimestamp": "localtimestamp"]
   private static let user = StatementVariable(name: "__session_user", value: .null, type: "VARCHAR")
   private static let catalog = StatementVariable(name: "__session_catalog", value: .null, type: "VARCHAR")
   private static let schema = StatementVariable(name: "__session_schema", value: .null, type: "VARCHAR")
@@ -36,7 +38,7 @@ public enum SQLExtensions {
   /// Whether no function of the catalog may have this name.
   public static func isTaken(_ name: String) -> Bool {
     let folded = name.lowercased()
-    return isBuiltIn(folded) || macros[folded] != nil || sessionWords[folded] != nil
+    return isBuiltIn(folded) || macros[folded] != nil || sessionWords[folded] != nil || bareCalls[folded] != nil
   }
 
   /// By name, in small letters: parameters and expression.
@@ -46,6 +48,7 @@ public enum SQLExtensions {
     "zeroifnull": (["a"], "coalesce(a, 0)"),
     "nullifzero": (["a"], "nullif(a, 0)"),
     "equal_null": (["a", "b"], "a IS NOT DISTINCT FROM b"),
+    "isnull": (["a"], "a IS NULL"),
     "isnotnull": (["a"], "a IS NOT NULL"),
     "collect_list": (["a"], "coalesce(list(a) FILTER (WHERE a IS NOT NULL), [])"),
     "collect_set": (["a"], "coalesce(list(DISTINCT a) FILTER (WHERE a IS NOT NULL), [])"),

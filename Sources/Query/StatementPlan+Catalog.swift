@@ -49,7 +49,7 @@ extension StatementPlan {
       return .drop(name, ifExists: ifExists, cascade: cascade)
     }
     if take("UNDROP") {
-      guard let kind = takeKind(), kind != .function else { return nil }
+      guard let kind = takeKind() else { return nil }
       let name = try objectName(kind)
       let id = take("WITH", "ID") ? try string("the id") : nil
       return .undrop(name, id: id)

@@ -391,7 +391,7 @@ public struct StatementPlan: Sendable {
     let tokens = source.tokens
     let offset = start + (function.offset ?? -1)
     let index = tokens.firstIndex { $0.range.lowerBound == offset }
-    if function.parts.count == 1, let text = SQLExtensions.sessionWords[folded], let index, index + 2 < tokens.count,
+    if function.parts.count == 1, let text = SQLExtensions.sessionWords[folded] ?? SQLExtensions.bareCalls[folded], let index, index + 2 < tokens.count,
       tokens[index + 1].isSymbol("("), tokens[index + 2].isSymbol(")")
     {
       edits.append((offset..<tokens[index + 2].range.upperBound, text))

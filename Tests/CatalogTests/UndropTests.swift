@@ -64,6 +64,12 @@ import Testing
     let table = try await make(store, "shop.eu.t", lake: lake)
     try FileManager.default.createDirectory(atPath: table.location, withIntermediateDirectories: true)
     let volume = try await store.createVolume(ThreePartName("shop.us.v"), creatingIn: lake, by: "ann")
+    let function = try await store.setFunction(
+      ThreePartName("shop.eu.f"),
+      FunctionDefinition(parameters: [], returns: "INTEGER", columns: [], body: "1", isDeterministic: true, catalog: "shop", schema: "eu"),
+      comment: "one", by: "ann")
+    try await store.dropFunction(function.name, by: "ann")
+    try await store.undrop(.function, ["shop", "eu", "f"], by: "ann")
     let before = try await store.catalog("shop")
     #expect(try await failure { try await store.dropSchema(catalog: "shop", name: "eu", force: false, by: "ann") }.number == "PLT-1701")
     #expect(try await failure { try await store.dropCatalog("shop", force: false, by: "ann") }.number == "PLT-1701")
@@ -72,6 +78,7 @@ import Testing
     #expect(try await failure { try await store.undrop(.table, ["shop", "eu", "t"], by: "ann") }.message.contains("schema 'shop.eu'"))
     try await store.undrop(.schema, ["shop", "eu"], by: "ann")
     #expect(try await store.table(table.name) == table)
+    #expect(try await store.function(function.name) == function)
     #expect(try await store.findTable(old.name) == nil, "what was dropped before stays dropped")
 
     try await store.dropCatalog("shop", force: true, by: "ann")
@@ -80,12 +87,13 @@ import Testing
     #expect(try await store.catalog("shop") == before)
     #expect(try await store.table(table.name) == table)
     #expect(try await store.volume(volume.name) == volume)
+    #expect(try await store.function(function.name) == function)
     #expect(try await store.findTable(old.name) == nil)
     #expect(try await store.schemas(catalog: "shop", limit: 5).entries.map(\.name) == ["eu", "us"])
 
     try await store.dropCatalog("shop", force: true, by: "ann")
-    // Both tables, the volume, two schemas and the catalog.
-    #expect(try await store.purge(olderThan: .zero, lake: lake) == 6)
+    // Both tables, the volume, the function, two schemas and the catalog.
+    #expect(try await store.purge(olderThan: .zero, lake: lake) == 7)
     #expect(!FileManager.default.fileExists(atPath: table.location) && !FileManager.default.fileExists(atPath: volume.location))
     #expect(try await failure { try await store.undrop(.catalog, ["shop"], by: "ann") }.number == "PLT-3002")
   }

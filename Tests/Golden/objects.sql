@@ -186,6 +186,13 @@ DROP FUNCTION lab.one.plus;
 -- ok
 DROP FUNCTION lab.one.plus;
 -- error: NOT_FOUND: function 'lab.one.plus' does not exist
+UNDROP FUNCTION lab.one.plus;
+-- ok
+SELECT lab.one.plus(2) AS three;
+-- three
+-- 3
+DROP FUNCTION lab.one.plus;
+-- ok
 DROP FUNCTION IF EXISTS lab.one.plus;
 -- ok
 DROP VIEW lab.one.v;

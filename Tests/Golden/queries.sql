@@ -44,6 +44,9 @@ VALUES (1, 'a'), (2, 'b');
 -- col0 | col1
 -- 1 | a
 -- 2 | b
+SELECT isnull(NULL) AS a, current_timestamp() > TIMESTAMP '2020-01-01' AS b;
+-- a | b
+-- true | true
 FROM range(3) SELECT range * 2 AS twice;
 -- twice
 -- 0

@@ -162,7 +162,8 @@ extension StatementPlanner {
     case .table, .view, .volume, .function:
       let schema = try await catalog.storedSchema(name.catalog, name.schema)
       try await catalog.undrop(
-        name.kind == .volume ? .volume : .table, [schema.catalog, schema.name, name.name.lowercased()], id: identifier, by: user)
+        name.kind == .volume ? .volume : name.kind == .function ? .function : .table, [schema.catalog, schema.name, name.name.lowercased()], id: identifier,
+        by: user)
     }
   }
 
