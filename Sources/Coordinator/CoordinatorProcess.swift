@@ -151,6 +151,10 @@ public struct CoordinatorProcess: Sendable {
         return "inference log"
       }
       group.addTask {
+        await JobTriggers(store: store, launcher: launcher, epoch: epoch, logger: logger).run()
+        return "triggers"
+      }
+      group.addTask {
         await statements.keepHouse()
         return "statements"
       }

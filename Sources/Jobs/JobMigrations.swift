@@ -112,5 +112,14 @@ public enum JobMigrations {
           UNIQUE (run_id, number)
         );
         """),
+    Migration(
+      component: "jobs", number: 3, name: "times of jobs",
+      sql: """
+        CREATE TABLE job_triggers (
+          job_id bigint PRIMARY KEY REFERENCES jobs ON DELETE CASCADE,
+          definition text NOT NULL,
+          handled_until timestamptz NOT NULL
+        );
+        """),
   ]
 }

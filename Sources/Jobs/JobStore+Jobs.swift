@@ -102,7 +102,7 @@ extension JobStore {
     return try rows.map(Self.storedJob)
   }
 
-  private static func storedJob(_ row: PostgresRow) throws -> StoredJob {
+  static func storedJob(_ row: PostgresRow) throws -> StoredJob {
     StoredJob(
       id: Int64(try row.int("job_id")), settings: try row.json("settings"),
       attachments: (try row.json("attachments").objectValue ?? [:]).compactMapValues(\.stringValue), creator: try row.string("creator"),

@@ -1,22 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Core
-import Foundation
+public import Foundation
 public import Scheduling
 
 /// Stored jobs and runs in the shapes of Databricks' Jobs API 2.2. Pure: what is shown follows from the records alone.
 public enum JobsView {
   // MARK: jobs
 
-  public static func job(_ job: StoredJob, expandsTasks: Bool = true) -> JSONValue {
+  public static func job(_ job: StoredJob, expandsTasks: Bool = true, now: Date) -> JSONValue {
     var settings = job.settings.objectValue ?? [:]
     if !expandsTasks { for key in ["tasks", "job_clusters", "environments"] { settings[key] = nil } }
     if settings["max_concurrent_runs"] == nil { settings["max_concurrent_runs"] = 1 }
     settings["format"] = "MULTI_TASK"
-    return [
+    var members: [String: JSONValue] = [
       "job_id": .integer(job.id), "creator_user_name": .string(job.creator), "run_as_user_name": .string(job.creator),
       "created_time": .integer(milliseconds(job.createdAt)), "settings": .object(settings),
     ]
+    // One that cannot be read was refused when it was stored.
+    if let next = (try? JobTrigger(job.settings))?.next(after: now) { members["next_run_time"] = .integer(milliseconds(next)) }
+    return .object(members)
   }
 
   static func milliseconds(_ date: Date) -> Int64 { Int64(date.timeIntervalSince1970 * 1000) }
@@ -160,7 +163,7 @@ public enum JobsView {
     if let started = record?.startedAt { members["queue_duration"] = .integer(max(0, started - submitted)) }
     members["execution_duration"] = .integer(0)
     if let settings = run.origin.settings?.objectValue {
-      for key in ["git_source", "job_clusters"] { if let value = settings[key] { members[key] = value } }
+      for key in ["git_source", "job_clusters", "schedule"] { if let value = settings[key] { members[key] = value } }
       if let parameters = settings["parameters"]?.arrayValue, !parameters.isEmpty {
         members["job_parameters"] = .array(
           parameters.map { parameter in

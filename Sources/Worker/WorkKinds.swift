@@ -13,7 +13,9 @@ enum WorkKinds {
   /// - Throws: what the work throws; `internalError` for a kind that this binary does not have.
   static func run(_ spec: WorkSpec, context: ExecutorContext) throws -> JSONValue {
     // What people wrote stays as it is.
-    if spec.kind == CommandWork.kind { return try encode(CommandExecutor.run(spec.decodePayload(), context: context)) }
+    if spec.kind == CommandWork.kind {
+      return try encode(CommandExecutor.run(spec.decodePayload(), unit: UnitName(spec.unit, attempt: spec.attempt), context: context))
+    }
     var spec = spec
     spec.payload = ownPaths(spec.payload, attempt: spec.attempt)
     switch spec.kind {

@@ -76,11 +76,7 @@ public actor WorkerProcess {
   public func run() async throws {
     let scratch = scratchRoot
     // Programs that an earlier process of this worker started run elsewhere by now.
-    ProcessTree.killOrphans(
-      of: realpath(configuration.directory, nil).map { path in
-        defer { free(path) }
-        return String(cString: path)
-      } ?? configuration.directory)
+    ProcessTree.killOrphans(of: ownPath)
     // Scratch of an earlier process is of no use to anyone.
     try? FileManager.default.removeItem(atPath: scratch)
     try? FileManager.default.removeItem(atPath: unitsFolder)
@@ -152,6 +148,13 @@ public actor WorkerProcess {
   nonisolated private static func load() -> Double {
     var averages = [0.0]
     return getloadavg(&averages, 1) == 1 ? averages[0] : 0
+  }
+
+  /// The folder as its processes see it.
+  private var ownPath: String {
+    guard let path = realpath(configuration.directory, nil) else { return configuration.directory }
+    defer { free(path) }
+    return String(cString: path)
   }
 
   private var scratchRoot: String { configuration.directory + "/scratch" }
@@ -287,6 +290,13 @@ public actor WorkerProcess {
       switch message {
       case .log(let line): pendingLogs[key, default: []].append(line)
       case .ended(let exit):
+        if units[key]?.kind == CommandWork.kind {
+          // What the program had started is not the executor's any more.
+          let owner = ownPath
+          do { try await BlockingPool.shared.run { ProcessTree.killOrphans(of: owner, unit: UnitName(key.unit, attempt: key.attempt)) } } catch {
+            logger.warning("processes of a program may be left", metadata: ["unit": "\(key.unit)", "error": "\(error)"])
+          }
+        }
         // The process is gone: with its result, or without one.
         if let outcome = units[key]?.outcome {
           complete(key, outcome)

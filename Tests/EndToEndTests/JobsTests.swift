@@ -149,8 +149,20 @@ extension EndToEnd {
           j.Task(task_key="a b", spark_python_task=py("quick.py")), j.Task(task_key="c", depends_on=after("nobody"), notebook_task=j.NotebookTask("/x"))]),
           "a b", "nobody", "notebook_task")
       refused(InvalidParameterValue, lambda: w.jobs.run_now(created.job_id, job_parameters={"m": "1"}), "'--param m'" if False else "m")
-      refused(InvalidParameterValue, lambda: w.jobs.create(name="x", schedule=j.CronSchedule("0 0 3 * * ?", "UTC"), tasks=[
-          j.Task(task_key="q", spark_python_task=py("quick.py"))]), "schedule")
+      refused(InvalidParameterValue, lambda: w.jobs.create(name="x", schedule=j.CronSchedule("0 0 3 * *", "Europe/Belin"), tasks=[
+          j.Task(task_key="q", spark_python_task=py("quick.py"))]), "Europe/Berlin")
+      refused(InvalidParameterValue, lambda: w.jobs.create(name="x", continuous=j.Continuous(), tasks=[
+          j.Task(task_key="q", spark_python_task=py("quick.py"))]), "continuous")
+      # Every second, until it is paused.
+      ticking = w.jobs.create(name="tick", schedule=j.CronSchedule("* * * * * ?", "Europe/Berlin"), tasks=[
+          j.Task(task_key="q", condition_task=j.ConditionTask(op=j.ConditionTaskOp.EQUAL_TO, left="{{job.trigger.type}}", right="periodic"))]).job_id
+      deadline = time.time() + 30
+      while len(list(w.jobs.list_runs(job_id=ticking))) < 2 and time.time() < deadline: time.sleep(0.1)
+      w.jobs.update(ticking, new_settings=j.JobSettings(
+          schedule=j.CronSchedule("* * * * * ?", "Europe/Berlin", pause_status=j.PauseStatus.PAUSED)))
+      ticks = list(w.jobs.list_runs(job_id=ticking, expand_tasks=True))
+      assert len(ticks) >= 2 and all(t.trigger == j.TriggerType.PERIODIC for t in ticks), ticks
+      assert ended(ticks[-1].run_id).tasks[0].condition_task.outcome == "true"
       print(json.dumps({"kept": created.job_id}))
       """#
 

@@ -36,6 +36,7 @@ struct Simulation {
     case startWorker(String)
     case heal(String)
     case submit(RunSpec)
+    case repair(String)
     case client(Event)
     case fault
   }
@@ -81,6 +82,8 @@ struct Simulation {
   var store: [String: Record] = [:]
   var lake: [String: StageOutcome] = [:]
   var submitted: [String: RunSpec] = [:]
+  /// Whether runs that did not succeed are repaired; decided apart from the rest, so that older seeds stay what they were.
+  var repairs = false
   var events = 0
   var trace = Trace()
   /// How often each fault happened.
@@ -93,6 +96,8 @@ struct Simulation {
     random = SplitMix64(seed: seed)
     for fault in Fault.allCases where random.nextUnit() < 0.5 { enabled.insert(fault) }
     for feature in Feature.allCases where random.nextUnit() < 0.4 { features.insert(feature) }
+    var apart = SplitMix64(seed: ~seed)
+    repairs = apart.nextUnit() < 0.4 && !regressionSeeds.contains(seed)
   }
 
   // MARK: Running
@@ -136,7 +141,12 @@ struct Simulation {
       guard case .run(let record)? = store["run:\(run)"], record.state.isTerminal else { return false }
     }
     guard scheduler != nil, submitted.count > 0,
-      !queue.contains(where: { if case .submit = $0 { true } else { false } })
+      !queue.contains(where: {
+        switch $0 {
+        case .submit, .repair: true
+        default: false
+        }
+      })
     else { return false }
     return servicesAreReady
   }
@@ -175,7 +185,9 @@ struct Simulation {
           guard case .task(let ended)? = store["task:\(run)/\(task.key)"], ended.state == .succeeded, task.condition == nil else { continue }
           let keys = task.forEach == nil ? [task.key] : (ended.items ?? []).indices.map { "\(task.key)[\($0)]" }
           for key in keys {
-            for stage in 0..<(task.body["stages"]?.intValue ?? 1) where lake["\(run)/\(key)/\(stage)"] == nil {
+            var suffix = ""
+            if case .task(let one)? = store["task:\(run)/\(key)"], let repair = one.repairs { suffix = "/repair-\(repair)" }
+            for stage in 0..<(task.body["stages"]?.intValue ?? 1) where lake["\(run)/\(key)/\(stage)\(suffix)"] == nil {
               problems.append("\(run)/\(key) succeeded without committing stage \(stage)")
             }
           }
@@ -295,6 +307,7 @@ struct Simulation {
       if scheduler == nil || time < stalledCoordinatorUntil { return schedule(700, action) }
       if store["run:\(spec.id)"] == nil { deliver(.runSubmitted(spec)) }
       if store["run:\(spec.id)"] == nil { schedule(700, action) } else { submitted[spec.id] = spec }
+    case .repair(let run): repair(run)
     case .client(let event):
       if scheduler == nil || time < stalledCoordinatorUntil { return schedule(700, action) }
       deliver(event)
@@ -335,10 +348,13 @@ struct Simulation {
   }
 
   private mutating func persist(_ record: Record) {
-    if let old = store[record.key], old.isTerminal, old != record, !mayReturn(old) {
+    if let old = store[record.key], old.isTerminal, old != record, !mayReturn(old), !isRepair(old, record) {
       problems.append("\(record.key) changed after its end")
     }
-    if case .task(let new) = record, case .task(let old)? = store[record.key] {
+    if case .run(let run) = record, run.state.isTerminal, run.state != .succeeded, repairs, (run.repairs ?? 0) < 2 {
+      schedule(200 + Instant(random.next() % 5_000), .repair(run.spec.id))
+    }
+    if case .task(let new) = record, case .task(let old)? = store[record.key], (new.repairs ?? 0) == (old.repairs ?? 0) {
       if (new.attempt, new.stage) < (old.attempt, old.stage), new.attempt < old.attempt || new.stage < old.stage {
         problems.append("\(record.key) went back")
       }
@@ -356,6 +372,27 @@ struct Simulation {
     case .service, .worker: true
     case .run, .task: false
     }
+  }
+
+  /// A run that was repaired goes on, and so do the tasks that it runs again.
+  private func isRepair(_ old: Record, _ new: Record) -> Bool {
+    switch (old, new) {
+    case (.run(let old), .run(let new)): (new.repairs ?? 0) == (old.repairs ?? 0) + 1
+    case (.task(let old), .task(let new)): (new.repairs ?? 0) > (old.repairs ?? 0) && new.base ?? 0 >= old.attempt
+    default: false
+    }
+  }
+
+  /// As a client's request that is noted first, and told to the scheduler until it has taken it up.
+  private mutating func repair(_ id: String) {
+    if scheduler == nil || time < stalledCoordinatorUntil { return schedule(700, .repair(id)) }
+    guard case .run(let run)? = store["run:\(id)"], run.state.isTerminal else { return }
+    let tasks = store.values.compactMap { if case .task(let task) = $0, task.run == id { task } else { nil } }.sorted { $0.key < $1.key }
+    let rerun = Repair.failed(run.spec, tasks)
+    guard !rerun.isEmpty else { return }
+    deliver(.runRepaired(run, tasks: tasks, rerun: rerun.sorted(), number: (run.repairs ?? 0) + 1))
+    // The coordinator died before it could store the repair.
+    if case .run(let after)? = store["run:\(id)"], after.repairs == run.repairs { schedule(700, .repair(id)) }
   }
 
   private mutating func crashCoordinator(_ when: String) {

@@ -10,22 +10,13 @@ import Scheduling
 
 /// Stored jobs: create, read, change, delete.
 extension CoordinatorService {
-  private static let untriggered = ["schedule", "trigger", "continuous"]
-
   /// Settings as they may be stored.
   /// - Throws: everything that is wrong with them.
   private static func checked(_ given: JSONValue, attachments: [String: String]) throws -> JSONValue {
     var members = given.objectValue ?? [:]
     members["access_control_list"] = nil
     let settings = JSONValue.object(members)
-    var errors = JobSettings.check(settings, attachments: attachments).errors
-    for key in untriggered {
-      guard let value = settings[key], value != .null, value["pause_status"]?.stringValue != "PAUSED" else { continue }
-      errors.append(
-        PlatformError(
-          .invalidArgument, "\(key): jobs do not start by themselves yet", hint: "Give it pause_status: PAUSED, and start the job with run-now.",
-          number: "PLT-1210"))
-    }
+    let errors = JobSettings.check(settings, attachments: attachments).errors
     if let error = JobLauncher.joined(errors) { throw error }
     return settings
   }
@@ -55,7 +46,7 @@ extension CoordinatorService {
     ]
   }
 
-  func job(_ id: Int64) async throws -> JSONValue { JobsView.job(try await store.job(id)) }
+  func job(_ id: Int64) async throws -> JSONValue { JobsView.job(try await store.job(id), now: Date()) }
 
   func jobs(_ request: JobListRequest) async throws -> JSONValue {
     let before = try request.pageToken.flatMap { $0.isEmpty ? nil : $0 }.map(Self.pageNumber)
@@ -63,7 +54,7 @@ extension CoordinatorService {
     let page = found.prefix(request.limit)
     var answer: [String: JSONValue] = ["has_more": .bool(found.count > page.count)]
     // As Databricks does: no list at all when there is nothing in it.
-    if !page.isEmpty { answer["jobs"] = .array(page.map { JobsView.job($0, expandsTasks: request.expandsTasks) }) }
+    if !page.isEmpty { answer["jobs"] = .array(page.map { JobsView.job($0, expandsTasks: request.expandsTasks, now: Date()) }) }
     if found.count > page.count, let last = page.last { answer["next_page_token"] = .string(String(last.id)) }
     return .object(answer)
   }

@@ -75,13 +75,11 @@ final class JobLauncher: Sendable {
 
   // MARK: starting
 
-  /// All that is wrong, as one error for clients that read one message.
+  /// All that is wrong, as one error with its hints: clients show one message.
   static func joined(_ errors: [PlatformError]) -> PlatformError? {
     guard var first = errors.first else { return nil }
-    if errors.count > 1 {
-      first.message = errors.map(\.message).joined(separator: "; ")
-      first.hint = errors.map(\.hint).filter { !$0.isEmpty }.joined(separator: " ")
-    }
+    first.message = errors.map { $0.hint.isEmpty ? $0.message : "\($0.message). \($0.hint)" }.joined(separator: "; ")
+    first.hint = ""
     return first
   }
 

@@ -152,7 +152,7 @@ extension WorkflowChecker {
         "PLT-1207", 1, purpose == .run ? "" : "--param \(name)",
         purpose == .run ? "the job has no parameter '\(name)'" : "the file declares no variable or parameter of this name",
         hint: Spelling.suggestion(for: name, among: known).map { "Did you mean '\($0)'?" }
-          ?? "Declared: \(known.joined(separator: ", ")).")
+          ?? (known.isEmpty ? "None are declared." : "Declared: \(known.joined(separator: ", ")).")
     }
     var name = job.key.isEmpty ? "Untitled" : job.key
     var tasks: [ReadTask] = []
@@ -182,6 +182,7 @@ extension WorkflowChecker {
         for (index, item) in items.enumerated() {
           if let read = task(item, index: index) { tasks.append(read) }
         }
+      case "schedule" where purpose == .definition, "trigger" where purpose == .definition, "continuous" where purpose == .definition: continue
       default:
         if TaskSchema.ignoredJobKeys.contains(member.key) {
           ignore(member.key, member.line, place)
@@ -193,11 +194,25 @@ extension WorkflowChecker {
     if job.value["tasks"]?.items?.isEmpty ?? true, job.value["tasks"] == nil || job.value["tasks"]?.items != nil {
       fail("PLT-1202", job.line, place, "has no tasks")
     }
+    if purpose == .definition { checkTrigger(members, at) }
     checkGraph(tasks)
     spec.name = name
     spec.tasks = tasks.map(\.spec)
     if purpose == .file, spec.maxConcurrentRuns != nil { spec.job = "file:\(name)" }
     return spec
+  }
+
+  /// What shall start the job by itself.
+  private mutating func checkTrigger(_ members: [YAMLTree.Member], _ at: (String) -> String) {
+    let given = members.filter { ["schedule", "trigger", "continuous"].contains($0.key) && !$0.value.isNull }
+    guard let first = given.first else { return }
+    do {
+      _ = try JobTrigger(.object(Dictionary(given.map { ($0.key, $0.value.json(variables)) }, uniquingKeysWith: { $1 })))
+    } catch {
+      // The message begins with the key.
+      let place = at(first.key).dropLast(first.key.count)
+      fail(error.number, first.line, place.hasSuffix(".") ? String(place.dropLast()) : String(place), error.message, hint: error.hint)
+    }
   }
 
   /// At most 25, each a name with a text.

@@ -9,10 +9,10 @@ import Synchronization
 /// Runs a person's program in a folder of its own: without the platform's variables, as another user where the worker is root, with
 /// its output in the attempt's log. When the attempt ends, everything that the program has started ends too.
 enum CommandExecutor {
-  /// After it was asked to end, until it is ended.
-  static let graceSeconds = 2.0
+  /// After it was asked to end, until it is ended with all that it has started. The worker ends an executor after three.
+  static let graceSeconds = 1.0
 
-  static func run(_ work: CommandWork, context: ExecutorContext) throws -> CommandResult {
+  static func run(_ work: CommandWork, unit: UnitName, context: ExecutorContext) throws -> CommandResult {
     // What loses its parent becomes our child, and is found when the attempt ends.
     _ = ps_set_child_subreaper()  // an old kernel: only what stays in the group is found
     let owner = FileManager.default.currentDirectoryPath
@@ -36,6 +36,7 @@ enum CommandExecutor {
     environment["PLATFORM_TASK_KEY"] = work.task
     environment["PLATFORM_TASK_ATTEMPT"] = String(work.taskAttempt)
     environment[ProcessTree.ownerVariable] = owner
+    environment[ProcessTree.unitVariable] = unit.text
 
     let output = Mutex(CommandOutput())
     let ended = Ended()

@@ -7,6 +7,8 @@ import Glibc
 enum ProcessTree {
   /// Variable that marks the processes of people's programs with the folder of the worker that started them.
   static let ownerVariable = "PLATFORM_TASK_OWNER"
+  /// And with the attempt that they are part of.
+  static let unitVariable = "PLATFORM_TASK_UNIT"
 
   /// Parents by process.
   private static func parents() -> [Int32: Int32] {
@@ -55,12 +57,20 @@ enum ProcessTree {
     return text[text.index(after: close)...].split(separator: " ").first == "Z"
   }
 
-  /// Ends programs that an earlier process of the worker in `directory` has left behind.
-  static func killOrphans(of directory: String) {
-    let mark = Array("\(ownerVariable)=\(directory)".utf8)
+  /// Ends programs of the worker in `directory` whose executor is gone: those of one attempt, or all that an earlier process of the
+  /// worker has left behind. Blocks while it reads `/proc`.
+  static func killOrphans(of directory: String, unit: UnitName? = nil) {
+    let marks = ["\(ownerVariable)=\(directory)", unit.map { "\(unitVariable)=\($0.text)" }].compactMap { $0.map { Array($0.utf8) } }
     for entry in (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? [] {  // no /proc: none
       guard let pid = Int32(entry), pid != getpid(), let bytes = FileManager.default.contents(atPath: "/proc/\(pid)/environ") else { continue }
-      if bytes.split(separator: 0).contains(where: { $0.elementsEqual(mark) }) { kill(pid, SIGKILL) }
+      let variables = bytes.split(separator: 0)
+      if marks.allSatisfy({ mark in variables.contains { $0.elementsEqual(mark) } }) { kill(pid, SIGKILL) }
     }
   }
+}
+
+/// An attempt as its processes carry it in their environment.
+struct UnitName: Sendable, Equatable {
+  var text: String
+  init(_ unit: String, attempt: Int) { text = "\(unit)#\(attempt)" }
 }

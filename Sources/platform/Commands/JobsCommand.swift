@@ -7,14 +7,14 @@ import Foundation
 
 struct JobsCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "jobs", abstract: "Stored jobs: create, look, run, change, delete.",
+    commandName: "jobs", abstract: "Stored jobs: create, look, run, pause, change, delete.",
     discussion: """
       EXAMPLES
         platform jobs create platform.yml
         platform jobs run "refresh assistant" --param day=2026-01-31 --watch
         platform jobs list
       """,
-    subcommands: [List.self, Get.self, Create.self, Reset.self, Run.self, Delete.self])
+    subcommands: [List.self, Get.self, Create.self, Reset.self, Run.self, Pause.self, Resume.self, Delete.self])
 
   /// The number of a job that is named by its number or its name.
   fileprivate static func number(_ job: String, _ client: PlatformClient) async throws -> Int64 {
@@ -36,6 +36,49 @@ struct JobsCommand: AsyncParsableCommand {
     value?.intValue.map { Report.ago(Date(timeIntervalSince1970: Double($0) / 1000)) } ?? "-"
   }
 
+  /// When it starts by itself.
+  fileprivate static func next(_ job: JSONValue) -> String {
+    if let time = job["next_run_time"]?.intValue {
+      return Date(timeIntervalSince1970: Double(time) / 1000).formatted(.iso8601)
+    }
+    let settings = job["settings"] ?? .null
+    return ["schedule", "trigger", "continuous"].contains { settings[$0]?["pause_status"]?.stringValue == "PAUSED" } ? "paused" : "-"
+  }
+
+  /// - Throws: `invalidArgument` PLT-4231 for a job that has nothing to pause.
+  fileprivate static func setPause(_ job: String, _ status: String, _ options: ClientOptions) async throws {
+    let client = try options.client()
+    let number = try await number(job, client)
+    let info: JSONValue = try await client.get("/api/2.2/jobs/get?job_id=\(number)")
+    guard let key = ["schedule", "trigger", "continuous"].first(where: { info["settings"]?[$0]?.objectValue != nil }),
+      var members = info["settings"]?[key]?.objectValue
+    else {
+      throw PlatformError(
+        .invalidArgument, "job \(number) has no schedule and no trigger", hint: "Give it one in its file: 'platform jobs reset \(number) FILE'.",
+        number: "PLT-4231")
+    }
+    members["pause_status"] = .string(status)
+    let body: JSONValue = ["job_id": .integer(number), "new_settings": .object([key: .object(members)])]
+    let answer: JSONValue = try await client.post("/api/2.2/jobs/update", body)
+    if options.output.isStructured { return try Report.structured(answer, options.output) }
+    let after: JSONValue = try await client.get("/api/2.2/jobs/get?job_id=\(number)")
+    Report.note(status == "PAUSED" ? "job \(number) is paused" : "job \(number) starts next at \(next(after))")
+  }
+
+  struct Pause: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Let a job's schedule or trigger rest; it can still be run.")
+    @Argument(help: "Number or name.") var job: String
+    @OptionGroup var options: ClientOptions
+    func run() async throws { try await JobsCommand.setPause(job, "PAUSED", options) }
+  }
+
+  struct Resume: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Let a job's schedule or trigger go on; times that passed meanwhile are left out.")
+    @Argument(help: "Number or name.") var job: String
+    @OptionGroup var options: ClientOptions
+    func run() async throws { try await JobsCommand.setPause(job, "UNPAUSED", options) }
+  }
+
   struct List: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Jobs, newest first.")
     @Option(help: "How many.") var limit: Int = 25
@@ -51,12 +94,12 @@ struct JobsCommand: AsyncParsableCommand {
       let jobs = page["jobs"]?.arrayValue ?? []
       guard !jobs.isEmpty else { return Report.note("No jobs\(name.map { " named '\($0)'" } ?? " yet").  Next: platform jobs create FILE") }
       Report.table(
-        ["JOB", "NAME", "CREATOR", "CREATED", "AT ONCE"],
+        ["JOB", "NAME", "CREATOR", "CREATED", "NEXT"],
         jobs.map { job in
           [
             job["job_id"]?.intValue.map { String($0) } ?? "-", job["settings"]?["name"]?.stringValue ?? "-",
             job["creator_user_name"]?.stringValue ?? "-", JobsCommand.date(job["created_time"]),
-            job["settings"]?["max_concurrent_runs"]?.intValue.map { String($0) } ?? "1",
+            JobsCommand.next(job),
           ]
         })
       if page["has_more"]?.boolValue == true { Report.note("There are more: --limit, or -o json for next_page_token.") }
