@@ -152,7 +152,7 @@ extension WorkflowChecker {
         "PLT-1207", 1, purpose == .run ? "" : "--param \(name)",
         purpose == .run ? "the job has no parameter '\(name)'" : "the file declares no variable or parameter of this name",
         hint: Spelling.suggestion(for: name, among: known).map { "Did you mean '\($0)'?" }
-          ?? (known.isEmpty ? "None are declared." : "Declared: \(known.joined(separator: ", ")).")
+          ?? (known.isEmpty ? "None are declared." : "Declared: \(known.joined(separator: ", "))."))
     }
     var name = job.key.isEmpty ? "Untitled" : job.key
     var tasks: [ReadTask] = []
