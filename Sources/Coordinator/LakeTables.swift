@@ -14,6 +14,9 @@ struct LakeTables: Sendable {
   /// Folder below which managed tables live.
   let root: String
 
+  /// Who asked for what is committed, as the table's history says it.
+  @TaskLocal static var committer: String?
+
   /// Latest snapshots, so that a table whose log did not grow is not read again.
   let snapshots = SnapshotCaches()
   /// What commits leave to be done.

@@ -19,14 +19,16 @@ final class AppendQueue: Sendable {
     let expectedMetadata: TableMetadata?
     let metrics: [String: String]?
     let unsynced: [UnsyncedFile]
+    let userName: String?
     /// Signalled when there is a result, or when this writer shall commit for those who wait.
     fileprivate let turn = DispatchSemaphore(value: 0)
     fileprivate let result = Mutex<Result<CommitOutcome, any Error>?>(nil)
 
     init(
       _ files: [AddFile], expectedSchema: StructType?, transaction: AppTransaction?, operation: String, expectedMetadata: TableMetadata? = nil,
-      metrics: [String: String]? = nil, unsynced: [UnsyncedFile] = []
+      metrics: [String: String]? = nil, unsynced: [UnsyncedFile] = [], userName: String? = nil
     ) {
+      self.userName = userName
       self.unsynced = unsynced
       self.expectedMetadata = expectedMetadata
       self.metrics = metrics
@@ -128,6 +130,8 @@ extension DeltaTable {
       plan.reads.applications = Set(transactions.map(\.appId))
       plan.operationParameters = ["mode": "Append"]
       plan.unsynced = requests.flatMap(\.unsynced)
+      // One commit names one user, or none.
+      if requests.allSatisfy({ $0.userName == requests[0].userName }) { plan.userName = requests[0].userName }
       plan.operationMetrics = Self.sum(requests.map(\.metrics))
       let outcome = try commit(plan, onto: &base)
       keep(base)

@@ -32,6 +32,13 @@ public struct CommitPlan: Sendable {
     self.operation = operation
   }
 
+  /// This plan with the name of who asked for it, where it has none yet.
+  public func committed(by user: String?) -> CommitPlan {
+    var plan = self
+    plan.userName = userName ?? user
+    return plan
+  }
+
   public var isBlindAppend: Bool { ConflictChecker.isBlindAppend(actions, reads) }
 
   /// Counts of files and bytes for `operationMetrics`, where the caller gives none.

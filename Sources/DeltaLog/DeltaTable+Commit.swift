@@ -33,14 +33,14 @@ extension DeltaTable {
   /// - Parameter actions: files and domains to start with.
   public func create(
     _ metadata: TableMetadata, features: Set<TableFeature> = [], actions: [Action] = [], transaction: AppTransaction? = nil,
-    operation: String = "CREATE TABLE"
+    operation: String = "CREATE TABLE", userName: String? = nil
   ) throws -> CommitOutcome {
     if try exists() {
       if let transaction, let outcome = try replayed(transaction, snapshot()) { return outcome }
       throw PlatformError(.alreadyExists, "a table exists already", path: path.text)
     }
     let actions = try Self.first(metadata, features, (transaction.map { [.transaction($0)] } ?? []) + actions)
-    let plan = CommitPlan(actions, operation: operation)
+    let plan = CommitPlan(actions, operation: operation).committed(by: userName)
     try CommitValidation.check(plan.actions, base: nil, data: dataFeatures)
     let info = commitInfo(plan, level: TableProperties(metadata.configuration).isolationLevel, readVersion: nil)
     let (lines, written) = try prepared(plan, info, base: nil, version: 0)
@@ -72,11 +72,11 @@ extension DeltaTable {
   /// - Throws: `notFound`, `conflict` after the schema changed or too many lost races.
   public func append(
     _ files: [AddFile], expectedSchema: StructType? = nil, transaction: AppTransaction? = nil, operation: String = "WRITE",
-    expectedMetadata: TableMetadata? = nil, metrics: [String: String]? = nil, unsynced: [UnsyncedFile] = []
+    expectedMetadata: TableMetadata? = nil, metrics: [String: String]? = nil, unsynced: [UnsyncedFile] = [], userName: String? = nil
   ) throws -> CommitOutcome {
     let request = AppendQueue.Request(
       files, expectedSchema: expectedSchema, transaction: transaction, operation: operation, expectedMetadata: expectedMetadata, metrics: metrics,
-      unsynced: unsynced)
+      unsynced: unsynced, userName: userName)
     func now() throws -> CommitOutcome { try appendNow(request) }
     // Writers of one process take turns: racing for a version costs more than waiting for it.
     guard let cache else { return try now() }
@@ -90,6 +90,7 @@ extension DeltaTable {
     let (transaction, expectedSchema, expectedMetadata) = (request.transaction, request.expectedSchema, request.expectedMetadata)
     var plan = CommitPlan(request.files.map { .add($0) }, operation: request.operation)
     plan.unsynced = request.unsynced
+    plan.userName = request.userName
     if let metrics = request.metrics {
       plan.operationParameters = ["mode": "Append"]
       plan.operationMetrics = metrics
@@ -188,7 +189,8 @@ extension DeltaTable {
 }
 
 extension DeltaType {
-  func mentions(_ name: String) -> Bool {
+  /// Whether this is the primitive type `name`, or holds it.
+  public func mentions(_ name: String) -> Bool {
     switch self {
     case .primitive(let own): own == name
     case .array(let item, _): item.mentions(name)

@@ -5,8 +5,7 @@ public import Core
 /// A column type of the Delta protocol ("Schema Serialization Format").
 public indirect enum DeltaType: Sendable, Hashable {
   /// `string`, `long`, `integer`, `short`, `byte`, `float`, `double`, `boolean`, `binary`, `date`, `timestamp`,
-  /// `timestamp_ntz`,
-  /// `decimal(p,s)`.
+  /// `timestamp_ntz`, `decimal(p,s)`; `void` for a column that is always null.
   case primitive(String)
   case array(DeltaType, containsNull: Bool)
   case map(DeltaType, DeltaType, valueContainsNull: Bool)
@@ -14,7 +13,7 @@ public indirect enum DeltaType: Sendable, Hashable {
 
   static let names: Set<String> = [
     "string", "long", "integer", "short", "byte", "float", "double", "boolean", "binary", "date", "timestamp",
-    "timestamp_ntz",
+    "timestamp_ntz", "void",
   ]
 
   /// - Throws: `invalidFile` naming the type that is unknown.

@@ -59,7 +59,7 @@ public enum TypeMapping {
     case .primitive("long"): return .bigint
     case .primitive("float"): return .float
     case .primitive("double"): return .double
-    case .primitive("string"): return .varchar
+    case .primitive("string"), .primitive("void"): return .varchar
     case .primitive("binary"): return .blob
     case .primitive("date"): return .date
     case .primitive("timestamp"): return .timestampTZ

@@ -67,6 +67,11 @@ SELECT id, item, n, day FROM main.gold.stock ORDER BY id;
 -- 2 | BOLT | 99 | 2026-01-01
 -- 6 | cog | 60 | 2026-01-02
 -- 8 | peg | 80 | 2026-01-05
+DESCRIBE HISTORY main.gold.stock LIMIT 3;
+-- version | timestamp | userName | operation | operationParameters | readVersion | isolationLevel | isBlindAppend | operationMetrics | userMetadata | engineInfo
+-- 6 | * | admin | MERGE | {"matchedPredicates":"[{\\"actionType\\":\\"delete\\",\\"predicate\\":\\"s.n = 0\\"},{\\"actionType\\":\\"update\\"}]","notMatchedBySourcePredicates":"[{\\"actionType\\":\\"update\\",\\"predicate\\":\\"t.id = 5\\"}]","notMatchedPredicates":"[{\\"actionType\\":\\"insert\\"}]","predicate":"t.id = s.id"} | 5 | WriteSerializable | false | {"numOutputRows":"2","numSourceRows":"3","numTargetBytesAdded":"*","numTargetBytesRemoved":"*","numTargetChangeFilesAdded":"0","numTargetDeletionVectorsAdded":"0","numTargetDeletionVectorsRemoved":"0","numTargetDeletionVectorsUpdated":"0","numTargetFilesAdded":"2","numTargetFilesRemoved":"1","numTargetRowsCopied":"0","numTargetRowsDeleted":"1","numTargetRowsInserted":"1","numTargetRowsUpdated":"1"} | NULL | platform/0.1.0
+-- 5 | * | admin | DELETE | {"predicate":"item IS NULL"} | 4 | WriteSerializable | false | {"numAddedBytes":"0","numAddedChangeFiles":"0","numAddedFiles":"0","numCopiedRows":"0","numDeletedRows":"1","numDeletionVectorsAdded":"0","numDeletionVectorsRemoved":"0","numDeletionVectorsUpdated":"0","numRemovedBytes":"*","numRemovedFiles":"1"} | NULL | platform/0.1.0
+-- 4 | * | admin | UPDATE | {"predicate":"id <= 2"} | 3 | WriteSerializable | false | {"numAddedBytes":"*","numAddedChangeFiles":"0","numAddedFiles":"1","numCopiedRows":"0","numDeletionVectorsAdded":"0","numDeletionVectorsRemoved":"0","numDeletionVectorsUpdated":"0","numRemovedBytes":"*","numRemovedFiles":"1","numUpdatedRows":"2"} | NULL | platform/0.1.0
 MERGE INTO main.gold.stock AS t USING (VALUES (2, 1), (2, 2)) AS s(id, n) ON t.id = s.id WHEN MATCHED THEN UPDATE SET n = s.n;
 -- error: BAD_REQUEST: a row of the target matches several rows of the source, which would change it in different ways. Make the source unique in the columns of ON.
 MERGE INTO main.gold.stock AS t USING main.gold.nobody AS s ON t.id = s.id WHEN MATCHED THEN DELETE;

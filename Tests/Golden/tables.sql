@@ -265,7 +265,7 @@ DESCRIBE DETAIL main.gold.nobody;
 -- error: NOT_FOUND: table 'main.gold.nobody' does not exist
 DESCRIBE HISTORY main.gold.months_deep;
 -- version | timestamp | userName | operation | operationParameters | readVersion | isolationLevel | isBlindAppend | operationMetrics | userMetadata | engineInfo
--- 0 | * | NULL | CLONE | {} | NULL | WriteSerializable | true | {"numAddedBytes":"*","numAddedFiles":"1","numRemovedBytes":"0","numRemovedFiles":"0"} | NULL | platform/0.1.0
+-- 0 | * | admin | CLONE | {} | NULL | WriteSerializable | true | {"numAddedBytes":"*","numAddedFiles":"1","numRemovedBytes":"0","numRemovedFiles":"0"} | NULL | platform/0.1.0
 DESCRIBE HISTORY main.gold.nobody;
 -- error: NOT_FOUND: table 'main.gold.nobody' does not exist
 DROP TABLE main.gold.renamed;

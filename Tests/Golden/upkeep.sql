@@ -60,5 +60,5 @@ RESTORE TABLE main.gold.nobody TO VERSION AS OF 1;
 -- error: NOT_FOUND: table 'main.gold.nobody' does not exist
 DESCRIBE HISTORY main.gold.visits LIMIT 2;
 -- version | timestamp | userName | operation | operationParameters | readVersion | isolationLevel | isBlindAppend | operationMetrics | userMetadata | engineInfo
--- 7 | * | NULL | RESTORE | {"version":1} | 6 | WriteSerializable | false | {"numOfFilesAfterRestore":"1","numRemovedFiles":"1","numRestoredFiles":"1","tableSizeAfterRestore":"*"} | NULL | platform/0.1.0
--- 6 | * | NULL | OPTIMIZE | {} | 5 | SnapshotIsolation | false | {"numAddedBytes":"*","numAddedFiles":"1","numRemovedBytes":"*","numRemovedFiles":"1"} | NULL | platform/0.1.0
+-- 7 | * | admin | RESTORE | {"version":1} | 6 | WriteSerializable | false | {"numOfFilesAfterRestore":"1","numRemovedFiles":"1","numRestoredFiles":"1","tableSizeAfterRestore":"*"} | NULL | platform/0.1.0
+-- 6 | * | admin | OPTIMIZE | {} | 5 | SnapshotIsolation | false | {"numAddedBytes":"*","numAddedFiles":"1","numRemovedBytes":"*","numRemovedFiles":"1"} | NULL | platform/0.1.0

@@ -155,6 +155,25 @@ import Testing
   }
 
   /// Columns that compute their values: what the peer does not keep it has to refuse.
+  @Test func columnsWithoutATypeAreNull() throws {
+    let table = try ChangedTable(nil)
+    _ = try Peers.run(
+      """
+      import sys, pyarrow as pa
+      from deltalake import write_deltalake
+      write_deltalake(sys.argv[1], pa.table({"id": [1, 2], "nothing": pa.nulls(2)}))
+      write_deltalake(sys.argv[1], pa.table({"id": [3], "nothing": pa.nulls(1)}), mode="append")
+      """, [table.folder.file("t")])
+    let engine = try Database().connect()
+    for files in [1, 2] {
+      let snapshot = try table.delta.snapshot(version: Int64(files - 1))
+      try TableScan(snapshot, folder: table.folder.file("t")).define("t\(files)", on: engine)
+      let row = try #require(try engine.rows("SELECT count(*), count(nothing), CAST(sum(id) AS BIGINT) FROM t\(files)").first)
+      #expect(row[0] == .int(files == 1 ? 2 : 3) && row[1] == .int(0) && row[2] == .int(files == 1 ? 3 : 6), "\(row)")
+    }
+    #expect(throws: PlatformError.self) { try table.run("INSERT INTO t VALUES (4, NULL)") }
+  }
+
   @Test(arguments: ["default", "generated", "identity"]) func computedColumns(kind: String) throws {
     let engine = try Database(settings: .init(threads: 1)).connect()
     var fields = [

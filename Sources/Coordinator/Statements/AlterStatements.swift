@@ -195,6 +195,7 @@ extension LakeTables {
   func change(
     _ entry: TableEntry, key: String, asOf version: Int64, _ decide: @escaping @Sendable (Snapshot) throws -> CommitPlan?
   ) async throws -> Snapshot {
+    let user = Self.committer
     let after = try await BlockingPool.shared.run {
       let table = try Self.log(entry.location)
       let latest = try table.snapshot()
@@ -203,7 +204,7 @@ extension LakeTables {
       guard var plan = try decide(base), !plan.actions.isEmpty else { return latest }
       plan.reads = .everything
       plan.isolation = .serializable
-      _ = try table.commit(plan, onto: &base, transaction: Self.transaction(key))
+      _ = try table.commit(plan.committed(by: user), onto: &base, transaction: Self.transaction(key))
       return base
     }
     try await show(after, of: entry)

@@ -144,12 +144,13 @@ extension StatementPlanner {
     let new = try build(nil)
     let columns = try TypeMapping.columns(StructType(parsing: new.metadata.schemaString))
       .map { ColumnEntry(name: $0.name, type: $0.type.sql.lowercased()) }
+    let user = LakeTables.committer
     let begin: @Sendable (String) throws -> Snapshot = { place in
       if !S3Location.isS3(place) { try FileManager.default.createDirectory(atPath: place, withIntermediateDirectories: true) }
       let table = try LakeTables.log(place)
       _ = try table.create(
         new.metadata, features: new.features, actions: new.domains + files.map { .add($0) }, transaction: LakeTables.transaction(key),
-        operation: operation)
+        operation: operation, userName: user)
       return try table.snapshot()
     }
     let after: Snapshot

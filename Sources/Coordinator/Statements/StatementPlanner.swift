@@ -141,6 +141,11 @@ struct StatementPlanner: TaskPlanner {
 
   /// - Parameter ran: the results of a statement that is no table command, when they are no JSON yet.
   func commit(_ work: StatementWork, _ call: StageCall, _ results: [JSONValue], ran: [StatementResult]? = nil) async throws -> StageOutcome {
+    let user = try await user(call)
+    return try await LakeTables.$committer.withValue(user) { try await commitAsUser(work, call, results, ran) }
+  }
+
+  private func commitAsUser(_ work: StatementWork, _ call: StageCall, _ results: [JSONValue], _ ran: [StatementResult]?) async throws -> StageOutcome {
     let plan = work.plan
     var session = work.session
     var response = StatementResponse(statementID: call.id.run, columns: [], rows: [], truncated: false)

@@ -47,11 +47,12 @@ extension LakeTables {
   ) async throws -> Int64 {
     try await requireOwnLog(entry)
     let caches = snapshots
+    let user = Self.committer
     let (committed, facts, columns) = try await BlockingPool.shared.run {
       let table = try Self.open(entry.location, Self.writtenFeatures, caches.cache(entry.location))
       let latest = try table.latest()
       var base = latest.version == version ? latest : try table.snapshot(version: version)
-      let outcome = try table.commit(plan(base), onto: &base, transaction: Self.transaction(key))
+      let outcome = try table.commit(plan(base).committed(by: user), onto: &base, transaction: Self.transaction(key))
       return (outcome.version, TableUpkeep.Facts(base), try TypeMapping.columns(base.schema))
     }
     upkeep.note(entry, facts, version: committed)
@@ -67,6 +68,7 @@ extension LakeTables {
     guard let schema = target.schema else { return nil }
     try await requireOwnLog(entry)
     let caches = snapshots
+    let user = Self.committer
     let done = try await BlockingPool.shared.run { () -> (version: Int64, facts: TableUpkeep.Facts)? in
       let table = try Self.open(entry.location, Self.writtenFeatures, caches.cache(entry.location))
       let (expected, facts) = try { () throws -> (TableMetadata?, TableUpkeep.Facts) in
@@ -78,7 +80,7 @@ extension LakeTables {
         return (isSame ? latest.metadata : nil, TableUpkeep.Facts(latest))
       }()
       guard let expected else { return nil }
-      return (try table.append(files, transaction: Self.transaction(key), expectedMetadata: expected, metrics: metrics).version, facts)
+      return (try table.append(files, transaction: Self.transaction(key), expectedMetadata: expected, metrics: metrics, userName: user).version, facts)
     }
     guard let done else { return nil }
     upkeep.note(entry, done.facts, version: done.version)

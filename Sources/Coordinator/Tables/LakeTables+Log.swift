@@ -51,6 +51,7 @@ extension LakeTables {
     _ entry: TableEntry, key: String, _ decide: @escaping @Sendable (Snapshot, DeltaTable) throws -> CommitPlan?
   ) async throws -> Snapshot {
     try await requireOwnLog(entry)
+    let user = Self.committer
     let after = try await BlockingPool.shared.run {
       let table = try Self.log(entry.location)
       var attempt = 0
@@ -59,7 +60,7 @@ extension LakeTables {
         if Self.isDone(base, key) { return base }
         guard let plan = try decide(base, table), !plan.actions.isEmpty else { return base }
         do {
-          _ = try table.commit(plan, onto: &base, transaction: Self.transaction(key))
+          _ = try table.commit(plan.committed(by: user), onto: &base, transaction: Self.transaction(key))
           return base
         } catch let error as PlatformError where CommitConflict.kind(of: error) != nil && attempt < 20 {
           attempt += 1

@@ -53,6 +53,11 @@ struct TargetTable {
     }
     let schema = try StructType(parsing: metadata.schemaString)
     self.schema = schema
+    if let field = schema.fields.first(where: { $0.type.mentions("void") }) {
+      throw PlatformError(
+        .invalidArgument, "the column '\(field.name)' has the type void, which no data file can hold",
+        hint: "Nothing can be written to the table until it is dropped or has a type.")
+    }
     columns = try TypeMapping.columns(schema)
     mapping = try ColumnMapping.mode(metadata)
     metadata.partitionColumns = try target.partitionColumns.map { name in
