@@ -8,9 +8,9 @@ import Testing
 
 @testable import Query
 
-/// Damaged files fail the statement with their name, and never the process. `FUZZ_COUNT` mutants of each sample (150), from `FUZZ_SEED` (1).
+/// Damaged files fail the statement with their name, and never the process. `FUZZ_COUNT` mutants of each sample (80), from `FUZZ_SEED` (1).
 @Suite(.enabled(if: isInstalled, "DuckDB is not installed")) struct DamagedFileTests {
-  static let count = ProcessInfo.processInfo.environment["FUZZ_COUNT"].flatMap(Int.init) ?? 150
+  static let count = ProcessInfo.processInfo.environment["FUZZ_COUNT"].flatMap(Int.init) ?? 80
   static let seed = ProcessInfo.processInfo.environment["FUZZ_SEED"].flatMap { UInt64($0) } ?? 1
 
   /// - Parameter last: half of the damage is among that many bytes at the end, where the format keeps what is needed to read the rest.

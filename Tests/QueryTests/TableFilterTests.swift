@@ -153,7 +153,7 @@ import Testing
       }
     }
     var skipped = 0
-    for round in 0..<150 {
+    for round in 0..<90 {
       let text = condition(Int.random(in: 0..<4, using: &draw))
       let sql: String
       switch round % 4 {
