@@ -3,7 +3,7 @@
 /// The split of GPT-2 (`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`), by hand.
 ///
 /// Each byte is looked at a constant number of times, whatever the text.
-struct ByteLevelScanner {
+struct ByteLevelScanner: WordScanner {
   let base: UnsafePointer<UInt8>
   let count: Int
   private(set) var index = 0

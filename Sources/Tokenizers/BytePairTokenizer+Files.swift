@@ -18,16 +18,37 @@ extension BytePairTokenizer {
     guard let model = file["model"], model["type"]?.text == "BPE", let vocabulary = model["vocab"]?.members,
       let mergeItems = model["merges"]?.items
     else { throw refuse("expected a model of type BPE") }
-    guard file["normalizer"]?.isNull ?? true else { throw refuse("normalizers are not supported for byte-level BPE") }
+    var composes = false
+    switch file["normalizer"].flatMap({ $0.isNull ? nil : $0["type"]?.text ?? "" }) {
+    case nil: break
+    case "NFC": composes = true
+    case let other?: throw refuse("the normalizer \(other) is not supported for byte-level BPE")
+    }
     guard !(model["byte_fallback"]?.flag ?? false) else { throw refuse("byte_fallback is not byte-level BPE") }
 
     var addPrefixSpace = false
     var splitDigits = false
+    var split: WordSplit?
+    var isByteLevel = false
     func readStep(_ step: ByteJSON) throws {
       switch step["type"]?.text {
       case "ByteLevel":
         addPrefixSpace = step["add_prefix_space"]?.flag ?? true
-        guard step["use_regex"]?.flag ?? true else { throw refuse("ByteLevel without its own split is not supported") }
+        isByteLevel = true
+        if step["use_regex"]?.flag ?? true {
+          guard split == nil else { throw refuse("two ways to split are not supported") }
+          split = .plain
+        } else if addPrefixSpace {
+          throw refuse("ByteLevel with add_prefix_space behind another split is not supported")
+        }
+      case "Split":
+        guard let expression = step["pattern"]?["Regex"]?.text, let known = WordSplit(expression: expression) else {
+          throw refuse("the split \(step["pattern"]?["Regex"]?.text ?? "by a text") is not supported")
+        }
+        guard split == nil, step["behavior"]?.text == "Isolated", !(step["invert"]?.flag ?? false) else {
+          throw refuse("a split is supported once, with behavior Isolated, not inverted")
+        }
+        split = known
       case "Digits":
         guard step["individual_digits"]?.flag == true else {
           throw refuse("Digits that keeps runs together is not supported")
@@ -39,6 +60,7 @@ extension BytePairTokenizer {
     }
     guard let preTokenizer = file["pre_tokenizer"] else { throw refuse("it has no pre_tokenizer") }
     try readStep(preTokenizer)
+    guard isByteLevel, let split else { throw refuse("expected a ByteLevel pre_tokenizer and a split") }
 
     let addedTokens = AddedToken.read(file)
     let addedIDs = Set(addedTokens.map(\.id))
@@ -73,7 +95,7 @@ extension BytePairTokenizer {
       special: SpecialTokens(
         beginning: find("bos_token"), end: find("eos_token"), padding: find("pad_token"), unknown: find("unk_token")),
       template: template, addPrefixSpace: addPrefixSpace, ignoreMerges: model["ignore_merges"]?.flag ?? false,
-      splitDigits: splitDigits)
+      splitDigits: splitDigits, split: split, composes: composes)
   }
 
   /// Special token names from `special_tokens_map.json`, overridden by `tokenizer_config.json`; both may be missing.
@@ -130,8 +152,15 @@ extension BytePairTokenizer {
     let byteLevel =
       "{\"type\":\"ByteLevel\",\"add_prefix_space\":\(addPrefixSpace),\"trim_offsets\":true,\"use_regex\":true}"
     let digits = #"{"type":"Digits","individual_digits":true}"#
-    put("],\"normalizer\":null,\"pre_tokenizer\":")
-    put(splitsDigits ? "{\"type\":\"Sequence\",\"pretokenizers\":[\(digits),\(byteLevel)]}" : byteLevel)
+    put("],\"normalizer\":\(composes ? #"{"type":"NFC"}"# : "null"),\"pre_tokenizer\":")
+    var steps = splitsDigits ? [digits] : []
+    if split == .plain {
+      steps.append(byteLevel)
+    } else {
+      steps.append("{\"type\":\"Split\",\"pattern\":{\"Regex\":\(JSONValue.string(split.expression).sortedText)},\"behavior\":\"Isolated\",\"invert\":false}")
+      steps.append(#"{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":false}"#)
+    }
+    put(steps.count == 1 ? steps[0] : "{\"type\":\"Sequence\",\"pretokenizers\":[\(steps.joined(separator: ","))]}")
     put(",\"post_processor\":")
     putTemplate(&out, byteLevel)
     put(

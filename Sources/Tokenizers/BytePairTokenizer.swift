@@ -38,13 +38,18 @@ public final class BytePairTokenizer: Tokenizer {
   private let mergedIDs: [Int32]
   let ignoresMerges: Bool
   let splitsDigits: Bool
+  let split: WordSplit
+  /// Whether text is put into its composed form (NFC) first.
+  let composes: Bool
   private let cache = Mutex(WordCache())
 
   /// From what a trainer or a file gives. `entries[id]` are bytes, nil for ids of added tokens and holes.
   init(
     entries: [[UInt8]?], merges: [Merge], addedTokens: [AddedToken], special: SpecialTokens, template: TemplatePieces? = nil,
-    addPrefixSpace: Bool = false, ignoreMerges: Bool = false, splitDigits: Bool = false
+    addPrefixSpace: Bool = false, ignoreMerges: Bool = false, splitDigits: Bool = false, split: WordSplit = .plain, composes: Bool = false
   ) throws {
+    self.split = split
+    self.composes = composes
     self.entryBytes = entries
     self.merges = merges
     self.addedTokens = addedTokens
@@ -107,14 +112,24 @@ public final class BytePairTokenizer: Tokenizer {
         ids.append(id)
         return
       }
-      addedNormalized.split(piece) { part, id in
-        if let id {
-          ids.append(id)
-        } else if addPrefixSpace, let first = part.first, first != 0x20 {
-          ([0x20] + Array(part)).withUnsafeBufferPointer { appendText($0, &cache, to: &ids) }
-        } else {
-          appendText(part, &cache, to: &ids)
-        }
+      composed(piece) { piece in addNormalized(piece, &cache, to: &ids) }
+    }
+  }
+
+  private func composed(_ piece: UnsafeBufferPointer<UInt8>, _ body: (UnsafeBufferPointer<UInt8>) -> Void) {
+    guard composes, piece.contains(where: { $0 >= 0x80 }) else { return body(piece) }
+    var text = String(decoding: piece, as: UTF8.self).precomposedStringWithCanonicalMapping
+    text.withUTF8(body)
+  }
+
+  private func addNormalized(_ piece: UnsafeBufferPointer<UInt8>, _ cache: inout WordCache, to ids: inout [Int32]) {
+    addedNormalized.split(piece) { part, id in
+      if let id {
+        ids.append(id)
+      } else if addPrefixSpace, let first = part.first, first != 0x20 {
+        ([0x20] + Array(part)).withUnsafeBufferPointer { appendText($0, &cache, to: &ids) }
+      } else {
+        appendText(part, &cache, to: &ids)
       }
     }
   }
@@ -137,7 +152,14 @@ public final class BytePairTokenizer: Tokenizer {
   }
 
   private func appendWords(_ base: UnsafePointer<UInt8>, _ count: Int, _ cache: inout WordCache, to ids: inout [Int32]) {
-    var scanner = ByteLevelScanner(base, count)
+    switch split {
+    case .plain: appendWords(base, ByteLevelScanner(base, count), &cache, to: &ids)
+    case .marked(let digits): appendWords(base, MarkedWordScanner(base, count, digits: digits), &cache, to: &ids)
+    }
+  }
+
+  private func appendWords(_ base: UnsafePointer<UInt8>, _ scanner: some WordScanner, _ cache: inout WordCache, to ids: inout [Int32]) {
+    var scanner = scanner
     var start = 0
     while let end = scanner.next() {
       let word = base + start

@@ -207,4 +207,59 @@ func pieces(_ text: String) -> [String] {
     let ids = try #require(try ByteJSON.read(folder.file("out.json")).items).map { $0.items!.compactMap(\.id) }
     for (index, text) in nastyTexts.enumerated() { #expect(tokenizer.encode(text) == ids[index], "\(text.prefix(60))") }
   }
+
+  /// Texts in which the ways to split differ.
+  static let splitTexts =
+    nastyTexts + [
+      "I'LL don'T he'S we'Re they'vE I'm 'd 'D 'ſ x'ſ 'l 're've ''s '", "a\nb\r\nc \n d\t\n\n  e", "x  \n  y", "   lead", "trail   ", "\n\n\n", " \n",
+      "1 12 123 1234 12345678 ½ ٣٤٥٦ x9y", "$100.00, 50% (a) [b]{c}<d>", "foo.bar_baz/qux\\n --flag=1", "!\n!!\r\n?\n\nx",
+      ".\tx\u{85}y\u{2028}z \u{3000}日本語123です",
+      "e\u{301}a\u{308} \u{1100}\u{1161} ﬁ Å", "_x __init__ #tag @name", "👍🏽 👨‍👩‍👧 é\u{200D}", "\u{A0}x \u{A0}\u{A0}y", "'",
+    ]
+
+  @Test(.enabled(if: Peers.python != nil, "no peer environment")) func otherSplitsEqualThePeers() throws {
+    let folder = TemporaryDirectory("bpe-split")
+    try writeTexts(Self.splitTexts, to: folder.file("texts.json"))
+    let script = #"""
+      import json, os, sys
+      from tokenizers import Tokenizer, Regex, models, normalizers, pre_tokenizers, trainers, decoders, processors
+      folder = sys.argv[1]
+      texts = json.load(open(folder + '/texts.json'))
+      tail = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+      head = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
+      kinds = {
+        'three': (head + r"\p{N}{1,3}" + tail, None), 'one': (head + r"\p{N}" + tail, normalizers.NFC()),
+        'possessive': (r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+", None),
+        'plain': (r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+", None),
+      }
+      for name, (pattern, normalizer) in kinds.items():
+          t = Tokenizer(models.BPE())
+          if normalizer: t.normalizer = normalizer
+          t.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(pattern), behavior='isolated'),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+          t.decoder = decoders.ByteLevel()
+          t.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=900, show_progress=False, special_tokens=['<s>'],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+          t.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=False), processors.TemplateProcessing(single='<s> $A', special_tokens=[('<s>', 0)])])
+          os.makedirs(folder + '/' + name)
+          t.save(folder + '/' + name + '/tokenizer.json')
+          json.dump({'ids': [t.encode(x).ids for x in texts], 'texts': [t.decode(t.encode(x).ids) for x in texts]}, open(folder + '/' + name + '/out.json', 'w'))
+      """#
+    _ = try Peers.run(script, [folder.path])
+    for name in ["three", "one", "possessive", "plain"] {
+      let tokenizer = try BytePairTokenizer(path: folder.file(name))
+      // Written and opened again it is the same.
+      try tokenizer.write(to: folder.file(name + "-again"))
+      let again = try BytePairTokenizer(path: folder.file(name + "-again"))
+      let out = try ByteJSON.read(folder.file(name + "/out.json"))
+      let ids = try #require(out["ids"]?.items).map { $0.items!.compactMap(\.id) }
+      let texts = try #require(out["texts"]?.items).map { $0.text ?? "" }
+      for (index, text) in Self.splitTexts.enumerated() {
+        #expect(tokenizer.encode(text) == ids[index], "\(name): \(text.prefix(60).debugDescription)")
+        #expect(again.encode(text) == ids[index], "\(name), again: \(text.prefix(60).debugDescription)")
+        #expect(tokenizer.decode(ids[index], skipSpecialTokens: true).utf8.elementsEqual(texts[index].utf8), "\(name): \(text.prefix(60).debugDescription)")
+      }
+    }
+    for expression in [#"\w+|\s+"#, "", #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|\p{L}+"#] { #expect(WordSplit(expression: expression) == nil) }
+  }
 }
