@@ -41,6 +41,8 @@ public final class ChildProcess: Sendable {
     /// Where standard output and error go; nil makes a pipe.
     public var outputPath: String?
     public var errorPath: String?
+    /// Whether standard error goes where standard output goes, both in the order in which they were written.
+    public var joinsError: Bool
     /// Signal that the child gets when this process dies; 0: none, it outlives us.
     public var deathSignal: Int32
     /// Whether the child may be written to; otherwise its standard input is /dev/null.
@@ -50,8 +52,8 @@ public final class ChildProcess: Sendable {
 
     public init(
       executable: String, arguments: [String] = [], environment: [String: String] = ProcessInfo.processInfo.environment,
-      directory: String? = nil, outputPath: String? = nil, errorPath: String? = nil, deathSignal: Int32 = SIGKILL,
-      wantsInput: Bool = false, account: Account? = nil
+      directory: String? = nil, outputPath: String? = nil, errorPath: String? = nil, joinsError: Bool = false,
+      deathSignal: Int32 = SIGKILL, wantsInput: Bool = false, account: Account? = nil
     ) {
       self.account = account
       self.executable = executable
@@ -60,6 +62,7 @@ public final class ChildProcess: Sendable {
       self.directory = directory
       self.outputPath = outputPath
       self.errorPath = errorPath
+      self.joinsError = joinsError
       self.deathSignal = deathSignal
       self.wantsInput = wantsInput
     }
@@ -86,7 +89,7 @@ public final class ChildProcess: Sendable {
   /// Starts the child.
   /// - Parameters:
   ///   - onOutput, onError: called on a thread of the child's own with each piece read, and with nil at the end.
-  ///     Never called for a stream that goes to a file.
+  ///     Never called for a stream that goes to a file, and `onError` not where the streams are joined.
   ///   - onExit: called once, after both streams ended.
   /// - Throws: `unavailable` with the reason when the program cannot be started.
   public static func start(
@@ -124,17 +127,18 @@ public final class ChildProcess: Sendable {
     }
     let inPipe = configuration.wantsInput ? try makePipe() : nil
     let outPipe = configuration.outputPath == nil ? try makePipe() : nil
-    let errorPipe = configuration.errorPath == nil ? try makePipe() : nil
+    let errorPipe = configuration.errorPath == nil && !configuration.joinsError ? try makePipe() : nil
     let outFile = try configuration.outputPath.map(openFile)
-    let errorFile = try configuration.errorPath.map(openFile)
+    let errorFile = configuration.joinsError ? nil : try configuration.errorPath.map(openFile)
+    let outTarget = outPipe?.write ?? outFile ?? -1
 
     let arguments = [configuration.executable] + configuration.arguments
     let environment = configuration.environment.map { "\($0.key)=\($0.value)" }
     let pid = withCStrings(arguments) { argv in
       withCStrings(environment) { envp in
         ps_spawn(
-          argv, envp, configuration.directory, inPipe?.read ?? -1, outPipe?.write ?? outFile ?? -1,
-          errorPipe?.write ?? errorFile ?? -1, configuration.deathSignal, configuration.account?.user ?? UInt32.max,
+          argv, envp, configuration.directory, inPipe?.read ?? -1, outTarget,
+          configuration.joinsError ? outTarget : errorPipe?.write ?? errorFile ?? -1, configuration.deathSignal, configuration.account?.user ?? UInt32.max,
           configuration.account?.group ?? UInt32.max)
       }
     }

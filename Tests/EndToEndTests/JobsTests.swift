@@ -43,7 +43,7 @@ extension EndToEnd {
       assert "PLATFORM_TOKEN" not in os.environ and os.getcwd() == os.environ["HOME"]
       """)
       put("one.py", "import sys, taskvalues\nprint('item', sys.argv[1], 'of', taskvalues.get('count', 'rows'))\ntaskvalues.set('square', int(sys.argv[1]) ** 2)\n")
-      put("flaky.py", "import os, sys\nprint('attempt', os.environ['PLATFORM_TASK_ATTEMPT'], file=sys.stderr)\nif os.environ['PLATFORM_TASK_ATTEMPT'] == '1': sys.exit('it broke')\n")
+      put("flaky.py", "import os, sys\nprint('attempt', os.environ['PLATFORM_TASK_ATTEMPT'])\nif os.environ['PLATFORM_TASK_ATTEMPT'] == '1': sys.exit('it broke')\n")
       put("slow.py", "import subprocess, time\nsubprocess.Popen(['sleep', '4242'], start_new_session=True)\nprint('started', flush=True)\ntime.sleep(600)\n")
       put("quick.py", "print('quick')\n")
 
