@@ -171,7 +171,7 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
   private func step(_ work: [BatchScheduler.Work]) {
     let started = ContinuousClock.now
     mailbox.withLock { $0.stepStartedAt = started }
-    var batch = LlamaBatch()
+    var batch = DecoderBatch()
     for piece in work {
       guard let sequence = live[piece.id] else { preconditionFailure("the scheduler runs an unknown sequence") }
       batch.append(

@@ -40,7 +40,7 @@ public final class SequenceScorer {
     // The last token predicts nothing that is asked for.
     while start < tokens.count - 1 {
       let count = min(chunk, tokens.count - 1 - start)
-      var batch = LlamaBatch()
+      var batch = DecoderBatch()
       batch.append(tokens: tokens[start..<start + count], computed: start, blocks: blocks, logits: .all)
       let logits = runner.forward(batch)
       guard let base = logits.baseAddress else { break }

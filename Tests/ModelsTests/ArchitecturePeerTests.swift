@@ -45,7 +45,7 @@ import Testing
     guard model.steadyLength == nil else { return }
     // Beside another sequence, as the engine runs it: the same bits.
     let runner = try DecoderRunner(model: model, blockCount: 12, maxRows: 64)
-    var batch = LlamaBatch()
+    var batch = DecoderBatch()
     batch.append(tokens: ids[..<20], computed: 0, blocks: [9, 2], logits: .none)
     batch.append(tokens: ids[..<35], computed: 0, blocks: [7, 1, 3, 0, 5], logits: .all)
     #expect(Array(runner.forward(batch)) == Array(whole[..<(35 * model.vocabularySize)]), "\(name): neighbours change bits")

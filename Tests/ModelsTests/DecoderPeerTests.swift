@@ -59,7 +59,7 @@ private func read<T>(_ path: String, as type: T.Type) throws -> [T] {
       if name == "sharded" { #expect(FileManager.default.fileExists(atPath: directory + "/model.safetensors.index.json")) }
       for isa in 0...Int(pk_decode_isa_best()) {
         let runner = try LlamaRunner(model: model, blockCount: 8, maxRows: 100, isa: isa)
-        var batch = LlamaBatch()
+        var batch = DecoderBatch()
         batch.append(tokens: tokens, computed: 0, blocks: [7, 1, 3, 0, 5], logits: .all)
         let whole = Array(runner.forward(batch))
         let difference = zip(whole, expected).reduce(Float(0)) { max($0, abs($1.0 - $1.1)) }
@@ -68,7 +68,7 @@ private func read<T>(_ path: String, as type: T.Type) throws -> [T] {
         var pieces: [Float] = []
         var start = 0
         for size in [1, 17, 5, 30, 22] {
-          var step = LlamaBatch()
+          var step = DecoderBatch()
           step.append(tokens: tokens[0..<min(start + 1, 9)], computed: 0, blocks: [6], logits: .none)
           step.append(tokens: tokens[start..<start + size], computed: start, blocks: [2, 4, 0, 7, 1], logits: .all)
           pieces += runner.forward(step)

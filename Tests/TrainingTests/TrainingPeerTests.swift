@@ -102,7 +102,7 @@ import Testing
       """, [directory, "\(tokens)"])
     let expected = try #require(JSONValue(parsing: text).arrayValue).compactMap(\.doubleValue)
     let runner = try LlamaRunner(model: LlamaModel(directory: directory), blockCount: 2, maxRows: tokens.count)
-    var batch = LlamaBatch()
+    var batch = DecoderBatch()
     batch.append(tokens: tokens, computed: 0, blocks: [0, 1], logits: .all)
     let ours = Array(runner.forward(batch))
     #expect(ours.count == expected.count && ours.count == tokens.count * c.vocabularySize)

@@ -85,7 +85,7 @@ public final class DecoderRunner {
   /// Computes one step. Blocking, on the calling thread.
   ///
   /// Returns [outputs, vocabulary] f32 logits, row-major, valid until the next call.
-  public func forward(_ batch: LlamaBatch) -> UnsafeBufferPointer<Float> {
+  public func forward(_ batch: DecoderBatch) -> UnsafeBufferPointer<Float> {
     guard let head = model.head, let states = compute(batch) else { return UnsafeBufferPointer(start: nil, count: 0) }
     let rows = batch.outputs.count
     let count = rows * model.vocabularySize
@@ -97,22 +97,17 @@ public final class DecoderRunner {
   }
 
   /// The hidden states behind the final norm of the rows in `batch.outputs`: [outputs, hidden], valid until the next call.
-  public func hiddenStates(_ batch: LlamaBatch) -> UnsafeBufferPointer<Float> {
+  public func hiddenStates(_ batch: DecoderBatch) -> UnsafeBufferPointer<Float> {
     guard let states = compute(batch) else { return UnsafeBufferPointer(start: nil, count: 0) }
     return UnsafeBufferPointer(start: states, count: batch.outputs.count * model.hiddenSize)
   }
 
-  private func compute(_ batch: LlamaBatch) -> UnsafePointer<Float>? {
+  private func compute(_ batch: DecoderBatch) -> UnsafePointer<Float>? {
     let rows = batch.tokens.count
     let width = model.hiddenSize
     precondition(rows > 0 && rows <= maxRows && batch.positions.count == rows && batch.tables.count == rows)
-    let lengths = batch.positions.map { $0 + 1 }
-    let slots = (0..<rows).map { row -> Int64 in
-      let position = Int(batch.positions[row])
-      let block = batch.blocks[Int(batch.tables[row]) + position / Self.blockSize]
-      precondition(block >= 0 && block < blockCount)
-      return Int64(block) * Int64(Self.blockSize) + Int64(position % Self.blockSize)
-    }
+    let lengths = batch.lengths
+    let slots = batch.slots(blockCount: blockCount)
     for row in 0..<rows {
       precondition(batch.tokens[row] >= 0 && batch.tokens[row] < model.vocabularySize)
       pk_embed_row(model.embedding.type, model.embedding.weights, Int(batch.tokens[row]), hidden + row * width, width)
@@ -157,7 +152,7 @@ public final class DecoderRunner {
   }
 
   /// Attention of one layer over `normed`, its answer in `branch`.
-  private func attend(_ layer: Layer, _ index: Int, _ batch: LlamaBatch, _ lengths: [Int32], _ slots: [Int64]) {
+  private func attend(_ layer: Layer, _ index: Int, _ batch: DecoderBatch, _ lengths: [Int32], _ slots: [Int64]) {
     let plan = layer.plan.attention
     let rows = batch.tokens.count
     let (heads, keyHeads, size) = (plan.heads, plan.keyValueHeads, plan.headSize)
@@ -205,7 +200,7 @@ public final class DecoderRunner {
   }
 
   /// Cosines and sines of the rows' positions.
-  private func turn(_ batch: LlamaBatch) {
+  private func turn(_ batch: DecoderBatch) {
     let rows = batch.tokens.count
     for (kind, plan) in model.plan.rotary.enumerated() {
       let half = plan.half

@@ -21,7 +21,7 @@ public protocol GenerativeModel: Sendable {
 public protocol GenerativeRunner: AnyObject {
   var vocabularySize: Int { get }
   /// [outputs, vocabulary] f32 logits, row-major, valid until the next call. Blocking.
-  func forward(_ batch: LlamaBatch) -> UnsafeBufferPointer<Float>
+  func forward(_ batch: DecoderBatch) -> UnsafeBufferPointer<Float>
 }
 
 extension LlamaModel: GenerativeModel {

@@ -3,38 +3,6 @@
 import CKernels
 import Core
 
-/// One step's rows. A row is one token of one sequence; rows of a sequence come in position order.
-public struct LlamaBatch: Sendable {
-  /// [rows] token ids, each inside the vocabulary.
-  public var tokens: [Int32] = []
-  /// [rows] positions, from 0.
-  public var positions: [Int32] = []
-  /// [rows] where the row's block list begins in `blocks`.
-  public var tables: [Int64] = []
-  /// Block lists of all sequences, one behind the other: entry i holds positions 16 i ..< 16 (i + 1).
-  public var blocks: [Int32] = []
-  /// Rows whose logits are wanted, ascending.
-  public var outputs: [Int] = []
-
-  public init() {}
-
-  /// Adds the tokens of one sequence that follow its first `computed` ones.
-  /// - Parameter logits: whose logits are wanted: of the last token only, of all, or of none.
-  public mutating func append(tokens new: some Collection<Int32>, computed: Int, blocks list: [Int32], logits: Logits) {
-    let table = Int64(blocks.count)
-    blocks += list
-    let count = new.count
-    for (offset, token) in new.enumerated() {
-      if logits == .all || (logits == .last && offset == count - 1) { outputs.append(tokens.count) }
-      tokens.append(token)
-      positions.append(Int32(computed + offset))
-      tables.append(table)
-    }
-  }
-
-  public enum Logits: Sendable { case none, last, all }
-}
-
 /// Runs steps of one model over a paged cache that it owns. Belongs to one thread at a time.
 ///
 /// The logits of a row depend on its own sequence only, bit for bit: not on the other rows of the step, nor on how a
@@ -108,17 +76,12 @@ public final class LlamaRunner {
   /// Computes one step. Blocking, on the calling thread.
   ///
   /// Returns [outputs, vocabulary] f32 logits, row-major, valid until the next call.
-  public func forward(_ batch: LlamaBatch) -> UnsafeBufferPointer<Float> {
+  public func forward(_ batch: DecoderBatch) -> UnsafeBufferPointer<Float> {
     let c = model.configuration
     let rows = batch.tokens.count
     precondition(rows > 0 && rows <= maxRows && batch.positions.count == rows && batch.tables.count == rows)
-    let lengths = batch.positions.map { $0 + 1 }
-    let slots = (0..<rows).map { row -> Int64 in
-      let position = Int(batch.positions[row])
-      let block = batch.blocks[Int(batch.tables[row]) + position / Self.blockSize]
-      precondition(block >= 0 && block < blockCount)
-      return Int64(block) * Int64(Self.blockSize) + Int64(position % Self.blockSize)
-    }
+    let lengths = batch.lengths
+    let slots = batch.slots(blockCount: blockCount)
     for row in 0..<rows {
       precondition(batch.tokens[row] >= 0 && batch.tokens[row] < c.vocabularySize)
       pk_embed_row(

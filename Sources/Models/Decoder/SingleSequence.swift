@@ -97,14 +97,14 @@ public final class SingleSequence {
       blocks = (0..<Int32(blockCount)).map { $0 }
     }
 
-    func append(_ ids: [Int32], chunk: Int, logits: LlamaBatch.Logits, _ step: (LlamaBatch) throws -> Void) throws {
+    func append(_ ids: [Int32], chunk: Int, logits: DecoderBatch.Logits, _ step: (DecoderBatch) throws -> Void) throws {
       // Frequencies that depend on the length go by the whole text, not by its first chunk.
       runner.rotaryLength = count + ids.count
       let size = min(chunk, runner.maxRows)
       for start in stride(from: 0, to: ids.count, by: size) {
         let end = min(start + size, ids.count)
-        var batch = LlamaBatch()
-        let wanted: LlamaBatch.Logits = logits == .last && end < ids.count ? .none : logits
+        var batch = DecoderBatch()
+        let wanted: DecoderBatch.Logits = logits == .last && end < ids.count ? .none : logits
         batch.append(tokens: ids[start..<end], computed: count, blocks: blocks, logits: wanted)
         try step(batch)
         count += end - start

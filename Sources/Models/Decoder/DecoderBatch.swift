@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CKernels
+
+/// One step's rows. A row is one token of one sequence; rows of a sequence come in position order.
+public struct DecoderBatch: Sendable {
+  /// [rows] token ids, each inside the vocabulary.
+  public var tokens: [Int32] = []
+  /// [rows] positions, from 0.
+  public var positions: [Int32] = []
+  /// [rows] where the row's block list begins in `blocks`.
+  public var tables: [Int64] = []
+  /// Block lists of all sequences, one behind the other: entry i holds positions 16 i ..< 16 (i + 1).
+  public var blocks: [Int32] = []
+  /// Rows whose logits are wanted, ascending.
+  public var outputs: [Int] = []
+
+  public init() {}
+
+  /// Adds the tokens of one sequence that follow its first `computed` ones.
+  /// - Parameter logits: whose logits are wanted: of the last token only, of all, or of none.
+  public mutating func append(tokens new: some Collection<Int32>, computed: Int, blocks list: [Int32], logits: Logits) {
+    let table = Int64(blocks.count)
+    blocks += list
+    let count = new.count
+    for (offset, token) in new.enumerated() {
+      if logits == .all || (logits == .last && offset == count - 1) { outputs.append(tokens.count) }
+      tokens.append(token)
+      positions.append(Int32(computed + offset))
+      tables.append(table)
+    }
+  }
+
+  public enum Logits: Sendable { case none, last, all }
+
+  /// [rows] how many positions a row attends to: its own and those before it.
+  var lengths: [Int32] { positions.map { $0 + 1 } }
+
+  /// [rows] where in the cache each row's key and value go, in positions from the cache's begin.
+  /// - Precondition: every block in use is inside a cache of `blockCount` blocks.
+  func slots(blockCount: Int) -> [Int64] {
+    let size = Int(PK_KV_BLOCK)
+    return positions.indices.map { row in
+      let position = Int(positions[row])
+      let block = blocks[Int(tables[row]) + position / size]
+      precondition(block >= 0 && block < blockCount)
+      return Int64(block) * Int64(size) + Int64(position % size)
+    }
+  }
+}
