@@ -37,7 +37,7 @@ struct RunJobPlanner: TaskPlanner {
         try await launcher.cancel(child)
         throw PlatformError(.cancelled, "the task has ended")
       }
-      await wait(for: child)
+      await launcher.waiters.wait(for: child, atMost: .seconds(1))
     }
   }
 
@@ -55,21 +55,6 @@ struct RunJobPlanner: TaskPlanner {
     // The task waits for the job's other runs.
     request.queues = true
     return try await launcher.start(request).run
-  }
-
-  /// Until the run ends, and for a second at most.
-  private func wait(for run: String) async {
-    let waiters = launcher.waiters
-    await withTaskGroup(of: Void.self) { group in
-      group.addTask { await waiters.wait(for: run) }
-      group.addTask {
-        try? await Task.sleep(for: .seconds(1))  // cancelled: poked below all the same
-        waiters.poke(run)
-      }
-      await group.next()
-      waiters.poke(run)
-      group.cancelAll()
-    }
   }
 
   func commit(_ call: StageCall, results: [JSONValue]) async throws -> StageOutcome {

@@ -30,16 +30,7 @@ struct InteractiveRuns: Sendable {
             throw run.error ?? tasks.compactMap(\.error).first ?? PlatformError(.cancelled, "run \(runID) was cancelled")
           }
           // Woken at the end; looked at now and then anyway, should the end have come before the wait.
-          await withTaskGroup(of: Void.self) { group in
-            group.addTask { await waiters.wait(for: runID) }
-            group.addTask {
-              try? await Task.sleep(for: .milliseconds(250))  // cancelled: poked below all the same
-              waiters.poke(runID)
-            }
-            await group.next()
-            waiters.poke(runID)
-            group.cancelAll()
-          }
+          await waiters.wait(for: runID, atMost: .milliseconds(250))
           try Task.checkCancellation()
         }
       }
@@ -81,13 +72,14 @@ final class RunWaiters: Sendable {
     for one in list { one.resume() }
   }
 
-  /// Returns when the run has ended, or at the next `ended` for it; the caller looks at the stored state.
-  func wait(for run: String) async {
+  /// Returns when the run has ended, or after `limit` at the latest; the caller looks at the stored state.
+  func wait(for run: String, atMost limit: Duration) async {
+    var timer: Task<Void, Never>?
     await withCheckedContinuation { continuation in
       waiting.withLock { $0[run, default: []].append(continuation) }
+      // Begun when the wait is in the list, so that it always has something to end.
+      timer = Task { if (try? await Task.sleep(for: limit)) != nil { ended(run) } }
     }
+    timer?.cancel()
   }
-
-  /// Lets all waiters of `run` look again.
-  func poke(_ run: String) { ended(run) }
 }
