@@ -2,6 +2,7 @@
 
 import Core
 import Foundation
+import Glibc
 import Testing
 
 @testable import Worker
@@ -42,5 +43,29 @@ import Testing
     defer { try? FileManager.default.removeItem(atPath: path) }
     #expect(throws: PlatformError.self) { try CommandFolder.read(path, limit: 100) }
     #expect(try CommandFolder.read(path + "-none", limit: 100).isEmpty)
+  }
+
+  /// Whose each part is, and that removal follows no link. As root, which the tests of this project run as in continuous integration.
+  @Test(.enabled(if: geteuid() == 0, "only root can give files away"))
+  func onlyTheHomeIsTheProgramsOwn() throws {
+    let account = try #require(try CommandFolder.account())
+    let folder = try CommandFolder(account: account)
+    let values = try folder.write("values", Data("a=1".utf8))
+    try folder.write("home/main.py", Data("pass".utf8))
+    #expect(throws: PlatformError.self) { try folder.write("values", Data()) }
+    try folder.handOver()
+    func owner(_ path: String) -> UInt32? {
+      var info = stat()
+      return lstat(path, &info) == 0 ? info.st_uid : nil
+    }
+    #expect([folder.path, folder.path + "/modules"].map(owner) == [0, 0])
+    #expect([folder.home, folder.home + "/tmp", folder.home + "/main.py", values].map(owner) == Array(repeating: account.user, count: 4))
+    let outside = NSTemporaryDirectory() + "outside-\(UUID().uuidString)"
+    try FileManager.default.createDirectory(atPath: outside, withIntermediateDirectories: false)
+    defer { try? FileManager.default.removeItem(atPath: outside) }
+    try Data("kept".utf8).write(to: URL(fileURLWithPath: outside + "/file"))
+    try FileManager.default.createSymbolicLink(atPath: folder.home + "/link", withDestinationPath: outside)
+    folder.remove()
+    #expect(owner(folder.path) == nil && FileManager.default.fileExists(atPath: outside + "/file"))
   }
 }

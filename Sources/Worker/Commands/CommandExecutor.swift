@@ -19,9 +19,10 @@ enum CommandExecutor {
     let folder = try CommandFolder(account: try CommandFolder.account())
     defer { folder.remove() }
     let (executable, arguments) = try program(work, folder)
-    let inputs = try folder.write("inputs.json", Data(work.inputs.sortedText.utf8))
+    let inputs = try folder.write("inputs.json", Data(work.inputs.sortedText.utf8), mode: 0o400)
     let values = try folder.write("values", Data())
-    try folder.write("modules/taskvalues.py", Data(TaskValues.pythonModule.utf8))
+    try folder.write("modules/taskvalues.py", Data(TaskValues.pythonModule.utf8), mode: 0o444)
+    try folder.handOver()
 
     var environment = work.environment
     let own = [
@@ -45,10 +46,11 @@ enum CommandExecutor {
       for line in output.withLock({ $0.feed(bytes) }) { context.log(line) }
     }
     let configuration = ChildProcess.Configuration(
-      executable: executable, arguments: arguments, environment: environment, directory: folder.home, deathSignal: SIGKILL, account: folder.owner)
+      executable: executable, arguments: arguments, environment: environment, directory: folder.home, joinsError: true, deathSignal: SIGKILL,
+      account: folder.owner)
     let child = try BlockingPool.wait(atMost: .seconds(30), for: "the start of the program") { () async throws -> ChildProcess in
       do {
-        return try await ChildProcess.start(configuration, onOutput: take, onError: take) { ended.finish($0) }
+        return try await ChildProcess.start(configuration, onOutput: take) { ended.finish($0) }
       } catch let error as PlatformError {
         // Another attempt on the same machine would not find it either.
         throw PlatformError(.invalidArgument, error.message, hint: "Check that the program is installed on every worker.", number: "PLT-4208")

@@ -4,8 +4,11 @@ import Core
 import Foundation
 import Glibc
 
-/// The folder of one program: its home, its values, and what the platform gives it. It belongs to the user that the program runs as,
-/// and to nobody else.
+/// The folder of one program: its home, its values, and what the platform gives it.
+///
+/// Where programs run as another user, the folder itself stays the worker's. All programs of a machine run as that one user, so nothing is
+/// written by a path through folders that are already the program's: another program could have put a link there, which root would follow.
+/// Everything is written first, and `handOver` gives the home away.
 struct CommandFolder {
   let path: String
   let owner: ChildProcess.Account?
@@ -28,9 +31,11 @@ struct CommandFolder {
     Self.removeLeftovers()
     owner = account
     path = "\(Self.root)/\(Self.prefix)\(getpid())-\(RandomIdentifier.text())"
-    for folder in [path, path + "/modules", path + "/home", path + "/home/tmp"] {
-      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
-      try give(folder)
+    // Others may walk through what stays the worker's, and not list it.
+    for (folder, mode) in [(path, account == nil ? 0o700 : 0o711), (path + "/modules", 0o755), (home, 0o700), (home + "/tmp", 0o700)] {
+      guard mkdir(folder, mode_t(mode)) == 0, chmod(folder, mode_t(mode)) == 0 else {
+        throw PlatformError(.unavailable, "cannot make \(folder): \(String(cString: strerror(errno)))")
+      }
     }
   }
 
@@ -46,12 +51,24 @@ struct CommandFolder {
     }
   }
 
+  /// Writes a file for the program. To be called before `handOver`.
+  /// - Parameter mode: what its owner may do; everyone else nothing.
   @discardableResult
-  func write(_ name: String, _ data: Data) throws -> String {
+  func write(_ name: String, _ data: Data, mode: mode_t = 0o600) throws -> String {
     let file = path + "/" + name
-    try data.write(to: URL(fileURLWithPath: file))
-    try give(file)
+    let descriptor = open(file, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
+    guard descriptor >= 0 else { throw PlatformError(.unavailable, "cannot write \(file): \(String(cString: strerror(errno)))") }
+    let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+    try handle.write(contentsOf: data)
+    guard owner.map({ fchown(descriptor, $0.user, $0.group) }) ?? 0 == 0, fchmod(descriptor, mode) == 0 else {
+      throw PlatformError(.internalError, "cannot give \(file) to the program's user: \(String(cString: strerror(errno)))")
+    }
     return file
+  }
+
+  /// Gives the home to the program's user, when everything in it is written: the inner folder first.
+  func handOver() throws {
+    for folder in [home + "/tmp", home] { try give(folder) }
   }
 
   /// The first bytes of an ordinary file that the program wrote. Links are not followed: they may lead to what only the platform reads.
@@ -69,16 +86,27 @@ struct CommandFolder {
     return try file.read(upToCount: limit) ?? Data()
   }
 
-  func remove() {
-    // Leftovers are removed by the next program's start.
-    try? FileManager.default.removeItem(atPath: path)
+  func remove() { Self.remove(path) }
+
+  /// The tree may change while it is removed: where that is another user's doing, `rm` does it, which opens each folder from the one above
+  /// and follows no link. What is left is removed by the next program's start.
+  private static func remove(_ path: String) {
+    guard geteuid() == 0 else {
+      try? FileManager.default.removeItem(atPath: path)  // as above
+      return
+    }
+    let ended = DispatchSemaphore(value: 0)
+    let removal = ChildProcess.Configuration(executable: "/bin/rm", arguments: ["-rf", "--", path], environment: [:])
+    // As above.
+    let child = try? BlockingPool.wait(atMost: .seconds(30), for: "the removal of \(path)") { try await ChildProcess.start(removal) { _ in ended.signal() } }
+    if child != nil { _ = ended.wait(timeout: .now() + 30) }
   }
 
   /// Folders of executors that were killed.
   private static func removeLeftovers() {
     for name in (try? FileManager.default.contentsOfDirectory(atPath: root)) ?? [] where name.hasPrefix(prefix) {  // unreadable: nothing to do
       guard let pid = Int32(name.dropFirst(prefix.count).prefix { $0 != "-" }), kill(pid, 0) != 0, errno == ESRCH else { continue }
-      try? FileManager.default.removeItem(atPath: "\(root)/\(name)")  // another user's: not ours to remove
+      remove("\(root)/\(name)")
     }
   }
 }
