@@ -123,13 +123,14 @@ struct LakeTables: Sendable {
   }
 
   /// Makes the catalog entry, so that executors know the folder to write to.
-  func prepare(_ name: ThreePartName, columns: [Column], by actor: String) async throws -> TableEntry {
+  /// - Parameter isAnywhere: whether the caller's work can write to a table that lies in a bucket.
+  func prepare(_ name: ThreePartName, columns: [Column], by actor: String, isAnywhere: Bool = false) async throws -> TableEntry {
     let entry = try await catalog.table(
       name, creatingIn: root, columns: columns.map { ColumnEntry(name: $0.name, type: $0.type.sql.lowercased()) }, by: actor)
-    try entry.requireOnDisk()
+    if !isAnywhere { try entry.requireOnDisk() }
     try await BlockingPool.shared.run {
       try ReadOnlyPlaces.shared.requireWritable(entry.location)
-      try FileManager.default.createDirectory(atPath: entry.location, withIntermediateDirectories: true)
+      if !entry.isInBucket { try FileManager.default.createDirectory(atPath: entry.location, withIntermediateDirectories: true) }
     }
     return entry
   }

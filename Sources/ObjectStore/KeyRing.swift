@@ -24,8 +24,10 @@ public final class KeyRing: Sendable {
   /// The keys of the innermost place that holds `location`, in the spelling `s3://bucket/path`.
   public func keys(of location: String) -> StorageKeys? { held.withLock { $0.first { $0.opens(location) } } }
 
-  /// The keys of the places that work reads or writes: those in members called `path` or `outputDirectory`, wherever they are. Texts
-  /// and parameters of statements are not looked at.
+  private static let members: Set<String> = ["path", "outputDirectory", "dataPath", "quarantinePath"]
+
+  /// The keys of the places that work reads or writes: those in members of these names, wherever they are. Texts and parameters of
+  /// statements are not looked at.
   public func keys(neededBy payload: JSONValue) -> [StorageKeys] {
     guard !isEmpty else { return [] }
     var found: Set<StorageKeys> = []
@@ -38,7 +40,7 @@ public final class KeyRing: Sendable {
             look(member)
             continue
           }
-          if name == "path" || name == "outputDirectory", S3Location.isS3(text), let keys = keys(of: text) { found.insert(keys) }
+          if Self.members.contains(name), S3Location.isS3(text), let keys = keys(of: text) { found.insert(keys) }
         }
       default: break
       }

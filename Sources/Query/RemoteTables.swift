@@ -68,6 +68,16 @@ public struct RemoteTables {
     } catch { throw remote.explained(error) }
   }
 
+  /// `FileLoad.run` wherever its tables are. The files that it reads are fetched by the load itself.
+  public static func run(_ load: FileLoad, context: any WorkContext) throws -> FileLoadResult {
+    guard S3Location.isS3(load.dataPath) || S3Location.isS3(load.quarantinePath) else { return try load.run(context: context) }
+    var remote = RemoteTables(scratch: context.scratchDirectory)
+    let local = try remote.localised(load)
+    do {
+      return try remote.published(local.run(context: context))
+    } catch { throw remote.explained(error) }
+  }
+
   // MARK: before
 
   mutating func localised(_ given: StatementSpec, isCancelled: @escaping @Sendable () -> Bool = { false }) throws -> StatementSpec {
@@ -101,6 +111,20 @@ public struct RemoteTables {
     replace(&spec.files)
     try fetch(isCancelled)
     return spec
+  }
+
+  mutating func localised(_ given: FileLoad) throws -> FileLoad {
+    var load = given
+    try makeFolder(folder)
+    load.dataPath = try outputFile(given.dataPath)
+    load.quarantinePath = try outputFile(given.quarantinePath)
+    return load
+  }
+
+  /// A file to write on disk, where `path` is one in S3.
+  private mutating func outputFile(_ path: String) throws -> String {
+    guard S3Location.isS3(path), let slash = path.lastIndex(of: "/") else { return path }
+    return try output(String(path[..<slash])) + path[slash...]
   }
 
   private mutating func replace(_ files: inout [TargetFile]) {
@@ -174,6 +198,15 @@ public struct RemoteTables {
     try store()
     var result = given
     for index in result.files.indices { result.files[index].path = place(result.files[index].path) }
+    return result
+  }
+
+  func published(_ given: FileLoadResult) throws -> FileLoadResult {
+    try store()
+    var result = given
+    result.data?.path = place(given.data?.path ?? "")
+    result.quarantine?.path = place(given.quarantine?.path ?? "")
+    for index in result.parts.indices { result.parts[index].path = place(result.parts[index].path) }
     return result
   }
 

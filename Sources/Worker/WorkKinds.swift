@@ -20,7 +20,7 @@ enum WorkKinds {
     spec.payload = ownPaths(spec.payload, attempt: spec.attempt)
     switch spec.kind {
     case IngestShard.kind: return try encode(spec.decodePayload(IngestShard.self).run(context: context))
-    case FileLoad.kind: return try encode(spec.decodePayload(FileLoad.self).run(context: context))
+    case FileLoad.kind: return try encode(RemoteTables.run(spec.decodePayload(FileLoad.self).named(attempt: spec.attempt), context: context))
     case PrepareCleanShard.kind: return try encode(spec.decodePayload(PrepareCleanShard.self).run(context: context))
     case PrepareDedupeShard.kind: return try encode(spec.decodePayload(PrepareDedupeShard.self).run(context: context))
     case PrepareFinishShard.kind: return try encode(spec.decodePayload(PrepareFinishShard.self).run(context: context))

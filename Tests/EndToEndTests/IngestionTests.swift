@@ -164,6 +164,9 @@ extension EndToEnd {
       #expect(try post("/external-locations", ["name": "drop", "url": .string("s3://\(bucket)/drop"), "credential_name": "moto"]) == 200)
       #expect(try cluster.scalar("select count(*) || '/' || sum(n) from read_files('\(place)/f100*.json')") == "20/190")
 
+      // The table lies in the bucket, too.
+      let table = try cluster.cli(["sql", "create table main.demo.numbers (n bigint) location 's3://\(bucket)/drop/numbers'"])
+      #expect(table.status == 0, "\(table.all)")
       let run = try cluster.submit(file)
       var random = SplitMix64(seed: 23)
       for round in 0..<4 {
@@ -191,14 +194,34 @@ extension EndToEnd {
       let metrics = try cluster.http("GET", "/metrics", token: cluster.token).body
       #expect(metrics.contains(#"platform_ingest_files_changed{source="\#(place)",table="main.demo.numbers"} 1"#), "\(metrics)")
 
-      // Each file once into a table by hand, too.
+      // Each file once into a table by hand, too: in a folder, and in the bucket by its rules and partitions.
       #expect(try cluster.cli(["sql", "create table main.demo.c (n bigint)"]).status == 0)
-      let copy = "copy into main.demo.c from '\(place)' fileformat = json pattern = 'f101?.json'"
-      for _ in 0..<2 {
-        let copied = try cluster.cli(["sql", copy])
-        #expect(copied.status == 0, "\(copied.all)")
+      let ruled = try cluster.cli([
+        "sql",
+        "create table main.demo.d (n bigint not null, p bigint generated always as (n % 2)) partitioned by (p) location 's3://\(bucket)/drop/d'",
+      ])
+      #expect(ruled.status == 0, "\(ruled.all)")
+      for target in ["c", "d"] {
+        for _ in 0..<2 {
+          let copied = try cluster.cli(["sql", "copy into main.demo.\(target) from '\(place)' fileformat = json pattern = 'f101?.json'"])
+          #expect(copied.status == 0, "\(copied.all)")
+        }
+        #expect(try cluster.scalar("select count(*) || '/' || sum(n) from main.demo.\(target)") == "20/590")
       }
-      #expect(try cluster.scalar("select count(*) || '/' || sum(n) from main.demo.c") == "20/590")
+      #expect(try cluster.scalar("select count(*) from main.demo.d where p = 1") == 10)
+      try put(cluster.data, "pushed.ndjson", "{\"n\":5000}\n")
+      let pushed = try cluster.cli(["tables", "append", "main.demo.numbers", cluster.data + "/pushed.ndjson", "--batch-id", "one"])
+      #expect(pushed.status == 0, "\(pushed.all)")
+      // What attempts wrote that did not count is not named by the log; what is named is there once.
+      try python(
+        """
+        import deltalake
+        o = {"AWS_ENDPOINT_URL": sys.argv[1], "AWS_ALLOW_HTTP": "true", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "us-east-1"}
+        n = sorted(deltalake.DeltaTable("s3://%s/drop/numbers" % b, storage_options=o).to_pyarrow_table(columns=["n"])["n"].to_pylist())
+        assert n == list(range(160)) + [1000, 5000], n
+        sys.stdout.flush()
+        __import__("os")._exit(0)
+        """)
       let leaked = try LocalCluster.run("/bin/grep", ["-rl", "very-secret-key", cluster.data], timeout: 60)
       #expect(leaked.out == "", "\(leaked.out)")
     }

@@ -57,7 +57,7 @@ struct FileIngestPlanner: TaskPlanner {
 
   private func source(_ body: Body, _ call: StageCall) async throws -> (entry: TableEntry, source: IngestLedger.Source) {
     let name = try ThreePartName(body.target)
-    let entry = try await services.tables.prepare(name, columns: [], by: "run \(call.id.run)")
+    let entry = try await services.tables.prepare(name, columns: [], by: "run \(call.id.run)", isAnywhere: true)
     return (entry, try await services.ledger.source(table: entry.id, tableName: "\(name)", name: body.source.path))
   }
 

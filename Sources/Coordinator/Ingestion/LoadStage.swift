@@ -22,7 +22,8 @@ struct LoadStage {
 
   /// - Parameter quarantine: nil takes the target's name with `_quarantine`.
   func quarantine(_ name: String?) async throws -> TableEntry {
-    try await services.tables.prepare(try name.map { try ThreePartName($0) } ?? quarantineName, columns: FileLoad.quarantineColumns, by: actor)
+    try await services.tables.prepare(
+      try name.map { try ThreePartName($0) } ?? quarantineName, columns: FileLoad.quarantineColumns, by: actor, isAnywhere: true)
   }
 
   /// Units of about equal size; the number depends on the files alone.
@@ -30,7 +31,6 @@ struct LoadStage {
     _ batch: IngestLedger.Batch, _ format: FileRead.Format, _ options: FileOptions, schema: [Column], columns: [Column], into entry: TableEntry,
     quarantine: TableEntry, quarantinesRows: Bool
   ) async throws -> StagePlan {
-    try entry.requireOnDisk()
     try await BlockingPool.shared.run { try ReadOnlyPlaces.shared.requireWritable(entry.location) }
     let target = try await services.tables.ruled(entry)
     // Units that count on their own would give the same numbers.

@@ -70,6 +70,14 @@ public struct FileLoadResult: Codable, Sendable, Hashable {
 }
 
 extension FileLoad {
+  /// The same load, which writes files of this attempt's own, so that no two attempts write the same object.
+  public func named(attempt: Int) -> FileLoad {
+    var load = self
+    load.dataPath = dataPath.replacing("{attempt}", with: String(attempt))
+    load.quarantinePath = quarantinePath.replacing("{attempt}", with: String(attempt))
+    return load
+  }
+
   /// The narrowest type that takes the values of both.
   public static func common(_ one: SQLType, _ other: SQLType) -> SQLType { FileStaging.common(one, other) }
 
