@@ -122,5 +122,6 @@ int cd_load(const char *engine, const char *stubs, cd_api *api, char *error, siz
     }
     *(void **)wanted[i].slot = found;
   }
+  api->intercepts_reads = cd_intercept_reads(handle);
   return 0;
 }

@@ -12,6 +12,8 @@ public protocol ObjectStorage: Sendable {
   /// The bytes of `range`, cut at the object's end.
   /// - Throws: `invalidArgument` when the range starts behind the end.
   func get(_ path: ObjectPath, range: Range<Int>) throws -> Data
+  /// As above, of the object with this tag; nil when it was replaced. Without a tag: whatever is there.
+  func get(_ path: ObjectPath, range: Range<Int>, tag: String?) throws -> Data?
   /// Writes or replaces. Durable when it returns.
   func put(_ path: ObjectPath, _ data: Data) throws
   /// Writes only if no object has that name: exactly one of many concurrent callers succeeds.
@@ -37,6 +39,11 @@ public protocol ObjectStorage: Sendable {
 }
 
 extension ObjectStorage {
+  public func get(_ path: ObjectPath, range: Range<Int>, tag: String?) throws -> Data? {
+    if let tag, try head(path)?.tag != tag { return nil }
+    return try get(path, range: range)
+  }
+
   public func putIfAbsent(_ path: ObjectPath, _ data: Data, behind files: [UnsyncedFile]) throws {
     for file in files { file.start() }
     for file in files { try file.sync() }

@@ -92,6 +92,7 @@ struct ReadOnlyStorage: ObjectStorage {
 
   func get(_ path: ObjectPath) throws -> Data { try inner.get(path) }
   func get(_ path: ObjectPath, range: Range<Int>) throws -> Data { try inner.get(path, range: range) }
+  func get(_ path: ObjectPath, range: Range<Int>, tag: String?) throws -> Data? { try inner.get(path, range: range, tag: tag) }
   func list(_ prefix: ObjectPath?) throws -> [ObjectInfo] { try inner.list(prefix) }
   func list(_ prefix: ObjectPath?, after last: ObjectPath) throws -> [ObjectInfo] { try inner.list(prefix, after: last) }
   func head(_ path: ObjectPath) throws -> ObjectInfo? { try inner.head(path) }

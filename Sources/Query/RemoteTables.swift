@@ -2,35 +2,46 @@
 
 public import Core
 import DeltaLog
+public import DuckDB
 public import Foundation
 public import ObjectStore
+import Synchronization
 
 /// Statements on tables in S3: what they read is fetched before they run, through the machine's cache, and what they write is stored
-/// before they report. The statements themselves, shut off from the network, see files on disk only.
+/// before they report. The statements themselves, shut off from the network, see files on disk only: of large data files their ends are
+/// fetched before, and the pieces that the engine reads when it does.
 public struct RemoteTables {
+  /// Finds the store of a place.
+  typealias Stores = @Sendable (_ place: String) throws -> (store: any ObjectStorage, path: ObjectPath)
+
   private let cache: ObjectCache
   /// Where copies and new files lie while the work runs; it goes with the attempt.
   private let folder: String
-  private let keys: KeyRing
-  private let environment: [String: String]
+  private let stores: Stores
   /// By place: the local path.
   private var copies: [String: String] = [:]
   /// Local paths and what they are copies of.
   private var origins: [String: String] = [:]
   /// Copies that are not there yet.
-  private var wanted: [(place: String, local: String)] = []
+  private var wanted: [(place: String, local: String, isWhole: Bool)] = []
   private var outputs: [(local: String, place: String)] = []
+  private let partial = PartialCopies()
 
   private static let fetchers = BlockingPool(name: "fetch", threads: 8)
   private static let defaultCacheBytes = 10 << 30
+  /// How much of the end of a file is fetched before the engine asks: most footers.
+  private static let footerBytes = 64 << 10
 
   /// - Parameters:
   ///   - scratch: the attempt's own folder.
   ///   - environment: `PLATFORM_OBJECT_CACHE` (a folder; by default `object-cache` in the process's own) and `PLATFORM_OBJECT_CACHE_BYTES`.
   public init(scratch: String, keys: KeyRing = .shared, environment: [String: String] = ProcessInfo.processInfo.environment) {
+    self.init(scratch: scratch, environment: environment) { try ObjectStores.open($0, keys: keys, environment: environment) }
+  }
+
+  init(scratch: String, environment: [String: String], stores: @escaping Stores) {
     folder = scratch + "/remote"
-    self.keys = keys
-    self.environment = environment
+    self.stores = stores
     let limit = environment["PLATFORM_OBJECT_CACHE_BYTES"].flatMap { Int($0) }.flatMap { $0 > 0 ? $0 : nil } ?? Self.defaultCacheBytes
     let place = environment["PLATFORM_OBJECT_CACHE"].flatMap { $0.isEmpty ? nil : $0 } ?? FileManager.default.currentDirectoryPath + "/object-cache"
     cache = ObjectCache(folder: place, limitBytes: limit)
@@ -85,9 +96,9 @@ public struct RemoteTables {
     try makeFolder(folder)
     for index in spec.tables.indices {
       for file in spec.tables[index].scan.files.indices {
-        replace(&spec.tables[index].scan.files[file].path)
+        replace(&spec.tables[index].scan.files[file].path, isWhole: false)
         if var path = spec.tables[index].scan.files[file].deletions?.path {
-          replace(&path)
+          replace(&path, isWhole: true)
           spec.tables[index].scan.files[file].deletions?.path = path
         }
       }
@@ -96,7 +107,7 @@ public struct RemoteTables {
       let local = try output(place)
       spec.outputDirectory = local
       if var change = spec.change {
-        replace(&change.files)
+        replace(&change.files, areWhole: false)
         spec.change = change
       }
     }
@@ -108,7 +119,8 @@ public struct RemoteTables {
     var spec = given
     try makeFolder(folder)
     spec.outputDirectory = try output(given.outputDirectory)
-    replace(&spec.files)
+    // All of it is read: few large requests.
+    replace(&spec.files, areWhole: true)
     try fetch(isCancelled)
     return spec
   }
@@ -127,16 +139,16 @@ public struct RemoteTables {
     return try output(String(path[..<slash])) + path[slash...]
   }
 
-  private mutating func replace(_ files: inout [TargetFile]) {
+  private mutating func replace(_ files: inout [TargetFile], areWhole: Bool) {
     for index in files.indices {
-      replace(&files[index].path)
+      replace(&files[index].path, isWhole: areWhole)
       guard var path = files[index].deletions?.path else { continue }
-      replace(&path)
+      replace(&path, isWhole: true)
       files[index].deletions?.path = path
     }
   }
 
-  private mutating func replace(_ path: inout String) {
+  private mutating func replace(_ path: inout String, isWhole: Bool) {
     guard S3Location.isS3(path) else { return }
     if let known = copies[path] {
       path = known
@@ -144,13 +156,13 @@ public struct RemoteTables {
     }
     let local = "\(folder)/\(copies.count)-\((path as NSString).lastPathComponent)"
     copies[path] = local
-    want(path, at: local)
+    want(path, at: local, isWhole: isWhole)
     path = local
   }
 
-  private mutating func want(_ place: String, at local: String) {
+  private mutating func want(_ place: String, at local: String, isWhole: Bool) {
     guard origins.updateValue(place, forKey: local) == nil else { return }
-    wanted.append((place, local))
+    wanted.append((place, local, isWhole))
   }
 
   private mutating func output(_ place: String) throws -> String {
@@ -169,14 +181,29 @@ public struct RemoteTables {
 
   /// A few at once; the first failure ends it.
   private mutating func fetch(_ isCancelled: @escaping @Sendable () -> Bool) throws {
-    let (list, cache, keys, environment) = (wanted, cache, keys, environment)
+    let (list, cache, stores) = (wanted, cache, stores)
     wanted = []
     for folder in Set(list.map { ($0.local as NSString).deletingLastPathComponent }) { try makeFolder(folder) }
+    let found = Mutex<[(copy: PartialCopy, local: String)]>([])
+    let readsPieces = try list.contains { !$0.isWhole } && PartialFiles.isSupported
     try Self.fetchers.forEach(list.count, atOnce: 8) { index in
       if isCancelled() { throw CancellationError() }
-      let (store, path) = try ObjectStores.open(list[index].place, keys: keys, environment: environment)
-      try cache.provide(path, of: store, identity: list[index].place, at: list[index].local)
+      let (place, local, isWhole) = list[index]
+      let (store, path) = try stores(place)
+      guard readsPieces, !isWhole else {
+        try cache.provide(path, of: store, identity: place, at: local)
+        return
+      }
+      guard let copy = try cache.provideInPieces(path, of: store, identity: place, at: local, isCancelled: isCancelled) else { return }
+      try copy.provide(max(0, copy.size - Self.footerBytes)..<copy.size)
+      found.withLock { $0.append((copy, local)) }
     }
+    // Not by the closure above: a helper may keep it longer than this statement lives.
+    let copies = found.withLock { found in
+      defer { found = [] }
+      return found
+    }
+    for (copy, local) in copies { try partial.add(copy, at: local) }
   }
 
   // MARK: after
@@ -223,9 +250,9 @@ public struct RemoteTables {
         new.append((local, "\(output.place)/\(name)"))
       }
     }
-    let (list, keys, environment) = (new, keys, environment)
+    let (list, stores) = (new, stores)
     try Self.fetchers.forEach(list.count, atOnce: 4) { index in
-      let (store, path) = try ObjectStores.open(list[index].place, keys: keys, environment: environment)
+      let (store, path) = try stores(list[index].place)
       _ = try store.upload(file: list[index].local, to: path)
     }
   }
@@ -239,10 +266,28 @@ public struct RemoteTables {
 
   /// An error about a copy, said of what it is a copy of.
   func explained(_ error: any Error) -> any Error {
+    // The engine only knows that it could not read.
+    if let failure = partial.failure { return failure }
     guard var known = error as? PlatformError, let path = known.path else { return error }
     known.path = place(path)
     return known
   }
+}
+
+extension PartialCopy: PartialFile {}
+
+/// The copies of which the engine fetches pieces, for as long as this lives.
+private final class PartialCopies: Sendable {
+  private let copies = Mutex<[PartialCopy]>([])
+
+  func add(_ copy: PartialCopy, at path: String) throws {
+    try PartialFiles.register(copy, at: path)
+    copies.withLock { $0.append(copy) }
+  }
+
+  var failure: (any Error)? { copies.withLock { $0.lazy.compactMap(\.failure).first } }
+
+  deinit { PartialFiles.withdraw(copies.withLock { $0 }) }
 }
 
 extension StatementSpec {

@@ -34,11 +34,15 @@ public enum StatementRunner {
   /// Settings of every connection on which statements run.
   static let connectionSettings = "SET TimeZone='UTC'; SET enable_progress_bar=true; SET enable_progress_bar_print=false"
 
+  /// Whole column chunks are asked for at once, and what was fetched is on the disk already: no second copy in memory.
+  private static let partialFileSettings = "SET prefetch_all_parquet_files=true; SET enable_external_file_cache=false"
+
   /// Makes the statement's tables visible on a fresh connection and shuts it off from everything else.
   static func prepare(
     _ spec: StatementSpec, _ connection: Connection, scratch: String, keys: KeyRing = .shared, isCancelled: @escaping @Sendable () -> Bool
   ) throws {
     try connection.execute(connectionSettings)
+    if PartialFiles.isInUse { try connection.execute(partialFileSettings) }
     for table in spec.tables { try table.scan.define(table.view, on: connection) }
     for read in spec.fileReads { try FileLoad.stage(read, connection, scratch: scratch, keys: keys, isCancelled: isCancelled) }
     if spec.records != nil { try RecordWriter(spec, connection).stage(scratch: scratch, isCancelled: isCancelled) }

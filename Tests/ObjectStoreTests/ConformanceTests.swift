@@ -160,6 +160,9 @@ import Testing
       try store.put(path, Data("two".utf8))
       #expect(try store.head(path)?.tag != first.tag)
       #expect(try store.list(nil).first?.tag == store.head(path)?.tag)
+      #expect(try store.get(path, range: 1..<9, tag: store.head(path)?.tag) == Data("wo".utf8))
+      #expect(try store.get(path, range: 1..<2, tag: nil) == Data("w".utf8))
+      #expect(try store.get(path, range: 1..<2, tag: first.tag) == nil)
       #expect(abs(first.modifiedMilliseconds - ProcessSupport.wallMilliseconds) < 60_000)
     }
   }

@@ -148,7 +148,18 @@ typedef struct {
   int (*_Nonnull register_scalar_function_)(cd_connection, cd_scalar_function);
   void (*_Nonnull scalar_function_set_error_)(cd_function_info, const char *);
   void * (*_Nonnull scalar_function_get_extra_info_)(cd_function_info);
+  /// Whether the engine's reads can be looked at before they happen.
+  bool intercepts_reads;
 } cd_api;
+
+/// Asked before the engine reads `count` bytes at `offset` of the file with these numbers: 0 lets it read, anything else fails the read.
+typedef int32_t (*cd_read_hook)(uint64_t device, uint64_t inode, int64_t offset, size_t count);
+
+/// Sets or (NULL) takes away what is asked.
+void cd_set_read_hook(cd_read_hook _Nullable hook);
+
+/// Puts a function that asks `cd_read_hook` in the place of the library's `pread`; false: it has none, nothing was changed.
+bool cd_intercept_reads(void *_Nonnull handle);
 
 /// Opens the stub library (may be NULL) and the engine, and fills `api`. Returns 0, or -1 with a text in `error`.
 int cd_load(const char *_Nonnull engine, const char *_Nullable stubs, cd_api *_Nonnull api,

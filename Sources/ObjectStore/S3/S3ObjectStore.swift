@@ -51,6 +51,11 @@ public final class S3ObjectStore: ObjectStorage {
     return try read(path, range, tag: nil) ?? Data()
   }
 
+  public func get(_ path: ObjectPath, range: Range<Int>, tag: String?) throws -> Data? {
+    guard let tag, range.lowerBound >= 0, !range.isEmpty else { return try get(path, range: range) }
+    return try read(path, range, tag: tag)
+  }
+
   private func behindTheEnd(_ path: ObjectPath) -> PlatformError {
     PlatformError(.invalidArgument, "the range starts behind the end of the object", path: client.name(path))
   }
