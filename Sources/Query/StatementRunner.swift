@@ -51,8 +51,12 @@ public enum StatementRunner {
 
   /// Gives a connection that is shut off the statement's values, views and functions.
   static func define(_ spec: StatementSpec, _ connection: Connection) throws {
-    for variable in spec.variables where spec.reads(variable) { try variable.set(connection) }
+    try setVariables(spec, connection)
     for definition in spec.definitions { try definition.create(connection) }
+  }
+
+  static func setVariables(_ spec: StatementSpec, _ connection: Connection) throws {
+    for variable in spec.variables where spec.reads(variable) { try variable.set(connection) }
   }
 
   /// Runs the statement on a prepared connection.

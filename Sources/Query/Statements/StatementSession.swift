@@ -9,7 +9,7 @@ import Synchronization
 /// Runs statements one after the other in an executor process, with what the next one needs made ahead.
 ///
 /// A statement with tables gets a database of its own: what one statement may read is fixed before it runs and cannot be
-/// changed after. Statements without tables share one that is shut off from everything, each on a connection of its own; it has
+/// changed after. A query over the very tables of the one before it goes on with that one's, see `OpenedTables`. Statements without tables share one that is shut off from everything, each on a connection of its own; it has
 /// one thread, because to hand over the work of most of them takes longer than the work. Queries among them are kept for those who repeat
 /// them, see `KeptQueries`.
 /// One thread at a time, except `interrupt` and `progress`.
@@ -31,8 +31,8 @@ public final class StatementSession: Sendable {
     var fresh: Database?
     var shared: Database?
     var running: Connection?
-    /// Of the last statement with tables: its database is closed while idle, not before the answer.
-    var spent: Connection?
+    /// Of the last statement with tables. What the next one cannot use is closed while idle, not before the answer.
+    var opened: OpenedTables?
     var isInterrupted = false
     var kept = KeptQueries()
   }
@@ -50,7 +50,7 @@ public final class StatementSession: Sendable {
 
   /// Closes what the last statement had and opens what the next one needs. Blocks for some 20 ms; call it while idle.
   public func prepare() throws {
-    release()
+    if state.withLock({ $0.opened?.key == nil }) { close() }
     if state.withLock({ $0.shared == nil }) {
       let database = try open(threads: 1)
       try database.connect().execute(
@@ -65,7 +65,7 @@ public final class StatementSession: Sendable {
 
   private func database(for spec: StatementSpec) throws -> (Database, isShared: Bool) {
     if spec.needsNothing, let shared = state.withLock({ $0.shared }) { return (shared, true) }
-    release()  // two databases would have twice the memory
+    close()  // two databases would have twice the memory
     let ready = state.withLock { state in
       defer { state.fresh = nil }
       return state.fresh
@@ -73,14 +73,19 @@ public final class StatementSession: Sendable {
     return (try ready ?? open(threads: settings.threads), false)
   }
 
-  /// Closes the database of the last statement.
-  private func release() {
-    let spent = state.withLock { state in
-      defer { state.spent = nil }
-      return state.spent
-    }
+  /// Closes the tables of the last statement, if they are still open, with what the engine keeps of them in memory.
+  public func close() {
     // It may be the last one to hold the database: closed here, not under the lock.
-    withExtendedLifetime(spent) {}
+    withExtendedLifetime(takeOpened { _ in true }) {}
+  }
+
+  /// Takes out what the last statement has left, where `isWanted` says so.
+  private func takeOpened(_ isWanted: (OpenedTables) -> Bool) -> OpenedTables? {
+    state.withLock { state in
+      guard let opened = state.opened, isWanted(opened) else { return nil }
+      state.opened = nil
+      return opened
+    }
   }
 
   /// Blocks until the statement is done.
@@ -103,7 +108,8 @@ public final class StatementSession: Sendable {
     var local = order
     local.spec = try remote.localised(order.spec) { [self] in state.withLock { $0.isInterrupted } }
     do {
-      var answer = try runLocal(local)
+      // Its files go with the attempt.
+      var answer = try runLocal(local, keepsTables: false)
       answer.result = try remote.published(answer.result)
       return answer
     } catch { throw remote.explained(error) }
@@ -144,36 +150,61 @@ public final class StatementSession: Sendable {
     } catch { throw DamagedFiles.explained(error, spec.scans) }
   }
 
-  private func runLocal(_ order: StatementOrder, head: Data? = nil) throws -> StatementAnswer {
+  private func runLocal(_ order: StatementOrder, head: Data? = nil, keepsTables: Bool = true) throws -> StatementAnswer {
+    let key = keepsTables ? OpenedTables.Key(order.spec) : nil
+    if let key, let opened = takeOpened({ $0.key == key }) { return try run(order, opened) }
     let (database, isShared) = try database(for: order.spec)
     let connection = try database.connect()
-    defer { if !isShared { state.withLock { $0.spent = connection } } }
-    return try running(connection, order.spec) {
+    var isReusable = false
+    defer { if !isShared { leave(OpenedTables(connection: connection, key: isReusable ? key : nil)) } }
+    let answer = try running(connection, order.spec) {
       if order.spec.postgres != nil { return try copy(order, connection) }
       if !isShared {
         let keys = order.keys.map { KeyRing($0) } ?? .shared
         try StatementRunner.prepare(order.spec, connection, scratch: settings.scratch, keys: keys) { self.state.withLock { $0.isInterrupted } }
       }
       try StatementRunner.define(order.spec, connection)
-      guard let output = order.output, order.spec.kind == .select || order.spec.kind == .explain else {
-        return StatementAnswer(result: try StatementRunner.perform(order.spec, connection))
-      }
-      if let statement = try StatementRunner.plain(order.spec, connection) {
-        let answer = try write(statement.run(), output, order.spec.limits)
-        if isShared, let head, !order.spec.setsVariables {
-          keep(KeptQueries.Query(order: order, connection: connection, statement: statement), for: head, after: answer)
-        }
-        return answer
-      }
-      let (columns, rows) = try StatementRunner.wrapped(order.spec, connection)
-      var writer = ResultWriter(output, limits: order.spec.limits, columns: zip(columns, rows.columns).map { Column($0.name, $1.type) })
-      try writer.write(rows)
-      return try writer.finish(columns)
+      return try self.answer(order, connection, keptBy: isShared ? head : nil)
     }
+    isReusable = true
+    return answer
+  }
+
+  /// A query over tables that are open.
+  private func run(_ order: StatementOrder, _ opened: OpenedTables) throws -> StatementAnswer {
+    let answer = try running(opened.connection, order.spec) {
+      for table in order.spec.tables { try DamagedFiles.checkSizes(table.scan.files) }
+      try StatementRunner.setVariables(order.spec, opened.connection)
+      return try self.answer(order, opened.connection, keptBy: nil)
+    }
+    leave(opened)
+    return answer
+  }
+
+  private func leave(_ opened: OpenedTables) { state.withLock { $0.opened = opened } }
+
+  /// - Parameter head: what to keep the query by, if it can be kept.
+  private func answer(_ order: StatementOrder, _ connection: Connection, keptBy head: Data?) throws -> StatementAnswer {
+    guard let output = order.output, order.spec.kind == .select || order.spec.kind == .explain else {
+      return StatementAnswer(result: try StatementRunner.perform(order.spec, connection))
+    }
+    if let statement = try StatementRunner.plain(order.spec, connection) {
+      let answer = try write(statement.run(), output, order.spec.limits)
+      if let head, !order.spec.setsVariables {
+        keep(KeptQueries.Query(order: order, connection: connection, statement: statement), for: head, after: answer)
+      }
+      return answer
+    }
+    let (columns, rows) = try StatementRunner.wrapped(order.spec, connection)
+    var writer = ResultWriter(output, limits: order.spec.limits, columns: zip(columns, rows.columns).map { Column($0.name, $1.type) })
+    try writer.write(rows)
+    return try writer.finish(columns)
   }
 
   /// How many queries are kept.
   var keptCount: Int { state.withLock { $0.kept.count } }
+  /// Whether tables of a query are still open.
+  var hasOpenTables: Bool { state.withLock { $0.opened?.key != nil } }
 
   /// Rows of another Postgres: read while the engine may open files, then written.
   private func copy(_ order: StatementOrder, _ connection: Connection) throws -> StatementAnswer {

@@ -43,6 +43,9 @@ private final class StatementExecutor: Sendable {
     var isWatching = false
   }
 
+  /// How long an idle executor keeps the tables of its last query in memory.
+  private static let tableSeconds = 60.0
+
   private let channel: ExecutorChannel
   private let session: StatementSession
   private let state = Mutex(State())
@@ -88,7 +91,10 @@ private final class StatementExecutor: Sendable {
     prepare()
     send(.ready, 0)
     while true {
-      arrived.wait()
+      if arrived.wait(timeout: .now() + Self.tableSeconds) == .timedOut {
+        session.close()
+        arrived.wait()
+      }
       let taken = state.withLock { state -> (frame: StatementFrame, wake: Bool, isCancelled: Bool)? in
         guard let frame = state.waiting else { return nil }
         state.waiting = nil
