@@ -7,8 +7,21 @@ import DuckDB
 /// DELETE, UPDATE or MERGE, taken apart. Its expressions stay text until the target's columns are known.
 struct ChangeStatement: Sendable {
   struct Assignment: Sendable {
-    var column: String
+    /// As it was written: `x`, `t.x`, `main.demo.t.x`, `s.field`.
+    var path: [String]
     var expression: String
+    /// Of the column that is meant, the fields that lead to what is set; none: the column as a whole.
+    var fields: [String] = []
+
+    init(path: [String], expression: String) {
+      self.path = path
+      self.expression = expression
+    }
+
+    init(column: String, expression: String) { self.init(path: [column], expression: expression) }
+
+    /// The column, once it is known which parts of `path` name the table.
+    var column: String { path[0] }
   }
   enum Action: Sendable {
     case delete
@@ -30,14 +43,62 @@ struct ChangeStatement: Sendable {
     var text: String
     var alias: String
     var condition: String
+    /// The table's name, where it has no alias.
+    var name: QualifiedName?
   }
 
   /// What the statement calls its target, quoted.
   var alias: String
+  /// The target's name, where it has no alias.
+  var name: QualifiedName?
   /// nil for DELETE and UPDATE.
   var source: Source?
   /// One for DELETE and UPDATE.
   var clauses: [Clause]
+
+  /// Names that stand for tables in the queries of the change.
+  var standIns: [String: QualifiedName] {
+    var names: [String: QualifiedName] = [:]
+    names["__target"] = name
+    names["__source"] = source?.name
+    return names
+  }
+
+  /// Gives target and source different names, where both are called by the last part of theirs.
+  mutating func distinguish() {
+    guard let name, var source, let other = source.name, source.alias.lowercased() == alias.lowercased(), !name.isSame(as: other) else { return }
+    func own(_ name: QualifiedName, _ other: QualifiedName) -> String {
+      SQLText.identifier(name.schema.lowercased() == other.schema.lowercased() ? "\(name)" : "\(name.schema).\(name.name)")
+    }
+    self.alias = own(name, other)
+    source.alias = own(other, name)
+    self.source = source
+  }
+
+  /// What a path of SET or INSERT may mean: the longest name of the table that fits it counts first.
+  private func meanings(_ path: [String]) -> [[String]] {
+    var found: [[String]] = []
+    if let name {
+      let own = [name.catalog, name.schema, name.name].map { $0.lowercased() }
+      for count in [3, 2] where path.count > count && path.prefix(count).map({ $0.lowercased() }) == own.suffix(count) {
+        found.append(Array(path.dropFirst(count)))
+      }
+    }
+    let own = [alias.lowercased(), SQLText.identifier(name?.name ?? "").lowercased()]
+    if path.count > 1, own.contains(SQLText.identifier(path[0]).lowercased()) { found.append(Array(path.dropFirst())) }
+    return found + [path]
+  }
+
+  /// The assignment with its column found; as it is when there is no such column.
+  func resolved(_ assignment: Assignment, _ columns: [String]) -> Assignment {
+    let meanings = meanings(assignment.path)
+    let known = meanings.first { meaning in columns.contains { $0.lowercased() == meaning[0].lowercased() } }
+    let path = known ?? meanings[0]
+    var result = assignment
+    result.path = [path[0]]
+    result.fields = assignment.fields + path.dropFirst()
+    return result
+  }
 }
 
 /// The queries that an executor runs for a change. All are plain queries over views; `__target` is the table with two more
@@ -133,7 +194,8 @@ extension StatementPlan {
     for clause in change.clauses {
       switch clause.action {
       case .updateAll, .insertAll: return columns
-      case .update(let assignments), .insert(let assignments): named.formUnion(assignments.map { $0.column.lowercased() })
+      case .update(let assignments), .insert(let assignments):
+        named.formUnion(assignments.map { change.resolved($0, columns.map(\.name)).column.lowercased() })
       case .delete: break
       }
     }
@@ -176,12 +238,16 @@ extension StatementPlan {
       }
       switch change.clauses[index].action {
       case .update(var assignments):
+        assignments = assignments.map { change.resolved($0, columns.map(\.name)) }
         for item in assignments.indices where assignments[item].expression.lowercased() == "default" {
+          guard assignments[item].fields.isEmpty else { throw StructFields.noDefault(assignments[item]) }
           assignments[item].expression = defaults[assignments[item].column.lowercased()] ?? "NULL"
         }
         change.clauses[index].action = .update(assignments)
         result.updatedColumns.formUnion(assignments.map { $0.column.lowercased() })
       case .insert(var assignments):
+        assignments = assignments.map { change.resolved($0, columns.map(\.name)) }
+        if let part = assignments.first(where: { !$0.fields.isEmpty }) { throw StructFields.notInserted(part) }
         assignments.removeAll { $0.expression.lowercased() == "default" }
         result.insertedColumns.formUnion(assignments.map { $0.column.lowercased() })
         let given = Set(assignments.map { $0.column.lowercased() })
@@ -263,7 +329,8 @@ extension StatementPlan {
         switch clause.action {
         case .delete: break
         case .update(let assignments), .insert(let assignments):
-          expression = assignments.first { $0.column.lowercased() == column.name.lowercased() }?.expression
+          let own = assignments.filter { $0.column.lowercased() == column.name.lowercased() }
+          expression = own.first?.fields.isEmpty == false ? StructFields.value(of: kept, column.type, own) : own.first?.expression
         case .updateAll, .insertAll: break  // taken apart before
         }
         if let expression { cases += " WHEN \(number + 1) THEN CAST((\(expression)\n) AS \(column.type.sql))" }
@@ -280,20 +347,26 @@ extension StatementPlan {
     }
     var seen: Set<String> = []
     for assignment in assignments {
-      guard columns.contains(where: { $0.name.lowercased() == assignment.column.lowercased() }) else {
+      guard let column = columns.first(where: { $0.name.lowercased() == assignment.column.lowercased() }) else {
         throw PlatformError(
           .invalidArgument, "the table has no column '\(assignment.column)'", hint: "It has: \(columns.map(\.name).joined(separator: ", ")).")
+      }
+      if !assignment.fields.isEmpty {
+        try StructFields.check(assignment, column)
+        continue
       }
       guard seen.insert(assignment.column.lowercased()).inserted else {
         throw PlatformError(.invalidArgument, "the column '\(assignment.column)' is set twice")
       }
     }
+    try StructFields.checkTogether(assignments)
   }
 
   /// A query of our own making around the user's expressions, checked and with its tables replaced like any other.
   private mutating func inner(_ text: String, _ internalNames: Set<String>) throws -> String {
     let plan = try StatementPlan(
-      query: text, internalNames: internalNames, references: references, functions: functions, extensions: extensions, defaults: defaults)
+      query: text, internalNames: internalNames, standIns: change?.standIns ?? [:], references: references, functions: functions, extensions: extensions,
+      defaults: defaults)
     references = plan.references
     filters.merge(plan.filters) { $0 + $1 }
     functions = plan.functions

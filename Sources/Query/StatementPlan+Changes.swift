@@ -11,7 +11,8 @@ extension StatementPlan {
     if token?.isWord("USING") == true { throw onlyMerge("DELETE .. USING") }
     let condition = take("WHERE") ? try slice(until: []) : nil
     try expectEnd()
-    change = ChangeStatement(alias: alias, source: nil, clauses: [.init(occasion: .matched, condition: condition, action: .delete)])
+    change = ChangeStatement(
+      alias: alias.text, name: alias.name, source: nil, clauses: [.init(occasion: .matched, condition: condition, action: .delete)])
   }
 
   mutating func parseUpdate() throws {
@@ -23,7 +24,8 @@ extension StatementPlan {
     let condition = take("WHERE") ? try slice(until: []) : nil
     try expectEnd()
     change = ChangeStatement(
-      alias: alias, source: nil, clauses: [.init(occasion: .matched, condition: condition, action: .update(assignments))])
+      alias: alias.text, name: alias.name, source: nil,
+      clauses: [.init(occasion: .matched, condition: condition, action: .update(assignments))])
   }
 
   mutating func parseMerge() throws {
@@ -35,18 +37,22 @@ extension StatementPlan {
     while take("WHEN") { clauses.append(try mergeClause()) }
     try expectEnd()
     guard !clauses.isEmpty else { throw expected("WHEN MATCHED or WHEN NOT MATCHED") }
-    change = ChangeStatement(alias: alias, source: source, clauses: clauses)
+    var found = ChangeStatement(alias: alias.text, name: alias.name, source: source, clauses: clauses)
+    found.distinguish()
+    change = found
   }
 
   private mutating func mergeSource() throws -> ChangeStatement.Source {
     var text: String
     var alias: String?
+    var table: QualifiedName?
     if token?.isSymbol("(") == true {
       text = try parenthesised()
     } else {
       guard let start = token?.range.lowerBound else { throw expected("a source") }
       let parts = try name()
       alias = parts.last
+      table = qualified(parts)
       var end = source.tokens[position - 1].range.upperBound
       if (token?.isWord("VERSION") ?? false) || (token?.isWord("TIMESTAMP") ?? false), position + 3 < source.tokens.count {
         position += 4
@@ -56,7 +62,7 @@ extension StatementPlan {
     }
     _ = take("AS")
     if let token, token.isName, !token.isWord("ON") {
-      alias = token.text
+      (alias, table) = (token.text, nil)
       position += 1
     }
     guard let alias else { throw PlatformError(.invalidArgument, "the query after USING needs a name", hint: "USING (SELECT ..) AS s") }
@@ -65,7 +71,7 @@ extension StatementPlan {
       text = "(SELECT * FROM \(text) AS \(SQLText.identifier(alias))\(try parenthesised()))"
     }
     guard take("ON") else { throw expected("ON") }
-    return .init(text: text, alias: SQLText.identifier(alias), condition: try slice(until: ["WHEN"]))
+    return .init(text: text, alias: SQLText.identifier(alias), condition: try slice(until: ["WHEN"]), name: table)
   }
 
   /// Behind `WHEN`.
@@ -102,11 +108,8 @@ extension StatementPlan {
   /// `(a, b) VALUES (x, y)`.
   private mutating func insertion() throws -> [ChangeStatement.Assignment] {
     guard takeSymbol("(") else { throw expected("the columns of INSERT") }
-    var columns: [String] = []
-    repeat {
-      let parts = try name()
-      columns.append(parts[parts.count - 1])
-    } while takeSymbol(",")
+    var columns: [[String]] = []
+    repeat { columns.append(try path()) } while takeSymbol(",")
     guard takeSymbol(")"), take("VALUES"), takeSymbol("(") else { throw expected("VALUES (..)") }
     var expressions: [String] = []
     repeat { expressions.append(try slice(until: [], orSymbols: [",", ")"])) } while takeSymbol(",")
@@ -114,29 +117,40 @@ extension StatementPlan {
     guard columns.count == expressions.count else {
       throw PlatformError(.invalidArgument, "INSERT names \(columns.count) columns and gives \(expressions.count) values")
     }
-    return zip(columns, expressions).map { .init(column: $0, expression: $1) }
+    return zip(columns, expressions).map { .init(path: $0, expression: $1) }
   }
 
   private mutating func assignments(until words: [String]) throws -> [ChangeStatement.Assignment] {
     var found: [ChangeStatement.Assignment] = []
     repeat {
-      let parts = try name()
+      let path = try path()
       guard takeSymbol("=") else { throw expected("=") }
-      found.append(.init(column: parts[parts.count - 1], expression: try slice(until: words, orSymbols: [","])))
+      found.append(.init(path: path, expression: try slice(until: words, orSymbols: [","])))
     } while takeSymbol(",")
     return found
   }
 
-  /// The target's name and what the statement calls it.
-  private mutating func targetWithAlias(before words: [String]) throws -> String {
+  /// A column or a field in it, with the table's name before it or without.
+  private mutating func path() throws -> [String] {
+    var parts: [String] = []
+    repeat {
+      guard let token, token.isName, !token.text.isEmpty else { throw expected("a column") }
+      parts.append(token.text)
+      position += 1
+    } while takeSymbol(".")
+    return parts
+  }
+
+  /// The target's name, and what the statement calls it: `name` is nil where that is an alias.
+  private mutating func targetWithAlias(before words: [String]) throws -> (text: String, name: QualifiedName?) {
     let parts = try name()
     target = qualified(parts)
     let hasAs = take("AS")
     if let token, token.isName, hasAs || !(words + ["USING"]).contains(where: token.isWord) {
       position += 1
-      return SQLText.identifier(token.text)
+      return (SQLText.identifier(token.text), nil)
     }
-    return SQLText.identifier(parts[parts.count - 1])
+    return (SQLText.identifier(parts[parts.count - 1]), qualified(parts))
   }
 
   /// The text up to one of `words` or `symbols` outside of parentheses and CASE .. END, or up to the end.

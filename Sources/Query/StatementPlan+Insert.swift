@@ -32,7 +32,7 @@ extension StatementPlan {
       let condition = try slice(until: ["SELECT", "WITH", "VALUES", "TABLE"])
       insert.replaceCondition = condition
       change = ChangeStatement(
-        alias: SQLText.identifier(target?.name ?? ""), source: nil, clauses: [.init(occasion: .matched, condition: condition, action: .delete)])
+        alias: SQLText.identifier(target?.name ?? ""), name: target, source: nil, clauses: [.init(occasion: .matched, condition: condition, action: .delete)])
     }
     try parseRows()
   }

@@ -7,8 +7,8 @@ import Foundation
 /// One SQL statement, taken apart: what it is, which tables it reads and writes, and the query for the executor.
 ///
 /// Tables may carry `VERSION AS OF 3` or `TIMESTAMP AS OF '2026-01-31 12:00:00'` (UTC) behind their name. In `sql` each
-/// reference is replaced by a view's name (with the table's name as its alias), so the engine never sees catalogs:
-/// columns are qualified by alias or table name (`t.x`), not by schema (`demo.t.x`).
+/// reference is replaced by a view's name (with the table's name as its alias), so the engine never sees catalogs: columns that are
+/// qualified by schema (`demo.t.x`) are so by the table's name alone (see `QualifiedColumns`).
 public struct StatementPlan: Sendable {
   /// A table that the query reads.
   public struct Reference: Sendable, Hashable {
@@ -84,13 +84,16 @@ public struct StatementPlan: Sendable {
   public internal(set) var filters: [String: [TableFilter]] = [:]
 
   var change: ChangeStatement?
-  let source: SQLTokens
+  /// Written anew where the query names columns with the schema of their table.
+  private(set) var source: SQLTokens
   var position = 0
   /// Of the type that was read last.
   var characterLimit: String?
   let defaults: (catalog: String, schema: String)
   /// Names that are views of the executor's own and no tables.
   private var internalNames: Set<String> = []
+  /// Those of them that stand for a table which columns may be qualified with.
+  private var standIns: [String: QualifiedName] = [:]
   private var firstReference = 0
   private var firstFunction = 0
 
@@ -122,11 +125,12 @@ public struct StatementPlan: Sendable {
 
   /// A query around pieces of another statement, whose references it goes on counting.
   init(
-    query text: String, internalNames: Set<String>, references: [Reference], functions: [FunctionCall], extensions: Set<String>,
-    defaults: (catalog: String, schema: String)
+    query text: String, internalNames: Set<String>, standIns: [String: QualifiedName] = [:], references: [Reference], functions: [FunctionCall],
+    extensions: Set<String>, defaults: (catalog: String, schema: String)
   ) throws {
     self.defaults = defaults
     self.internalNames = internalNames
+    self.standIns = standIns
     self.references = references
     self.functions = functions
     self.extensions = extensions
@@ -290,6 +294,8 @@ public struct StatementPlan: Sendable {
       travels[tokens[first].range.lowerBound] = travel
       for offset in tokens[index].range.lowerBound..<tokens[index + 3].range.upperBound { bytes[offset] = 32 }
     }
+    let stars = QualifiedColumns.stars(in: source, startingAt: position)
+    for star in stars.values { for offset in star.before { bytes[offset] = 32 } }
     fileRequests = try FileRequests.take(from: source, startingAt: position, &bytes)
     let changes = try ChangeRequests.take(from: source, startingAt: position, &bytes)
     internalNames.formUnion(fileRequests.map(\.view))
@@ -305,6 +311,11 @@ public struct StatementPlan: Sendable {
     let tree = try JSONValue(parsing: text)
     guard tree["error"]?.boolValue == false, tree["statements"]?.arrayValue?.count == 1 else {
       throw PlatformError(.invalidArgument, tree["error_message"]?.stringValue ?? "exactly one query is expected")
+    }
+    let columns = try QualifiedColumns(tree, in: source, from: start, stars: stars.mapValues(\.parts), standIns: standIns) { [self] in qualified($0) }
+    if !columns.edits.isEmpty {
+      source = try SQLTokens(columns.text)
+      return try parseQuery()
     }
     var found = Found()
     try Self.walk(tree, &found)

@@ -116,3 +116,37 @@ INSERT WITH SCHEMA EVOLUTION INTO main.gold.loaded SELECT 1 AS id, 'a' AS name, 
 SELECT * FROM main.gold.loaded;
 -- id | name | score
 -- 1 | a | 2.5
+CREATE TABLE main.gold.parts (id BIGINT, place STRUCT<shelf: INT, room: STRUCT<floor: INT, name: STRING>>, sizes ARRAY<STRUCT<cm: INT>>);
+-- ok
+INSERT INTO main.gold.parts VALUES (1, {'shelf': 3, 'room': {'floor': 0, 'name': 'a'}}, NULL), (2, NULL, NULL);
+-- num_affected_rows
+-- 2
+UPDATE main.gold.parts SET place.shelf = gold.parts.place.shelf + 1, main.gold.parts.place.room.name = 'b' WHERE main.gold.parts.id = 1;
+-- num_affected_rows
+-- 1
+MERGE INTO main.gold.parts USING main.gold.stock ON gold.parts.id = main.gold.stock.id + 1 WHEN MATCHED THEN UPDATE SET place.room.floor = main.gold.stock.n;
+-- num_affected_rows
+-- 1
+SELECT gold.parts.*, main.gold.parts.place.room.floor AS floor FROM main.gold.parts ORDER BY main.gold.parts.id;
+-- id | place | sizes | floor
+-- 1 | {"shelf":4,"room":{"floor":0,"name":"b"}} | NULL | 0
+-- 2 | {"shelf":null,"room":{"floor":1,"name":null}} | NULL | 1
+SELECT parts.id, gold.stock.item FROM main.gold.parts JOIN gold.stock ON gold.parts.id = main.gold.stock.id WHERE main.gold.stock.n = 1;
+-- id | item
+-- 1 | nail
+SELECT other.parts.id FROM main.gold.parts;
+-- error: *
+SELECT other.parts.* FROM main.gold.parts;
+-- error: BAD_REQUEST: 'other.parts.*': no table 'other.parts' is in the FROM clause. A table with an alias is named by its alias.
+UPDATE main.gold.parts SET place.wall = 1;
+-- error: BAD_REQUEST: the struct 'place' has no field 'wall'. It has: shelf, room.
+UPDATE main.gold.parts SET sizes.cm = 1;
+-- error: BAD_REQUEST: 'sizes' is no struct and has no field 'cm'. Within a list or map nothing can be set alone: give 'sizes' as a whole.
+UPDATE main.gold.parts SET place.shelf = 1, place = NULL;
+-- error: BAD_REQUEST: 'place.shelf' and 'place' are set together, and one is part of the other. Set each place once.
+DELETE FROM main.gold.parts WHERE main.gold.parts.id IN (SELECT gold.stock.id FROM gold.stock WHERE gold.stock.id = gold.parts.id);
+-- num_affected_rows
+-- 1
+SELECT current_schema(), id FROM main.gold.parts;
+-- current_schema() | id
+-- default | 2
