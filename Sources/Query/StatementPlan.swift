@@ -509,6 +509,7 @@ public struct StatementPlan: Sendable {
       edits.append((token.range, SQLExtensions.sessionWords[word.name] ?? token.text))
     }
     for function in found.functions { try replace(function, from: start, &edits) }
+    edits += ResultNames(tree, in: source, from: start, first: position).edits
     guard unused.isEmpty else {
       throw PlatformError(.invalidArgument, "VERSION AS OF and TIMESTAMP AS OF stand behind a table's name")
     }

@@ -127,7 +127,7 @@ extension StatementPlanner {
     var commit = CommitPlan.rewrite(
       rewrite, where: read.condition, read: read.files, operation: plan.kind == .insert ? "WRITE" : plan.kind.rawValue.uppercased())
     commit.operationParameters = plan.historyParameters
-    if let condition = plan.insert.replaceCondition { commit.operationParameters = ["mode": "Overwrite", "predicate": .string(condition)] }
+    if let condition = plan.replacedPredicate { commit.operationParameters = ["mode": "Overwrite", "predicate": .string(condition)] }
     if let made = result.target, let schema = made.schema {
       let marked = try marked(StructType(parsing: schema), result.identityMarks)
       commit.actions =
