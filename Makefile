@@ -45,8 +45,8 @@ fuzz:        ## damaged logs, checkpoints, vectors, data files and files to load
 	FUZZ_SEED=$(or $(SEED),1) FUZZ_COUNT=$$(( $(or $(COUNT),20000) / 10 )) swift test --filter 'QueryTests.DamagedFileTests'
 	FUZZ_SEED=$(or $(SEED),1) FUZZ_COUNT=$$(( $(or $(COUNT),20000) / 100 )) swift test --filter 'QueryTests.(IngestFuzzTests|ZipTests)'
 
-soak:        ## sixteen processes on one table while they are killed: make soak SECONDS=600
-	SOAK_SECONDS=$(or $(SECONDS),600) swift test --filter DeltaLogTests.SoakTests
+soak:        ## writers of a log, and statements on a cluster, while their processes are killed: make soak SECONDS=600
+	SOAK_SECONDS=$(or $(SECONDS),600) swift test --no-parallel --filter 'DeltaLogTests.SoakTests|EndToEndTests.*StatementSoakTests'
 
 bench: peers ## ratios against what others use instead: make bench ONLY=encoder,delta ROUNDS=7
 	PLATFORM_ONLY=bench swift build -c release --product bench --scratch-path .build-bench
