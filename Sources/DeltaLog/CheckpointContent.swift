@@ -24,7 +24,7 @@ public struct CheckpointContent: Sendable {
     files = state.files.map {
       var file = $0
       file.dataChange = false
-      // Statistics as columns are not written, so the text stays where a reader could do with neither.
+      // With columns the text is left out where they are made of it.
       if !properties.writesStatsAsJSON && !properties.writesStatsAsStruct && file.deletionVector == nil { file.stats = nil }
       return .add(file)
     }
@@ -62,12 +62,14 @@ extension DeltaTable {
   public func writeCheckpoint(_ state: Snapshot) throws {
     let now = ProcessSupport.wallMilliseconds
     let content = CheckpointContent(state, now: now)
+    let structs = CheckpointStructs(state)
+    func lines(_ actions: [Action]) -> [Data] { actions.map { structs?.line($0) ?? $0.line } }
     var pointer: [String: JSONValue] = ["version": .integer(state.version), "numOfAddFiles": .integer(Int64(content.addCount))]
     if state.properties.usesV2Checkpoints, state.tableProtocol.supports(.v2Checkpoint) {
       var sidecars: [Sidecar] = []
       for piece in content.pieces(limit: Self.sidecarLimit) where !piece.isEmpty {
         let name = UUID().uuidString.lowercased() + ".parquet"
-        let data = try parquet.writeCheckpoint(piece.map(\.line))
+        let data = try parquet.writeCheckpoint(lines(piece), fileColumns: structs?.fields ?? [])
         try store.put(path.appending("_delta_log/_sidecars/\(name)"), data)
         sidecars.append(Sidecar(path: name, sizeInBytes: Int64(data.count), modificationTime: now, tags: [:]))
       }
@@ -78,8 +80,8 @@ extension DeltaTable {
       pointer["size"] = .integer(Int64(actions.count + content.files.count))
       pointer["sizeInBytes"] = .integer(sidecars.reduce(Int64(data.count)) { $0 + $1.sizeInBytes })
     } else {
-      let lines = content.classic.map(\.line)
-      let data = try parquet.writeCheckpoint(lines)
+      let lines = lines(content.classic)
+      let data = try parquet.writeCheckpoint(lines, fileColumns: structs?.fields ?? [])
       try store.put(checkpointPath(state.version), data)
       pointer["size"] = .integer(Int64(lines.count))
       pointer["sizeInBytes"] = .integer(Int64(data.count))

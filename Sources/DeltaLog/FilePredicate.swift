@@ -175,12 +175,12 @@ public struct FileSkipper: Sendable {
       if nulls == 0 { (bounds.isAllNull, bounds.hasNulls) = (rows == 0, false) }
       if nulls == rows { (bounds.isAllNull, bounds.hasNulls) = (true, rows > 0) }
     }
-    bounds.low = member("minValues").flatMap { Literal(statistic: $0, type: target.type) }
-    bounds.high = member("maxValues").flatMap { Literal(statistic: $0, type: target.type) }
+    bounds.low = member("minValues").flatMap { Literal(statistic: $0, type: target.type, isMaximum: false) }
+    bounds.high = member("maxValues").flatMap { Literal(statistic: $0, type: target.type, isMaximum: true) }
     // Maxima of times are cut down to milliseconds.
     if case .timestamp(let value)? = bounds.high { bounds.high = .timestamp(value.addingReportingOverflow(999).partialValue) }
-    // Some writers leave NaN out of the bounds, and NaN is above all numbers.
-    if case .number? = bounds.high { bounds.high = nil }
+    // NaN is above all numbers, and some writers leave it out of the bounds: a maximum counts where somebody has looked for NaN.
+    if case .number? = bounds.high, member(FileStatistics.nanCount) != 0 { bounds.high = nil }
     return bounds
   }
 }

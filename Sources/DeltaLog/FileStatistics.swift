@@ -34,6 +34,9 @@ public struct FileStatistics: Sendable, Hashable {
     self.columns = columns
   }
 
+  /// A member of ours besides those of the protocol: how many values of a column of floating point numbers are NaN, where it is known to be none.
+  static let nanCount = "nanCount"
+
   /// Characters of a text bound.
   public static let stringLimit = 32
 
@@ -42,15 +45,18 @@ public struct FileStatistics: Sendable, Hashable {
     var minimum: JSONValue = [:]
     var maximum: JSONValue = [:]
     var nulls: JSONValue = [:]
+    var nans: JSONValue = [:]
     for column in columns {
       if let count = column.nullCount { nulls.set(column.path, .integer(count)) }
       guard !column.hasNaN else { continue }
       if let value = column.minimum.flatMap({ Self.bound($0, isMaximum: false) }) { minimum.set(column.path, value) }
       if let value = column.maximum.flatMap({ Self.bound($0, isMaximum: true) }) { maximum.set(column.path, value) }
+      if case .number(let value)? = column.maximum, value.isFinite { nans.set(column.path, 0) }
     }
     var members: [String: JSONValue] = [
       "numRecords": .integer(numRecords), "minValues": minimum, "maxValues": maximum, "nullCount": nulls,
     ]
+    if nans != [:] { members[Self.nanCount] = nans }
     if !hasTightBounds { members["tightBounds"] = false }
     return .object(members)
   }
@@ -62,8 +68,7 @@ public struct FileStatistics: Sendable, Hashable {
     case .integer(let number): return .integer(number)
     case .number(let number): return number.isFinite ? .number(number) : nil
     case .decimal(let text):
-      // JSON readers take numbers for doubles: what a double cannot hold would be a wrong bound.
-      guard let whole = Int64(text) else { return text.utf8.count <= 16 ? Double(text).map { .number($0) } : nil }
+      guard let whole = Int64(text) else { return decimalBound(text, isMaximum: isMaximum).map { .number($0) } }
       return .integer(whole)
     case .string(let text):
       if isMaximum { return truncatedMaximum(text).map { .string($0) } }
@@ -78,6 +83,15 @@ public struct FileStatistics: Sendable, Hashable {
       let fraction = text.count > seconds.count ? text.dropFirst(seconds.count + 1).prefix(3) : "000"
       return .string("\(seconds).\(fraction)Z")
     }
+  }
+
+  /// JSON readers take numbers for doubles: what a double cannot hold is rounded away from the values. nil for numbers that are written with exponents,
+  /// which not every reader takes for decimals.
+  private static func decimalBound(_ text: String, isMaximum: Bool) -> Double? {
+    guard let exact = DecimalText(text), let nearest = Double(text), nearest == 0 || (1e-4..<1e15).contains(nearest.magnitude) else { return nil }
+    // As many digits come back as they were.
+    if exact.whole.utf8.count + exact.fraction.utf8.count <= 15 { return nearest }
+    return isMaximum ? nearest.nextUp : nearest.nextDown
   }
 
   /// The first characters: not above the text itself.

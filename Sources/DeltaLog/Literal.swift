@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Core
+import Foundation
 
 /// A value of a column, as predicates, partition values and statistics compare it.
 public enum Literal: Codable, Sendable, Hashable {
@@ -60,7 +61,7 @@ public enum Literal: Codable, Sendable, Hashable {
   }
 
   /// A minimum or maximum of a file's statistics; nil for what is none of the type.
-  init?(statistic: JSONValue, type: DeltaType) {
+  init?(statistic: JSONValue, type: DeltaType, isMaximum: Bool) {
     guard case .primitive(let name) = type else { return nil }
     switch (name, statistic) {
     case ("string", .string(let text)): self = .string(text)
@@ -75,12 +76,25 @@ public enum Literal: Codable, Sendable, Hashable {
       guard let value = CivilTime.microseconds(text) else { return nil }
       self = .timestamp(value)
     case (_, .integer(let value)) where name.hasPrefix("decimal"): self = .decimal(String(value))
-    // A double cannot hold every decimal: only text is exact, and a rounded bound could skip rows.
+    case (_, .number(let value)) where name.hasPrefix("decimal"):
+      guard let scale = type.decimalSize?.scale, let text = Self.decimal(value, scale: scale, isMaximum: isMaximum) else { return nil }
+      self = .decimal(text)
     case (_, .string(let text)) where name.hasPrefix("decimal"):
       guard DecimalText(text) != nil else { return nil }
       self = .decimal(text)
     default: return nil
     }
+  }
+
+  /// The decimal that a number of JSON stands for, or one beyond it: readers of JSON round numbers to what a double holds, and so may the writer
+  /// have done. A decimal of 15 digits comes back as it was.
+  private static func decimal(_ value: Double, scale: Int, isMaximum: Bool) -> String? {
+    guard value.isFinite, (0...38).contains(scale) else { return nil }
+    func text(_ value: Double) -> String { String(format: "%.\(scale)f", value) }
+    // The only decimal of the scale that is that near.
+    if value.ulp < 0.25 * pow(10, -Double(scale)) { return text(value) }
+    let bound = isMaximum ? value.nextUp.nextUp : value.nextDown.nextDown
+    return bound.isFinite ? text(bound) : nil
   }
 
   /// -1, 0 or 1; nil for values of different kinds. Numbers of different kinds compare by value. NaN is above all.

@@ -11,9 +11,13 @@ public protocol ParquetHandler: Sendable {
   func readCheckpointActions(_ parquet: Data, name: String) throws -> [Action]
   /// A parquet file of the protocol's checkpoint schema from JSON objects, one action each.
   func writeCheckpoint(_ actions: [Data]) throws -> Data
+  /// As above, with more members of `add`. The default writes the others only: readers can do without.
+  func writeCheckpoint(_ actions: [Data], fileColumns: [StructField]) throws -> Data
 }
 
 extension ParquetHandler {
+  public func writeCheckpoint(_ actions: [Data], fileColumns: [StructField]) throws -> Data { try writeCheckpoint(actions) }
+
   public func readCheckpointActions(_ parquet: Data, name: String) throws -> [Action] {
     try readCheckpoint(parquet).flatMap { try Action.parse($0, name: name) }
   }

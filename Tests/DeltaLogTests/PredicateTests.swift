@@ -192,6 +192,54 @@ import Testing
     )
   }
 
+  /// Bounds of decimals and of floating point numbers, through their JSON: no file is left out that has a matching row, and where they are known to
+  /// the digit, none is kept that has not.
+  @Test func boundsOfFractionsAreKept() throws {
+    var random = SplitMix64(seed: 11)
+    func digits(_ count: Int) -> String { (0..<count).map { _ in String(Int.random(in: 0..<10, using: &random)) }.joined() }
+    for round in 0..<400 {
+      let scale = Int.random(in: 0...6, using: &random)
+      let isShort = round % 2 == 0
+      let precision = isShort ? 15 : 38
+      let schema = StructType(fields: [StructField(name: "d", type: .primitive("decimal(\(precision),\(scale))"))])
+      let values = (0..<3).map { _ -> String in
+        let whole = digits(Int.random(in: 1...(precision - scale), using: &random))
+        return (Bool.random(using: &random) ? "-" : "") + whole + (scale > 0 ? "." + digits(scale) : "")
+      }
+      let literals = values.map { Literal.decimal($0) }.sorted { ($0.compare($1) ?? 0) < 0 }
+      let statistics = FileStatistics(numRecords: 3, columns: [.init(path: ["d"], minimum: literals[0], maximum: literals[2], nullCount: 0)])
+      var file = AddFile(path: "x", partitionValues: [:], size: 1, modificationTime: 1)
+      file.stats = JSONText.text(of: statistics.json)
+      let skipper = FileSkipper(schema: schema, partitionColumns: [])
+      for literal in literals {
+        #expect(skipper.mayMatch(file, .compare(column: ["d"], .equal, literal)), "\(values): \(file.stats ?? "")")
+      }
+      let isBounded =
+        isShort
+        && literals.allSatisfy { literal in
+          guard case .decimal(let text) = literal, let number = Double(text) else { return false }
+          return number == 0 || number.magnitude >= 1e-4
+        }
+      guard isBounded else { continue }
+      #expect(!skipper.mayMatch(file, .compare(column: ["d"], .less, literals[0])), "\(values): \(file.stats ?? "")")
+      #expect(!skipper.mayMatch(file, .compare(column: ["d"], .greater, literals[2])), "\(values): \(file.stats ?? "")")
+    }
+    let schema = StructType(fields: [StructField(name: "f", type: .primitive("double"))])
+    let skipper = FileSkipper(schema: schema, partitionColumns: [])
+    func mayMatch(_ stats: String, _ comparison: FilePredicate.Comparison, _ value: Double) -> Bool {
+      var file = AddFile(path: "x", partitionValues: [:], size: 1, modificationTime: 1)
+      file.stats = stats
+      return skipper.mayMatch(file, .compare(column: ["f"], comparison, .number(value)))
+    }
+    let ours = JSONText.text(
+      of: FileStatistics(numRecords: 3, columns: [.init(path: ["f"], minimum: .number(0.1), maximum: .number(7.3), nullCount: 0)]).json)
+    #expect(ours.contains(#""nanCount":{"f":0}"#))
+    #expect(!mayMatch(ours, .greater, 7.3) && mayMatch(ours, .greaterOrEqual, 7.3) && !mayMatch(ours, .less, 0.1))
+    // Others do not say whether they have looked for NaN, which is above all numbers.
+    let others = #"{"numRecords":3,"minValues":{"f":0.1},"maxValues":{"f":7.3},"nullCount":{"f":0}}"#
+    #expect(mayMatch(others, .greater, 7.3) && !mayMatch(others, .less, 0.1))
+  }
+
   @Test func statisticsColumnsFollowTheProperties() throws {
     let inner = StructType(fields: [StructField(name: "x", type: .primitive("long")), StructField(name: "y", type: .primitive("long"))])
     let schema = StructType(fields: [

@@ -57,6 +57,23 @@ import Testing
     #expect(try insert("INSERT INTO t SELECT 1, date '9999-12-31', timestamptz '0001-01-01 00:00:00+00'", target).files.count == 1)
   }
 
+  /// The engine's own statistics miss NaN among values that it writes as a dictionary.
+  @Test func boundsThatLeaveOutNaNAreNone() throws {
+    let inner = StructType(fields: [StructField(name: "x", type: .primitive("float"))])
+    let target = target([field("id", "long"), field("d", "double"), field("e", "double"), StructField(name: "s", type: .structure(inner))])
+    let statistics = try insert(
+      """
+      INSERT INTO t SELECT range, CASE WHEN range = 4000 THEN 'NaN'::DOUBLE ELSE range % 7 END, range % 7, {x: CASE WHEN range = 3 THEN 'NaN'::FLOAT ELSE 1 END}
+      FROM range(20000)
+      """, target
+    ).files[0].statistics
+    for (bounds, id, e) in [("minValues", 0, 0.0), ("maxValues", 19_999, 6)] {
+      let found = statistics[bounds]?.objectValue ?? [:]
+      #expect(found["id"] == .integer(Int64(id)) && found["e"]?.doubleValue == e && found.count == 2, "\(statistics)")
+    }
+    #expect(statistics["nanCount"] == ["e": 0])
+  }
+
   @Test func eachPartitionHasItsFileAndFolder() throws {
     let target = target([field("id", "long"), field("p", "string"), field("day", "date"), field("at", "timestamp")], partition: ["p", "day", "at"])
     let result = try insert(

@@ -89,13 +89,20 @@ public struct DuckDBParquetHandler: ParquetHandler {
     }
   }
 
-  public func writeCheckpoint(_ actions: [Data]) throws -> Data {
-    try withFiles(Data(actions.joined(separator: [10]))) { lines, file in
+  public func writeCheckpoint(_ actions: [Data]) throws -> Data { try writeCheckpoint(actions, fileColumns: []) }
+
+  public func writeCheckpoint(_ actions: [Data], fileColumns: [StructField]) throws -> Data {
+    let more = try fileColumns.map { ", \(SQLText.identifier($0.name)) \(try TypeMapping.sql($0.type).sql)" }.joined()
+    return try withFiles(Data(actions.joined(separator: [10]))) { lines, file in
       let present = Self.columns.filter { column in
         !Self.optionalColumns.contains(column.name) || actions.contains { $0.starts(with: Data("{\"\(column.name)\"".utf8)) }
       }
-      let types = present.map { "\($0.name): \(SQLText.literal($0.type))" }.joined(separator: ", ")
+      let types = present.map { column in
+        "\(column.name): \(SQLText.literal(column.name == "add" ? column.type.dropLast() + more + ")" : column.type))"
+      }.joined(separator: ", ")
       let connection = try CheckpointReader.connect()
+      // Times of partitions may come without a zone: they are UTC.
+      try connection.execute("SET TimeZone='UTC'")
       try connection.execute(
         """
         COPY (SELECT * FROM read_json(\(SQLText.literal(lines)), format='newline_delimited', maximum_object_size=268435456,

@@ -44,7 +44,9 @@ struct DataFileWriter {
           }
         }
       }
-      return try publish(parts.filter { $0.rows > 0 })
+      parts = parts.filter { $0.rows > 0 }
+      if subfolder.isEmpty { try lookForNaN(connection, &parts) }
+      return try publish(parts)
     } catch { throw RowRuleError.translated(error) }
   }
 
@@ -57,6 +59,22 @@ struct DataFileWriter {
     var statistics: [SQLValue]
     /// By physical name; nil is null.
     var partition: [String: String?] = [:]
+    /// Columns that hold NaN.
+    var nan: Set<[String]> = []
+  }
+
+  /// Reads the columns of floating point numbers once more, which costs little beside writing them: a bound that leaves out NaN, which is above all
+  /// numbers, would have readers skip rows.
+  private func lookForNaN(_ connection: Connection, _ parts: inout [Part]) throws {
+    let columns = WrittenStatistics.numbers(table)
+    guard !columns.isEmpty else { return }
+    let list = columns.map { "coalesce(bool_or(isnan(\($0.map(SQLText.identifier).joined(separator: ".")))), false)" }.joined(separator: ", ")
+    for index in parts.indices {
+      guard let row = try connection.rows("SELECT \(list) FROM read_parquet(\(SQLText.literal(parts[index].path)), hive_partitioning=false)").first else {
+        continue
+      }
+      for (column, found) in zip(columns, row) where found != .bool(false) { parts[index].nan.insert(column) }
+    }
   }
 
   private func copy(_ connection: Connection, _ query: String, to path: String, _ option: String, _ partitions: [String]) throws -> [Part] {
@@ -100,7 +118,7 @@ struct DataFileWriter {
       files.append(
         WrittenFile(
           path: path, sizeBytes: part.sizeBytes, rows: part.rows,
-          statistics: subfolder.isEmpty ? WrittenStatistics.json(part.statistics, rows: part.rows, table: table) : [:],
+          statistics: subfolder.isEmpty ? WrittenStatistics.json(part.statistics, rows: part.rows, table: table, nan: part.nan) : [:],
           partitionValues: part.partition))
     }
     if !files.isEmpty { for directory in folders { try DurableFile.sync(directory, flags: O_RDONLY | O_DIRECTORY) } }

@@ -6,8 +6,10 @@ import DuckDB
 
 /// Delta statistics from what the engine collected while it wrote a file.
 enum WrittenStatistics {
-  /// - Parameter columns: entries of the map from column path (`"a"."b"`) to minimum, maximum, number of nulls and NaN, as text.
-  static func json(_ columns: [SQLValue], rows: Int64, table: TargetTable) -> JSONValue {
+  /// - Parameters:
+  ///   - columns: entries of the map from column path (`"a"."b"`) to minimum, maximum and number of nulls, as text.
+  ///   - nan: which columns of floating point numbers hold NaN. The engine's own word for it misses those of some encodings.
+  static func json(_ columns: [SQLValue], rows: Int64, table: TargetTable, nan: Set<[String]>) -> JSONValue {
     let found = Dictionary(SQLValue.list(columns).entries.map { ($0.key, $0.value) }) { first, _ in first }
     var statistics = FileStatistics(numRecords: rows)
     for (path, type) in FileStatistics.columns(of: table.schema, partitionColumns: table.metadata.partitionColumns, table.properties) {
@@ -16,9 +18,15 @@ enum WrittenStatistics {
       statistics.columns.append(
         .init(
           path: path, minimum: facts["min"].flatMap { bound($0, type) }, maximum: facts["max"].flatMap { bound($0, type) },
-          nullCount: facts["null_count"].flatMap { Int64($0) }, hasNaN: facts["has_nan"] == "true"))
+          nullCount: facts["null_count"].flatMap { Int64($0) }, hasNaN: nan.contains(path)))
     }
     return statistics.json
+  }
+
+  /// Columns of which the bounds are wrong where there are NaN: floating point numbers that have statistics.
+  static func numbers(_ table: TargetTable) -> [[String]] {
+    FileStatistics.columns(of: table.schema, partitionColumns: table.metadata.partitionColumns, table.properties)
+      .filter { $0.type == .primitive("float") || $0.type == .primitive("double") }.map(\.path)
   }
 
   /// nil for what has no bound.
