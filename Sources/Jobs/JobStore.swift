@@ -97,10 +97,25 @@ public struct JobStore: Sendable {
     return try JSONDecoder.platform.decode(RunSpec.self, from: Data(try row.string("spec").utf8))
   }
 
-  /// Stored records of one run, in key order: the run first seen by its own key, then tasks and units.
+  /// Stored records of one run and its tasks, in key order.
+  public func runAndTasks(of runID: String) async throws -> (run: RunRecord?, tasks: [TaskRecord]) {
+    let (run, tasks, _) = try await records(
+      "SELECT body::text AS body FROM job_records WHERE run_id = $1 AND kind IN ('run', 'task') ORDER BY key", runID)
+    return (run, tasks)
+  }
+
+  /// As above with its units, of all its stages: without what they work on and what came out, which are large and are asked for often.
   public func records(of runID: String) async throws -> (run: RunRecord?, tasks: [TaskRecord], units: [UnitRecord]) {
-    let rows = try await pool.query(
-      "SELECT body::text AS body FROM job_records WHERE run_id = $1 ORDER BY key", [.text(runID)])
+    try await records(
+      """
+      SELECT (CASE WHEN kind = 'unit' THEN body || jsonb_build_object('unit', jsonb_build_object('_0',
+        body #> '{unit,_0}' || '{"payload": null, "result": null}')) ELSE body END)::text AS body
+      FROM job_records WHERE run_id = $1 ORDER BY key
+      """, runID)
+  }
+
+  private func records(_ query: String, _ runID: String) async throws -> (run: RunRecord?, tasks: [TaskRecord], units: [UnitRecord]) {
+    let rows = try await pool.query(query, [.text(runID)])
     var run: RunRecord?
     var tasks: [TaskRecord] = []
     var units: [UnitRecord] = []

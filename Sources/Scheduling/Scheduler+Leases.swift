@@ -204,10 +204,13 @@ extension Scheduler {
   private mutating func workEnded(_ run: Int, _ task: Int, _ index: Int, _ outcome: UnitOutcome) {
     let place = Place.task(run: run, task: task, unit: index)
     if case .succeeded(let result) = outcome {
+      let isGang = runs[run].tasks[task].record.shape == .gang
       change(place) {
         $0.state = .succeeded
         $0.result = result
         $0.error = nil
+        // Nobody runs it again, and tasks of thousands of stages would keep all they ever worked on. (A rank waits again when another one fails.)
+        if !isGang { $0.payload = .null }
       }
       return
     }

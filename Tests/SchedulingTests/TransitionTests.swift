@@ -33,6 +33,24 @@ import Testing
     #expect(bench.state("t") == nil)
   }
 
+  /// What a shard was to do is kept until it is done, and what came out until it is committed.
+  @Test func shardsThatAreDoneKeepTheirResultsOnly() throws {
+    var bench = Bench()
+    for name in ["a", "b"] { bench.join(name) }
+    bench.submit([TaskSpec(key: "t", kind: "k")])
+    try bench.plan(.shards((0..<2).map { UnitSpec(index: $0, kind: "k", payload: ["files": .integer(Int64($0))]) }))
+    let assigned = bench.assignments
+    #expect(assigned.map(\.payload) == [["files": 0], ["files": 1]])
+    bench.finish(assigned[0], .succeeded("done"))
+    #expect(bench.unit(assigned[0].unit)?.payload == .null && bench.unit(assigned[0].unit)?.result == "done")
+    bench.finish(assigned[1], .failed(PlatformError(.unavailable, "the disk was away")))
+    #expect(bench.unit(assigned[1].unit)?.payload == ["files": 1])
+    bench.restart()
+    for name in ["a", "b"] { bench.join(name, incarnation: 2) }
+    let again = try #require(bench.pass(60_000, alive: ["a": [], "b": []]).assignments.first { $0.unit == assigned[1].unit })
+    #expect(again.payload == ["files": 1])
+  }
+
   @Test func aSilentWorkersShardRunsElsewhereAndItsLateResultCountsForNothing() throws {
     var bench = try running()
     let first = try #require(bench.assignments.first)

@@ -135,7 +135,7 @@ final class JobLauncher: Sendable {
 
   /// Hands a noted repair to the scheduler.
   func repair(_ run: String, number: Int, tasks rerun: [String]) async throws {
-    let (record, tasks, _) = try await store.records(of: run)
+    let (record, tasks) = try await store.runAndTasks(of: run)
     guard let record else { throw JobStore.noRun(number: Int64(run) ?? 0) }
     try await currentRunner().submit(.runRepaired(record, tasks: tasks, rerun: rerun, number: number))
   }

@@ -24,7 +24,7 @@ struct InteractiveRuns: Sendable {
     do {
       return try await withDeadline(limit, spec.name) {
         while true {
-          let (run, tasks, _) = try await store.records(of: runID)
+          let (run, tasks) = try await store.runAndTasks(of: runID)
           if let run, run.state.isTerminal {
             if run.state == .succeeded { return tasks.first?.values ?? .null }
             throw run.error ?? tasks.compactMap(\.error).first ?? PlatformError(.cancelled, "run \(runID) was cancelled")
