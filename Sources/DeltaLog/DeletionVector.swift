@@ -104,9 +104,9 @@ public struct DeletionVector: Sendable, Hashable {
 
   /// All rows below `count` but those that are in this set and not in `other`.
   public func allBut(without other: DeletionVector, below count: Int64) -> DeletionVector {
-    var kept: Set<UInt64> = []
-    forEach { if !other.contains($0) { kept.insert($0) } }
-    return DeletionVector((0..<UInt64(max(0, count))).lazy.filter { !kept.contains($0) })
+    var rest = DeletionVectorBuilder()
+    for row in 0..<UInt64(max(0, count)) where !contains(row) || other.contains(row) { rest.append(row) }
+    return rest.finish()
   }
 
   public mutating func formUnion(_ other: DeletionVector) { self = union(other) }

@@ -8,22 +8,43 @@ public import Foundation
 public enum DeletionVectorFile {
   static let version: UInt8 = 1
 
+  /// A file that is written one vector after the other.
+  public struct Layout: Sendable {
+    /// Of the file so far.
+    public private(set) var size = 1
+    public init() {}
+
+    /// What the file begins with.
+    public var head: [UInt8] { [version] }
+
+    /// The bytes of the next vector, and the place that its descriptor names.
+    public mutating func next(_ vector: DeletionVector) throws -> (bytes: [UInt8], offset: Int, sizeInBytes: Int) {
+      let body = vector.serialized()
+      guard let length = Int32(exactly: body.count), let offset = Int32(exactly: size) else {
+        throw PlatformError(.resourceExhausted, "a file of deletion vectors would exceed 2 GiB")
+      }
+      var out: [UInt8] = []
+      out.reserveCapacity(body.count + 8)
+      withUnsafeBytes(of: length.bigEndian) { out.append(contentsOf: $0) }
+      out.append(contentsOf: body)
+      withUnsafeBytes(of: body.withUnsafeBytes(CRC32.checksum).bigEndian) { out.append(contentsOf: $0) }
+      size += out.count
+      return (out, Int(offset), body.count)
+    }
+  }
+
   /// One file that holds `vectors`.
   /// - Returns: the file's bytes, and for each vector where its size field starts and how large it is.
   public static func encode(_ vectors: [DeletionVector]) throws -> (file: Data, places: [(offset: Int, sizeInBytes: Int)]) {
-    var out: [UInt8] = [version]
+    var layout = Layout()
+    var out = Data(layout.head)
     var places: [(offset: Int, sizeInBytes: Int)] = []
     for vector in vectors {
-      let bytes = vector.serialized()
-      guard let size = Int32(exactly: bytes.count), Int32(exactly: out.count) != nil else {
-        throw PlatformError(.resourceExhausted, "a file of deletion vectors would exceed 2 GiB")
-      }
-      places.append((out.count, bytes.count))
-      withUnsafeBytes(of: size.bigEndian) { out.append(contentsOf: $0) }
+      let (bytes, offset, size) = try layout.next(vector)
       out.append(contentsOf: bytes)
-      withUnsafeBytes(of: bytes.withUnsafeBytes(CRC32.checksum).bigEndian) { out.append(contentsOf: $0) }
+      places.append((offset, size))
     }
-    return (Data(out), places)
+    return (out, places)
   }
 
   /// The bytes of a file that `decode` needs for this descriptor.

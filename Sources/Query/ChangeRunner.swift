@@ -184,41 +184,45 @@ struct ChangeRunner {
   // MARK: Deletion vectors
 
   /// Marks the changed rows as gone: one file of vectors for the statement. A file without rows left is removed.
+  ///
+  /// The numbers of the rows come from the engine sorted, which has put them on disk where they are too many for its memory, and are kept
+  /// compressed, of one data file at a time.
   private func markDeleted(_ touched: [TargetFile], _ result: inout StatementResult.Change) throws {
     guard !touched.isEmpty else { return }
-    var rows: [String: [UInt64]] = [:]
-    let stream = try connection.query("SELECT __f, __r FROM __changes ORDER BY __f, __r")
-    while let chunk = try stream.next() {
-      let (files, numbers) = (chunk.column(0), chunk.column(1))
-      for index in 0..<chunk.count { rows[files.string(index), default: []].append(UInt64(clamping: numbers.int64(index))) }
-    }
-    var files: [TargetFile] = []
-    var vectors: [DeletionVector] = []
-    for file in touched {
-      var vector = DeletionVector(rows[file.path] ?? [])
+    let files = Dictionary(uniqueKeysWithValues: touched.map { ($0.path, $0) })
+    var writer = VectorWriter(folder: folder)
+    var isComplete = false
+    defer { if !isComplete { writer.discard() } }
+    var builder = DeletionVectorBuilder()
+    var current = ""
+    func close() throws {
+      guard let file = files[current] else { return }
+      var vector = builder.finish()
       if let deletions = file.deletions { vector.formUnion(try DeletedRows.read(deletions, of: file.path)) }
-      if let physical = file.physicalRows, vector.cardinality >= physical {
+      guard let physical = file.physicalRows else {
+        throw PlatformError(.invalidFile, "a file without a number of rows in the table's log cannot have a deletion vector", path: file.path)
+      }
+      if vector.cardinality >= physical {
         result.removed.append(file.path)
       } else {
-        guard file.physicalRows != nil else {
-          throw PlatformError(.invalidFile, "a file without a number of rows in the table's log cannot have a deletion vector", path: file.path)
-        }
-        files.append(file)
-        vectors.append(vector)
+        result.vectors.append(.init(path: file.path, descriptor: try writer.write(vector)))
       }
     }
-    guard !vectors.isEmpty else { return }
-    let (bytes, places) = try DeletionVectorFile.encode(vectors)
-    let uuid = UUID()
-    let descriptors = zip(vectors, places).map {
-      DeletionVectorDescriptor.file(uuid, offset: $1.offset, sizeInBytes: $1.sizeInBytes, cardinality: $0.cardinality)
+    let stream = try connection.query("SELECT __f, __r FROM __changes ORDER BY __f, __r")
+    while let chunk = try stream.next() {
+      let (names, numbers) = (chunk.column(0), chunk.column(1))
+      for index in 0..<chunk.count {
+        let name = names.string(index)
+        if name != current {
+          try close()
+          current = name
+        }
+        builder.append(UInt64(clamping: numbers.int64(index)))
+      }
     }
-    guard let relative = try descriptors[0].relativePath() else { throw PlatformError(.internalError, "a deletion vector has no file") }
-    let path = folder + "/" + relative
-    try bytes.write(to: URL(fileURLWithPath: path), options: .withoutOverwriting)
-    try DurableFile.sync(path, flags: O_RDONLY)
-    try DurableFile.sync(folder, flags: O_RDONLY | O_DIRECTORY)
-    result.vectors = zip(files, descriptors).map { .init(path: $0.path, descriptor: $1) }
+    try close()
+    try writer.finish()
+    isComplete = true
   }
 
   // MARK: Change data feed

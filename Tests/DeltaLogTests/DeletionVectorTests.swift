@@ -47,6 +47,32 @@ import Testing
     let start = rows.randomElement() ?? 5
     marks.withUnsafeMutableBufferPointer { vector.mark($0, from: start) }
     #expect(marks.indices.allSatisfy { (marks[$0] == 1) == members.contains(start + UInt64($0)) })
+    var builder = DeletionVectorBuilder()
+    for row in rows { for _ in 0..<Int(row % 2) + 1 { builder.append(row) } }
+    #expect(builder.finish() == vector && builder.finish().isEmpty)
+    let count = Int64(70_000)
+    let others = DeletionVector(other)
+    let gone = DeletionVector(rows.filter { $0 < UInt64(count) })
+    #expect(
+      Self.list(gone.allBut(without: others, below: count))
+        == (0..<UInt64(count)).filter { !members.contains($0) || others.contains($0) })
+  }
+
+  /// A statement that deletes most rows of a large file holds a bit for each row, not a number.
+  @Test func rowsThatComeInOrderAreKeptCompressed() {
+    let rows = UInt64(1_000_000)
+    let blocks = Int(rows) / 65_536 + 1
+    for (step, most) in [(2, 8192 * blocks), (1, 4 * blocks + 8192), (1000, 2 * 66 * blocks + 8192)] {
+      var builder = DeletionVectorBuilder()
+      var held = 0
+      for row in stride(from: 0, to: rows, by: step) {
+        builder.append(row)
+        if row % 4000 == 0 { held = max(held, builder.byteCount) }
+      }
+      #expect(held <= most, "every \(step). row: \(held) bytes")
+      let vector = builder.finish()
+      #expect(vector.cardinality == Int64(rows) / Int64(step) && vector.byteCount <= most && builder.byteCount == 0)
+    }
   }
 
   @Test func theProtocolsExamplesAreRead() throws {
