@@ -206,9 +206,14 @@ public enum StatementRunner {
       } catch { throw RowRuleError.translated(error) }
       query = "SELECT * FROM __rows_bound"
     }
-    let files = try DataFileWriter(layout: PhysicalLayout(table: table), folder: folder).write(connection, query: query)
+    var writer = DataFileWriter(layout: PhysicalLayout(table: table), folder: folder)
+    // Folders of partitions are made durable here, so their files are, too.
+    let leavesSync = isInsert && spec.syncingHost == ProcessSupport.hostID && writer.layout.partitionNames.isEmpty
+    writer.waitsForDisk = !leavesSync
+    let files = try writer.write(connection, query: query)
     var result = StatementResult(
       columns: table.columns, rows: [], isTruncated: false, files: files, rowCount: files.reduce(0) { $0 + $1.rows }, target: table.described)
+    if leavesSync { result.isUnsynced = true }
     result.identityMarks = try identityMarks(identities, "__rows_bound", connection)
     return result
   }

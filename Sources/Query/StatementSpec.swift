@@ -126,6 +126,9 @@ public struct StatementSpec: Codable, Sendable, Hashable {
   public var records: [RecordBatch]?
   /// For statements that write rows: the table they go to. nil: a table of `targetColumns` without any rules.
   public var target: WriteTarget?
+  /// Names the machine (`ProcessSupport.hostID`) that waits for the disk when it commits the new files, together with its own writes: an
+  /// executor there need not. nil: nobody does.
+  public var syncingHost: String?
   /// For `createTableAs` and `insert`: an absolute folder that takes the new files.
   public var outputDirectory: String?
   /// For `?` and `$1`: null, truth values, numbers and texts.
@@ -171,6 +174,8 @@ public struct StatementResult: Codable, Sendable, Hashable {
   public var isTruncated: Bool
   /// Files to commit, for `createTableAs` and `insert`.
   public var files: [WrittenFile]
+  /// A loss of power may still take `files` away: who commits them waits for the disk.
+  public var isUnsynced: Bool?
   /// Rows returned or written.
   public var rowCount: Int64
   public var change: Change?

@@ -20,12 +20,24 @@ import Testing
     WriteTarget(name: "main.demo.t", schema: StructType(fields: fields).schemaString, partitionColumns: partition, properties: properties, version: 0)
   }
 
-  private func insert(_ text: String, _ target: WriteTarget) throws -> StatementResult {
+  private func insert(_ text: String, _ target: WriteTarget, syncingHost: String? = nil) throws -> StatementResult {
     let plan = try StatementPlan(parsing: text, catalog: "main", schema: "demo")
     var spec = StatementSpec(kind: plan.kind, sql: plan.sql, tables: [], insertColumns: plan.insertColumns, outputDirectory: folder.file("t"))
     spec.insert = plan.insert
     spec.target = target
+    spec.syncingHost = syncingHost
     return try StatementRunner.run(spec, context: QuietContext(scratchDirectory: folder.path))
+  }
+
+  @Test func theDiskIsLeftToWhoCommitsOnTheSameMachine() throws {
+    let plain = target([field("id", "long")])
+    #expect(try insert("INSERT INTO t VALUES (1)", plain).isUnsynced == nil)
+    #expect(try insert("INSERT INTO t VALUES (1)", plain, syncingHost: "another@machine").isUnsynced == nil)
+    let left = try insert("INSERT INTO t VALUES (1)", plain, syncingHost: ProcessSupport.hostID)
+    #expect(try left.isUnsynced == true && rows(left) == [#"{"id":1}"#])
+    // Folders of partitions are new, too.
+    let parted = target([field("id", "long"), field("p", "string")], partition: ["p"])
+    #expect(try insert("INSERT INTO t VALUES (1, 'a')", parted, syncingHost: ProcessSupport.hostID).isUnsynced == nil)
   }
 
   /// Rows of the files as text, in order.

@@ -6,6 +6,7 @@ import Core
 import DeltaLog
 import DuckDB
 import Foundation
+import ObjectStore
 import Query
 import Scheduling
 
@@ -36,13 +37,16 @@ extension StatementPlanner {
       "numFiles": String(result.files.count), "numOutputRows": String(result.rowCount),
       "numOutputBytes": String(result.files.reduce(0) { $0 + $1.sizeBytes }),
     ]
+    let unsynced =
+      result.isUnsynced == true ? try await BlockingPool.shared.run { try result.files.map { try LakeTables.unsynced($0.path) } } : []
     // Rows that come in and depend on nothing: statements that meet share a version.
     if !plan.replaces, !readsItself, result.identityMarks?.isEmpty ?? true,
       let version = try await services.tables.append(
-        entry, LakeTables.adds(result.files, entry), madeFor: made, key: call.commitKey, metrics: metrics)
+        entry, LakeTables.adds(result.files, entry), madeFor: made, key: call.commitKey, metrics: metrics, unsynced: unsynced)
     {
       return version
     }
+    if !unsynced.isEmpty { try await BlockingPool.shared.run { for file in unsynced { try file.sync() } } }
     return try await services.tables.commit(entry, onto: version, key: call.commitKey) { base in
       let adds = try LakeTables.adds(result.files, entry)
       var commit: CommitPlan

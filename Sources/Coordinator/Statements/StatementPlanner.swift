@@ -93,6 +93,8 @@ struct StatementPlanner: TaskPlanner {
         } else {
           try await planInsert(plan, into: services.tables.base(targetName), &spec)
         }
+        // The result of a run's task may be committed by a later process; that of a statement never outlives this one.
+        if submitter != nil, !plan.changesRows, spec.outputDirectory?.hasPrefix("/") == true { spec.syncingHost = ProcessSupport.hostID }
         if !plan.insert.byName, plan.insert.constants.isEmpty, plan.insert.trailing.isEmpty {
           let names = plan.insertColumns.isEmpty ? spec.targetColumns.map(\.name) : plan.insertColumns
           spec.sources?.columns = resolver.columnLineage(plan, targetColumns: names)

@@ -62,9 +62,12 @@ extension LakeTables {
 
   /// Adds files that were made for a table that is still as `target` says. Appends of several statements become one version, when they
   /// meet. Repeated with the same key, it finds its own version and changes nothing.
+  /// - Parameter unsynced: of the files, those that the disk may not have yet.
   /// - Returns: nil, and nothing has happened, when the table has changed.
   /// - Throws: `conflict` when it changes just now.
-  func append(_ entry: TableEntry, _ files: [AddFile], madeFor target: WriteTarget, key: String, metrics: [String: String]) async throws -> Int64? {
+  func append(
+    _ entry: TableEntry, _ files: [AddFile], madeFor target: WriteTarget, key: String, metrics: [String: String], unsynced: [UnsyncedFile] = []
+  ) async throws -> Int64? {
     guard let schema = target.schema else { return nil }
     try await requireOwnLog(entry)
     let caches = snapshots
@@ -80,11 +83,20 @@ extension LakeTables {
         return (isSame ? latest.metadata : nil, TableUpkeep.Facts(latest))
       }()
       guard let expected else { return nil }
-      return (try table.append(files, transaction: Self.transaction(key), expectedMetadata: expected, metrics: metrics, userName: user).version, facts)
+      let outcome = try table.append(
+        files, transaction: Self.transaction(key), expectedMetadata: expected, metrics: metrics, unsynced: unsynced, userName: user)
+      return (outcome.version, facts)
     }
     guard let done else { return nil }
     upkeep.note(entry, done.facts, version: done.version)
     return done.version
+  }
+
+  /// A file that an executor on this machine has written without waiting for the disk.
+  static func unsynced(_ path: String) throws -> UnsyncedFile {
+    let descriptor = Foundation.open(path, O_RDWR | O_CLOEXEC)
+    guard descriptor >= 0 else { throw PlatformError.system("open the written file", path) }
+    return UnsyncedFile(descriptor: descriptor, path: path)
   }
 
   /// Written files as the log names them.

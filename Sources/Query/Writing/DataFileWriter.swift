@@ -16,6 +16,8 @@ struct DataFileWriter {
   let folder: String
   /// Below the folder: empty, or the folder of change files.
   var subfolder = ""
+  /// Whether the files are on the disk when they are given back.
+  var waitsForDisk = true
 
   private var table: TargetTable { layout.table }
   private var targetSize: Int64 { table.properties.targetFileSizeBytes ?? Self.defaultFileSize }
@@ -93,7 +95,7 @@ struct DataFileWriter {
     }
   }
 
-  /// Moves the files to where they stay, durably.
+  /// Moves the files to where they stay, durably unless somebody else sees to that.
   private func publish(_ parts: [Part]) throws -> [WrittenFile] {
     let token = UUID().uuidString.lowercased()
     var folders: Set<String> = []
@@ -112,7 +114,7 @@ struct DataFileWriter {
       let number = String(index)
       let name = subfolder.isEmpty ? "part" : "cdc"
       let path = "\(directory)/\(name)-\(String(repeating: "0", count: max(0, 5 - number.count)) + number)-\(token).zstd.parquet"
-      try DurableFile.sync(part.path, flags: O_RDONLY)
+      if waitsForDisk { try DurableFile.sync(part.path, flags: O_RDONLY) }
       guard rename(part.path, path) == 0 else { throw PlatformError.system("rename the written file", path) }
       done.append(path)
       files.append(
@@ -121,7 +123,7 @@ struct DataFileWriter {
           statistics: subfolder.isEmpty ? WrittenStatistics.json(part.statistics, rows: part.rows, table: table, nan: part.nan) : [:],
           partitionValues: part.partition))
     }
-    if !files.isEmpty { for directory in folders { try DurableFile.sync(directory, flags: O_RDONLY | O_DIRECTORY) } }
+    if !files.isEmpty, waitsForDisk { for directory in folders { try DurableFile.sync(directory, flags: O_RDONLY | O_DIRECTORY) } }
     isComplete = true
     return files
   }
