@@ -45,7 +45,10 @@ public enum FunctionMacro {
       _ = try parsed(body)
       body = "(\n\(body)\n)"
     }
-    let expression = try single(parsed("SELECT\n" + body), "the body of a function")
+    let whole = try parsed("SELECT\n" + body)
+    let expression = try single(whole, "the body of a function")
+    // As the plan has it: what it found lies there.
+    body = String(decoding: whole.source.bytes.dropFirst("SELECT\n".utf8.count), as: UTF8.self)
     if contains(expression, ["SUBQUERY", "LAMBDA"]) {
       let plan = try parsed("SELECT CAST((\n\(body)\n) AS \(type))" + (row.isEmpty ? "" : " FROM \(row)"))
       return (StatementDefinition(function: macro, label: label, sql: head + "(" + plan.sql + "\n)"), plan)

@@ -53,15 +53,7 @@ struct QualifiedColumns {
   }
 
   /// The text with the edits made.
-  var text: String {
-    var out: [UInt8] = []
-    var done = 0
-    for edit in edits.sorted(by: { $0.range.lowerBound < $1.range.lowerBound }) where edit.range.lowerBound >= done {
-      out += source.bytes[done..<edit.range.lowerBound] + Array(edit.text.utf8)
-      done = edit.range.upperBound
-    }
-    return String(decoding: out + source.bytes[done...], as: UTF8.self)
-  }
+  var text: String { source.edited(edits) }
 
   /// `a.b.*` in the text: the parts, by the offset of the last one, and the places of what stands before it.
   static func stars(in source: SQLTokens, startingAt first: Int) -> [Int: (parts: [String], before: Range<Int>)] {

@@ -3,9 +3,10 @@
 import Core
 import DuckDB
 
-/// Names of columns that a query makes of parameters and session words: `:name`, `?`, `current_user`.
+/// Names of columns that a query makes of what is put into other words for the engine: parameters (`:name`, `?`), session words
+/// (`current_user`), some of Spark's functions.
 ///
-/// The engine reads their values with a function of its own, and would call such a column by that call. So a column of SELECT without a
+/// The engine would call such a column by the words that it sees. So a column of SELECT without a
 /// name of its own is named by what was written.
 struct ResultNames {
   /// An entry of a SELECT list, as indexes of tokens.
@@ -56,7 +57,7 @@ struct ResultNames {
     source.tokens[item.lowerBound].range.lowerBound <= offset && offset < source.tokens[item.upperBound - 1].range.upperBound
   }
 
-  /// Where an expression reads a parameter or a session word, or begins a subquery that does; nil: it does not.
+  /// Where an expression has something that is put into other words, or begins a subquery that has; nil: it has not.
   private func place(_ node: JSONValue) -> Int? {
     switch node {
     case .array(let items): return items.lazy.compactMap(place).first
@@ -76,6 +77,7 @@ struct ResultNames {
         {
           return offset
         }
+        if let name = members["function_name"]?.stringValue?.lowercased(), SparkCalls.areWrittenAnew.contains(name) { return offset }
         if members["function_name"] == "getvariable",
           members["children"]?.arrayValue?.first?["value"]?["value"]?.stringValue?.hasPrefix(StatementParameters.variable("")) == true
         {

@@ -94,6 +94,8 @@ public struct StatementPlan: Sendable {
   private var internalNames: Set<String> = []
   /// Those of them that stand for a table which columns may be qualified with.
   private var standIns: [String: QualifiedName] = [:]
+  /// What the engine says of the text before it was written in its words.
+  private var fault: PlatformError?
   private var firstReference = 0
   private var firstFunction = 0
 
@@ -158,6 +160,21 @@ public struct StatementPlan: Sendable {
         """)
   }
 
+  /// Statements of Databricks for which there is another way here.
+  private mutating func refuseNeedless() throws {
+    if take("ANALYZE", "TABLE") || take("ANALYZE", "TABLES") {
+      throw PlatformError(
+        .invalidArgument, "ANALYZE TABLE is not supported, nor needed: every file is written with its statistics, and queries read them from the log",
+        hint: "For files of other writers that have none: OPTIMIZE writes small ones anew, INSERT OVERWRITE t SELECT * FROM t all of them.",
+        number: "PLT-3273")
+    }
+    if take("CONVERT", "TO", "DELTA") {
+      throw PlatformError(
+        .invalidArgument, "CONVERT TO DELTA is not supported: a table's files are copied and not taken over",
+        hint: "CREATE TABLE t AS SELECT * FROM read_files('/folder', format => 'parquet'), or COPY INTO a table that is there.", number: "PLT-3273")
+    }
+  }
+
   mutating func take(_ words: String...) -> Bool {
     let found = words.enumerated().allSatisfy { offset, word in
       position + offset < source.tokens.count && source.tokens[position + offset].isWord(word)
@@ -192,6 +209,7 @@ public struct StatementPlan: Sendable {
 
   private mutating func parse() throws {
     guard let first = token else { throw PlatformError(.invalidArgument, "the text holds no SQL statement") }
+    try refuseNeedless()
     if try parseCatalog() { return }
     if try parseTableCommand() { return }
     if take("INSERT") {
@@ -263,6 +281,7 @@ public struct StatementPlan: Sendable {
   /// Takes the rest of the text as a query: cuts out time travel, finds the tables, replaces their names.
   mutating func parseQuery() throws {
     guard let start = token?.range.lowerBound else { throw unsupported() }
+    if let text = SparkSyntax.equalities(in: source, startingAt: position) { source = try SQLTokens(text) }
     var bytes = source.bytes
     var travels: [Int: Travel] = [:]  // by the name's offset
     let tokens = source.tokens
@@ -310,7 +329,12 @@ public struct StatementPlan: Sendable {
     }
     let tree = try JSONValue(parsing: text)
     guard tree["error"]?.boolValue == false, tree["statements"]?.arrayValue?.count == 1 else {
-      throw PlatformError(.invalidArgument, tree["error_message"]?.stringValue ?? "exactly one query is expected")
+      // What was wrong with the text as it was written is what its author understands.
+      let fault = fault ?? PlatformError(.invalidArgument, tree["error_message"]?.stringValue ?? "exactly one query is expected")
+      guard self.fault == nil, let text = try SparkSyntax.rewritten(source, startingAt: position) else { throw fault }
+      self.fault = fault
+      source = try SQLTokens(text)
+      return try parseQuery()
     }
     let columns = try QualifiedColumns(tree, in: source, from: start, stars: stars.mapValues(\.parts), standIns: standIns) { [self] in qualified($0) }
     if !columns.edits.isEmpty {
@@ -334,6 +358,7 @@ public struct StatementPlan: Sendable {
       var parts: [String]
       var isTable: Bool
       var offset: Int?
+      var arguments = 0
     }
     var tables: [Table] = []
     var functions: [Function] = []
@@ -376,7 +401,9 @@ public struct StatementPlan: Sendable {
           throw PlatformError(.permissionDenied, "the function '\(folded)' is not allowed", hint: "Statements do not see the engine's own state.")
         }
         found.functions.append(
-          Found.Function(parts: parts, isTable: isTableFunction, offset: function["query_location"]?.intValue.flatMap { Int(exactly: $0) }))
+          Found.Function(
+            parts: parts, isTable: isTableFunction, offset: function["query_location"]?.intValue.flatMap { Int(exactly: $0) },
+            arguments: function["children"]?.arrayValue?.count ?? 0))
       }
       if members["class"] == "COLUMN_REF", let names = members["column_names"]?.arrayValue, names.count == 1,
         let word = names[0].stringValue?.lowercased(), SQLExtensions.sessionWords[word] != nil
@@ -408,11 +435,16 @@ public struct StatementPlan: Sendable {
       edits.append((offset..<tokens[index + 2].range.upperBound, text))
       return
     }
-    if SQLExtensions.isBuiltIn(folded) { return }
-    if function.parts.count == 1, !function.isTable, SQLExtensions.macros[folded] != nil {
-      extensions.insert(folded)
-      return
+    if function.parts.count == 1, !function.isTable {
+      let own = try index.flatMap { try SparkCalls.edits(of: folded, source, $0) }
+      edits += own ?? []
+      if SQLExtensions.isMacro(folded, arguments: function.arguments) {
+        extensions.insert(folded)
+        return
+      }
+      if own != nil { return }
     }
+    if SQLExtensions.isBuiltIn(folded) { return }
     guard let index, tokens[index].isName else {
       throw PlatformError(.invalidArgument, "the function '\(function.parts.joined(separator: "."))' cannot be located in the statement")
     }

@@ -25,7 +25,11 @@ struct FunctionFacts: Sendable {
       if row[1].stringValue == "aggregate" { aggregates.insert(name) }
       if row[2].stringValue == "VOLATILE" || row[2].stringValue == "CONSISTENT_WITHIN_QUERY" { unstable.insert(name) }
     }
-    for (name, macro) in SQLExtensions.macros where try !words(macro.expression).isDisjoint(with: aggregates) { aggregates.insert(name) }
+    for (name, macro) in SQLExtensions.macros {
+      let words = try words((macro.overloads + macro.passed).map(\.expression).joined(separator: " "))
+      if !words.isDisjoint(with: aggregates) { aggregates.insert(name) }
+      if !words.isDisjoint(with: unstable) { unstable.insert(name) }
+    }
   }
 
   private func words(_ sql: String) throws -> Set<String> { Set(try SQLTokens(sql).tokens.filter(\.isName).map { $0.text.lowercased() }) }

@@ -41,41 +41,22 @@ public enum SQLExtensions {
     return isBuiltIn(folded) || macros[folded] != nil || sessionWords[folded] != nil || bareCalls[folded] != nil
   }
 
-  /// By name, in small letters: parameters and expression.
-  static let macros: [String: (parameters: [String], expression: String)] = [
-    "nvl": (["a", "b"], "coalesce(a, b)"),
-    "nvl2": (["a", "b", "c"], "CASE WHEN a IS NOT NULL THEN b ELSE c END"),
-    "zeroifnull": (["a"], "coalesce(a, 0)"),
-    "nullifzero": (["a"], "nullif(a, 0)"),
-    "equal_null": (["a", "b"], "a IS NOT DISTINCT FROM b"),
-    "isnull": (["a"], "a IS NULL"),
-    "isnotnull": (["a"], "a IS NOT NULL"),
-    "collect_list": (["a"], "coalesce(list(a) FILTER (WHERE a IS NOT NULL), [])"),
-    "collect_set": (["a"], "coalesce(list(DISTINCT a) FILTER (WHERE a IS NOT NULL), [])"),
-    "explode": (["a"], "unnest(a)"),
-    "rlike": (["a", "b"], "regexp_matches(a, b)"),
-    "ucase": (["a"], "upper(a)"),
-    "lcase": (["a"], "lower(a)"),
-    "character_length": (["a"], "length(a)"),
-    "array_size": (["a"], "len(a)"),
-    "add_months": (["a", "b"], "CAST(CAST(a AS DATE) + to_months(CAST(b AS INTEGER)) AS DATE)"),
-    "to_date": (["a"], "CAST(a AS DATE)"),
-    "pmod": (["a", "b"], "((a % b) + b) % b"),
-    "shiftleft": (["a", "b"], "a << b"),
-    "shiftright": (["a", "b"], "a >> b"),
-    "space": (["a"], "repeat(' ', a)"),
-    "sha": (["a"], "sha1(a)"),
-    "every": (["a"], "bool_and(a)"),
-    "percentile": (["a", "b"], "quantile_cont(a, b)"),
-  ]
+  /// By name, in small letters.
+  static let macros = SparkMacros.all
+
+  /// Whether a call of so many arguments means the macro of this name, and not a function of the engine's.
+  static func isMacro(_ name: String, arguments: Int) -> Bool {
+    guard let macro = macros[name] else { return false }
+    return !isBuiltIn(name) || macro.takes(arguments)
+  }
 
   /// The macros of these names.
   public static func definitions(_ names: Set<String>) -> [StatementDefinition] {
     names.sorted().compactMap { name in
-      macros[name].map {
-        StatementDefinition(
-          function: name, label: name,
-          sql: "CREATE MACRO \(SQLText.identifier(name))(\($0.parameters.joined(separator: ", "))) AS (\($0.expression))")
+      macros[name].map { macro in
+        let list = (macro.overloads + macro.passed).map { "(\($0.parameters.joined(separator: ", "))) AS (\($0.expression))" }
+        return StatementDefinition(
+          function: name, label: name, sql: "CREATE MACRO \(SQLText.identifier(name))\(list.joined(separator: ", "))")
       }
     }
   }
