@@ -146,7 +146,7 @@ extension EndToEnd {
     private func rows(_ cluster: LocalCluster, _ sql: String) throws -> [[JSONValue]] {
       var last: LocalCluster.Output?
       for _ in 0..<20 {
-        let answer = try cluster.cli(["sql", sql, "-o", "json"])
+        let answer = try cluster.cli(["sql", sql, "-o", "json", "--limit", "10000000"])
         if answer.status == 0 { return try JSONValue(parsing: answer.out)["rows"]?.arrayValue?.map { $0.arrayValue ?? [] } ?? [] }
         last = answer
         usleep(500_000)
@@ -206,7 +206,7 @@ extension EndToEnd {
 
       // One after the other, as the table's versions have them.
       let last = number(try #require(try rows(cluster, "describe history \(Self.table) limit 1").first?.first))
-      let history = try rows(cluster, "describe history \(Self.table)")
+      let history = try rows(cluster, "describe history \(Self.table) limit \(last + 1)")
       var named: [Int: [String]] = [:]
       for entry in history {
         let text = entry[5].stringValue ?? entry.map(\.sortedText).joined()
