@@ -37,8 +37,7 @@ extension StatementPlanner {
       "numFiles": String(result.files.count), "numOutputRows": String(result.rowCount),
       "numOutputBytes": String(result.files.reduce(0) { $0 + $1.sizeBytes }),
     ]
-    let unsynced =
-      result.isUnsynced == true ? try await BlockingPool.shared.run { try result.files.map { try LakeTables.unsynced($0.path) } } : []
+    let unsynced = try await self.unsynced(result)
     // Rows that come in and depend on nothing: statements that meet share a version.
     if !plan.replaces, !readsItself, result.identityMarks?.isEmpty ?? true,
       let version = try await services.tables.append(
@@ -66,6 +65,21 @@ extension StatementPlanner {
         try SchemaChange.actions(base, schema: marked, configuration: made.properties, partitionColumns: made.partitionColumns) + commit.actions
       commit.operationMetrics = metrics
       return commit
+    }
+  }
+
+  /// Files that may wait for the disk together with the log. Larger ones wait before they take their table's turn.
+  private static let unsyncedBytesMax: Int64 = 8 << 20
+
+  /// Of the rows of an INSERT, the files that its commit has to wait for.
+  private func unsynced(_ result: StatementResult) async throws -> [UnsyncedFile] {
+    guard result.isUnsynced == true else { return [] }
+    return try await BlockingPool.shared.run {
+      let files = try result.files.map { try LakeTables.unsynced($0.path) }
+      guard result.files.reduce(0, { $0 + $1.sizeBytes }) > Self.unsyncedBytesMax else { return files }
+      for file in files { file.start() }
+      for file in files { try file.sync() }
+      return []
     }
   }
 
