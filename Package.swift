@@ -35,7 +35,7 @@ let libraries: [Library] = [
   Library(name: "ObjectStore", depends: ["Core", "CSupport"], products: ["AsyncHTTPClient", "NIOCore", "NIOHTTP1"], layer: 2),
   Library(name: "DuckDB", depends: ["Core", "CDuckDB"], layer: 2),
   Library(name: "Tensor", depends: ["Core", "CKernels", "COpenBLAS"], layer: 2),
-  Library(name: "Tokenizers", depends: ["Core"], layer: 2),
+  Library(name: "Tokenizers", depends: ["Core", "COnig"], layer: 2),
   // 3 engines
   Library(name: "DeltaLog", depends: ["Core", "ObjectStore"], layer: 3),
   Library(name: "Scheduling", depends: ["Core"], layer: 3),
@@ -79,6 +79,7 @@ let cTargets: [Target] = [
   .systemLibrary(name: "CLibPQ", providers: [.apt(["libpq-dev"])]),
   .systemLibrary(name: "CLibCrypto", providers: [.apt(["libssl-dev"])]),
   .systemLibrary(name: "CZeroMQ", providers: [.apt(["libzmq3-dev"])]),
+  .systemLibrary(name: "COnig", providers: [.apt(["libonig-dev"])]),
   .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
   .target(name: "CDuckDB"),
   .target(name: "CKernels", cSettings: [.unsafeFlags(["-O3", "-ffp-contract=fast", "-fno-math-errno"])]),

@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-packages=(libpq-dev postgresql libzmq3-dev libopenblas-dev libhnswlib-dev libssl-dev gcc g++ binutils zlib1g python3 curl unzip util-linux make git)
+packages=(libpq-dev postgresql libzmq3-dev libopenblas-dev libhnswlib-dev libonig-dev libssl-dev gcc g++ binutils zlib1g python3 curl unzip util-linux make git)
 peers=0
 for argument in "$@"; do
   case "$argument" in
@@ -67,7 +67,7 @@ fi
 
 if [ "$peers" = 1 ]; then
   folder=${PLATFORM_PEERS:-$HOME/.cache/platform/peers}
-  wanted="duckdb==1.5.5 fastavro deltalake openai pyarrow numpy transformers safetensors tokenizers hnswlib pyroaring databricks-sdk moto[server,s3] unitycatalog-client duckdb-extension-httpfs==1.5.5 duckdb-extension-delta==1.5.5 duckdb-extension-unity-catalog==1.5.5 duckdb-extension-tpch==1.5.5"
+  wanted="duckdb==1.5.5 fastavro deltalake openai pyarrow numpy transformers safetensors tokenizers sentencepiece protobuf hnswlib pyroaring databricks-sdk moto[server,s3] unitycatalog-client duckdb-extension-httpfs==1.5.5 duckdb-extension-delta==1.5.5 duckdb-extension-unity-catalog==1.5.5 duckdb-extension-tpch==1.5.5"
   stamp="$wanted torch"
   if [ "$(cat "$folder/.wanted" 2>/dev/null || true)" = "$stamp" ]; then
     say "peer packages are there: $folder"

@@ -84,7 +84,7 @@ extension BytePairTokenizer {
       return Merge(left: left, right: right)
     }
     guard let template = TemplatePieces(file["post_processor"]) else { throw refuse("its post_processor is not supported") }
-    let names = Self.specialNames(folder)
+    let names = SpecialNames.read(folder)
     func find(_ name: String) -> Int32? {
       guard let spelling = names[name] else { return nil }
       return addedTokens.first { $0.content == Array(spelling.utf8) }?.id
@@ -96,19 +96,6 @@ extension BytePairTokenizer {
         beginning: find("bos_token"), end: find("eos_token"), padding: find("pad_token"), unknown: find("unk_token")),
       template: template, addPrefixSpace: addPrefixSpace, ignoreMerges: model["ignore_merges"]?.flag ?? false,
       splitDigits: splitDigits, split: split, composes: composes)
-  }
-
-  /// Special token names from `special_tokens_map.json`, overridden by `tokenizer_config.json`; both may be missing.
-  private static func specialNames(_ folder: String) -> [String: String] {
-    var names: [String: String] = [:]
-    for file in ["special_tokens_map.json", "tokenizer_config.json"] {
-      // Neither file is needed to encode; a broken one only leaves the special ids unset.
-      guard let members = (try? ByteJSON.read(folder + "/" + file))?.members else { continue }
-      for (key, value) in members {
-        if let spelling = value.text ?? value["content"]?.text { names[String(decoding: key, as: UTF8.self)] = spelling }
-      }
-    }
-    return names
   }
 
   /// Writes the three files that `AutoTokenizer.from_pretrained` opens. Existing files are replaced.

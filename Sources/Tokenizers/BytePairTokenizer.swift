@@ -33,9 +33,7 @@ public final class BytePairTokenizer: Tokenizer {
   private let table: ByteStringTable
   private let tableIDs: [Int32]
   private let byteIDs: [Int32]
-  /// Pair -> rank; `mergedIDs[rank]` is the id that it becomes.
-  private let ranks: PairTable
-  private let mergedIDs: [Int32]
+  private let pairs: PairMerges
   let ignoresMerges: Bool
   let splitsDigits: Bool
   let split: WordSplit
@@ -77,21 +75,15 @@ public final class BytePairTokenizer: Tokenizer {
       }
       return id
     }
-    let ranks = PairTable(minimumCapacity: merges.count)
-    var mergedIDs: [Int32] = []
-    for merge in merges {
-      guard let left = id(merge.left), let right = id(merge.right), let whole = id(merge.left + merge.right) else {
-        throw PlatformError(
-          .invalidFile,
-          "merge \(mergedIDs.count) (\(ByteAlphabet.spell(merge.left)) \(ByteAlphabet.spell(merge.right))) is not in the vocabulary",
-          number: "PLT-3301")
-      }
-      // The same pair twice: the last one holds in the reference; files of trainers never have it.
-      _ = ranks.insert(PairTable.key(left, right), Int32(mergedIDs.count))
-      mergedIDs.append(whole)
-    }
-    self.ranks = ranks
-    self.mergedIDs = mergedIDs
+    pairs = PairMerges(
+      try merges.enumerated().map { rank, merge in
+        guard let left = id(merge.left), let right = id(merge.right), let whole = id(merge.left + merge.right) else {
+          throw PlatformError(
+            .invalidFile, "merge \(rank) (\(ByteAlphabet.spell(merge.left)) \(ByteAlphabet.spell(merge.right))) is not in the vocabulary",
+            number: "PLT-3301")
+        }
+        return (left, right, whole)
+      })
     added = AddedTokenMatcher(addedTokens.filter { !$0.normalized })
     addedNormalized = AddedTokenMatcher(addedTokens.filter(\.normalized))
     addedByID = Dictionary(addedTokens.map { ($0.id, $0) }, uniquingKeysWith: { $1 })
@@ -187,88 +179,9 @@ public final class BytePairTokenizer: Tokenizer {
     }
     withUnsafeTemporaryAllocation(of: Int32.self, capacity: count) { symbols in
       for index in 0..<count { symbols[index] = byteIDs[Int(word[index])] }
-      let left = count <= 48 ? mergeByScan(symbols.baseAddress!, count) : mergeByHeap(symbols.baseAddress!, count)
+      let left = pairs.merge(symbols.baseAddress!, count)
       ids.append(contentsOf: symbols[0..<left])
     }
-  }
-
-  /// Merges the pair of the lowest rank again and again; quadratic, and fastest for short words.
-  private func mergeByScan(_ symbols: UnsafeMutablePointer<Int32>, _ count: Int) -> Int {
-    var count = count
-    return withUnsafeTemporaryAllocation(of: Int32.self, capacity: count) { rank in
-      let none = Int32.max
-      func lookUp(_ index: Int) -> Int32 {
-        guard index &+ 1 < count else { return none }
-        let found = ranks.find(PairTable.key(symbols[index], symbols[index &+ 1]))
-        return found < 0 ? none : found
-      }
-      for index in 0..<count { rank[index] = lookUp(index) }
-      while count > 1 {
-        var best = none
-        var place = 0
-        var index = 0
-        while index &+ 1 < count {
-          if rank[index] < best {
-            best = rank[index]
-            place = index
-          }
-          index &+= 1
-        }
-        guard best != none else { break }
-        symbols[place] = mergedIDs[Int(best)]
-        index = place &+ 1
-        while index &+ 1 < count {
-          symbols[index] = symbols[index &+ 1]
-          rank[index] = rank[index &+ 1]
-          index &+= 1
-        }
-        count &-= 1
-        rank[place] = lookUp(place)
-        if place > 0 { rank[place &- 1] = lookUp(place &- 1) }
-      }
-      return count
-    }
-  }
-
-  /// The same result in n log n for long words: a heap of (rank, position) over a linked list.
-  private func mergeByHeap(_ symbols: UnsafeMutablePointer<Int32>, _ count: Int) -> Int {
-    var next = (0..<count).map { $0 + 1 }
-    var previous = (0..<count).map { $0 - 1 }
-    var heap = BinaryHeap<MergeCandidate>()
-    func offer(_ left: Int) {
-      guard left >= 0, next[left] < count else { return }
-      let right = next[left]
-      let rank = ranks.find(PairTable.key(symbols[left], symbols[right]))
-      if rank >= 0 { heap.push(MergeCandidate(rank: rank, position: left, left: symbols[left], right: symbols[right])) }
-    }
-    for index in 0..<count - 1 { offer(index) }
-    while let candidate = heap.pop() {
-      let left = candidate.position
-      guard symbols[left] == candidate.left, next[left] < count, symbols[next[left]] == candidate.right else { continue }
-      let right = next[left]
-      symbols[left] = mergedIDs[Int(candidate.rank)]
-      symbols[right] = -1  // consumed: no candidate matches it any more
-      next[left] = next[right]
-      if next[left] < count { previous[next[left]] = left }
-      offer(previous[left])
-      offer(left)
-    }
-    var written = 0
-    var index = 0
-    while index < count {
-      symbols[written] = symbols[index]
-      written += 1
-      index = next[index]
-    }
-    return written
-  }
-
-  private struct MergeCandidate: Comparable {
-    var rank: Int32
-    var position: Int
-    var left: Int32
-    var right: Int32
-    static func < (a: Self, b: Self) -> Bool { a.rank != b.rank ? a.rank < b.rank : a.position < b.position }
   }
 
   public func bytes(_ id: Int32) -> [UInt8]? {
@@ -322,40 +235,5 @@ struct WordCache: Sendable {
     words.insert(word, count)
     ids.append(contentsOf: all[from...])
     starts.append(Int32(ids.count))
-  }
-}
-
-/// A binary heap whose smallest element comes first.
-struct BinaryHeap<Element: Comparable> {
-  private var elements: ContiguousArray<Element> = []
-  var isEmpty: Bool { elements.isEmpty }
-  var count: Int { elements.count }
-
-  mutating func push(_ element: Element) {
-    elements.append(element)
-    var child = elements.count - 1
-    while child > 0 {
-      let parent = (child - 1) / 2
-      guard elements[child] < elements[parent] else { break }
-      elements.swapAt(child, parent)
-      child = parent
-    }
-  }
-
-  mutating func pop() -> Element? {
-    guard let top = elements.first else { return nil }
-    let last = elements.removeLast()
-    guard !elements.isEmpty else { return top }
-    elements[0] = last
-    var parent = 0
-    while true {
-      var least = 2 * parent + 1
-      guard least < elements.count else { break }
-      if least + 1 < elements.count, elements[least + 1] < elements[least] { least += 1 }
-      guard elements[least] < elements[parent] else { break }
-      elements.swapAt(least, parent)
-      parent = least
-    }
-    return top
   }
 }

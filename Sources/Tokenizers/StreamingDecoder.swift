@@ -2,11 +2,15 @@
 
 /// Turns ids into text as they come, holding back the bytes of a character that is not complete yet.
 ///
-/// The pieces joined are what decoding all ids at once gives.
+/// The pieces joined are what decoding all ids at once gives. (One case apart: of byte tokens in a row that are no UTF-8 together, those that
+/// were characters so far stay characters.)
 public struct StreamingDecoder: Sendable {
   private let tokenizer: any Tokenizer
   private let skipSpecialTokens: Bool
   private var pending: [UInt8] = []
+  /// Where ids change each other's text: the last ids whose text is out, and those whose text is not.
+  private var window: [Int32] = []
+  private var settled = 0
 
   public init(_ tokenizer: any Tokenizer, skipSpecialTokens: Bool = true) {
     self.tokenizer = tokenizer
@@ -16,6 +20,7 @@ public struct StreamingDecoder: Sendable {
   /// The text that `id` completes; empty while a character is under way.
   public mutating func push(_ id: Int32) -> String {
     if skipSpecialTokens && tokenizer.isSpecial(id) { return "" }
+    guard tokenizer.decodesApart else { return pushTogether(id) }
     guard let bytes = tokenizer.bytes(id) else { return "" }
     pending += bytes
     let kept = Self.incompleteSuffix(pending)
@@ -27,8 +32,29 @@ public struct StreamingDecoder: Sendable {
 
   /// What is left at the end; an incomplete character becomes U+FFFD.
   public mutating func finish() -> String {
+    guard tokenizer.decodesApart else {
+      defer { (window, settled) = ([], 0) }
+      return unsettled()
+    }
     defer { pending = [] }
     return String(decoding: pending, as: UTF8.self)
+  }
+
+  private mutating func pushTogether(_ id: Int32) -> String {
+    window.append(id)
+    let text = unsettled()
+    // The end of it may still become another character.
+    guard !text.isEmpty, text.unicodeScalars.last != "\u{FFFD}" else { return "" }
+    window.removeFirst(settled)
+    settled = window.count
+    return text
+  }
+
+  /// The text of the ids whose text is not out, behind that of the others.
+  private func unsettled() -> String {
+    let before = tokenizer.decode(Array(window[..<settled]), skipSpecialTokens: skipSpecialTokens)
+    let all = tokenizer.decode(window, skipSpecialTokens: skipSpecialTokens)
+    return String(decoding: Array(all.utf8.dropFirst(before.utf8.count)), as: UTF8.self)
   }
 
   /// How many bytes at the end may still become a character (0...3).

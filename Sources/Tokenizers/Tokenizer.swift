@@ -30,6 +30,8 @@ public protocol Tokenizer: Sendable {
   func decode(_ ids: [Int32], skipSpecialTokens: Bool) -> String
   /// The entry as its file spells it (`##ing`, `Ġthe`), or nil for an id outside the vocabulary.
   func token(_ id: Int32) -> String?
+  /// Whether decoded text is the ids' own `bytes`, one behind the other.
+  var decodesApart: Bool { get }
   /// The bytes that this id adds to decoded text; not always whole characters.
   func bytes(_ id: Int32) -> [UInt8]?
   /// The id of an entry as its file spells it.
@@ -38,6 +40,7 @@ public protocol Tokenizer: Sendable {
 }
 
 extension Tokenizer {
+  public var decodesApart: Bool { true }
   public var bosID: Int32? { special.beginning }
   public var eosID: Int32? { special.end }
   public var padID: Int32? { special.padding }

@@ -74,7 +74,7 @@ import Testing
     // Two speak HTTP to others: `Client` to the platform, `ObjectStore` to S3. A lower layer cannot use a higher one's client.
     let doors: [String: Set<String>] = [
       "CLibPQ": ["Postgres"], "CZeroMQ": ["Transport"], "CDuckDB": ["DuckDB"], "Hummingbird": ["API"], "AsyncHTTPClient": ["Client", "ObjectStore"],
-      "SwiftProtobuf": ["Transport"], "Yams": ["Jobs"], "CLibCrypto": ["Core"], "CHNSW": ["VectorSearch"],
+      "SwiftProtobuf": ["Transport"], "Yams": ["Jobs"], "CLibCrypto": ["Core"], "CHNSW": ["VectorSearch"], "COnig": ["Tokenizers"],
     ]
     for target in try Self.targets() {
       for name in target.depends + target.products {

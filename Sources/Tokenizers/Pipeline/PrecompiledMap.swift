@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Foundation
+
+/// The character map of SentencePiece (`precompiled_charsmap`): a double array of keys, and the texts that they become.
+struct PrecompiledMap: Sendable {
+  private let units: [UInt32]
+  private let texts: [UInt8]
+
+  /// - Throws: `invalidFile` (PLT-3301) for what is no such map.
+  init(base64: String) throws {
+    func refuse() -> PlatformError { PlatformError(.invalidFile, "tokenizer is not usable: its precompiled_charsmap is damaged", number: "PLT-3301") }
+    guard let data = Data(base64Encoded: base64).map([UInt8].init), data.count >= 4 else { throw refuse() }
+    func word(_ place: Int) -> UInt32 { (0..<4).reduce(0) { $0 | UInt32(data[place + $1]) << (8 * $1) } }
+    let size = Int(word(0))
+    guard size % 4 == 0, size > 0, size <= data.count - 4 else { throw refuse() }
+    units = (0..<size / 4).map { word(4 + 4 * $0) }
+    texts = Array(data[(4 + size)...])
+  }
+
+  func append(_ text: [UInt8], to out: inout [UInt8]) {
+    for character in String(decoding: text, as: UTF8.self) {
+      let bytes = Array(character.utf8)
+      if bytes.count < 6, let found = replacement(bytes) {
+        out += found
+        continue
+      }
+      for scalar in character.unicodeScalars {
+        let own = Array(UTF8.encode(scalar)!)  // a scalar of a String always has a form
+        out += replacement(own) ?? own[...]
+      }
+    }
+  }
+
+  /// What the shortest key that `bytes` begin with becomes: the reference takes that one, whatever is behind it.
+  private func replacement(_ bytes: [UInt8]) -> ArraySlice<UInt8>? {
+    func offset(_ unit: UInt32) -> Int { Int((unit >> 10) << ((unit & (1 << 9)) >> 6)) }
+    guard let root = units.first else { return nil }
+    var node = offset(root)
+    for byte in bytes where byte != 0 {
+      node ^= Int(byte)
+      guard node < units.count else { return nil }
+      let unit = units[node]
+      guard unit & 0x8000_00FF == UInt32(byte) else { return nil }
+      node ^= offset(unit)
+      guard unit >> 8 & 1 == 1 else { continue }
+      guard node < units.count else { return nil }
+      let start = Int(units[node] & 0x7FFF_FFFF)
+      guard start <= texts.count else { return nil }
+      return texts[start...].prefix { $0 != 0 }
+    }
+    return nil
+  }
+}
