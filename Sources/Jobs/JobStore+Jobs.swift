@@ -154,7 +154,7 @@ extension JobStore {
 
   private static let runColumns = """
     SELECT r.run_id, r.name, r.submitted_at, r.spec, r.submitted_by, r.job_id, r.run_type, r.settings, r.parameters, r.trigger, r.parent_run,
-      j.body::text AS body FROM runs r LEFT JOIN job_records j ON j.key = 'run:' || r.run_id
+      j.body AS body FROM runs r LEFT JOIN job_records j ON j.key = 'run:' || r.run_id
     """
 
   public func storedRun(_ id: String) async throws -> StoredRun {
@@ -231,7 +231,7 @@ extension JobStore {
 
   /// Records of a run's tasks and iterations.
   public func tasks(of run: String) async throws -> [TaskRecord] {
-    try await pool.query("SELECT body::text AS body FROM job_records WHERE run_id = $1 AND kind = 'task' ORDER BY key", [.text(run)]).compactMap {
+    try await pool.query("SELECT body FROM job_records WHERE run_id = $1 AND kind = 'task' ORDER BY key", [.text(run)]).compactMap {
       if case .task(let record) = try JSONDecoder.platform.decode(Record.self, from: Data(try $0.string("body").utf8)) { record } else { nil }
     }
   }

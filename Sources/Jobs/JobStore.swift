@@ -36,7 +36,7 @@ public struct JobStore: Sendable {
   public func loadLive() async throws -> [Record] {
     let rows = try await pool.query(
       """
-      SELECT body::text AS body FROM job_records r
+      SELECT body FROM job_records r
       WHERE NOT terminal OR run_id IN (SELECT run_id FROM job_records WHERE kind = 'run' AND NOT terminal)
       ORDER BY key
       """, [])
@@ -47,7 +47,7 @@ public struct JobStore: Sendable {
   public func unscheduledRuns() async throws -> [RunSpec] {
     let rows = try await pool.query(
       """
-      SELECT spec::text AS spec FROM runs WHERE NOT EXISTS (SELECT 1 FROM job_records WHERE key = 'run:' || runs.run_id)
+      SELECT spec FROM runs WHERE NOT EXISTS (SELECT 1 FROM job_records WHERE key = 'run:' || runs.run_id)
       ORDER BY submitted_at
       """, [])
     return try rows.map { try JSONDecoder.platform.decode(RunSpec.self, from: Data(try $0.string("spec").utf8)) }
@@ -92,7 +92,7 @@ public struct JobStore: Sendable {
   }
 
   public func spec(of runID: String) async throws -> RunSpec {
-    let rows = try await pool.query("SELECT spec::text AS spec FROM runs WHERE run_id = $1", [.text(runID)])
+    let rows = try await pool.query("SELECT spec FROM runs WHERE run_id = $1", [.text(runID)])
     guard let row = rows.first else { throw Self.noRun(runID) }
     return try JSONDecoder.platform.decode(RunSpec.self, from: Data(try row.string("spec").utf8))
   }
@@ -100,7 +100,7 @@ public struct JobStore: Sendable {
   /// Stored records of one run and its tasks, in key order.
   public func runAndTasks(of runID: String) async throws -> (run: RunRecord?, tasks: [TaskRecord]) {
     let (run, tasks, _) = try await records(
-      "SELECT body::text AS body FROM job_records WHERE run_id = $1 AND kind IN ('run', 'task') ORDER BY key", runID)
+      "SELECT body FROM job_records WHERE run_id = $1 AND kind IN ('run', 'task') ORDER BY key", runID)
     return (run, tasks)
   }
 
@@ -109,7 +109,7 @@ public struct JobStore: Sendable {
     try await records(
       """
       SELECT (CASE WHEN kind = 'unit' THEN body || jsonb_build_object('unit', jsonb_build_object('_0',
-        body #> '{unit,_0}' || '{"payload": null, "result": null}')) ELSE body END)::text AS body
+        body #> '{unit,_0}' || '{"payload": null, "result": null}')) ELSE body END) AS body
       FROM job_records WHERE run_id = $1 ORDER BY key
       """, runID)
   }
@@ -142,7 +142,7 @@ public struct JobStore: Sendable {
   public func list(limit: Int, before: String?) async throws -> [RunRow] {
     let rows = try await pool.query(
       """
-      SELECT r.run_id, r.name, r.submitted_at, j.body::text AS body FROM runs r
+      SELECT r.run_id, r.name, r.submitted_at, j.body AS body FROM runs r
       LEFT JOIN job_records j ON j.key = 'run:' || r.run_id
       WHERE ($2::bigint IS NULL OR r.run_id::bigint < $2::bigint) AND r.name <> $3 AND NOT r.deleted
       ORDER BY r.run_id::bigint DESC LIMIT $1::int
@@ -153,7 +153,7 @@ public struct JobStore: Sendable {
   public func row(of runID: String) async throws -> RunRow {
     let rows = try await pool.query(
       """
-      SELECT r.run_id, r.name, r.submitted_at, j.body::text AS body FROM runs r
+      SELECT r.run_id, r.name, r.submitted_at, j.body AS body FROM runs r
       LEFT JOIN job_records j ON j.key = 'run:' || r.run_id WHERE r.run_id = $1 AND NOT r.deleted
       """, [.text(runID)])
     guard let row = rows.first else { throw Self.noRun(runID) }
@@ -179,7 +179,7 @@ public struct JobStore: Sendable {
 
   /// The outcome of a stage that was committed before, or nil.
   public func committedOutcome(_ commitKey: String) async throws -> StageOutcome? {
-    let rows = try await pool.query("SELECT outcome::text AS outcome FROM stage_commits WHERE commit_key = $1", [.text(commitKey)])
+    let rows = try await pool.query("SELECT outcome FROM stage_commits WHERE commit_key = $1", [.text(commitKey)])
     return try rows.first.map { try StoredOutcome(parsing: try $0.string("outcome")).outcome }
   }
 

@@ -13,7 +13,7 @@ enum PostgresTypes {
     case 20, 21, 23, 26: return Int(text).map(PostgresValue.int) ?? .text(text)  // oid, int2, int4, int8 always fit
     case 700, 701: return Double(text).map(PostgresValue.double) ?? .text(text)
     case bytea: return hexadecimal(bytes).map(PostgresValue.bytes) ?? .text(text)
-    case 114, 3802: return .json(text)
+    case 114, 3802: return .json(StoredJSON.restored(text))
     case 1082, 1114, 1184: return PostgresTimestamp.parse(text).map(PostgresValue.timestamp) ?? .text(text)
     case 1002, 1003, 1009, 1015, 2951: return array(text).map(PostgresValue.textArray) ?? .text(text)
     default: return .text(text)

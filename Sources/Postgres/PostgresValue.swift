@@ -70,9 +70,12 @@ extension PostgresValue {
       if number.isNaN { return "NaN" }
       if number.isInfinite { return number < 0 ? "-Infinity" : "Infinity" }
       return number.description
-    case .text(let text), .json(let text):
+    case .text(let text):
       try Self.refuseNUL(text, place())
       return text
+    case .json(let text):
+      try Self.refuseNUL(text, place())
+      return StoredJSON.escaped(text)
     case .bytes(let data): return "\\x" + data.hexadecimal
     case .timestamp(let date): return try PostgresTimestamp.text(date)
     case .textArray(let items): return try Self.array(items, place())

@@ -55,7 +55,7 @@ struct IngestLedger: Sendable {
         key + [.text(tableName)])
       let rows = try transaction.query(
         """
-        SELECT id, schema::text AS schema, high_water, last_name, extract(epoch FROM now() - listed_at)::float8 AS ago
+        SELECT id, schema, high_water, last_name, extract(epoch FROM now() - listed_at)::float8 AS ago
         FROM ingest_sources WHERE table_id = $1::uuid AND name = $2
         """, key)
       guard let row = rows.first else { throw PlatformError(.internalError, "the source of an ingestion vanished") }

@@ -21,7 +21,7 @@ struct PullLedger: Sendable {
   {
     guard let committed else { return nil }
     let row = try await pool.query(
-      "SELECT mark::text AS mark FROM pull_marks WHERE table_id = $1::uuid AND application = $2 AND number = $3::bigint",
+      "SELECT mark FROM pull_marks WHERE table_id = $1::uuid AND application = $2 AND number = $3::bigint",
       [.text(table.uuidString), .text(application), .int(Int(committed))]
     ).first
     if let text: String = try row?.get("mark") { return try JSONDecoder.platform.decode(PostgresRead.Mark.self, from: Data(text.utf8)) }
