@@ -55,8 +55,9 @@ public enum SQLValue: Sendable, Hashable {
 
 /// Calendar text without a formatter (proleptic Gregorian; H. Hinnant, "chrono-compatible low-level date algorithms").
 public enum SQLTime {
-  /// `2024-02-29`.
+  /// `2024-02-29`; `infinity` and `-infinity` for the ends of the range, as Postgres and DuckDB have them.
   public static func date(days: Int32) -> String {
+    if days == .max || days <= -.max { return days < 0 ? "-infinity" : "infinity" }
     let z = Int64(days) + 719_468
     let era = (z >= 0 ? z : z - 146_096) / 146_097
     let dayOfEra = z - era * 146_097
@@ -69,13 +70,14 @@ public enum SQLTime {
     return "\(pad(year, 4))-\(pad(month, 2))-\(pad(day, 2))"
   }
 
-  /// `2024-02-29T12:00:00.000000Z`.
-  public static func timestamp(micros: Int64) -> String {
+  /// `2024-02-29T12:00:00.000000Z`, without the Z where there is no zone; `infinity` and `-infinity` for the ends of the range.
+  public static func timestamp(micros: Int64, hasZone: Bool = true) -> String {
+    if micros == .max || micros <= -.max { return micros < 0 ? "-infinity" : "infinity" }
     let dayLength: Int64 = 86_400_000_000
-    let days = micros >= 0 ? micros / dayLength : (micros - dayLength + 1) / dayLength
-    let rest = micros - days * dayLength
+    var (days, rest) = micros.quotientAndRemainder(dividingBy: dayLength)
+    if rest < 0 { (days, rest) = (days - 1, rest + dayLength) }
     let seconds = rest / 1_000_000
-    let clock = "\(pad(seconds / 3600, 2)):\(pad(seconds / 60 % 60, 2)):\(pad(seconds % 60, 2)).\(pad(rest % 1_000_000, 6))Z"
+    let clock = "\(pad(seconds / 3600, 2)):\(pad(seconds / 60 % 60, 2)):\(pad(seconds % 60, 2)).\(pad(rest % 1_000_000, 6))" + (hasZone ? "Z" : "")
     return date(days: Int32(clamping: days)) + "T" + clock
   }
 

@@ -24,6 +24,13 @@ import Testing
     #expect(throws: PlatformError.self) { try JSONValue(parsing: "{") }
   }
 
+  @Test func textsThatNameNumbersStayTexts() throws {
+    for decoder in [JSONDecoder(), .platform] {
+      let value = try decoder.decode(JSONValue.self, from: Data(#"["NaN", "Infinity", "-Infinity", "1", "true", "null", 1, 1.5, true, null]"#.utf8))
+      #expect(value == ["NaN", "Infinity", "-Infinity", "1", "true", "null", 1, 1.5, true, nil])
+    }
+  }
+
   @Test func blockingPoolRunsAndRefusesAboveItsBound() async throws {
     let pool = BlockingPool(name: "t", threads: 1, queueLimit: 1)
     #expect(try await pool.run { 6 * 7 } == 42)

@@ -115,4 +115,14 @@ import Testing
     "", "NOPE", "DECIMAL(40,1)", "STRUCT(", "FLOAT[", "MAP(INTEGER)", String(repeating: "MAP(INT,", count: 500),
   ])
   func badTypesAreRefused(_ text: String) { #expect(throws: PlatformError.self) { try SQLType(sql: text) } }
+
+  @Test(.enabled(if: isInstalled, "DuckDB is not installed")) func endlessTimesHaveNames() throws {
+    let connection = try Database().connect()
+    for type in ["date", "timestamp", "timestamptz"] {
+      let row = try #require(try connection.rows("SELECT '-infinity'::\(type), 'infinity'::\(type)").first)
+      #expect(row.map(\.json) == ["-infinity", "infinity"], "\(type)")
+    }
+    for micros in [Int64.min, 1 - Int64.max, -1, 0, Int64.max - 1] { #expect(!SQLTime.timestamp(micros: micros).isEmpty) }
+    #expect(SQLTime.timestamp(micros: -1) == "1969-12-31T23:59:59.999999Z")
+  }
 }

@@ -214,7 +214,7 @@ enum ResultText {
     case .blob(let bytes): Data(bytes).base64EncodedString()
     case .date(let days): SQLTime.date(days: days)
     // Without a zone: no instant.
-    case .timestamp(let micros): type == .timestamp ? String(SQLTime.timestamp(micros: micros).dropLast()) : SQLTime.timestamp(micros: micros)
+    case .timestamp(let micros): SQLTime.timestamp(micros: micros, hasZone: type != .timestamp)
     case .floats, .list, .structure: json(value, type)
     }
   }
