@@ -159,7 +159,7 @@ struct ChatCommand: AsyncParsableCommand {
     }
     Report.note("\(name) is listening; /bye ends.")
     while true {
-      if isatty(STDIN_FILENO) == 1 { FileHandle.standardError.write(Data(">>> ".utf8)) }
+      if isatty(STDIN_FILENO) == 1 { StandardStreams.error(">>> ") }
       guard let line = readLine() else { return }
       let text = line.trimmingCharacters(in: .whitespaces)
       if text == "/bye" { return }
@@ -184,7 +184,7 @@ struct ChatCommand: AsyncParsableCommand {
       if let failure = chunk["error"]?["message"]?.stringValue { throw PlatformError(.unavailable, failure) }
       if let text = chunk["choices"]?.arrayValue?.first?["delta"]?["content"]?.stringValue {
         whole += text
-        FileHandle.standardOutput.write(Data(text.utf8))
+        StandardStreams.out(text)
       }
     }
     Report.data("")

@@ -257,11 +257,11 @@ final class CopyProgress: Sendable {
       let left = rate > 0 ? Int(Double(max(0, state.size - state.done)) / rate) : 0
       return "\(ByteText.of(state.done)) of \(ByteText.of(state.size))  \(ByteText.of(Int64(rate)))/s  \(left) s left  \(state.name)"
     }
-    if let line { FileHandle.standardError.write(Data("\r\u{1B}[K\(line.prefix(120))".utf8)) }
+    if let line { StandardStreams.error("\r\u{1B}[K\(line.prefix(120))") }
   }
 
   func finish() {
-    if isShown { FileHandle.standardError.write(Data("\r\u{1B}[K".utf8)) }
+    if isShown { StandardStreams.error("\r\u{1B}[K") }
   }
 
   var summary: String {

@@ -53,7 +53,7 @@ struct FilesCommand: AsyncParsableCommand {
     @Argument(help: "/Volumes/catalog/schema/volume/...") var path: String
     @OptionGroup var options: ClientOptions
     func run() async throws {
-      try await options.client().download(FilesCommand.volume(path)) { try FileHandle.standardOutput.write(contentsOf: $0) }
+      try await options.client().download(FilesCommand.volume(path)) { StandardStreams.out($0) }
     }
   }
 

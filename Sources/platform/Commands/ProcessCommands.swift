@@ -26,7 +26,7 @@ enum ProcessStart {
     } catch {
       let failure = PlatformError.from(error)
       if let value = try? JSONValue(encoding: failure) {  // an error is always encodable; without it the plain report follows
-        FileHandle.standardError.write(Data((JSONValue.object(["fatal": value]).sortedText + "\n").utf8))
+        StandardStreams.error(JSONValue.object(["fatal": value]).sortedText + "\n")
       }
       throw failure
     }

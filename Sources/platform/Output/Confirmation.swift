@@ -13,7 +13,7 @@ enum Confirmation {
     guard isatty(STDIN_FILENO) == 1 else {
       throw PlatformError(.invalidArgument, "this deletes \(what)", hint: "Add --yes to confirm.")
     }
-    FileHandle.standardError.write(Data("This deletes \(what). Type '\(word)' to go on: ".utf8))
+    StandardStreams.error("This deletes \(what). Type '\(word)' to go on: ")
     guard readLine() == word else { throw PlatformError(.cancelled, "nothing was deleted") }
   }
 }

@@ -39,8 +39,8 @@ enum Report {
   static var dot: String { unicode ? "●" : "*" }
   static var ring: String { unicode ? "○" : "o" }
 
-  static func data(_ line: String) { FileHandle.standardOutput.write(Data((line + "\n").utf8)) }
-  static func note(_ line: String) { FileHandle.standardError.write(Data((line + "\n").utf8)) }
+  static func data(_ line: String) { StandardStreams.out(line + "\n") }
+  static func note(_ line: String) { StandardStreams.error(line + "\n") }
 
   /// An answer in one of the forms for programs.
   static func structured(_ value: some Encodable, _ format: OutputFormat) throws {
@@ -51,7 +51,7 @@ enum Report {
     case .yaml, .csv, .name:
       let tree = try JSONDecoder.platform.decode(JSONValue.self, from: bytes)
       let text = format == .yaml ? StructuredText.yaml(tree) : format == .csv ? StructuredText.csv(tree) : StructuredText.names(tree)
-      FileHandle.standardOutput.write(Data(text.utf8))
+      StandardStreams.out(text)
     case .json, .text, .wide: data(String(decoding: bytes, as: UTF8.self))
     }
   }

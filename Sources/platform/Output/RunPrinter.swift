@@ -71,7 +71,7 @@ struct RunWatcher {
         if output == .json {
           if run != last { try emit(type: run.isFinished ? "END" : "STATUS", run) }
         } else if terminal {
-          if drawn > 0 { FileHandle.standardError.write(Data("\u{1B}[\(drawn)A\u{1B}[J".utf8)) }
+          if drawn > 0 { StandardStreams.error("\u{1B}[\(drawn)A\u{1B}[J") }
           for task in run.tasks { Report.note(RunPrinter.line(task, width: width)) }
           drawn = run.tasks.count
         } else {

@@ -81,7 +81,7 @@ private final class ProgressLine: @unchecked Sendable {  // protected by `lock`
       guard !isOver else { return }
       shown = true
       let part = share.map { "  \($0) %" } ?? ""
-      FileHandle.standardError.write(Data("\r\u{1B}[Krunning \(Report.duration(Date().timeIntervalSince(started)))\(part)   Ctrl-C cancels".utf8))
+      StandardStreams.error("\r\u{1B}[Krunning \(Report.duration(Date().timeIntervalSince(started)))\(part)   Ctrl-C cancels")
     }
   }
 
@@ -89,7 +89,7 @@ private final class ProgressLine: @unchecked Sendable {  // protected by `lock`
     timer?.cancel()
     lock.withLock {
       isOver = true
-      if shown { FileHandle.standardError.write(Data("\r\u{1B}[K".utf8)) }
+      if shown { StandardStreams.error("\r\u{1B}[K") }
     }
   }
 }
@@ -117,8 +117,8 @@ enum Pager {
       try? pipe.fileHandleForWriting.write(contentsOf: Data(text.utf8))  // the pager was left early
       try? pipe.fileHandleForWriting.close()  // the same
       process.waitUntilExit()
-      if process.terminationStatus == 127 { FileHandle.standardOutput.write(Data(text.utf8)) }
-    } catch { FileHandle.standardOutput.write(Data(text.utf8)) }
+      if process.terminationStatus == 127 { StandardStreams.out(text) }
+    } catch { StandardStreams.out(text) }
   }
 }
 

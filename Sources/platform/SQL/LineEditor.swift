@@ -115,7 +115,7 @@ final class LineEditor {
 
   /// A terminal without line editing.
   private static func plain(_ prompt: String) -> Input {
-    FileHandle.standardError.write(Data(prompt.utf8))
+    StandardStreams.error(prompt)
     return readLine().map { .line($0) } ?? .end
   }
 

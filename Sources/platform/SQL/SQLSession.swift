@@ -79,7 +79,7 @@ final class SQLSession {
   private func show(_ output: String) {
     if let file { return file.write(Data(output.utf8)) }
     if isInteractive && isatty(STDOUT_FILENO) == 1 && Pager.isWanted(output) { return Pager.show(output) }
-    FileHandle.standardOutput.write(Data(output.utf8))
+    StandardStreams.out(output)
   }
 
   // MARK: commands of the program
