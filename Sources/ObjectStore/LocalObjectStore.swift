@@ -200,8 +200,10 @@ public final class LocalObjectStore: ObjectStorage {
     let prefix = folder.map { $0.text + "/" } ?? ""
     let least = last.flatMap { $0.text.utf8.starts(with: prefix.utf8) ? Array($0.text.utf8.dropFirst(prefix.utf8.count)) : nil }
     let fileNumber = dirfd(handle)
-    errno = 0
-    while let entry = readdir(handle) {
+    while true {
+      // Only what `readdir` itself says counts: a file that is gone before it is looked at is no error.
+      errno = 0
+      guard let entry = readdir(handle) else { break }
       let kind = Int32(entry.pointee.d_type)
       let name = withUnsafePointer(to: &entry.pointee.d_name) {
         $0.withMemoryRebound(to: UInt8.self, capacity: 256) { bytes -> String? in
@@ -224,7 +226,6 @@ public final class LocalObjectStore: ObjectStorage {
       } else if info.st_mode & S_IFMT == S_IFREG, last.map({ $0 < child }) ?? true {
         found.append(Self.info(child, info))
       }
-      errno = 0
     }
     guard errno == 0 else { throw LocalFile.failure("list", path) }
   }
