@@ -239,5 +239,12 @@ public enum CatalogMigrations {
         ALTER TABLE dropped DROP CONSTRAINT dropped_kind_check,
           ADD CONSTRAINT dropped_kind_check CHECK (kind IN ('catalog', 'schema', 'table', 'volume', 'function'));
         """),
+    Migration(
+      component: "catalog", number: 7, name: "models are brought back, too",
+      sql: """
+        ALTER TABLE dropped DROP CONSTRAINT dropped_kind_check,
+          ADD CONSTRAINT dropped_kind_check CHECK (kind IN ('catalog', 'schema', 'table', 'volume', 'function', 'model')),
+          ADD COLUMN parts jsonb;
+        """),
   ]
 }

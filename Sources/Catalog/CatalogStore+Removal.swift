@@ -4,14 +4,13 @@ import Core
 import Foundation
 import Postgres
 
-/// Removing objects. Tables and volumes, and what a schema or catalog held when it was dropped by force, are kept with their files for
-/// `CatalogStore.undropDays` and can be brought back (`CatalogStore+Undrop.swift`); models and their versions are removed at once.
+/// Removing objects. Tables, volumes, models, and what a schema or catalog held when it was dropped by force, are kept with their files for
+/// `CatalogStore.undropDays` and can be brought back (`CatalogStore+Undrop.swift`); a single version of a model is removed at once.
 extension CatalogStore {
   /// Catalogs that every start makes again.
   static let permanent: Set<String> = ["main", "system"]
 
-  /// - Parameter force: also drops schemas, tables and volumes in it. Its functions cannot be brought back.
-  ///     Models and vector indexes are never removed this way.
+  /// - Parameter force: also drops schemas, tables, volumes, functions and models in it. Vector indexes are never removed this way.
   /// - Throws: `notFound` PLT-3002; `invalidArgument` PLT-1701 naming what is still in it; `permissionDenied` for a catalog of the platform
   ///   itself.
   public func dropCatalog(_ name: String, force: Bool, by actor: String) async throws {
@@ -62,26 +61,38 @@ extension CatalogStore {
     }
   }
 
-  /// - Parameters:
-  ///   - force: also removes its versions, and the files of those that were uploaded.
-  ///   - lake: only folders below it are removed.
-  /// - Throws: `notFound` PLT-3002; `invalidArgument` PLT-1701 for a model that has versions; `unavailable` when files are left.
-  public func dropModel(_ name: ThreePartName, force: Bool = false, removingFilesIn lake: String, by actor: String) async throws {
-    let locations = try await pool.transaction { transaction -> [String] in
+  /// Drops the model with its versions and aliases. Files of versions that were uploaded stay until the purge.
+  /// - Parameter force: also one that has versions.
+  /// - Throws: `notFound` PLT-3002; `invalidArgument` PLT-1701 for a model that has versions.
+  public func dropModel(_ name: ThreePartName, force: Bool = false, by actor: String) async throws {
+    try await pool.transaction { transaction in
       let key = Self.key(name)
       guard try !transaction.query("SELECT 1 FROM models WHERE catalog = $1 AND schema = $2 AND name = $3 FOR UPDATE", key).isEmpty else {
         throw Self.missing("model", "\(name)")
       }
-      let removed = try transaction.query(
-        "DELETE FROM model_versions WHERE catalog = $1 AND schema = $2 AND model = $3 RETURNING location, managed", key)
-      if !removed.isEmpty && !force { throw Self.notEmpty("model '\(name)'", ["versions": removed.count]) }
-      let id: String = try transaction.query(
-        "DELETE FROM models WHERE catalog = $1 AND schema = $2 AND name = $3 RETURNING id", key)[0].string("id")
-      try transaction.execute("DELETE FROM tags WHERE object = $1::uuid", [.text(id)])
-      try Self.audit(transaction, actor, "drop model", "\(name)")
-      return try removed.filter { try $0.bool("managed") }.map { try $0.string("location") }
+      let versions = try transaction.query("SELECT count(*) AS n FROM model_versions WHERE catalog = $1 AND schema = $2 AND model = $3", key)[0].int("n")
+      if versions > 0 && !force { throw Self.notEmpty("model '\(name)'", ["versions": versions]) }
+      try Self.buryModels(transaction, "catalog = $1 AND schema = $2 AND name = $3", key, UUID(), by: actor)
     }
-    try await removeFiles(locations, in: lake, of: "model '\(name)'")
+  }
+
+  /// As `bury`, with what belongs to the models.
+  private static func buryModels(
+    _ transaction: PostgresTransaction, _ condition: String, _ parameters: [PostgresValue], _ batch: UUID, by actor: String
+  ) throws {
+    for model in try transaction.query("SELECT id, catalog, schema, name FROM models WHERE \(condition) ORDER BY name FOR UPDATE", parameters) {
+      let key: [PostgresValue] = [.text(try model.string("catalog")), .text(try model.string("schema")), .text(try model.string("name"))]
+      let id: String = try model.string("id")
+      func all(_ rows: String) -> String {
+        "(SELECT coalesce(jsonb_agg(to_jsonb(r)), '[]') FROM \(rows) r WHERE catalog = $1 AND schema = $2 AND model = $3)"
+      }
+      let parts = try transaction.query(
+        "SELECT jsonb_build_object('versions', \(all("model_versions")), 'aliases', \(all("model_aliases"))) AS parts", key)[0].json("parts")
+      // Aliases go with the versions that they mean.
+      try transaction.execute("DELETE FROM model_versions WHERE catalog = $1 AND schema = $2 AND model = $3", key)
+      try bury(transaction, .model, "id = $1::uuid", [.text(id)], batch, by: actor)
+      try transaction.execute("UPDATE dropped SET parts = $2::jsonb WHERE kind = 'model' AND id = $1::uuid", [.text(id), .encoding(parts)])
+    }
   }
 
   /// Removes one version; its number is never used again. Aliases that meant it go with it.
@@ -100,14 +111,14 @@ extension CatalogStore {
 
   static func notEmpty(_ what: String, _ counts: [String: Int]) -> PlatformError {
     let rest = counts.sorted { $0.key < $1.key }.map { "\($0.value) \($0.value == 1 ? String($0.key.dropLast($0.key == "vector indexes" ? 2 : 1)) : $0.key)" }
-    let kept = counts.keys.contains { ["models", "vector indexes"].contains($0) }
+    let kept = counts.keys.contains("vector indexes")
     return PlatformError(
       .invalidArgument, "\(what) is not empty: it has \(rest.joined(separator: ", "))",
-      hint: kept ? "Models and vector indexes are not removed together with what holds them." : "Remove them first, or say CASCADE (`--force`, `force=true`).",
+      hint: kept ? "Vector indexes are not removed together with what holds them." : "Remove them first, or say CASCADE (`--force`, `force=true`).",
       number: "PLT-1701")
   }
 
-  /// Drops the tables, volumes and functions of a schema that is locked.
+  /// Drops the tables, volumes, functions and models of a schema that is locked.
   private static func empty(
     _ transaction: PostgresTransaction, catalog: String, schema: String, force: Bool, batch: UUID, by actor: String
   ) throws {
@@ -118,11 +129,12 @@ extension CatalogStore {
       let count = try transaction.query("SELECT count(*) AS n FROM \(kind) WHERE catalog = $1 AND schema = $2", key)[0].int("n")
       if count > 0 { counts[shown] = count }
     }
-    let kept = counts.filter { ["models", "vector indexes"].contains($0.key) }
+    let kept = counts.filter { $0.key == "vector indexes" }
     guard counts.isEmpty || (force && kept.isEmpty) else { throw notEmpty("schema '\(catalog).\(schema)'", force ? kept : counts) }
     try bury(transaction, .table, "catalog = $1 AND schema = $2", key, batch, by: actor)
     try bury(transaction, .volume, "catalog = $1 AND schema = $2", key, batch, by: actor)
     try bury(transaction, .function, "catalog = $1 AND schema = $2", key, batch, by: actor)
+    try buryModels(transaction, "catalog = $1 AND schema = $2", key, batch, by: actor)
   }
 
   /// Moves rows to `dropped`, whole, so that they can be put back as they were.
@@ -136,7 +148,7 @@ extension CatalogStore {
       case .catalog: ("name, '', ''", "NULL, false")
       case .schema: ("catalog, name, ''", "NULL, false")
       case .table, .volume: ("catalog, schema, name", "location, kind = 'managed'")
-      case .function: ("catalog, schema, name", "NULL, false")
+      case .function, .model: ("catalog, schema, name", "NULL, false")
       }
     let count = parameters.count
     let rows = try transaction.query(

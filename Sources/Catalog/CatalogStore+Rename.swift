@@ -48,7 +48,7 @@ extension CatalogStore {
       try transaction.execute(
         """
         UPDATE dropped SET schema = $3, entry = jsonb_set(entry, '{schema}', to_jsonb($3::text))
-        WHERE catalog = $1 AND schema = $2 AND kind IN ('table', 'volume')
+        WHERE catalog = $1 AND schema = $2 AND kind IN ('table', 'volume', 'function', 'model')
         """, [.text(catalog), .text(name), .text(new)])
       try Self.follow(transaction, from: "\(catalog).\(name).", to: "\(catalog).\(new).")
       try Self.audit(transaction, actor, "rename schema", "\(catalog).\(name) to \(catalog).\(new)")

@@ -7,7 +7,7 @@ import Postgres
 /// Something that was dropped and can still be brought back.
 public struct DroppedEntry: Sendable, Equatable {
   public enum Kind: String, Sendable, CaseIterable {
-    case catalog, schema, table, volume, function
+    case catalog, schema, table, volume, function, model
     var rows: String { rawValue + "s" }
     /// How many parts its full name has.
     var parts: Int { self == .catalog ? 1 : self == .schema ? 2 : 3 }
@@ -40,8 +40,8 @@ extension CatalogStore {
     return try await page(listing, limit, pageToken, Self.droppedEntry)
   }
 
-  /// Brings back what was dropped last under this name, as it was: identifier, owner, tags, constraints, files. With a schema or catalog
-  /// comes back what was dropped together with it.
+  /// Brings back what was dropped last under this name, as it was: identifier, owner, tags, constraints, files; of a model its versions and
+  /// aliases. With a schema or catalog comes back what was dropped together with it.
   /// - Parameter id: which one, when several of the name were dropped.
   /// - Throws: `notFound` PLT-3002 when nothing of the name can be brought back, or what held it does not exist; `alreadyExists` PLT-3003
   ///   when the name is taken; `conflict` when its place has been given to another.
@@ -72,7 +72,7 @@ extension CatalogStore {
       if kind.parts == 3 { try Self.requireSchema(transaction, ThreePartName(catalog: catalog, schema: schema, name: name[2])) }
       try Self.raise(transaction, kind, identifier)
       if kind == .catalog || kind == .schema {
-        for inner in [DroppedEntry.Kind.schema, .table, .volume, .function] where inner.parts > kind.parts {
+        for inner in [DroppedEntry.Kind.schema, .table, .volume, .function, .model] where inner.parts > kind.parts {
           let members = try transaction.query(
             "SELECT id FROM dropped WHERE kind = $1 AND batch = $2::uuid AND catalog = $3 AND ($4 = '' OR schema = $4) AND NOT is_purging FOR UPDATE",
             [.text(inner.rawValue), .text(batch), .text(catalog), .text(kind == .schema ? schema : "")])
@@ -102,10 +102,28 @@ extension CatalogStore {
       throw PlatformError(
         .alreadyExists, "\(kind.rawValue) '\(shown)' exists already", hint: "Rename it, then bring back the dropped one.", number: "PLT-3003")
     }
+    if kind == .model { try raiseVersions(transaction, id) }
     try transaction.execute("DELETE FROM dropped WHERE kind = $1 AND id = $2::uuid", key)
   }
 
-  /// Removes for good what was dropped longer than `age` ago, and the files of managed tables and volumes below `lake`. One that is being
+  /// Puts back the versions and aliases of a model. What holds them may have another name by now.
+  private static func raiseVersions(_ transaction: PostgresTransaction, _ id: String) throws {
+    for (part, rows) in [("versions", "model_versions"), ("aliases", "model_aliases")] {
+      let found = try transaction.query(
+        """
+        SELECT part || jsonb_build_object('catalog', d.catalog, 'schema', d.schema, 'model', d.name) AS entry
+        FROM dropped d, jsonb_array_elements(d.parts -> '\(part)') part WHERE d.kind = 'model' AND d.id = $1::uuid
+        """, [.text(id)])
+      for row in found {
+        let entry = try row.json("entry")
+        let columns = try (entry.objectValue ?? [:]).keys.sorted().map(PostgresIdentifier.quote).joined(separator: ", ")
+        try transaction.execute(
+          "INSERT INTO \(rows) (\(columns)) SELECT \(columns) FROM jsonb_populate_record(NULL::\(rows), $1::jsonb)", [.encoding(entry)])
+      }
+    }
+  }
+
+  /// Removes for good what was dropped longer than `age` ago, and the files of managed tables, volumes and versions of models below `lake`. One that is being
   /// removed cannot be brought back any more; a purge that was interrupted is finished by the next.
   /// - Returns: how many objects are gone.
   @discardableResult
@@ -115,7 +133,7 @@ extension CatalogStore {
       UPDATE dropped SET is_purging = true WHERE (kind, id) IN (
         SELECT kind, id FROM dropped WHERE is_purging OR dropped_at <= now() - make_interval(secs => $1::double precision)
         ORDER BY dropped_at LIMIT \(max(1, limit)) FOR UPDATE SKIP LOCKED)
-      RETURNING kind, id, name, location, managed
+      RETURNING kind, id, name, location, managed, jsonb_path_query_array(parts, '$.versions[*] ? (@.managed == true).location')::text AS versions
       """, [.double(age / .seconds(1))])
     var gone = 0
     var failure: (any Error)?
@@ -123,6 +141,10 @@ extension CatalogStore {
       do {
         if try row.bool("managed"), let location: String = try row.get("location") {
           try await removeFiles([location], in: lake, of: "'\(row.string("name"))'")
+        }
+        if let versions: String = try row.get("versions") {
+          let found = try JSONValue(parsing: versions)
+          try await removeFiles((found.arrayValue ?? []).compactMap(\.stringValue), in: lake, of: "model '\(row.string("name"))'")
         }
         let id = try row.value("id")
         let kind = try row.value("kind")

@@ -36,7 +36,7 @@ extension CoordinatorService {
   }
 
   func deleteModel(_ name: String, force: Bool, by principal: Principal) async throws {
-    try await catalog.dropModel(catalog.stored(.model, Self.threePart(name)), force: force, removingFilesIn: lake, by: principal.name)
+    try await catalog.dropModel(catalog.stored(.model, Self.threePart(name)), force: force, by: principal.name)
   }
 
   func modelVersions(_ name: String, _ page: PageRequest) async throws -> CatalogList<ModelVersionInfo> {

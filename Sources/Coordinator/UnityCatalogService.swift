@@ -159,7 +159,7 @@ extension CoordinatorService {
       switch kind {
       case .catalog: [name]
       case .schema: try Self.twoPart(name)
-      case .table, .volume, .function: try { [$0.catalog, $0.schema, $0.name] }(Self.threePart(name))
+      case .table, .volume, .function, .model: try { [$0.catalog, $0.schema, $0.name] }(Self.threePart(name))
       }
     try await catalog.undrop(kind, parts, id: identifier, by: principal.name)
   }

@@ -106,6 +106,7 @@ public enum CatalogCommand: Sendable, Equatable {
   case showCreate(ObjectName)
   /// Brings back what was dropped; `id` tells which, when there are several of the name.
   case undrop(ObjectName, id: String?)
+  case undropModel(QualifiedName, id: String?)
   /// What can be brought back: tables and views of a schema.
   case showDropped(place: ObjectName?)
   /// USE CATALOG c, USE s, USE c.s.

@@ -49,6 +49,10 @@ extension StatementPlan {
       return .drop(name, ifExists: ifExists, cascade: cascade)
     }
     if take("UNDROP") {
+      if take("MODEL") {
+        let model = qualified(try name())
+        return .undropModel(model, id: take("WITH", "ID") ? try string("the id") : nil)
+      }
       guard let kind = takeKind() else { return nil }
       let name = try objectName(kind)
       let id = take("WITH", "ID") ? try string("the id") : nil

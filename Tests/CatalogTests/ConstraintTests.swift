@@ -130,8 +130,10 @@ import Testing
     #expect(
       try await store.createModelVersion(name, creatingIn: temporary.path, source: nil, runID: nil, comment: "", by: "ann").version == 3,
       "numbers are not used again")
-    #expect(try await failure { try await store.dropModel(name, removingFilesIn: temporary.path, by: "ann") }.number == "PLT-1701")
-    try await store.dropModel(name, force: true, removingFilesIn: temporary.path, by: "ann")
+    #expect(try await failure { try await store.dropModel(name, by: "ann") }.number == "PLT-1701")
+    try await store.dropModel(name, force: true, by: "ann")
+    #expect(FileManager.default.fileExists(atPath: first.location), "it can be brought back")
+    try await store.purge(olderThan: .zero, lake: temporary.path)
     #expect(!FileManager.default.fileExists(atPath: first.location))
   }
 }

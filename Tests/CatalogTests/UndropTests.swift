@@ -98,6 +98,71 @@ import Testing
     #expect(try await failure { try await store.undrop(.catalog, ["shop"], by: "ann") }.number == "PLT-3002")
   }
 
+  @Test func aModelComesBackWithItsVersionsAndAliases() async throws {
+    let store = try await makeStore()
+    defer { store.pool.close() }
+    let temporary = TemporaryDirectory("undrop-model")
+    let lake = try #require(realpath(temporary.path, nil)).withMemoryRebound(to: CChar.self, capacity: 1) { String(cString: $0) }
+    try await store.createCatalog("shop", comment: "", properties: [:], by: "ann")
+    _ = try await store.createSchema(catalog: "shop", name: "eu", by: "ann")
+    let name = try ThreePartName("shop.eu.m")
+    let model = try await store.createModel(name, comment: "what it is for", by: "ann")
+    let first = try await store.createModelVersion(name, creatingIn: lake, source: "s", runID: "r", comment: "c", by: "ann")
+    let trained = try await store.registerModel(name, kind: "generate", location: "/models/a", runID: "run-1", facts: ["loss": 0.25], by: "ann")
+    try await store.setAlias(name, alias: "champion", version: 2, by: "ann")
+    _ = try await store.setTag(.object(.model, name), key: "pii", value: "no", replacing: false, by: "ann")
+    let before = try await store.model(name)
+    #expect(before.id == model.id)
+    func isWhole(_ name: ThreePartName) async throws {
+      var renamed = before
+      renamed.name = name
+      #expect(try await store.model(name) == renamed)
+      let uploaded = try await store.modelVersion(name, version: 1)
+      #expect(uploaded.location == first.location && uploaded.isManaged)
+      let second = try await store.modelVersion(name, version: 2)
+      #expect(second.id == trained.id && second.facts == ["loss": 0.25] && second.runID == "run-1" && second.status == .ready)
+      #expect(try await store.aliases(name) == ["champion": 2])
+      #expect(try await store.tags(.object(.model, name), limit: 5).entries.map(\.value) == ["no"])
+    }
+
+    #expect(try await failure { try await store.dropModel(name, by: "ann") }.number == "PLT-1701")
+    try await store.dropModel(name, force: true, by: "bob")
+    #expect(try await failure { _ = try await store.model(name) }.number == "PLT-3002")
+    #expect(try await store.modelVersions(name, limit: 5).entries.isEmpty)
+    #expect(try await store.aliases(name).isEmpty)
+    #expect(try await store.dropped(catalog: "shop", limit: 5).entries.map(\.kind) == [.model])
+    #expect(FileManager.default.fileExists(atPath: first.location))
+    // The name is taken meanwhile, and is free again.
+    _ = try await store.createModel(name, by: "ann")
+    #expect(try await failure { try await store.undrop(.model, ["shop", "eu", "m"], id: before.id, by: "ann") }.code == .alreadyExists)
+    try await store.dropModel(name, by: "ann")
+    try await store.undrop(.model, ["Shop", "EU", "M"], id: before.id, by: "ann")
+    try await isWhole(name)
+    #expect(try await store.registerModel(name, kind: "generate", location: "/models/b", runID: nil, facts: .null, by: "ann").version == 3)
+    try await store.dropModelVersion(name, version: 3, removingFilesIn: lake, by: "ann")
+
+    // With what holds it, under its new name.
+    try await store.dropModel(name, force: true, by: "ann")
+    _ = try await store.renameSchema(catalog: "shop", name: "eu", to: "europe", by: "ann")
+    try await store.undrop(.model, ["shop", "europe", "m"], id: before.id, by: "ann")
+    let moved = try ThreePartName("shop.europe.m")
+    #expect(try await store.model(moved).id == before.id)
+    #expect(try await store.aliases(moved) == ["champion": 2])
+    #expect(try await failure { try await store.dropSchema(catalog: "shop", name: "europe", force: false, by: "ann") }.number == "PLT-1701")
+    try await store.dropSchema(catalog: "shop", name: "europe", force: true, by: "ann")
+    #expect(try await failure { try await store.undrop(.model, ["shop", "europe", "m"], by: "ann") }.message.contains("schema 'shop.europe'"))
+    try await store.undrop(.schema, ["shop", "europe"], by: "ann")
+    #expect(try await store.modelVersion(moved, version: 2).id == trained.id)
+    #expect(try await store.aliases(moved) == ["champion": 2])
+    try await store.dropCatalog("shop", force: true, by: "ann")
+    try await store.undrop(.catalog, ["shop"], by: "ann")
+    #expect(try await store.modelVersion(moved, version: 1).location == first.location)
+    try await store.dropCatalog("shop", force: true, by: "ann")
+    // The model, the one that had its name, the schema and the catalog.
+    #expect(try await store.purge(olderThan: .zero, lake: lake) == 4)
+    #expect(!FileManager.default.fileExists(atPath: first.location))
+  }
+
   @Test func theSameIsDroppedAndBroughtBackOnce() async throws {
     let store = try await makeStore()
     defer { store.pool.close() }

@@ -90,6 +90,12 @@ extension EndToEnd {
       #expect(try cluster.cli(["tables", "undrop", "main.archive.old"]).status == 0)
       #expect(try cluster.scalar("select count(*) from main.archive.OLD") == 31, "names are found in any case")
 
+      for arguments in [["create", "main.archive.m"], ["delete", "main.archive.m"], ["undrop", "main.archive.m"], ["get", "main.archive.m"]] {
+        let answer = try cluster.cli(["models"] + arguments)
+        #expect(answer.status == 0, "\(arguments) \(answer.all)")
+      }
+      #expect(try cluster.cli(["models", "delete", "main.archive.m"]).status == 0 && cluster.cli(["sql", "undrop model main.archive.M"]).status == 0)
+
       // Files in and out.
       #expect(try cluster.cli(["volumes", "create", "main.demo.box"]).status == 0)
       let source = cluster.folder.file("tree")

@@ -105,7 +105,7 @@ enum StatementLabel {
     case .show(let kind, _, _): "SHOW \(kind.rawValue)"
     case .describe(let name, _): "DESCRIBE \(name.kind.rawValue)"
     case .showCreate(let name): "SHOW CREATE \(name.kind.rawValue)"
-    case .undrop: "UNDROP"
+    case .undrop, .undropModel: "UNDROP"
     case .showDropped: "SHOW DROPPED"
     case .use: "USE"
     }

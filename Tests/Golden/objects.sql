@@ -213,6 +213,8 @@ SHOW TABLES DROPPED IN lab.nowhere;
 -- error: NOT_FOUND: schema 'lab.nowhere' does not exist
 UNDROP TABLE lab.one.t;
 -- ok
+UNDROP MODEL lab.one.nobody;
+-- error: NOT_FOUND: no dropped model 'lab.one.nobody' can be brought back. What was dropped stays for 7 days.
 UNDROP TABLE lab.one.t;
 -- error: NOT_FOUND: no dropped table 'lab.one.t' can be brought back. What was dropped stays for 7 days.
 SELECT count(*) AS n FROM lab.one.t;

@@ -43,7 +43,7 @@ extension UnityCatalogRoutes {
     routes.list("/dropped", "dropped", "What was dropped and can be brought back, newest first", query: [.text("catalog_name"), .text("schema_name")]) {
       [service] page, request, _ in try await service.dropped(catalog: request.query("catalog_name"), schema: request.query("schema_name"), page)
     }
-    for kind in ["catalog", "schema", "table", "volume"] {
+    for kind in ["catalog", "schema", "table", "volume", "function", "model"] {
       routes.done(.post, "/\(kind)s/{name}/undrop", "Bring back what was dropped under this name", query: [.text("id")]) { [service] request, context in
         try await service.undrop(kind, context.name(), id: request.query("id"), by: context.principal)
       }

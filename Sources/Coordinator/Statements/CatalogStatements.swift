@@ -63,6 +63,10 @@ extension StatementPlanner {
     case .describe(let name, let extended): try await describe(name, extended: extended, &response)
     case .showCreate(let name): try await showCreate(name, &response)
     case .undrop(let name, let id): try await undrop(name, id: id, user)
+    case .undropModel(let name, let id):
+      let schema = try await catalog.storedSchema(name.catalog, name.schema)
+      try await catalog.undrop(
+        .model, [schema.catalog, schema.name, name.name], id: id.map { try CoordinatorService.identifier($0, "WITH ID") }, by: user)
     case .showDropped(let place): try await showDropped(place, session, &response)
     case .use(let newCatalog, let newSchema):
       let parent = try await catalog.storedCatalog(newCatalog ?? session.catalog)

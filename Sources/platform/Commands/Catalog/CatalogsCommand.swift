@@ -57,7 +57,7 @@ struct CatalogsCommand: AsyncParsableCommand {
   struct Delete: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Drop an empty catalog; for seven days it can be brought back.")
     @Argument var name: String
-    @Flag(help: "Also drop its schemas with their tables and volumes.") var force = false
+    @Flag(help: "Also drop its schemas with all that is in them but vector indexes.") var force = false
     @Flag(help: "Do not ask.") var yes = false
     @OptionGroup var options: ClientOptions
     func run() async throws {

@@ -15,7 +15,7 @@ struct ModelsCommand: AsyncParsableCommand {
         platform models import main.demo.smol ./SmolLM2-135M
         platform models alias main.demo.doc_lm champion 3
         platform models alias main.demo.doc_lm champion --remove
-      """, subcommands: [List.self, Get.self, Import.self, Create.self, Update.self, Delete.self, Alias.self], aliases: ["registered-models"])
+      """, subcommands: [List.self, Get.self, Import.self, Create.self, Update.self, Delete.self, Undrop.self, Alias.self], aliases: ["registered-models"])
 
   struct List: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "All models, or those of a schema.")
@@ -56,6 +56,14 @@ struct ModelsCommand: AsyncParsableCommand {
           ]
         })
     }
+  }
+
+  struct Undrop: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Bring back what was dropped in the last seven days, with its versions and aliases.")
+    @Argument(help: "catalog.schema.model") var name: String
+    @Option(help: "Which one, when several of the name were dropped.") var id: String?
+    @OptionGroup var options: ClientOptions
+    func run() async throws { try await CatalogCalls.undrop(options.client(), "models", name, id: id) }
   }
 
   struct Alias: AsyncParsableCommand {
@@ -113,7 +121,7 @@ struct ModelsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Remove a model without versions.")
     @Argument(help: "catalog.schema.model") var name: String
     @Option(help: "Only this version.") var version: Int?
-    @Flag(help: "Also remove its versions, and the files of those that were uploaded.") var force = false
+    @Flag(help: "Also one that has versions: they go with it.") var force = false
     @Flag(help: "Do not ask.") var yes = false
     @OptionGroup var options: ClientOptions
     func run() async throws {

@@ -60,7 +60,7 @@ struct SchemasCommand: AsyncParsableCommand {
   struct Delete: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Drop an empty schema; for seven days it can be brought back.")
     @Argument(help: "catalog.schema") var name: String
-    @Flag(help: "Also drop its tables and volumes.") var force = false
+    @Flag(help: "Also drop all that is in it but vector indexes.") var force = false
     @Flag(help: "Do not ask.") var yes = false
     @OptionGroup var options: ClientOptions
     func run() async throws {
