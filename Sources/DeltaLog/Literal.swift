@@ -39,7 +39,7 @@ public enum Literal: Codable, Sendable, Hashable {
     case "timestamp", "timestamp_ntz":
       guard let value = CivilTime.microseconds(text) else { throw bad }
       self = .timestamp(value)
-    case "binary": self = .binary(Array(text.unicodeScalars.map { UInt8(truncatingIfNeeded: $0.value) }))
+    case "binary": self = .binary(Array(text.utf8))
     default:
       guard name.hasPrefix("decimal"), DecimalText(text) != nil else { throw bad }
       self = .decimal(text)
@@ -53,7 +53,7 @@ public enum Literal: Codable, Sendable, Hashable {
     case .integer(let value): return String(value)
     case .number(let value): return "\(value)"
     case .decimal(let text), .string(let text): return text
-    case .binary(let bytes): return String(String.UnicodeScalarView(bytes.map { Unicode.Scalar($0) }))
+    case .binary(let bytes): return String(decoding: bytes, as: UTF8.self)
     case .date(let days): return CivilTime.dateText(days)
     case .timestamp(let value):
       return type == .primitive("timestamp_ntz") ? CivilTime.text(value, separator: " ") : CivilTime.text(value, separator: "T") + "Z"

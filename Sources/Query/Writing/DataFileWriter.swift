@@ -32,7 +32,15 @@ struct DataFileWriter {
       try FileManager.default.createDirectory(atPath: staging, withIntermediateDirectories: true)
       let partitions = layout.partitionNames
       let sizing = partitions.isEmpty ? sizeOption : "PARTITION_BY (\(partitions.map(SQLText.identifier).joined(separator: ", ")))"
-      var parts = try copy(connection, "SELECT \(layout.selectList) FROM (\n\(query)\n) AS __rows", to: staging + "/a", sizing, partitions)
+      let rows = "SELECT \(layout.selectList) FROM (\n\(query)\n) AS __rows"
+      var parts: [Part]
+      do { parts = try copy(connection, rows, to: staging + "/a", sizing, partitions) } catch let error as PlatformError
+        where !partitions.isEmpty && error.message.contains("File name too long")
+      {
+        // The engine names folders by the values.
+        try FileManager.default.removeItem(atPath: staging + "/a")
+        parts = try copyByNumber(connection, rows, to: staging + "/n", partitions)
+      }
       // The engine splits by partition or by size, not by both: what came out too large is split afterwards.
       if !partitions.isEmpty {
         parts = try parts.enumerated().flatMap { index, part in
@@ -95,6 +103,36 @@ struct DataFileWriter {
     }
   }
 
+  /// As `copy`, in folders that are named by numbers: the rows are held meanwhile.
+  private func copyByNumber(_ connection: Connection, _ query: String, to path: String, _ partitions: [String]) throws -> [Part] {
+    let names = partitions.map(SQLText.identifier)
+    let list = names.joined(separator: ", ")
+    defer {
+      // Of no use any more; the connection ends with the statement.
+      for table in ["__numbered_rows", "__numbered_keys"] { _ = try? connection.execute("DROP TABLE IF EXISTS \(table)") }
+    }
+    try connection.execute("CREATE OR REPLACE TEMP TABLE __numbered_rows AS \(query)")
+    try connection.execute(
+      "CREATE OR REPLACE TEMP TABLE __numbered_keys AS SELECT row_number() OVER () AS __number, * FROM (SELECT DISTINCT \(list) FROM __numbered_rows)")
+    var values: [Int64: [String: String?]] = [:]
+    for row in try connection.rows("SELECT __number, \(list) FROM __numbered_keys") {
+      guard let number = row[0].intValue else { continue }
+      values[number] = Dictionary(uniqueKeysWithValues: zip(partitions, row.dropFirst().map(\.stringValue)))
+    }
+    let condition = names.map { "r.\($0) IS NOT DISTINCT FROM k.\($0)" }.joined(separator: " AND ")
+    let numbered =
+      "SELECT r.* EXCLUDE (\(list)), k.__number AS __number FROM __numbered_rows AS r JOIN __numbered_keys AS k ON \(condition)"
+    return try copy(connection, numbered, to: path, "PARTITION_BY (__number)", ["__number"]).map { part in
+      guard let text = part.partition["__number"] ?? nil, let number = Int64(text), let own = values[number] else {
+        throw PlatformError(.internalError, "the engine does not tell which partition it wrote")
+      }
+      try layout.checkPartitions(own)
+      var part = part
+      part.partition = own
+      return part
+    }
+  }
+
   /// Moves the files to where they stay, durably unless somebody else sees to that.
   private func publish(_ parts: [Part]) throws -> [WrittenFile] {
     let token = UUID().uuidString.lowercased()
@@ -128,9 +166,22 @@ struct DataFileWriter {
     return files
   }
 
+  /// A file system's bound for one name.
+  private static let nameLimit = 255
+
   /// `column=value` as Hive names folders. Every byte but the plainest is percent-encoded: other writers encode such names anew in their own
-  /// way when they remove a file, and agree on these only.
+  /// way when they remove a file, and agree on these only. A name that is too long ends in its digest instead: the value is in the log.
   static func folderName(_ column: String, _ value: String?) -> String {
+    let name = fullFolderName(column, value)
+    guard name.utf8.count > nameLimit else { return name }
+    let digest = SHA256Digest.hex(name)
+    // No percent sign is left without its digits.
+    let head = name.prefix(nameLimit - 1 - digest.utf8.count)
+    let cut = head.suffix(2).firstIndex(of: "%").map { head[..<$0] } ?? head
+    return cut + "-" + digest
+  }
+
+  private static func fullFolderName(_ column: String, _ value: String?) -> String {
     func escaped(_ text: String) -> String {
       var out: [UInt8] = []
       for byte in text.utf8 {

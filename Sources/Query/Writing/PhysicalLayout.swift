@@ -45,6 +45,11 @@ struct PhysicalLayout {
     guard case .primitive(let kind) = type else { return name }
     switch kind {
     case "string": return "nullif(\(name), '')"
+    case "binary":
+      // The log holds texts, and its readers take the bytes of the text for the value.
+      let refusal = SQLText.literal(
+        RowRuleError.marker + "a value of the partition column \(name) is no UTF-8, and the table's log holds nothing else of a BINARY column's values")
+      return "CASE WHEN \(name) IS NOT NULL AND try(decode(\(name))) IS NULL THEN error(\(refusal)) ELSE nullif(decode(\(name)), '') END"
     case "timestamp": return "strftime(timezone('UTC', \(name)), '%Y-%m-%dT%H:%M:%S.%fZ')"
     case "timestamp_ntz": return "strftime(\(name), '%Y-%m-%d %H:%M:%S.%f')"
     default: return "CAST(\(name) AS VARCHAR)"

@@ -66,7 +66,7 @@ struct TargetTable {
           .invalidArgument, "the partition column '\(name)' is no column of the table",
           hint: "It has: \(schema.fields.map(\.name).joined(separator: ", ")).")
       }
-      guard case .primitive(let type) = field.type, type != "binary" else {
+      guard case .primitive = field.type else {
         throw PlatformError(.invalidArgument, "a table cannot be partitioned by '\(field.name)': its type is no plain value")
       }
       return field.name
