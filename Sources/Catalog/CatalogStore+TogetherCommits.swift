@@ -83,4 +83,25 @@ extension CatalogStore {
     }
     return found
   }
+
+  /// The newest version of every table whose versions are given out here, all at one moment.
+  public func deltaMoment() async throws -> [UUID: Int64] {
+    var found: [UUID: Int64] = [:]
+    for row in try await pool.query("SELECT table_id, max(version) AS newest FROM delta_commits GROUP BY table_id") {
+      found[try row.get("table_id")] = try row.get("newest")
+    }
+    return found
+  }
+
+  /// Tables with commits that may not be in their logs yet.
+  public func tablesWithWaitingCommits() async throws -> [ThreePartName] {
+    try await pool.query(
+      "SELECT catalog, schema, name FROM tables WHERE id IN (SELECT table_id FROM delta_commits WHERE NOT is_backfilled) ORDER BY catalog, schema, name"
+    ).map(Self.name)
+  }
+
+  /// Gives the table's versions back to its log, which holds all of them.
+  public func forgetDeltaCommits(table id: UUID) async throws {
+    try await pool.execute("DELETE FROM delta_commits WHERE table_id = $1::uuid AND is_backfilled", [.text(id.uuidString)])
+  }
 }

@@ -112,6 +112,7 @@ public struct CoordinatorProcess: Sendable {
     let statements = StatementService(
       services: services, dispatcher: dispatcher, runs: interactive, history: history, logger: logger,
       timeLimit: try StatementService.timeLimit(ProcessInfo.processInfo.environment))
+    try await tables.finishDecided(logger: logger)
     try await statements.recover()
     let records = RecordService(services: services, dispatcher: dispatcher, logger: logger)
     try await records.recover()

@@ -21,6 +21,10 @@ struct LakeTables: Sendable {
   let snapshots = SnapshotCaches()
   /// What commits leave to be done.
   let upkeep = TableUpkeep()
+  /// How far the tables have come whose versions the catalog gives out, where several tables are to be seen as they were at one moment.
+  var moment: TableMoment?
+  /// The transaction whose statements these tables are for: they are as it has left them.
+  var block: AtomicBlock?
 
   init(catalog: CatalogStore, root: String) {
     self.catalog = catalog
@@ -92,14 +96,14 @@ struct LakeTables: Sendable {
     let caches = snapshots
     let shared = try await sharedFolders()
     return try await BlockingPool.shared.run {
-      let table = try Self.open(entry.location, Self.readFeatures, caches.cache(entry.location))
+      let table = try open(entry, Self.readFeatures, caches.cache(entry.location))
       let snapshot: Snapshot
       if let time = timestampMilliseconds {
         snapshot = try table.snapshot(timestampMilliseconds: time)
       } else if let version {
         snapshot = try table.snapshot(version: version)
       } else {
-        snapshot = try table.latest()
+        snapshot = try seen(table, entry)
       }
       return Found(entry: entry, snapshot: snapshot, sharedFolders: shared)
     }
@@ -114,9 +118,21 @@ struct LakeTables: Sendable {
     return entry
   }
 
+  /// A table of the catalog, which may give out its versions.
   /// - Parameters:
   ///   - features: what the caller takes care of in data files.
   ///   - cache: what is kept of the table between calls.
+  func open(_ entry: TableEntry, _ features: Set<TableFeature> = [], _ cache: SnapshotCache? = nil) throws -> DeltaTable {
+    let (store, path) = try ObjectStores.open(entry.location)
+    return DeltaTable(
+      store: store, path: path, parquet: DuckDBParquetHandler(), dataFeatures: features, cache: cache, coordination: coordination(entry))
+  }
+
+  func coordination(_ entry: TableEntry) -> TableCoordination {
+    TableCoordination(id: entry.id.uuidString.lowercased(), coordinator: CatalogCommitCoordinator(catalog: catalog))
+  }
+
+  /// What lies in a folder, whatever the catalog says of it.
   static func open(_ location: String, _ features: Set<TableFeature> = [], _ cache: SnapshotCache? = nil) throws -> DeltaTable {
     let (store, path) = try ObjectStores.open(location)
     return DeltaTable(store: store, path: path, parquet: DuckDBParquetHandler(), dataFeatures: features, cache: cache)
@@ -146,7 +162,7 @@ struct LakeTables: Sendable {
   ) async throws -> Int64 {
     try await requireOwnLog(entry)
     let version = try await BlockingPool.shared.run {
-      let table = try Self.open(entry.location)
+      let table = try open(entry)
       let schema = TypeMapping.schema(columns)
       let adds = try Self.adds(files, entry)
       let transaction = AppTransaction(appId: "platform/\(key)", version: 1)
@@ -178,14 +194,14 @@ struct LakeTables: Sendable {
 extension LakeTables {
   func history(_ name: ThreePartName, limit: Int) async throws -> [DeltaTable.HistoryEntry] {
     let entry = try await entry(name)
-    return try await BlockingPool.shared.run { try Self.open(entry.location, Self.readFeatures, snapshots.cache(entry.location)).history(limit: limit) }
+    return try await BlockingPool.shared.run { try open(entry, Self.readFeatures, snapshots.cache(entry.location)).history(limit: limit) }
   }
 
   /// Facts of the table's latest version, in the order and with the names of Databricks' DESCRIBE DETAIL.
   func detail(_ name: ThreePartName) async throws -> [(name: String, value: JSONValue)] {
     let entry = try await entry(name)
     let (snapshot, modified) = try await BlockingPool.shared.run {
-      let table = try Self.open(entry.location, Self.readFeatures, snapshots.cache(entry.location))
+      let table = try open(entry, Self.readFeatures, snapshots.cache(entry.location))
       return (try table.latest(), try table.history(limit: 1).first?.timestampMilliseconds)
     }
     let clustering = try snapshot.clusteringNames

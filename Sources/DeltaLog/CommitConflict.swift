@@ -70,7 +70,7 @@ public struct CommitConflict: Error, Sendable, Equatable {
 }
 
 /// What a transaction has read: what it must not miss a change of.
-public struct TransactionReads: Sendable, Hashable {
+public struct TransactionReads: Sendable, Hashable, Codable {
   /// Everything, also files that no predicate describes.
   public var wholeTable = false
   /// Paths of files whose rows were read.

@@ -54,7 +54,9 @@ extension DeltaTable {
   /// The actions of version 0.
   private static func first(_ metadata: TableMetadata, _ features: Set<TableFeature>, _ actions: [Action]) throws -> [Action] {
     let schema = try StructType(parsing: metadata.schemaString)
-    return [.protocol(.supporting(TableFeature.used(by: metadata, schema).union(features))), .metadata(metadata)] + actions
+    // A new table's versions are its own, also those of a copy.
+    let wanted = TableFeature.used(by: metadata, schema).union(features).subtracting([.coordinatedCommits])
+    return [.protocol(.supporting(wanted)), .metadata(metadata)] + actions
   }
 
   /// Looks for what no table can be made of, before there is a place for the table.

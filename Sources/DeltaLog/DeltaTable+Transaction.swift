@@ -17,7 +17,7 @@ extension DeltaTable {
     guard let held = cache?.take() else { return try snapshot() }
     do {
       guard try store.head(commitPath(held.snapshot.version)) == held.mark else { return try snapshot() }
-      return try update(held.snapshot)
+      return try settled(update(held.snapshot))
     } catch {
       return try snapshot()  // it says what is wrong, or finds a new table
     }
@@ -50,7 +50,7 @@ extension DeltaTable {
       let version = base.version + 1
       let info = commitInfo(plan, level: level, readVersion: readVersion)
       let (actions, written) = try prepared(plan, info, base: base, version: version)
-      if try put(actions, version: version, identity: written.txnId, behind: plan.unsynced) {
+      if try put(actions, version: version, identity: written.txnId, behind: plan.unsynced, base: base) {
         try base.advance(actions, data: dataFeatures)
         return CommitOutcome(version: version, isReplay: false, checkpointProblem: checkpointIfDue(base))
       }
@@ -144,6 +144,12 @@ extension DeltaTable {
   }
 
   private func fileTime(_ version: Int64) throws -> Int64 { try store.head(commitPath(version))?.modifiedMilliseconds ?? 0 }
+
+  /// Makes `actions` the version behind `base`. Returns false when another writer has this version.
+  private func put(_ actions: [Action], version: Int64, identity: String?, behind files: [UnsyncedFile], base: Snapshot) throws -> Bool {
+    guard let coordinated = try coordinated(base) else { return try put(actions, version: version, identity: identity, behind: files) }
+    return try coordinated.put(actions, version: version, identity: identity, behind: files)
+  }
 
   /// Writes one commit file. Returns false when another writer has this version.
   func put(_ actions: [Action], version: Int64, identity: String?, behind files: [UnsyncedFile] = []) throws -> Bool {

@@ -19,17 +19,23 @@ public struct DeltaTable: Sendable {
   public let dataFeatures: Set<TableFeature>
 
   let cache: SnapshotCache?
+  /// Who gives out the versions, should the table have the feature `coordinatedCommits`.
+  let coordination: TableCoordination?
 
-  /// - Parameter cache: makes commits and `latest()` read only what is new.
+  /// - Parameters:
+  ///   - cache: makes commits and `latest()` read only what is new.
+  ///   - coordination: for a table whose versions may be given out by a coordinator. Without it such a table is read up to what its log
+  ///     holds, and not written.
   public init(
     store: any ObjectStorage, path: ObjectPath, parquet: any ParquetHandler, dataFeatures: Set<TableFeature> = [],
-    cache: SnapshotCache? = nil
+    cache: SnapshotCache? = nil, coordination: TableCoordination? = nil
   ) {
     self.store = store
     self.path = path
     self.parquet = parquet
-    self.dataFeatures = dataFeatures
+    self.dataFeatures = coordination == nil ? dataFeatures : dataFeatures.union([.coordinatedCommits])
     self.cache = cache
+    self.coordination = coordination
   }
 
   static func digits(_ version: Int64) -> String {
@@ -78,6 +84,12 @@ public struct DeltaTable: Sendable {
   /// The table at `version`, or its latest version.
   /// - Throws: `notFound` for no table or no such version; `invalidFile` for a gap, damage, or an unknown reader feature.
   public func snapshot(version: Int64? = nil) throws -> Snapshot {
+    let found = try recorded(version: version)
+    return version == nil ? try settled(found) : found
+  }
+
+  /// `snapshot` of what the log holds.
+  private func recorded(version: Int64?) throws -> Snapshot {
     let recent = try recentListing()
     guard recent.start >= 0 else { return try snapshot(version: version, recent) }
     if version.map({ $0 >= recent.start }) ?? true {

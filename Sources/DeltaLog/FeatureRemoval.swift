@@ -21,7 +21,7 @@ public enum FeatureRemoval {
 
   private static let droppable: Set<TableFeature> = [
     .changeDataFeed, .deletionVectors, .typeWidening, .v2Checkpoint, .inCommitTimestamp, .rowTracking, .checkConstraints, .generatedColumns,
-    .identityColumns, .allowColumnDefaults, .timestampNtz, .vacuumProtocolCheck, .clustering, .domainMetadata,
+    .identityColumns, .allowColumnDefaults, .timestampNtz, .vacuumProtocolCheck, .clustering, .domainMetadata, .coordinatedCommits,
   ]
 
   /// The change that takes `name` out of the protocol.

@@ -26,11 +26,10 @@ public struct MultiTableCommit: Sendable {
   /// - Parameter parts: of different tables with the same coordinator.
   public init(_ parts: [Part]) { self.parts = parts }
 
-  /// A part that is written and waits for the decision.
-  private struct Staged {
-    var commit: DecidedCommit
-    var identity: String?
-    var path: ObjectPath
+  /// The versions that have recorded `transaction`, when it was committed before: all of the tables have one then, or none has.
+  public static func replayed(_ transaction: AppTransaction, _ tables: some Sequence<(CoordinatedTable, Snapshot)>) throws -> [Int64]? {
+    let found = try tables.map { table, latest in try table.table.replayed(transaction, latest)?.version }
+    return found.contains { $0 == nil } ? nil : found.compactMap { $0 }
   }
 
   /// Commits. Other commits that came in between are checked as for one table (`ConflictChecker`).
@@ -55,78 +54,55 @@ public struct MultiTableCommit: Sendable {
       for index in parts.indices {
         try advance(&bases[index], checkers[index], parts[index].table, progress[parts[index].table.id] ?? TableProgress())
       }
-      var staged: [Staged] = []
-      do {
-        for index in parts.indices { staged.append(try stage(parts[index], bases[index], levels[index])) }
-      } catch {
-        discard(staged)
-        throw error
+      var written: [(actions: [Action], identity: String?)] = []
+      for (part, (base, level)) in zip(parts, zip(bases, levels)) {
+        let info = part.table.table.commitInfo(part.plan, level: level, readVersion: part.base.version)
+        let (actions, noted) = try part.table.table.prepared(part.plan, info, base: base, version: base.version + 1)
+        written.append((actions, noted.txnId))
       }
-      do {
-        try coordinator.decide(staged.map(\.commit))
-      } catch let error as PlatformError where error.code == .conflict {
-        discard(staged)
+      let versions = bases.map { $0.version + 1 }
+      var staged = StagedVersions(coordinator)
+      for index in parts.indices {
+        try staged.add(
+          written[index].actions, version: versions[index], identity: written[index].identity, behind: parts[index].plan.unsynced, to: parts[index].table)
+      }
+      guard try staged.decide() else {
         if attempt > 1 { Thread.sleep(forTimeInterval: Double.random(in: 0..<min(0.1, 0.002 * Double(attempt)))) }
         continue
-      } catch {
-        // The answer may be lost. All were decided or none, so the first part tells.
-        guard try isDecided(staged[0], parts[0].table, coordinator) else {
-          // A decision that is still under way would need the files, so they stay.
-          throw error
-        }
       }
-      for (part, file) in zip(parts, staged) {
-        // Decided is decided: what fails here, the next reader does.
-        try? part.table.publish([file.commit])
+      staged.publish()
+      for (index, part) in parts.enumerated() {
+        // The commit stands, with its checkpoint or without.
+        guard (try? bases[index].advance(written[index].actions, data: part.table.table.dataFeatures)) != nil else { continue }
+        _ = part.table.table.checkpointIfDue(bases[index])
       }
-      return staged.map(\.commit.version)
+      return versions
     }
     throw PlatformError(.conflict, "the tables are written so often that the commit lost \(Self.attemptLimit) races")
   }
 
   /// Brings `base` up to the newest version, checking what others did.
   private func advance(_ base: inout Snapshot, _ checker: ConflictChecker, _ table: CoordinatedTable, _ progress: TableProgress) throws {
-    guard base.tableProtocol.supports(.coordinatedCommits) else {
-      throw PlatformError(
-        .invalidArgument, "the table's versions are not given out by a coordinator", hint: "Adopt it first.", path: table.table.path.text)
-    }
     try table.publish(progress.unpublished)
     while progress.latest.map({ base.version < $0 }) ?? true {
-      guard let winner = try table.table.commitIfPresent(base.version + 1) else {
+      guard let found = try table.table.commitIfPresent(base.version + 1) else {
         guard progress.latest == nil else {
           throw PlatformError(.invalidFile, "version \(base.version + 1) is missing from the table's log", path: table.table.path.text)
         }
-        return
+        break
       }
+      let winner = base.resolved(found)
       try base.advance(winner, data: table.table.dataFeatures)
-      do { try checker.check(winner, version: base.version) } catch { throw error.platformError }
+      do { try checker.check(winner, version: base.version) } catch {
+        var conflict = error.platformError
+        conflict.path = table.table.path.text
+        throw conflict
+      }
       try base.tableProtocol.checkWritable(active: base.activeFeatures, data: table.table.dataFeatures)
     }
-  }
-
-  private func stage(_ part: Part, _ base: Snapshot, _ level: IsolationLevel) throws -> Staged {
-    let version = base.version + 1
-    let info = part.table.table.commitInfo(part.plan, level: level, readVersion: part.base.version)
-    let (actions, written) = try part.table.table.prepared(part.plan, info, base: base, version: version)
-    let name = "\(DeltaTable.digits(version)).\(UUID().uuidString.lowercased()).json"
-    let data = Action.encode(actions)
-    let path = try part.table.stagedPath(name)
-    try part.table.table.store.put(path, data)
-    return Staged(
-      commit: DecidedCommit(table: part.table.id, version: version, fileName: name, fileSize: Int64(data.count)), identity: written.txnId, path: path)
-  }
-
-  private func discard(_ staged: [Staged]) {
-    for (part, file) in zip(parts, staged) { try? part.table.table.store.delete(file.path) }  // nobody reads a file that was not decided
-  }
-
-  private func isDecided(_ staged: Staged, _ table: CoordinatedTable, _ coordinator: any CommitCoordinator) throws -> Bool {
-    let progress = try coordinator.progress(of: [table.id])[table.id] ?? TableProgress()
-    if progress.unpublished.contains(where: { $0.fileName == staged.commit.fileName }) { return true }
-    guard let latest = progress.latest, latest >= staged.commit.version else { return false }
-    // Published by somebody else already: the log says whose it is.
-    return try table.table.commit(staged.commit.version).contains {
-      if case .commitInfo(let info) = $0 { info.txnId == staged.identity } else { false }
+    guard base.tableProtocol.supports(.coordinatedCommits) else {
+      throw PlatformError(
+        .invalidArgument, "the table's versions are not given out by a coordinator", hint: "Adopt it first.", path: table.table.path.text)
     }
   }
 }

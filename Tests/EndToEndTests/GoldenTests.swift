@@ -11,7 +11,7 @@ extension EndToEnd {
   /// answer than the one expected: to be read before it is kept.
   @Suite(.serialized) struct GoldenTests {
     static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../Golden").standardizedFileURL
-    static let files = ["queries", "tables", "rows", "upkeep", "objects"]
+    static let files = ["queries", "tables", "rows", "upkeep", "objects", "atomic"]
 
     static func read(_ name: String) throws -> GoldenFile {
       GoldenFile(parsing: String(decoding: try Data(contentsOf: folder.appendingPathComponent("\(name).sql")), as: UTF8.self))

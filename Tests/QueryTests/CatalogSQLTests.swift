@@ -100,6 +100,36 @@ import Testing
     #expect(message { _ = try StatementScript(String(repeating: "select 1;", count: 201)) }.contains("201"))
   }
 
+  // MARK: transactions
+
+  @Test func transactionsAreFoundInATextOfSeveralStatements() throws {
+    let script = try StatementScript(
+      """
+      select 1; BEGIN ATOMIC
+        insert into t select case when a then 1 else 2 end from s;
+        select ?;
+      END; begin transaction; delete from t; commit; select 2
+      """)
+    #expect(script.items.map(\.block) == [nil, 1, 1, 2, nil])
+    #expect(script.items.map(\.line) == [1, 2, 3, 4, 4] && script.items[1].column == 3 && script.items[2].firstParameter == 0)
+    #expect(script.items[1].text.hasPrefix("insert into t") && script.items[3].text == "delete from t")
+    #expect(try StatementScript("begin atomic with x as (select 1) select * from x; (select 2); truncate table t; end").items.count == 3)
+  }
+
+  @Test(arguments: [
+    ("begin atomic create table t (a int); end", "line 1: CREATE TABLE cannot be part of a transaction"),
+    ("begin atomic select 1;\n optimize t; end", "line 2: OPTIMIZE T cannot be part"), ("begin atomic use main.demo; end", "USE MAIN cannot be part"),
+    ("begin atomic insert into t values (1) end", "has no end"), ("begin atomic select 1;", "has no end"), ("begin transaction; select 1", "has no end"),
+    ("begin atomic end", "holds no statement"), ("begin atomic; end", "holds no statement"), ("begin; commit", "holds no statement"),
+    ("begin atomic begin atomic select 1; end; end", "BEGIN ATOMIC cannot be part"),
+    ("begin; begin; select 1; commit", "cannot hold another"), ("end", "none has begun"), ("commit", "none has begun"),
+    ("begin select 1; end", "begins with BEGIN ATOMIC"), ("begin atomic select 1; commit", "COMMIT does not end"), ("begin; select 1; end", "END does not end"),
+    ("begin; delete from t; rollback", "one that fails changes nothing"), ("begin atomic explain select 1; end", "EXPLAIN SELECT cannot be part"),
+  ])
+  func transactionsThatCannotBeAreRefused(_ text: String, _ reason: String) {
+    #expect(message { _ = try StatementScript(text) }.contains(reason), "\(message { _ = try StatementScript(text) })")
+  }
+
   func bound(_ text: String, _ values: [StatementParameters.Value]) throws -> [[JSONValue]] {
     let parameters = try StatementParameters(values)
     let applied = try parameters.apply(to: StatementScript(text).items[0])

@@ -33,7 +33,7 @@ struct CopyPlanner {
     while let open = try await ledger.openBatch(source.id) {
       if open.run == call.id.run { return open }
       if try await ledger.hasEnded(run: open.run) {
-        try await ledger.settle(source.id, open.number) { try LakeTables.recorded(entry, application: source.application) }
+        try await ledger.settle(source.id, open.number) { try services.tables.recorded(entry, application: source.application) }
         continue
       }
       guard ContinuousClock.now < deadline else {

@@ -11,10 +11,10 @@ import Query
 extension LakeTables {
   /// Adds files under a batch number. When the log has this number already, nothing is written.
   /// - Parameter columns: what the files were written for; the table is made with them when it does not exist.
-  static func append(
+  func append(
     _ entry: TableEntry, columns: [Column], files: [WrittenFile], application: String, number: Int64, operation: String
   ) throws -> Int64 {
-    let table = try open(entry.location)
+    let table = try open(entry)
     let prefix = entry.location + "/"
     let adds = try files.map { file in
       guard file.path.hasPrefix(prefix) else { throw PlatformError(.internalError, "a data file lies outside of its table: \(file.path)") }
@@ -35,7 +35,7 @@ extension LakeTables {
   /// What a load has to obey, for a table that has partitions, rules or columns that compute their values; nil for a plain one.
   func ruled(_ entry: TableEntry) async throws -> WriteTarget? {
     try await BlockingPool.shared.run {
-      let table = try Self.log(entry.location)
+      let table = try log(entry)
       guard try table.exists() else { return nil }
       let snapshot = try table.snapshot()
       let schema = snapshot.schema
@@ -49,16 +49,16 @@ extension LakeTables {
 
   /// As `append`, for files that were written by a table's rules.
   /// - Throws: `conflict` when the table's columns or rules have changed since.
-  static func append(
+  func append(
     _ entry: TableEntry, _ results: [FileLoadResult], application: String, number: Int64, operation: String
   ) throws -> Int64 {
     guard let made = results.lazy.compactMap(\.target).first, let schema = made.schema, let version = made.version else {
       throw PlatformError(.internalError, "a load says nothing of its table")
     }
-    let table = try open(entry.location, writtenFeatures)
+    let table = try open(entry, Self.writtenFeatures)
     let transaction = AppTransaction(appId: application, version: number)
     var base = try table.snapshot(version: version)
-    var plan = CommitPlan.append(try adds(results.flatMap(\.parts), entry), operation: operation)
+    var plan = CommitPlan.append(try Self.adds(results.flatMap(\.parts), entry), operation: operation)
     let marked = try StatementPlanner.marked(StructType(parsing: schema), results.lazy.compactMap(\.identityMarks).first)
     plan.actions = try SchemaChange.actions(base, schema: marked, configuration: made.properties, partitionColumns: made.partitionColumns) + plan.actions
     plan.reads.applications = [application]
@@ -66,8 +66,8 @@ extension LakeTables {
   }
 
   /// The last batch number that the log has, and the table's latest version. Nil without table or number.
-  static func recorded(_ entry: TableEntry, application: String) throws -> (number: Int64, version: Int64)? {
-    let table = try open(entry.location)
+  func recorded(_ entry: TableEntry, application: String) throws -> (number: Int64, version: Int64)? {
+    let table = try open(entry)
     guard try table.exists() else { return nil }
     let snapshot = try table.snapshot()
     return snapshot.transactions[application].map { ($0.version, snapshot.version) }
@@ -77,7 +77,7 @@ extension LakeTables {
   /// - Returns: all columns of the table.
   func addColumns(_ entry: TableEntry, _ columns: [Column]) async throws -> [Column] {
     let all = try await BlockingPool.shared.run {
-      let table = try Self.log(entry.location)
+      let table = try log(entry)
       var attempt = 0
       while true {
         var base = try table.snapshot()

@@ -95,15 +95,15 @@ struct LoadStage {
     let (application, files, badRows) = (source.application, results.compactMap(\.data), results.compactMap(\.quarantine))
     let version = try await services.ledger.commit(source.id, number, rows: rows, bad: bad) {
       if !badRows.isEmpty {
-        _ = try LakeTables.append(
+        _ = try services.tables.append(
           quarantine, columns: FileLoad.quarantineColumns, files: badRows, application: application, number: number, operation: operation)
       } else {
         try LakeTables.make(quarantine, columns: FileLoad.quarantineColumns)
       }
       if results.contains(where: { $0.target != nil }) {
-        return try LakeTables.append(entry, results, application: application, number: number, operation: operation)
+        return try services.tables.append(entry, results, application: application, number: number, operation: operation)
       }
-      return try LakeTables.append(entry, columns: columns, files: files, application: application, number: number, operation: operation)
+      return try services.tables.append(entry, columns: columns, files: files, application: application, number: number, operation: operation)
     }
     return Committed(version: version, rows: rows, bad: bad, badFiles: badFiles)
   }

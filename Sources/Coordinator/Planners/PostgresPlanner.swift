@@ -113,7 +113,7 @@ struct PostgresPlanner: TaskPlanner {
     var read = PostgresRead(table: body.table, query: body.query, watermark: body.watermark)
     if body.isIncremental {
       read.last = try await ledger.mark(entry.id, application: application, committed: last) {
-        try LakeTables.log(entry.location).history(limit: Int(clamping: base.snapshot.version + 1))
+        try services.tables.log(entry).history(limit: Int(clamping: base.snapshot.version + 1))
       }
     }
     read.lagMilliseconds = Int64((body.lag_seconds ?? 0) * 1000)
@@ -140,7 +140,7 @@ struct PostgresPlanner: TaskPlanner {
   ) async throws -> Int64 {
     let transaction = AppTransaction(appId: body.application, version: number)
     return try await BlockingPool.shared.run {
-      let table = try LakeTables.open(base.entry.location, LakeTables.writtenFeatures)
+      let table = try services.tables.open(base.entry, LakeTables.writtenFeatures)
       var snapshot = base.snapshot
       guard let made = result.target, let schema = made.schema else { throw PlatformError(.internalError, "the statement says nothing of its table") }
       let adds = try LakeTables.adds(result.files, base.entry)

@@ -197,7 +197,7 @@ extension LakeTables {
   ) async throws -> Snapshot {
     let user = Self.committer
     let after = try await BlockingPool.shared.run {
-      let table = try Self.log(entry.location)
+      let table = try log(entry)
       let latest = try table.snapshot()
       if Self.isDone(latest, key) { return latest }
       var base = latest.version == version ? latest : try table.snapshot(version: version)

@@ -16,7 +16,7 @@ extension StatementPlanner {
     let clones = try await services.tables.filesOfClones(of: entry)
     let decision = try await BlockingPool.shared.run {
       if !isDryRun { try ReadOnlyPlaces.shared.requireWritable(entry.location) }
-      let table = try LakeTables.log(entry.location)
+      let table = try services.tables.log(entry)
       let snapshot = try table.snapshot()
       let own = snapshot.properties.deletedFileRetentionMilliseconds
       let wanted = hours.map { Int64($0 * 3_600_000) }
@@ -129,7 +129,7 @@ extension StatementPlanner {
     }
     var metadata = made.metadata
     metadata.description = definition.comment ?? metadata.description
-    let features = made.tableProtocol.features
+    let features = made.tableProtocol.features.subtracting([.coordinatedCommits])
     let complete = (metadata, domains)
     if isDeep {
       let target: String
@@ -201,7 +201,7 @@ extension LakeTables {
     // A clone of a clone shares the files of the first table: every clone is asked.
     for other in try await catalog.tables() where other.properties[Self.cloneMark] != nil && other.id != entry.id {
       let shared = try await BlockingPool.shared.run { () throws -> Set<String> in
-        let table = try Self.log(other.location)
+        let table = try log(other)
         guard try table.exists() else { return [] }
         var shared: Set<String> = []
         func note(_ location: String) {

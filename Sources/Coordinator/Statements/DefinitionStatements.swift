@@ -125,7 +125,7 @@ extension StatementPlanner {
     let actor = self.actor(call)
     if let entry = try await services.catalog.findTable(name) {
       let present = try await BlockingPool.shared.run {
-        let table = try LakeTables.log(entry.location)
+        let table = try services.tables.log(entry)
         return try table.exists() ? table.snapshot() : nil
       }
       if let present {

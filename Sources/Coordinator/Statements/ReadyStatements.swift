@@ -53,7 +53,8 @@ final class ReadyStatements: Sendable {
 
   /// Whether the order of a statement hangs on nothing but its key.
   static func takes(_ work: StatementWork, _ spec: StatementSpec) -> Bool {
-    work.script.items.count == 1 && work.plan.kind == .select && work.plan.references.isEmpty && work.plan.functions.isEmpty && spec.needsNothing
+    work.script.items.count == 1 && !work.isInBlock && work.plan.kind == .select && work.plan.references.isEmpty && work.plan.functions.isEmpty
+      && spec.needsNothing
   }
 
   func keep(_ message: StatementMessage, _ key: Key) {

@@ -62,6 +62,10 @@ extension StatementPlanner {
   func planChange(
     _ plan: inout StatementPlan, of base: LakeTables.Base, _ work: StatementWork, _ call: StageCall, _ user: String
   ) async throws -> ChangedTable {
+    if let block = work.session.block {
+      try CommitPlan.requireChangeable(base.snapshot, isFirst: block.changes(of: base.entry.location).isEmpty)
+      try Self.requireManaged(base.entry)
+    }
     var target = base.target
     var sourceColumns: Set<String>?
     let parsed = plan

@@ -29,43 +29,50 @@ extension StatementPlanner {
 
   /// Commits the rows of an INSERT.
   private func insert(_ plan: StatementPlan, _ result: StatementResult, _ entry: TableEntry, _ call: StageCall) async throws -> Int64 {
-    guard let made = result.target, let schema = made.schema, let version = made.version else {
+    guard let made = result.target, let version = made.version else {
       throw PlatformError(.internalError, "the statement says nothing of its table")
     }
     let readsItself = result.sources?.reads(table: "\(entry.name)") ?? true
-    let metrics = [
-      "numFiles": String(result.files.count), "numOutputRows": String(result.rowCount),
-      "numOutputBytes": String(result.files.reduce(0) { $0 + $1.sizeBytes }),
-    ]
     let unsynced = try await self.unsynced(result)
     // Rows that come in and depend on nothing: statements that meet share a version.
     if !plan.replaces, !readsItself, result.identityMarks?.isEmpty ?? true,
       let version = try await services.tables.append(
-        entry, LakeTables.adds(result.files, entry), madeFor: made, key: call.commitKey, metrics: metrics, unsynced: unsynced)
+        entry, LakeTables.adds(result.files, entry), madeFor: made, key: call.commitKey, metrics: Self.metrics(result), unsynced: unsynced)
     {
       return version
     }
     if !unsynced.isEmpty { try await BlockingPool.shared.run { for file in unsynced { try file.sync() } } }
-    return try await services.tables.commit(entry, onto: version, key: call.commitKey) { base in
-      let adds = try LakeTables.adds(result.files, entry)
-      var commit: CommitPlan
-      if !plan.replaces {
-        commit = .append(adds)
-        if readsItself { commit.reads = .matching(.all, base.files) }
-      } else if plan.insert.trailing.isEmpty, !plan.insert.constants.isEmpty {
-        commit = try .replaceWhere(Self.partition(plan.insert.constants, base), adds, base: base)
-      } else if !plan.insert.trailing.isEmpty || base.metadata.configuration["platform.partitionOverwriteMode"]?.lowercased() == "dynamic" {
-        commit = .dynamicOverwrite(adds, base: base)
-      } else {
-        commit = .overwrite(adds, base: base)
-        commit.isolation = .serializable
-      }
-      let marked = try Self.marked(StructType(parsing: schema), result.identityMarks)
-      commit.actions =
-        try SchemaChange.actions(base, schema: marked, configuration: made.properties, partitionColumns: made.partitionColumns) + commit.actions
-      commit.operationMetrics = metrics
-      return commit
+    return try await services.tables.commit(entry, onto: version, key: call.commitKey) { try Self.insertion(plan, result, entry, $0) }
+  }
+
+  /// The commit of the rows of an INSERT.
+  static func insertion(_ plan: StatementPlan, _ result: StatementResult, _ entry: TableEntry, _ base: Snapshot) throws -> CommitPlan {
+    guard let made = result.target, let schema = made.schema else { throw PlatformError(.internalError, "the statement says nothing of its table") }
+    let adds = try LakeTables.adds(result.files, entry)
+    var commit: CommitPlan
+    if !plan.replaces {
+      commit = .append(adds)
+      if result.sources?.reads(table: "\(entry.name)") ?? true { commit.reads = .matching(.all, base.files) }
+    } else if plan.insert.trailing.isEmpty, !plan.insert.constants.isEmpty {
+      commit = try .replaceWhere(Self.partition(plan.insert.constants, base), adds, base: base)
+    } else if !plan.insert.trailing.isEmpty || base.metadata.configuration["platform.partitionOverwriteMode"]?.lowercased() == "dynamic" {
+      commit = .dynamicOverwrite(adds, base: base)
+    } else {
+      commit = .overwrite(adds, base: base)
+      commit.isolation = .serializable
     }
+    let marked = try Self.marked(StructType(parsing: schema), result.identityMarks)
+    commit.actions =
+      try SchemaChange.actions(base, schema: marked, configuration: made.properties, partitionColumns: made.partitionColumns) + commit.actions
+    commit.operationMetrics = metrics(result)
+    return commit
+  }
+
+  private static func metrics(_ result: StatementResult) -> [String: String] {
+    [
+      "numFiles": String(result.files.count), "numOutputRows": String(result.rowCount),
+      "numOutputBytes": String(result.files.reduce(0) { $0 + $1.sizeBytes }),
+    ]
   }
 
   /// Files that may wait for the disk together with the log. Larger ones wait before they take their table's turn.
@@ -122,7 +129,7 @@ extension StatementPlanner {
   }
 
   /// The commit of changed rows.
-  private static func commit(
+  static func commit(
     of plan: StatementPlan, _ result: StatementResult, _ change: StatementResult.Change, _ entry: TableEntry, _ base: Snapshot,
     sharedFolders: [String]
   ) throws -> CommitPlan {

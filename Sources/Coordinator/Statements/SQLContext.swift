@@ -26,6 +26,8 @@ struct SQLContext: Codable, Sendable {
   var finished: [StatementResponse.Step] = []
   /// What a statement of several stages hands to its own next one.
   var carry = JSONValue.null
+  /// What the transaction that has begun has done so far.
+  var block: AtomicBlock?
 }
 
 /// The task's body, and the statement that this stage is about.
@@ -90,6 +92,23 @@ struct StatementWork: Sendable {
   }
 
   var isLast: Bool { session.index == script.items.count - 1 }
+
+  /// Whether the statement is part of BEGIN ATOMIC .. END.
+  var isInBlock: Bool { script.items[session.index].block != nil }
+  /// Whether this stage only begins the transaction that the statement belongs to.
+  var beginsBlock: Bool { isInBlock && session.block == nil }
+  /// Whether the statement is the last one of its transaction.
+  var endsBlock: Bool { isInBlock && (isLast || script.items[session.index + 1].block != script.items[session.index].block) }
+
+  /// The session that starts the transaction again, as nothing of it has happened.
+  var restarted: SQLContext {
+    var again = session
+    again.index = script.items.firstIndex { $0.block == script.items[session.index].block } ?? session.index
+    again.finished.removeLast(min(again.finished.count, session.index - again.index))
+    again.block = nil
+    again.attempt += 1
+    return again
+  }
 
   /// Values that the statement may read by name.
   func variables(user: String) -> [StatementVariable] {

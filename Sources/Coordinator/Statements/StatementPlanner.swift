@@ -13,7 +13,7 @@ import Scheduling
 /// One SQL statement. Queries run as one shard in an executor, shut off from files and settings; what only concerns the catalog
 /// is done at the commit.
 struct StatementPlanner: TaskPlanner {
-  let services: PlanningServices
+  var services: PlanningServices
   /// Who sent an interactive statement; nil: the task of a run.
   var submitter: String?
 
@@ -45,15 +45,20 @@ struct StatementPlanner: TaskPlanner {
 
   /// What an executor has to run; nil when the statement is done at its commit alone.
   func spec(_ work: StatementWork, _ call: StageCall) async throws -> StatementSpec? {
+    guard work.plan.kind.runsQuery, !work.beginsBlock else { return nil }
+    return try await seeing(work).seenSpec(work, call)
+  }
+
+  private func seenSpec(_ work: StatementWork, _ call: StageCall) async throws -> StatementSpec? {
     var plan = work.plan
-    guard plan.kind.runsQuery else { return nil }
     let user = try await user(call)
     var changed: ChangedTable?
     if plan.changesRows, let target = plan.target {
       changed = try await planChange(&plan, of: services.tables.base(name(target)), work, call, user)
     }
     var resolver = StatementResolver(services: services, session: work.session, system: SystemRelations(services: services, call: call))
-    if let changed { resolver.pinned = (changed.base.entry.name, changed.change.version) }
+    // A transaction sees its tables as it has left them, whatever their versions are.
+    if let changed, work.session.block == nil { resolver.pinned = (changed.base.entry.name, changed.change.version) }
     resolver.variables = work.variables(user: user)
     try await resolver.resolve(plan)
     var spec = StatementSpec(kind: plan.kind, sql: plan.sql, tables: resolver.tables)
@@ -94,7 +99,9 @@ struct StatementPlanner: TaskPlanner {
           try await planInsert(plan, into: services.tables.base(targetName), &spec)
         }
         // The result of a run's task may be committed by a later process; that of a statement never outlives this one.
-        if submitter != nil, !plan.changesRows, spec.outputDirectory?.hasPrefix("/") == true { spec.syncingHost = ProcessSupport.hostID }
+        if submitter != nil, work.session.block == nil, !plan.changesRows, spec.outputDirectory?.hasPrefix("/") == true {
+          spec.syncingHost = ProcessSupport.hostID
+        }
         if !plan.insert.byName, plan.insert.constants.isEmpty, plan.insert.trailing.isEmpty {
           let names = plan.insertColumns.isEmpty ? spec.targetColumns.map(\.name) : plan.insertColumns
           spec.sources?.columns = resolver.columnLineage(plan, targetColumns: names)
@@ -144,7 +151,14 @@ struct StatementPlanner: TaskPlanner {
   /// - Parameter ran: the results of a statement that is no table command, when they are no JSON yet.
   func commit(_ work: StatementWork, _ call: StageCall, _ results: [JSONValue], ran: [StatementResult]? = nil) async throws -> StageOutcome {
     let user = try await user(call)
-    return try await LakeTables.$committer.withValue(user) { try await commitAsUser(work, call, results, ran) }
+    if work.beginsBlock {
+      var session = work.session
+      session.block = AtomicBlock(try await TableMoment(services.catalog))
+      return .nextStage(carry: try JSONValue(encoding: session))
+    }
+    var own = self
+    own.services.tables.block = work.session.block
+    return try await LakeTables.$committer.withValue(user) { [own] in try await own.commitAsUser(work, call, results, ran) }
   }
 
   private func commitAsUser(_ work: StatementWork, _ call: StageCall, _ results: [JSONValue], _ ran: [StatementResult]?) async throws -> StageOutcome {
@@ -166,6 +180,11 @@ struct StatementPlanner: TaskPlanner {
       }
     }
     let outcome: [StatementResult] = plan.command == nil && plan.copy == nil ? try ran ?? results.decoded() : []
+    let isKept = session.block != nil && (plan.kind == .insert || plan.changesRows || plan.kind == .truncate)
+    if isKept, var block = session.block {
+      try await keep(plan, outcome.first, at: session.index, in: &block, &response)
+      session.block = block
+    }
     switch plan.kind {
     case .table: break
     case .select, .explain:
@@ -174,6 +193,7 @@ struct StatementPlanner: TaskPlanner {
       response.rows = result.rows
       response.truncated = result.isTruncated
       values["rows_out"] = .integer(result.rowCount)
+    case _ where isKept: break
     case .createTableAs, .insert, .delete, .update, .merge:
       do {
         if plan.changesRows {
@@ -200,8 +220,23 @@ struct StatementPlanner: TaskPlanner {
     if work.script.items.count > 1 {
       session.finished.append(
         .init(
-          kind: plan.kind.rawValue, line: work.script.items[session.index].line, rowCount: response.rows.count,
-          affectedRows: response.affectedRows, version: response.version))
+          kind: plan.kind.rawValue, line: work.script.items[session.index].line,
+          rowCount: plan.kind == .select ? Int(outcome.first?.rowCount ?? 0) : response.rows.count, affectedRows: response.affectedRows,
+          version: response.version))
+    }
+    if var block = session.block {
+      try await note(outcome.first, in: &block)
+      session.block = block
+      if work.endsBlock {
+        do { try await end(block, call, &session, &response) } catch let error as PlatformError
+          where error.code == .conflict && session.attempt < Self.blockAttemptLimit
+        {
+          // Nothing of it has happened: all of it is planned and run again on what is there now.
+          return .nextStage(carry: try JSONValue(encoding: work.restarted))
+        }
+      }
+    }
+    if work.script.items.count > 1 {
       guard work.isLast else {
         session.index += 1
         session.attempt = 0
@@ -213,6 +248,17 @@ struct StatementPlanner: TaskPlanner {
       (response.catalog, response.schema) = (session.catalog, session.schema)
     }
     return try Self.done(plan, response, values)
+  }
+
+  /// Commits the transaction, and puts the versions that it has made beside its statements.
+  private func end(_ block: AtomicBlock, _ call: StageCall, _ session: inout SQLContext, _ response: inout StatementResponse) async throws {
+    let versions = try await commit(block, call)
+    for change in block.changes {
+      if session.finished.indices.contains(change.statement) { session.finished[change.statement].version = versions[change.table] }
+      if change.statement == session.index { response.version = versions[change.table] }
+    }
+    session.block = nil
+    session.attempt = 0
   }
 
   private static func done(_ plan: StatementPlan, _ response: StatementResponse, _ given: [String: JSONValue]) throws -> StageOutcome {

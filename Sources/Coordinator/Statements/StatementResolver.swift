@@ -9,7 +9,7 @@ import Query
 /// needed before what needs it. Every table is looked at once, so that all parts of a statement see the same version of it.
 struct StatementResolver {
   private let catalog: CatalogStore
-  private let lake: LakeTables
+  private var lake: LakeTables
   private let system: SystemRelations
   private let session: SQLContext
   private(set) var tables: [StatementSpec.Table] = []
@@ -76,6 +76,7 @@ struct StatementResolver {
   mutating func resolve(_ plan: StatementPlan, owner: String? = nil, allowsTemporary: Bool = true) async throws {
     next.reference = max(next.reference, plan.references.count)
     next.function = max(next.function, plan.functions.count)
+    if lake.moment == nil, lake.block == nil, plan.references.count > 1 || !plan.functions.isEmpty { lake.moment = try await TableMoment(catalog) }
     sources.objects = try await add(plan, path: owner.map { [$0] } ?? [], allowsTemporary: allowsTemporary)
     definitions.insert(contentsOf: SQLExtensions.definitions(extensions), at: 0)
   }
@@ -182,6 +183,8 @@ struct StatementResolver {
     }
     let name = try await storedName(reference.name)
     let entry = try await catalog.table(name)
+    // More tables may come: all are seen at one moment.
+    if lake.moment == nil, lake.block == nil, entry.view != nil { lake.moment = try await TableMoment(catalog) }
     if let view = entry.view {
       guard reference.version == nil, reference.timestampMilliseconds == nil else {
         throw PlatformError(.invalidArgument, "view '\(name)' has no versions", hint: "Read the tables behind it.")

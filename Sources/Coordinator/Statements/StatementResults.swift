@@ -57,6 +57,12 @@ final class StatementResults: Sendable {
     }
   }
 
+  /// Removes a result that nobody is given.
+  static func remove(_ directory: String) async {
+    // Left behind when it fails: the next start clears the folder.
+    _ = try? await BlockingPool.shared.run { try? FileManager.default.removeItem(atPath: directory) }
+  }
+
   /// Removes what an earlier process left.
   func clear() async throws {
     try await BlockingPool.shared.run { [folder] in

@@ -206,8 +206,23 @@ final class StatementService: Sendable {
         } else {
           answer = try await dispatcher.run(id, order) { record.progress($0) }
         }
-        succeed(record, answer, directory, work)
-        return .answered
+        guard work.isInBlock else {
+          succeed(record, answer, directory, work)
+          return .answered
+        }
+        // The rows are answered once all that the transaction has done is there.
+        guard record.beginCommit() else { throw CancellationError() }
+        defer { record.endCommit() }
+        let outcome = try await Task { try await planner.commit(work, call, [], ran: [answer.result]) }.value
+        switch outcome {
+        case .nextStage(let carry):
+          await StatementResults.remove(directory)
+          return .goOn(carry: carry)
+        case .taskDone(let values):
+          let response: StatementResponse? = try values["response"]?.decode()
+          succeed(record, answer, directory, work, steps: response?.statements)
+          return .answered
+        }
       }
       ran = try await dispatcher.run(id, StatementOrder(spec: spec, output: nil)) { record.progress($0) }.result
     }
@@ -245,12 +260,16 @@ final class StatementService: Sendable {
       })
   }
 
-  /// - Parameter work: of a text with several statements.
-  private func succeed(_ record: StatementRecord, _ answer: StatementAnswer, _ directory: String, _ work: StatementWork? = nil) {
+  /// - Parameters:
+  ///   - work: of a text with several statements.
+  ///   - steps: what became of them, where that is not in `work`.
+  private func succeed(
+    _ record: StatementRecord, _ answer: StatementAnswer, _ directory: String, _ work: StatementWork? = nil, steps: [StatementResponse.Step]? = nil
+  ) {
     record.finish(.succeeded, directory: answer.isStored ? directory : nil) { view in
       if let work, work.script.items.count > 1 {
         view.statements =
-          work.session.finished + [
+          steps ?? work.session.finished + [
             .init(
               kind: work.plan.kind.rawValue, line: work.script.items[work.session.index].line, rowCount: Int(answer.result.rowCount), affectedRows: nil,
               version: nil)

@@ -34,8 +34,8 @@ extension LakeTables {
     let caches = snapshots
     let snapshot = try await BlockingPool.shared.run {
       try ReadOnlyPlaces.shared.requireWritable(entry.location)
-      let table = try Self.open(entry.location, Self.writtenFeatures, caches.cache(entry.location))
-      return try version.map { try table.snapshot(version: $0) } ?? table.latest()
+      let table = try open(entry, Self.writtenFeatures, caches.cache(entry.location))
+      return try version.map { try table.snapshot(version: $0) } ?? seen(table, entry)
     }
     return Base(entry: entry, snapshot: snapshot)
   }
@@ -49,7 +49,7 @@ extension LakeTables {
     let caches = snapshots
     let user = Self.committer
     let (committed, facts, columns) = try await BlockingPool.shared.run {
-      let table = try Self.open(entry.location, Self.writtenFeatures, caches.cache(entry.location))
+      let table = try open(entry, Self.writtenFeatures, caches.cache(entry.location))
       let latest = try table.latest()
       var base = latest.version == version ? latest : try table.snapshot(version: version)
       let outcome = try table.commit(plan(base).committed(by: user), onto: &base, transaction: Self.transaction(key))
@@ -73,7 +73,7 @@ extension LakeTables {
     let caches = snapshots
     let user = Self.committer
     let done = try await BlockingPool.shared.run { () -> (version: Int64, facts: TableUpkeep.Facts)? in
-      let table = try Self.open(entry.location, Self.writtenFeatures, caches.cache(entry.location))
+      let table = try open(entry, Self.writtenFeatures, caches.cache(entry.location))
       let (expected, facts) = try { () throws -> (TableMetadata?, TableUpkeep.Facts) in
         // Not held while the commit changes the snapshot in place.
         let latest = try table.latest()
@@ -107,15 +107,17 @@ extension LakeTables {
   /// Every row of the table goes; its schema and properties stay.
   func truncate(_ name: ThreePartName, key: String) async throws -> (version: Int64, rows: Int64?) {
     let base = try await base(name)
-    let version = try await commit(base.entry, onto: base.snapshot.version, key: key) { base in
-      var plan = CommitPlan.overwrite([], base: base, operation: "TRUNCATE")
-      plan.operationParameters = [:]
-      plan.operationMetrics = [
-        "numRemovedFiles": String(base.filesByPath.count), "numRemovedBytes": String(base.sizeInBytes),
-        "numDeletedRows": base.rowCount.map { String($0) } ?? "-1",
-      ]
-      return plan
-    }
+    let version = try await commit(base.entry, onto: base.snapshot.version, key: key) { Self.truncation($0) }
     return (version, base.snapshot.rowCount)
+  }
+
+  static func truncation(_ base: Snapshot) -> CommitPlan {
+    var plan = CommitPlan.overwrite([], base: base, operation: "TRUNCATE")
+    plan.operationParameters = [:]
+    plan.operationMetrics = [
+      "numRemovedFiles": String(base.filesByPath.count), "numRemovedBytes": String(base.sizeInBytes),
+      "numDeletedRows": base.rowCount.map { String($0) } ?? "-1",
+    ]
+    return plan
   }
 }

@@ -14,7 +14,7 @@ extension LakeTables {
     let entry = try await entry(name)
     let shared = try await sharedFolders()
     return try await BlockingPool.shared.run {
-      let table = try Self.log(entry.location)
+      let table = try log(entry)
       let latest = try table.snapshot()
       let start: Int64
       switch range.start {

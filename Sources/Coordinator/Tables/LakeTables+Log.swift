@@ -11,15 +11,10 @@ import Query
 /// The logs of tables, for statements that change or read nothing but them.
 extension LakeTables {
   /// The table's log. Every data feature passes: no data file is read or written through it.
-  static func log(_ location: String) throws -> DeltaTable {
-    let (store, path) = try ObjectStores.open(location)
-    return DeltaTable(
-      store: store, path: path, parquet: DuckDBParquetHandler(),
-      dataFeatures: [
-        .columnMapping, .deletionVectors, .typeWidening, .invariants, .checkConstraints, .generatedColumns, .allowColumnDefaults,
-        .identityColumns,
-      ])
-  }
+  func log(_ entry: TableEntry) throws -> DeltaTable { try open(entry, Self.writtenFeatures) }
+
+  /// The log in a folder, whatever the catalog says of it.
+  static func log(_ location: String) throws -> DeltaTable { try open(location, writtenFeatures) }
 
   /// Where a data file lies. Files outside of the table's folder, which a shallow clone shares, have to be below one of `sharedFolders`:
   /// a log must not lead executors to files that are nobody's table.
@@ -37,7 +32,7 @@ extension LakeTables {
   func look(_ name: ThreePartName, _ version: TableVersion = TableVersion()) async throws -> (entry: TableEntry, snapshot: Snapshot) {
     let entry = try await entry(name)
     let snapshot = try await BlockingPool.shared.run {
-      let table = try Self.log(entry.location)
+      let table = try log(entry)
       return try version.timestampMilliseconds.map { try table.snapshot(timestampMilliseconds: $0) } ?? table.snapshot(version: version.version)
     }
     return (entry, snapshot)
@@ -53,7 +48,7 @@ extension LakeTables {
     try await requireOwnLog(entry)
     let user = Self.committer
     let after = try await BlockingPool.shared.run {
-      let table = try Self.log(entry.location)
+      let table = try log(entry)
       var attempt = 0
       while true {
         var base = try table.snapshot()

@@ -2,7 +2,8 @@
 
 import Foundation
 
-/// Cuts typed or read text into statements at semicolons outside of quotes and comments.
+/// Cuts typed or read text into statements at semicolons outside of quotes and comments. A transaction is one statement: from
+/// `BEGIN ATOMIC` to `END`, from `BEGIN TRANSACTION` to `COMMIT` or `ROLLBACK`.
 struct SQLTextSplitter {
   /// What has not been ended by a semicolon yet.
   private(set) var rest = ""
@@ -14,7 +15,7 @@ struct SQLTextSplitter {
   mutating func feed(_ text: String) -> [String] {
     rest += text
     var statements: [String] = []
-    while let end = Self.end(of: rest) {
+    while let end = Self.endOfAll(rest) {
       let statement = String(rest[..<end]).trimmingSpace()
       rest = String(rest[rest.index(after: end)...])
       if !Self.isBlank(statement) { statements.append(statement) }
@@ -29,6 +30,32 @@ struct SQLTextSplitter {
   }
 
   mutating func reset() { rest = "" }
+
+  /// The semicolon that ends the first statement, behind all that belongs to it.
+  private static func endOfAll(_ text: String) -> String.Index? {
+    guard let first = end(of: text) else { return nil }
+    let closing: [String]
+    switch words(text) {
+    case let words where words.starts(with: ["BEGIN", "ATOMIC"]): closing = ["END"]
+    case let words where words.starts(with: ["BEGIN", "TRANSACTION"]) || words.starts(with: ["START", "TRANSACTION"]) || words == ["BEGIN"]:
+      closing = ["COMMIT", "ROLLBACK"]
+    default: return first
+    }
+    var last = first
+    while true {
+      let behind = text.index(after: last)
+      let rest = String(text[behind...])
+      guard let next = end(of: rest) else { return nil }
+      let isClosed = closing.contains(words(rest).first ?? "")
+      last = text.index(behind, offsetBy: rest.distance(from: rest.startIndex, to: next))
+      if isClosed { return last }
+    }
+  }
+
+  /// The first two words, in capital letters, of a text up to its first semicolon.
+  private static func words(_ text: String) -> [String] {
+    code(text).prefix { $0 != ";" }.split(maxSplits: 2, whereSeparator: \.isWhitespace).prefix(2).map { $0.uppercased() }
+  }
 
   private enum Place: Equatable {
     case code, single, double, backtick, line
@@ -74,7 +101,10 @@ struct SQLTextSplitter {
     return "$\(name)$"
   }
 
-  private static func isBlank(_ text: String) -> Bool {
+  private static func isBlank(_ text: String) -> Bool { code(text).isEmpty }
+
+  /// The text without the white space and comments that it begins with.
+  private static func code(_ text: String) -> Substring {
     var rest = text[...]
     while true {
       rest = rest.drop(while: \.isWhitespace)
@@ -83,7 +113,7 @@ struct SQLTextSplitter {
       } else if rest.hasPrefix("/*"), let close = rest.range(of: "*/") {
         rest = rest[close.upperBound...]
       } else {
-        return rest.isEmpty
+        return rest
       }
     }
   }

@@ -139,7 +139,7 @@ actor RecordService {
   private func write(_ id: UUID, _ name: ThreePartName, _ batches: [Batch]) async throws -> [Result<RecordAnswer, any Error>] {
     let entry = try await services.tables.entry(name)
     guard entry.id == id else { throw PlatformError(.notFound, "table '\(name)' was replaced by another", number: "PLT-3002") }
-    let table = try LakeTables.open(entry.location, LakeTables.writtenFeatures, lake.snapshots.cache(entry.location))
+    let table = try lake.open(entry, LakeTables.writtenFeatures, lake.snapshots.cache(entry.location))
     let base = try await BlockingPool.shared.run { try table.latest() }
     let last = base.transactions[RecordLedger.application]?.version
     if committed[id] != .some(last) {
