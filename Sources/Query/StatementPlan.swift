@@ -125,6 +125,13 @@ public struct StatementPlan: Sendable {
     try refuseFiles()
   }
 
+  /// A text that is no statement, whose tokens the parsers of parts take.
+  /// - Throws: `invalidArgument` for an open quote.
+  init(partsOf text: String) throws {
+    defaults = ("", "")
+    source = try SQLTokens(text)
+  }
+
   /// A query around pieces of another statement, whose references it goes on counting.
   init(
     query text: String, internalNames: Set<String>, standIns: [String: QualifiedName] = [:], references: [Reference], functions: [FunctionCall],

@@ -70,6 +70,12 @@ import Testing
     #expect(Set(result.files.map { $0.partitionValues["name"] ?? "?" }) == ["a", nil])
   }
 
+  @Test func numbersKeepTheirText() throws {
+    let body = Data(#"{"d":1234567890123456.7891,"s":1.10}"#.utf8)
+    let result = try write([batch("a", body)], [field("d", "decimal(20,4)"), field("s", "string")])
+    #expect(try rows(result) == [#"{"d":1234567890123456.7891,"s":"1.10"}"#])
+  }
+
   @Test func columnsThatComputeTheirValues() throws {
     let fields = [
       field("n", "long", ["delta.identity.start": 10, "delta.identity.step": 1, "delta.identity.allowExplicitInsert": true]), field("x", "long"),

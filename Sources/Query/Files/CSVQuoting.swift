@@ -5,9 +5,9 @@ import Foundation
 /// How values of a CSV file are quoted, and whether a file keeps to it.
 struct CSVQuoting {
   /// Single bytes; nil for longer ones, of which nothing is known here.
-  private let delimiter: UInt8?
-  private let quote: UInt8?
-  private let escape: UInt8?
+  let delimiter: UInt8?
+  let quote: UInt8?
+  let escape: UInt8?
   private let isQuoted: Bool
 
   /// - Parameter quote: empty where values are never quoted.

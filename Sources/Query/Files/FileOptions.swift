@@ -128,34 +128,28 @@ public struct FileOptions: Codable, Sendable, Hashable {
     if schema != nil && !isRescueNamed { rescuedColumn = nil }
   }
 
-  /// Columns of a list such as `id BIGINT, price DECIMAL(10,2), tags VARCHAR[]`. A colon may stand between name and type.
+  /// Columns of a list such as `id BIGINT, price DECIMAL(10,2), tags ARRAY<STRING>`, with the types of CREATE TABLE. A colon may stand between
+  /// name and type.
   /// - Throws: `invalidArgument` PLT-3111.
   public static func columns(_ text: String) throws -> [Column] {
-    let tokens = try SQLTokens(text)
+    func wrong(_ what: String) -> PlatformError {
+      PlatformError(
+        .invalidArgument, "'\(text.prefix(80))' is no list of columns\(what)", hint: "For example id BIGINT, price DECIMAL(10,2), tags ARRAY<STRING>.",
+        number: "PLT-3111")
+    }
+    var plan = try StatementPlan(partsOf: text)
     var columns: [Column] = []
-    var index = 0
-    while index < tokens.tokens.count {
-      guard tokens.tokens[index].isName, index + 1 < tokens.tokens.count else { break }
-      let name = tokens.tokens[index].text
-      index += tokens.tokens[index + 1].isSymbol(":") ? 2 : 1
-      guard index < tokens.tokens.count else { break }
-      let start = tokens.tokens[index].range.lowerBound
-      var end = start
-      var depth = 0
-      while index < tokens.tokens.count, !(depth == 0 && tokens.tokens[index].isSymbol(",")) {
-        if tokens.tokens[index].isSymbol("(") { depth += 1 }
-        if tokens.tokens[index].isSymbol(")") { depth -= 1 }
-        end = tokens.tokens[index].range.upperBound
-        index += 1
+    repeat {
+      guard let name = plan.token, name.isName else { throw wrong("") }
+      plan.position += 1
+      _ = plan.takeSymbol(":")
+      do {
+        columns.append(Column(name.text, TypeMapping.stored(try TypeMapping.sql(plan.columnType()))))
+      } catch let error as PlatformError {
+        throw wrong(": \(error.message)")
       }
-      columns.append(Column(name, TypeMapping.stored(try SQLType(sql: tokens.text(start..<end)))))
-      if index == tokens.tokens.count { break }
-      index += 1
-    }
-    guard index == tokens.tokens.count, !columns.isEmpty, Set(columns.map { $0.name.lowercased() }).count == columns.count else {
-      throw PlatformError(
-        .invalidArgument, "'\(text.prefix(80))' is no list of columns", hint: "For example id BIGINT, price DECIMAL(10,2).", number: "PLT-3111")
-    }
+    } while plan.takeSymbol(",")
+    guard plan.token == nil, Set(columns.map { $0.name.lowercased() }).count == columns.count else { throw wrong("") }
     return columns
   }
 

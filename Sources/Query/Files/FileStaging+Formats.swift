@@ -10,25 +10,39 @@ extension FileStaging {
   }
 
   /// The file's lines as one column `line`.
-  private func lines(_ file: OpenedFiles.File, rejects: String? = nil) -> String {
+  /// - Parameter isStrict: whether line ends of several kinds are an error; otherwise empty lines may come in between.
+  private func lines(_ file: OpenedFiles.File, rejects: String? = nil, isStrict: Bool = false) -> String {
     let errors = rejects.map { ", store_rejects=true, rejects_table='\($0)_e', rejects_scan='\($0)_s'" } ?? ", ignore_errors=true"
-    return "read_csv(\(SQLText.literal(file.path)), \(Self.common(file)), header=false, columns={'line': 'VARCHAR'}, delim='', quote='', escape=''\(errors))"
+    let shape = "header=false, columns={'line': 'VARCHAR'}, delim='', quote='', escape=''"
+    return "read_csv(\(SQLText.literal(file.path)), \(Self.common(file)), \(shape), strict_mode=\(isStrict)\(errors))"
   }
 
   /// Moves what the engine rejected into the table of bad records, each record once.
-  private func takeRejects(_ rejects: String, _ files: [OpenedFiles.File]) throws {
+  /// - Parameter table: of the records of a CSV file, which may span lines.
+  private func takeRejects(_ rejects: String, _ files: [OpenedFiles.File], of table: String? = nil) throws {
     let paths = try connection.rows("SELECT DISTINCT file_path FROM \(rejects)_s").compactMap { $0[0].stringValue }
     for path in paths {
       guard let file = files.first(where: { $0.path == path }) else { continue }
       let index = file.index
       try connection.execute(
         """
-        INSERT INTO \(badTable) SELECT \(index), e.line, min(e.line_byte_position) - 1,
-          lower(arg_min(replace(CAST(e.error_type AS VARCHAR), '_', ' '), e.byte_position)), left(any_value(e.csv_line), 65536)
+        INSERT INTO \(badTable) SELECT \(index), e.line, min(e.line_byte_position) - 1 + CASE WHEN starts_with(any_value(e.csv_line), E'\\n') THEN 1 ELSE 0 END,
+          lower(arg_min(replace(CAST(e.error_type AS VARCHAR), '_', ' '), e.byte_position)), left(regexp_replace(any_value(e.csv_line), '^\\n', ''), 65536)
         FROM \(rejects)_e e JOIN \(rejects)_s s ON s.scan_id = e.scan_id AND s.file_id = e.file_id
         WHERE s.file_path = \(SQLText.literal(path)) GROUP BY e.line
         """)
       try correctRaw(file)
+      if file.isRewritten { try connection.execute("UPDATE \(badTable) SET byte_offset = NULL WHERE f = \(index)") }
+      if let table {
+        // The engine counts records, which are lines where none spans several.
+        let columns = try connection.query("SELECT * FROM \(table) LIMIT 0").columns.map(\.name).filter { $0.hasPrefix("c") }
+        let spans = "regexp_matches(concat_ws('', \(columns.joined(separator: ", "))), '[\\r\\n]')"
+        try connection.execute(
+          """
+          UPDATE \(badTable) SET line = NULL WHERE f = \(index) AND (
+            EXISTS (SELECT 1 FROM \(table) WHERE f = \(index) AND \(spans)) OR EXISTS (SELECT 1 FROM \(badTable) WHERE f = \(index) AND contains(raw, E'\\n')))
+          """)
+      }
     }
     try connection.execute("DROP TABLE \(rejects)_e; DROP TABLE \(rejects)_s")
   }
@@ -56,31 +70,40 @@ extension FileStaging {
   // MARK: CSV
 
   func collectCSV(_ files: [OpenedFiles.File]) throws {
-    var groups: [(names: [String], files: [OpenedFiles.File])] = []
-    var known: [[String]: Int] = [:]
+    var groups: [(header: Header, files: [OpenedFiles.File])] = []
+    var known: [Header: Int] = [:]
     for file in files {
       try attempt(file.index) {
-        guard let names = try header(file) else { return }  // an empty file has no records
-        if let group = known[names] {
+        guard let header = try header(file) else { return }  // an empty file has no records
+        if let group = known[header] {
           groups[group].files.append(file)
         } else {
-          known[names] = groups.count
-          groups.append((names, [file]))
+          known[header] = groups.count
+          groups.append((header, [file]))
         }
       }
     }
     for group in groups {
       let table = unique("raw")
-      let columns = group.names.indices.map { "c\($0)" }
+      let columns = group.header.names.indices.map { "c\($0)" }
       try connection.execute("CREATE TEMP TABLE \(table) (f INTEGER, n BIGINT, \(columns.map { "\($0) VARCHAR" }.joined(separator: ", ")))")
       // One after the other where each row is to know its line.
       let together = keepsPlaces ? group.files.map { [$0] } : together(group.files)
       for packing in together {
         do {
-          try readCSV(packing, columns, into: table)
+          try readCSV(packing, columns, group.header.skippedLines, into: table)
         } catch let error as PlatformError where error.code == .invalidArgument {
           // One of them spoils the others: each by itself.
-          for file in packing { try attempt(file.index) { try readCSV([file], columns, into: table) } }
+          for file in packing {
+            try attempt(file.index) {
+              do {
+                try readCSV([file], columns, group.header.skippedLines, into: table)
+              } catch let error as PlatformError where file.compression != "none" && error.message.contains("strict mode") {
+                // Line ends of several kinds, of which no copy was made.
+                try readCSV([file], columns, group.header.skippedLines, isStrict: false, into: table)
+              }
+            }
+          }
         }
       }
       let values = columns.map { name in
@@ -88,7 +111,7 @@ extension FileStaging {
         if read.options.trims { value = "trim(\(value))" }
         return value
       }
-      parts.append(Part(table: table, fields: zip(group.names, values).map { ($0, $1) }, kind: .text))
+      parts.append(Part(table: table, fields: zip(group.header.names, values).map { ($0, $1) }, kind: .text))
     }
   }
 
@@ -104,7 +127,7 @@ extension FileStaging {
     return (plain.isEmpty ? [] : [plain]) + alone
   }
 
-  private func readCSV(_ files: [OpenedFiles.File], _ columns: [String], into table: String) throws {
+  private func readCSV(_ files: [OpenedFiles.File], _ columns: [String], _ skipped: Int, isStrict: Bool = true, into table: String) throws {
     let options = read.options
     let rejects = unique("rejects")
     let list = columns.map { "'\($0)': 'VARCHAR'" }.joined(separator: ", ")
@@ -115,10 +138,10 @@ extension FileStaging {
       INSERT INTO \(table) SELECT \(order), \(keepsPlaces ? "row_number() OVER ()" : "NULL"), \(columns.map { "r.\($0)" }.joined(separator: ", "))
       FROM read_csv(\(SQLText.list(files.map(\.path))), \(Self.common(files[0])), header=\(options.header), columns={\(list)},
         delim=\(SQLText.literal(options.delimiter)), quote=\(SQLText.literal(options.quote)),
-        escape=\(SQLText.literal(options.quote.isEmpty ? "" : options.escape)), skip=\(options.skipRows), nullstr=\(SQLText.literal(options.nullValue)),
+        escape=\(SQLText.literal(options.quote.isEmpty ? "" : options.escape)), skip=\(skipped), strict_mode=\(isStrict), nullstr=\(SQLText.literal(options.nullValue)),
         allow_quoted_nulls=false\(comment), filename='__f', store_rejects=true, rejects_table='\(rejects)_e', rejects_scan='\(rejects)_s') r
       """)
-    try takeRejects(rejects, files)
+    try takeRejects(rejects, files, of: table)
     if keepsPlaces, let file = files.first { try numberLines(file, of: table, columns: columns.count) }
   }
 
@@ -143,12 +166,21 @@ extension FileStaging {
       """)
   }
 
+  private struct Header: Hashable {
+    var names: [String]
+    /// Lines before the first record; the engine passes over comments by itself.
+    var skippedLines: Int
+  }
+
   /// The names of the columns, from the first record. Nil for a file without records.
-  private func header(_ file: OpenedFiles.File) throws -> [String]? {
+  private func header(_ file: OpenedFiles.File) throws -> Header? {
     let options = read.options
     var text = ""
-    let result = try connection.query("SELECT line FROM \(lines(file)) LIMIT \(options.skipRows + 200)")
+    let limit = options.skipRows + 10_000
+    let result = try connection.query("SELECT line FROM \(lines(file)) LIMIT \(limit)")
     var seen = 0
+    var skipped = options.skipRows
+    var hasEmptyLines = false
     var record: [String]?
     reading: while let chunk = try result.next() {
       let vector = chunk.column(0)
@@ -156,17 +188,25 @@ extension FileStaging {
         seen += 1
         if seen <= options.skipRows { continue }
         let line = vector.isNull(row) ? "" : vector.string(row)
-        if text.isEmpty, line.isEmpty || (!options.comment.isEmpty && line.hasPrefix(options.comment)) { continue }
+        if text.isEmpty {
+          if line.isEmpty { hasEmptyLines = true }
+          if line.isEmpty || (!options.comment.isEmpty && line.hasPrefix(options.comment)) { continue }
+          // The engine would take an empty line for the header.
+          if hasEmptyLines, options.header { skipped = seen - 1 }
+        }
         text += text.isEmpty ? line : "\n" + line
         guard text.utf8.count <= Self.lineLimit else { break reading }
         record = Self.fields(text, delimiter: options.delimiter, quote: options.quote, escape: options.escape)
         if record != nil { break reading }
       }
     }
-    if text.isEmpty { return nil }
+    if text.isEmpty {
+      guard seen < limit else { throw PlatformError(.invalidFile, "there is no record in the first \(seen) lines") }
+      return nil
+    }
     guard let record else { throw PlatformError(.invalidFile, "a quote in the first record is not closed") }
     guard record.count <= Self.columnLimit else { throw PlatformError(.invalidFile, "the first record has \(record.count) fields") }
-    guard options.header else { return record.indices.map { "_c\($0)" } }
+    guard options.header else { return Header(names: positionalNames(record.count), skippedLines: skipped) }
     var names: [String] = []
     var taken: Set<String> = []
     for (index, raw) in record.enumerated() {
@@ -180,7 +220,17 @@ extension FileStaging {
       }
       names.append(name)
     }
-    return names
+    return Header(names: names, skippedLines: skipped)
+  }
+
+  /// Names of columns of a file without a header: those of the given schema, from the first on.
+  private func positionalNames(_ count: Int) -> [String] {
+    let made = (0..<count).map { "_c\($0)" }
+    let given = (read.options.schema ?? read.schema ?? []).map(\.name)
+      .filter { ![read.options.rescuedColumn, FileRead.rescuedColumn, FileRead.metadataColumn].contains($0) }
+    // A schema that knows the made names means them.
+    guard !given.contains(where: { made.contains($0.lowercased()) }) else { return made }
+    return made.indices.map { $0 < given.count ? given[$0] : made[$0] }
   }
 
   /// The fields of one record, or nil while a quote is open.
@@ -369,6 +419,7 @@ extension FileStaging {
   func collectParquet(_ files: [OpenedFiles.File]) throws {
     for file in files {
       try attempt(file.index) {
+        try refuseWideDecimals(file)
         let columns = try connection.query("SELECT * FROM \(Self.parquet(file.path)) LIMIT 0").columns
         let names = columns.map(\.name)
         let types = columns.map { TypeMapping.stored($0.type) }
@@ -383,6 +434,15 @@ extension FileStaging {
     }
   }
 
+  /// The engine reads decimals of more than 38 digits as something else.
+  private func refuseWideDecimals(_ file: OpenedFiles.File) throws {
+    let digits = "greatest(coalesce(precision, 0), coalesce(TRY_CAST(regexp_extract(logical_type, 'precision=([0-9]+)', 1) AS BIGINT), 0))"
+    let wide = "SELECT name, \(digits) AS d FROM parquet_schema(\(SQLText.literal(file.path))) WHERE d > 38 LIMIT 1"
+    guard let row = try connection.rows(wide).first else { return }
+    throw PlatformError(
+      .invalidFile, "column '\(row[0].stringValue?.prefix(100) ?? "")' holds decimals of \(row[1].intValue ?? 0) digits; at most 38 are read")
+  }
+
   func collectText(_ files: [OpenedFiles.File]) throws {
     let table = unique("text")
     try connection.execute("CREATE TEMP TABLE \(table) (f INTEGER, n BIGINT, value VARCHAR)")
@@ -394,7 +454,7 @@ extension FileStaging {
         } else if file.sizeBytes > 0 {
           let rejects = unique("rejects")
           try connection.execute(
-            "INSERT INTO \(table) SELECT \(file.index), row_number() OVER (), coalesce(line, '') FROM \(lines(file, rejects: rejects))")
+            "INSERT INTO \(table) SELECT \(file.index), row_number() OVER (), coalesce(line, '') FROM \(lines(file, rejects: rejects, isStrict: true))")
           try takeRejects(rejects, [file])
         }
       }

@@ -78,6 +78,8 @@ extension FileStaging {
         counts += [
           "count(\(v))", "count(*) FILTER (lower(\(v)) IN ('true', 'false'))",
           "count(*) FILTER (regexp_full_match(\(v), '\(Self.integer)') AND TRY_CAST(\(v) AS BIGINT) IS NOT NULL)",
+          "count(*) FILTER (regexp_full_match(\(v), '\(Self.integer)') AND TRY_CAST(\(v) AS DECIMAL(20,0)) IS NOT NULL)",
+          "count(*) FILTER (regexp_full_match(\(v), '\(Self.integer)') AND TRY_CAST(\(v) AS DECIMAL(38,0)) IS NOT NULL)",
           "count(*) FILTER (TRY_CAST(\(v) AS DOUBLE) IS NOT NULL)", "count(*) FILTER (\(date))", "count(*) FILTER (\(time) OR (\(date)))",
         ]
       }
@@ -87,10 +89,10 @@ extension FileStaging {
         ).first
       else { continue }
       for index in 0..<some.count {
-        let all = row[index * 6].intValue ?? 0
-        func every(_ offset: Int) -> Bool { all > 0 && row[index * 6 + offset].intValue == all }
-        found.append(
-          numbers && every(1) ? .boolean : numbers && every(2) ? .bigint : numbers && every(3) ? .double : every(4) ? .date : every(5) ? .timestampTZ : nil)
+        let all = row[index * 8].intValue ?? 0
+        func every(_ offset: Int) -> Bool { all > 0 && row[index * 8 + offset].intValue == all }
+        let number: SQLType? = every(1) ? .boolean : every(2) ? .bigint : every(3) ? .decimal(20, 0) : every(4) ? .decimal(38, 0) : every(5) ? .double : nil
+        found.append((numbers ? number : nil) ?? (every(6) ? .date : every(7) ? .timestampTZ : nil))
       }
     }
     return found
@@ -102,7 +104,9 @@ extension FileStaging {
     case .text:
       if type == .varchar { return (value, nil) }
       let typed = fromText(value, type)
-      return (typed, "\(value) IS NOT NULL AND (\(typed)) IS NULL")
+      let isNull = "(\(typed)) IS NULL"
+      let json = "CASE WHEN json_valid(\(value)) THEN CAST(\(value) AS JSON) END"
+      return (typed, "\(value) IS NOT NULL AND \(type.isNested ? "(\(isNull) OR \(Self.losesParts(json, typed, type)))" : isNull)")
     case .typed:
       let source = index < part.types.count ? part.types[index] : .varchar
       if source == type { return ("CAST(\(value) AS \(type.sql))", nil) }
@@ -112,20 +116,34 @@ extension FileStaging {
         (.double, .integer), (.double, .bigint), (.decimal, .tinyint), (.decimal, .smallint), (.decimal, .integer), (.decimal, .bigint):
         let whole = "CASE WHEN \(value) = \(cast) THEN \(cast) END"
         return (whole, "\(value) IS NOT NULL AND (\(whole)) IS NULL")
+      case (.varchar, .tinyint), (.varchar, .smallint), (.varchar, .integer), (.varchar, .bigint):
+        let whole = fromText(value, type)
+        return (whole, "\(value) IS NOT NULL AND (\(whole)) IS NULL")
+      case (_, .list), (_, .array), (_, .structure), (_, .map):
+        guard source.isNested else { return (cast, "\(value) IS NOT NULL AND \(cast) IS NULL") }
+        let shape = "TRY_CAST(\(value) AS \(Self.textual(type).sql))"
+        return (cast, "\(value) IS NOT NULL AND (\(cast) IS NULL OR \(Self.nulls(cast)) <> \(Self.nulls(shape)))")
       default: return (cast, "\(value) IS NOT NULL AND \(cast) IS NULL")
       }
     case .json:
-      let text = value.replacingPrefix("json_extract(", with: "json_extract_string(")
+      let exact = Self.keepsNumberText(type) ? value.replacingPrefix("json_extract(s.j,", with: "json_extract(s.x,") : value
+      let text = exact.replacingPrefix("json_extract(", with: "json_extract_string(")
       switch type {
-      case .varchar: return (text, nil)
+      case .varchar:
+        let whole = "WHEN starts_with(\(text), \(Self.mark)) THEN substr(\(text), 2)"
+        return ("CASE \(whole) WHEN contains(\(text), \(Self.mark)) THEN \(Self.unmarked(text)) ELSE \(text) END", nil)
+      case .decimal:
+        let typed = fromText("replace(\(text), \(Self.mark), '')", type)
+        return (typed, "\(text) IS NOT NULL AND (\(typed)) IS NULL")
       case .list, .array, .structure, .map:
-        let typed = "TRY_CAST(\(value) AS \(type.sql))"
-        // A value inside that does not fit becomes null: seen by counting the nulls of the same shape in text.
-        let shape = "TRY_CAST(\(value) AS \(Self.textual(type).sql))"
-        return (
-          typed,
-          "\(value) IS NOT NULL AND json_type(\(value)) <> 'NULL' AND (\(typed) IS NULL OR \(Self.nulls(typed)) <> \(Self.nulls(shape)))"
-        )
+        var typed = "TRY_CAST(\(value) AS \(type.sql))"
+        if exact != value {
+          let parts = "CAST(\(exact) AS VARCHAR)"
+          let unless = Self.isText(value, type).map { " AND NOT \($0)" } ?? ""
+          let texts = "CAST(replace(\(parts), \(Self.mark), '') AS JSON)"
+          typed = "CASE WHEN contains(\(parts), \(Self.mark))\(unless) THEN TRY_CAST(\(texts) AS \(type.sql)) ELSE \(typed) END"
+        }
+        return (typed, "\(value) IS NOT NULL AND json_type(\(value)) <> 'NULL' AND (\(typed) IS NULL OR \(Self.losesParts(value, typed, type)))")
       case .blob:
         let typed = "TRY(from_base64(\(text)))"
         return (typed, "\(text) IS NOT NULL AND \(typed) IS NULL")
@@ -134,6 +152,84 @@ extension FileStaging {
         return (typed, "\(text) IS NOT NULL AND (\(typed)) IS NULL")
       }
     }
+  }
+
+  // MARK: nested values
+
+  /// A condition that is true when something inside of a JSON value is not in `typed`. A value that does not fit becomes null, which is seen by
+  /// counting the nulls of the same shape in text; a list or object in the place of the other leaves nothing in either.
+  private static func losesParts(_ json: String, _ typed: String, _ type: SQLType) -> String {
+    let shape = "TRY_CAST(\(json) AS \(textual(type).sql))"
+    return "\(nulls(typed)) <> \(nulls(shape))" + (find(json, type, misplaced).map { " OR \($0)" } ?? "")
+  }
+
+  private static func misplaced(_ json: String, _ type: SQLType) -> String? {
+    switch type {
+    case .list, .array: "coalesce(json_type(\(json)) NOT IN ('ARRAY', 'NULL'), false)"
+    case .structure, .map: "coalesce(json_type(\(json)) NOT IN ('OBJECT', 'NULL'), false)"
+    default: nil
+    }
+  }
+
+  /// A condition that is true when a list or object stands in the place of text.
+  private static func isText(_ json: String, _ type: SQLType) -> String? {
+    find(json, type) { $1 == .varchar ? "coalesce(json_type(\($0)) IN ('ARRAY', 'OBJECT'), false)" : nil }
+  }
+
+  /// A condition that is true when `test` is of a value or one inside of it; nil when nothing is to be tested.
+  private static func find(_ json: String, _ type: SQLType, depth: Int = 0, _ test: (String, SQLType) -> String?) -> String? {
+    var conditions = [test(json, type)].compactMap { $0 }
+    func each(_ path: String, _ item: SQLType) {
+      guard let inner = find("e\(depth)", item, depth: depth + 1, test) else { return }
+      conditions.append("coalesce(list_bool_or(list_transform(json_extract(\(json), '\(path)'), lambda e\(depth): \(inner))), false)")
+    }
+    switch type {
+    case .list(let item), .array(let item, _): each("$[*]", item)
+    case .map(_, let value): each("$.*", value)
+    case .structure(let fields):
+      for field in fields {
+        if let inner = find("json_extract(\(json), \(SQLText.literal(pointer(field.name))))", field.type, depth: depth, test) { conditions.append(inner) }
+      }
+    default: break
+    }
+    return conditions.isEmpty ? nil : "(\(conditions.joined(separator: " OR ")))"
+  }
+
+  // MARK: texts of numbers
+
+  /// Begins the text of a number in `x`: a character that no text has (Unicode keeps it free).
+  private static let mark = "chr(64976)"
+
+  /// Whether values of the type show how their numbers are written.
+  private static func keepsNumberText(_ type: SQLType) -> Bool {
+    switch type {
+    case .varchar, .decimal: true
+    case .list(let item), .array(let item, _): keepsNumberText(item)
+    case .map(let key, let value): keepsNumberText(key) || keepsNumberText(value)
+    case .structure(let fields): fields.contains { keepsNumberText($0.type) }
+    default: false
+    }
+  }
+
+  /// The records of a JSON part with `x` beside `j`: the record in which numbers are texts behind a mark. The engine's functions read numbers
+  /// with a fraction as floating point numbers: text and decimals are made of `x`.
+  static func withNumberTexts(_ table: String, _ part: Part, _ wanted: [(value: String, type: SQLType)]) -> String {
+    let exact = wanted.filter { keepsNumberText($0.type) }
+    guard part.kind == .json, !exact.isEmpty else { return table }
+    let isNeeded = exact.map { value, type in "json_type(\(value)) IN (\(type.isNested ? "" : "'DOUBLE', ")'ARRAY', 'OBJECT')" }.joined(separator: " OR ")
+    let record = "CAST(s.j AS VARCHAR)"
+    // Whatever is no number, texts in whole, and the number behind it; or the end.
+    let pattern = #"((?:[^"0-9-]|"(?:[^"\\]|\\.)*")*)(-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|$)"#
+    let marked = "regexp_replace(\(record), '\(pattern)', '\\1\"' || \(mark) || '\\2\"', 'g')"
+    return """
+      (SELECT s.*, CASE WHEN regexp_matches(\(record), '[0-9][.eE]|[0-9]{16}') AND (\(isNeeded))
+        THEN CAST(replace(\(marked), '"' || \(mark) || '"', '') AS JSON) ELSE s.j END AS x FROM \(table) s)
+      """
+  }
+
+  /// JSON text with its numbers as they were.
+  private static func unmarked(_ text: String) -> String {
+    "regexp_replace(\(text), '\"' || \(mark) || '([0-9.eE+-]+)\"', '\\1', 'g')"
   }
 
   private static func nulls(_ value: String) -> String {
@@ -166,6 +262,15 @@ extension FileStaging {
     case .blob: return "encode(\(value))"
     case .list, .array, .structure, .map: return "CASE WHEN json_valid(\(value)) THEN TRY_CAST(CAST(\(value) AS JSON) AS \(type.sql)) END"
     default: return "TRY_CAST(\(value) AS \(type.sql))"
+    }
+  }
+}
+
+extension SQLType {
+  fileprivate var isNested: Bool {
+    switch self {
+    case .list, .array, .structure, .map: true
+    default: false
     }
   }
 }

@@ -187,6 +187,9 @@ final class FileStaging {
     case (.decimal(let w1, let s1), .decimal(let w2, let s2)):
       let scale = max(s1, s2)
       return .decimal(min(38, max(w1 - s1, w2 - s2) + scale), scale)
+    case (.decimal, .double), (.double, .decimal): return .double
+    case (.decimal, .tinyint), (.decimal, .smallint), (.decimal, .integer), (.decimal, .bigint): return common(first, .decimal(19, 0))
+    case (.tinyint, .decimal), (.smallint, .decimal), (.integer, .decimal), (.bigint, .decimal): return common(.decimal(19, 0), second)
     case (.list(let left), .list(let right)): return .list(common(left, right))
     case (.structure(let left), .structure(let right)):
       var fields = left
@@ -273,6 +276,7 @@ final class FileStaging {
     var rescues: [String] = []
     var values: [String] = []
     var used: Set<Int> = []
+    var wanted: [(value: String, type: SQLType)] = []
     for column in columns {
       let matching = part.fields.indices.filter { part.fields[$0].name.lowercased() == column.name.lowercased() }
       guard let index = matching.first(where: { part.fields[$0].name == column.name }) ?? matching.first else {
@@ -283,6 +287,7 @@ final class FileStaging {
       let field = part.fields[index]
       let (value, isLost) = converted(field.value, part, index, to: column.type)
       values.append(value)
+      wanted.append((field.value, column.type))
       if let isLost { rescues.append("CASE WHEN \(isLost) THEN \(Self.member(column.name, field.value, part.kind)) END") }
     }
     if read.options.evolution != FileOptions.Evolution.none {
@@ -299,7 +304,7 @@ final class FileStaging {
         ? "CASE WHEN \(found) IS NOT NULL THEN \(Self.record(part)) END"
         : "'{' || \(found) || ',\"_file_path\":' || to_json((SELECT m.name FROM \(filesTable) m WHERE m.f = \(file))) || '}'"
     }
-    return "INSERT INTO \(table) SELECT \(file), \(number), \(rescued), \(values.joined(separator: ", ")) FROM \(source) s"
+    return "INSERT INTO \(table) SELECT \(file), \(number), \(rescued), \(values.joined(separator: ", ")) FROM \(Self.withNumberTexts(source, part, wanted)) s"
   }
 
   private static func member(_ name: String, _ value: String, _ kind: Part.Kind) -> String {

@@ -9,8 +9,10 @@ final class OpenedFiles {
     /// Position in `FileRead.files`.
     var index: Int
     var descriptor: Int32
-    /// What the engine opens; text in another encoding is a UTF-8 copy.
+    /// What the engine opens; text in another encoding, or with several kinds of line ends, is a copy.
     var path: String
+    /// Whether positions in `path` are not those in the file.
+    var isRewritten = false
     var sizeBytes: Int64
     var modifiedMicroseconds: Int64
     var compression: String
@@ -66,9 +68,19 @@ final class OpenedFiles {
           if file.compression == "gzip" {
             do { try GzipReader.check(descriptor) } catch is GzipReader.Failure { throw Problem(reason: "damaged gzip") }
           }
+          // Nor whether a file ends in the middle.
+          if file.compression == "zstd", !ZstdFrames.areWhole(descriptor, sizeBytes: file.sizeBytes) { throw Problem(reason: "damaged zstd") }
           if let copy = try Self.transcoded(file, options.encoding, scratch: scratch) {
             copies.append(copy)
-            (file.path, file.compression) = (copy, "none")
+            (file.path, file.compression, file.isRewritten) = (copy, "none", true)
+          }
+          if file.compression == "none", !options.wholeText {
+            let isQuoted = format == .csv && !options.quote.isEmpty
+            let quoting = isQuoted ? CSVQuoting(delimiter: options.delimiter, quote: options.quote, escape: options.escape) : nil
+            let copy = try Self.newCopy(scratch)
+            copies.append(copy)
+            // In JSON a carriage return by itself is white space.
+            if try LineEnds.unify(file.path, quoting: quoting, lone: format == .json ? 32 : 10, copy: copy) { (file.path, file.isRewritten) = (copy, true) }
           }
         } catch let problem as Problem {
           problems.append((index, problem.reason))
@@ -116,9 +128,17 @@ final class OpenedFiles {
       }
       text = out
     }
-    let copy = "\(scratch)/text-\(UUID().uuidString.lowercased())"
+    let copy = try newCopy(scratch)
     do { try Data(text).write(to: URL(fileURLWithPath: copy)) } catch { throw PlatformError.from(error, context: "writing a copy in UTF-8") }
     return copy
+  }
+
+  /// A name for a copy, in a folder that is there.
+  private static func newCopy(_ scratch: String) throws -> String {
+    do { try FileManager.default.createDirectory(atPath: scratch, withIntermediateDirectories: true) } catch {
+      throw PlatformError.from(error, context: "making a folder for copies of files")
+    }
+    return "\(scratch)/text-\(UUID().uuidString.lowercased())"
   }
 
   private static func utf16(_ data: Data, isBig: Bool) -> [UInt8] {

@@ -102,6 +102,7 @@ struct RecordWriter {
     var flags: [String] = []
     var values: [String] = []
     var used: Set<Int> = []
+    var wanted: [(value: String, type: SQLType)] = []
     for (field, column) in zip(table.schema.fields, table.columns) {
       let matching = part.fields.indices.filter { part.fields[$0].name.lowercased() == field.name.lowercased() }
       guard !matching.isEmpty else {
@@ -115,6 +116,7 @@ struct RecordWriter {
         let value = part.fields[index].value
         let (expression, isLost) = staging.converted(value, part, index, to: column.type)
         typed.append(expression)
+        wanted.append((value, column.type))
         if let isLost {
           let text =
             "'''' || \(SQLText.literal(field.name)) || ''' takes \(column.type.sql.replacing("'", with: "''")), not ' || left(CAST(\(value) AS VARCHAR), 80)"
@@ -142,7 +144,8 @@ struct RecordWriter {
       )
     }
     let problem = "nullif(left(concat_ws('; ', \(problems.joined(separator: ", "))), 500), '')"
-    return "INSERT INTO \(Self.typed) SELECT s.f, s.n, \(problem), \((flags + values).joined(separator: ", ")) FROM \(part.table) s"
+    let source = FileStaging.withNumberTexts(part.table, part, wanted)
+    return "INSERT INTO \(Self.typed) SELECT s.f, s.n, \(problem), \((flags + values).joined(separator: ", ")) FROM \(source) s"
   }
 
   /// Generated and identity columns: given in all records of a batch, or computed for all of them.
