@@ -26,6 +26,13 @@ extension CoordinatorService {
     let up = try await catalog.latestColumnLineage(of: name, column: column, as: .target, limit: Self.neighbourLimit)
     let down = try await catalog.latestColumnLineage(of: name, column: column, as: .source, limit: Self.neighbourLimit)
     guard isThere || !up.isEmpty || !down.isEmpty else { throw Self.unknown(name) }
+    if up.isEmpty, down.isEmpty, let entry = try await catalog.findTable(try Self.threePart(name)), !entry.columns.isEmpty,
+      !entry.columns.contains(where: { $0.name.lowercased() == column.lowercased() })
+    {
+      throw PlatformError(
+        .notFound, "table '\(name)' has no column '\(column.prefix(200))'",
+        hint: "It has: \(entry.columns.map(\.name).prefix(50).joined(separator: ", ")).", number: "PLT-3002")
+    }
     return ColumnLineageInfo(
       upstreamColumns: up.map { Self.column($0.source, $0.sourceColumn, $0) }, downstreamColumns: down.map { Self.column($0.target, $0.targetColumn, $0) })
   }

@@ -224,7 +224,7 @@ enum CommitValidation {
 
 extension StructType {
   /// - Throws: `invalidArgument` for names that are empty, the same but for case, or not storable without column mapping.
-  func checkNames(isMapped: Bool) throws {
+  public func checkNames(isMapped: Bool) throws {
     var seen: Set<String> = []
     for field in fields {
       guard !field.name.isEmpty, seen.insert(field.name.lowercased()).inserted else {
@@ -232,7 +232,8 @@ extension StructType {
       }
       if !isMapped, let bad = field.name.first(where: { " ,;{}()\n\t=".contains($0) }) {
         throw PlatformError(
-          .invalidArgument, "the column name '\(field.name.prefix(200))' holds '\(bad)', which needs column mapping")
+          .invalidArgument, "the column name '\(field.name.prefix(200))' holds '\(bad)', which needs column mapping",
+          hint: "Give the table TBLPROPERTIES ('delta.columnMapping.mode' = 'name'), or rename the column.")
       }
       try field.type.checkNames(isMapped: isMapped)
     }

@@ -105,7 +105,9 @@ extension CommitPlan {
       if let value = base.metadata.configuration[key] { metadata.configuration[key] = value }
     }
     let schema = try StructType(parsing: metadata.schemaString)
-    let tableProtocol = base.tableProtocol.adding(TableFeature.used(by: metadata, schema).union(features))
+    let lost = base.tableProtocol.clusteringLost(by: metadata)
+    let tableProtocol = (lost.isEmpty ? base.tableProtocol : base.tableProtocol.removing(lost))
+      .adding(TableFeature.used(by: metadata, schema).union(features))
     var actions: [Action] = tableProtocol == base.tableProtocol ? [] : [.protocol(tableProtocol)]
     actions.append(.metadata(metadata))
     var set: Set<String> = []
@@ -117,6 +119,15 @@ extension CommitPlan {
       actions.append(.domain(DomainMetadata(domain: name, configuration: domain.configuration, removed: true)))
     }
     actions += replacement(of: base.files, by: files, now: now)
-    return CommitPlan(actions, reads: .everything, operation: operation)
+    var plan = CommitPlan(actions, reads: .everything, operation: operation)
+    plan.droppedFeatures = lost
+    return plan
+  }
+}
+
+extension TableProtocol {
+  /// Clustering, where the table is to be partitioned: it cannot support both.
+  func clusteringLost(by metadata: TableMetadata) -> Set<TableFeature> {
+    metadata.partitionColumns.isEmpty || !supports(.clustering) ? [] : [.clustering]
   }
 }

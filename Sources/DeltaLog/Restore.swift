@@ -6,7 +6,7 @@ import Foundation
 extension CommitPlan {
   /// Brings the files, the metadata and the domains of an older version back, as a new version.
   ///
-  /// The protocol stays: features do not go away. Row ids that were given stay given.
+  /// The protocol stays: features do not go away, but for clustering when partitions come back. Row ids that were given stay given.
   /// - Returns: the plan, and the files that come back: their data must still be there.
   public static func restore(
     to target: Snapshot, from current: Snapshot, now: Int64 = ProcessSupport.wallMilliseconds
@@ -15,9 +15,11 @@ extension CommitPlan {
     let wanted = Set(target.filesByPath.values.map { LogicalFile($0) })
     let returning = target.files.filter { !present.contains(LogicalFile($0)) }
     var actions: [Action] = []
-    let features = target.tableProtocol.features.subtracting(current.tableProtocol.features)
-    if !features.isEmpty { actions.append(.protocol(current.tableProtocol.adding(features))) }
     var metadata = target.metadata
+    let lost = current.tableProtocol.clusteringLost(by: metadata)
+    let features = target.tableProtocol.features.subtracting(current.tableProtocol.features)
+    let tableProtocol = (lost.isEmpty ? current.tableProtocol : current.tableProtocol.removing(lost)).adding(features)
+    if tableProtocol != current.tableProtocol { actions.append(.protocol(tableProtocol)) }
     // What counts upwards must not fall back: ids would be given twice.
     let keys = [ColumnMapping.maximumProperty]
     for key in keys {
@@ -43,6 +45,7 @@ extension CommitPlan {
     }
     var plan = CommitPlan(actions, reads: .everything, operation: "RESTORE")
     plan.operationParameters = ["version": .integer(target.version)]
+    plan.droppedFeatures = lost
     return (plan, returning)
   }
 

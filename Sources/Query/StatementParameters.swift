@@ -154,7 +154,9 @@ public struct StatementParameters: Sendable {
     guard at + 1 < tokens.count, tokens[at + 1].kind == .word, tokens[at + 1].range.lowerBound == tokens[at].range.upperBound else { return nil }
     if at > 0 {
       let before = tokens[at - 1]
-      if before.isSymbol(":") { return nil }
+      if before.isSymbol(":"), before.range.upperBound == tokens[at].range.lowerBound { return nil }
+      // A slice from the start: `[:v]` is a parameter only where one of the name is given.
+      if before.isSymbol("["), brackets.last?.isSubscript == true, named[tokens[at + 1].text.lowercased()] == nil { return nil }
       let isOperand = before.isName || before.kind == .string || before.kind == .number || [")", "]", "}"].contains(where: before.isSymbol)
       if isOperand, let open = brackets.last, open.symbol == "{" || (open.symbol == "[" && open.isSubscript) { return nil }
       if isOperand, before.range.upperBound == tokens[at].range.lowerBound { return nil }

@@ -8,7 +8,7 @@ public enum TableExpression {
   /// Longest expression that a table may keep.
   static let lengthLimit = 16 << 10
 
-  /// Judges an expression without evaluating it: it may name `columns` only, and neither query, nor aggregate, nor look at several rows.
+  /// Judges an expression without evaluating it, but for plain literals: it may name `columns` only, and neither query, nor aggregate, nor look at several rows.
   /// - Parameters:
   ///   - type: what its value is cast to; nil: it is a condition.
   /// - Throws: `invalidArgument` saying what is wrong.
@@ -29,6 +29,8 @@ public enum TableExpression {
       guard type != nil || cast.columns[1].type == .boolean else {
         throw PlatformError(.invalidArgument, "it is \(cast.columns[1].type.sql), not a condition")
       }
+      // A text that is no value of the type would fail every row that takes it.
+      if type != nil, try isLiteral(text) { _ = try database.connect().rows("SELECT CAST((\(native(text))\n) AS \(target)) AS value") }
     } catch let error as PlatformError {
       if columns.isEmpty, let end = error.message.firstRange(of: "\nCandidate bindings:") {
         // The engine's own words without the table that is none.
@@ -36,6 +38,13 @@ public enum TableExpression {
       }
       throw PlatformError(.invalidArgument, "\(what): \(error.message)", hint: error.hint)
     }
+  }
+
+  /// A quoted text or a number, with its sign.
+  private static func isLiteral(_ text: String) throws -> Bool {
+    let tokens = try SQLTokens(text).tokens
+    guard let last = tokens.last, last.kind == .string || last.kind == .number else { return false }
+    return tokens.count == 1 || tokens.count == 2 && (tokens[0].isSymbol("-") || tokens[0].isSymbol("+"))
   }
 
   /// With names in backticks written as the engine reads them.

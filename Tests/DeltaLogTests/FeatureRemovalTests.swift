@@ -53,6 +53,29 @@ import Testing
     #expect(errorCode { _ = try table.commit(plan, onto: &base) } == .invalidArgument)
   }
 
+  @Test func aTableIsPartitionedOrClusteredWhateverItWas() throws {
+    let fixture = LogFixture()
+    let table = fixture.table
+    let column = "day"
+    let schema = StructType(fields: fixture.schema.fields + [StructField(name: column, type: .primitive("date"))])
+    let clustered = try NewTable(schema: schema, clusteringColumns: [[column]])
+    let partitioned = try NewTable(schema: schema, partitionColumns: [column])
+    _ = try table.create(clustered.metadata, features: clustered.features, actions: clustered.domains)
+    func change(_ plan: (Snapshot) throws -> CommitPlan) throws -> Snapshot {
+      var base = try table.snapshot()
+      _ = try table.commit(plan(base), onto: &base)
+      return try table.snapshot()
+    }
+    var after = try change { try .replace($0, by: partitioned) }
+    #expect(after.metadata.partitionColumns == [column] && after.domains.isEmpty && !after.tableProtocol.supports(.clustering))
+    after = try change { try .replace($0, by: clustered) }
+    #expect(try after.metadata.partitionColumns.isEmpty && ClusteringColumns.read(after.domains) == [[column]])
+    after = try change { CommitPlan.restore(to: try table.snapshot(version: 1), from: $0).plan }
+    #expect(after.metadata.partitionColumns == [column] && after.domains.isEmpty)
+    after = try change { CommitPlan.restore(to: try table.snapshot(version: 0), from: $0).plan }
+    #expect(try after.metadata.partitionColumns.isEmpty && ClusteringColumns.read(after.domains) == [[column]])
+  }
+
   @Test func missingFilesAreFoundAndTakenOut() throws {
     let (_, table) = try table([:])
     var base = try table.snapshot()

@@ -114,6 +114,7 @@ extension EndToEnd {
       #expect(column.status == 0 && column.out.contains("main.demo.days.n"), "\(column.all)")
       #expect(try cluster.cli(["lineage", "main.demo.days", "-o", "name"]).out == "main.demo.totals\n")
       #expect(try cluster.cli(["lineage", "main.demo.nothing"]).status == 66)
+      #expect(try cluster.cli(["lineage", "main.demo.totals", "--column", "zz"]).status == 66)
     }
 
     @Test(.enabled(if: Peers.python != nil, "no peer environment"))

@@ -46,7 +46,7 @@ CREATE OR REPLACE TABLE main.gold.months AS SELECT range AS month, range * 100 A
 CREATE TABLE main.gold.twice AS SELECT 1 AS a, 2 AS a;
 -- error: BAD_REQUEST: the query gives two columns named 'a'. The columns of a table need different names: AS.
 CREATE TABLE main.gold.spaced AS SELECT 1 AS "a b";
--- error: BAD_REQUEST: the column name 'a b' holds ' ', which needs column mapping
+-- error: BAD_REQUEST: the column name 'a b' holds ' ', which needs column mapping. Give the table TBLPROPERTIES ('delta.columnMapping.mode' = 'name'), or rename the column.
 SELECT * FROM main.gold.spaced;
 -- error: NOT_FOUND: table 'main.gold.spaced' does not exist
 CREATE TABLE main.gold.spaced AS SELECT 1 AS a;

@@ -147,6 +147,10 @@ import Testing
     #expect(try bound("select ? || ?, ':no', [1,2,3][1:2], {'k':1}.k, 2::int", [.init(value: "a"), .init(value: "b")]).first?.first == "ab")
     #expect(
       try bound("select i from range(10) t(i) where i > :n order by i limit :m", [.init(name: "n", value: 3), .init(name: "m", value: 2)]) == [[4], [5]])
+    // In structs and slices a colon is a parameter's where one follows it.
+    #expect(try bound("select {'a': id, 'p': :p, 'q' : :p}.q from (select 1 as id)", [.init(name: "p", value: 7)]) == [[7]])
+    #expect(try bound("select len([1,2,3][:v]), 2::int, {'a':v}.a from (select 2 as v)", []) == [[2, 2, 2]])
+    #expect(try bound("select [1,2,3][:p], len([1,2,3][:p: ]) from (select 9 as v)", [.init(name: "p", value: 3)]) == [[3, 1]])
     let evil = "x' OR 1=1; DROP TABLE t; --"
     #expect(try bound("select :s", [.init(name: "s", value: .string(evil))]) == [[.string(evil)]])
   }

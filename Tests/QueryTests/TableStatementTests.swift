@@ -181,6 +181,10 @@ import Testing
     let columns = [Column("a", .integer), Column("b c", .varchar)]
     try TableExpression.check("a > 0 AND `b c` LIKE 'x%'", columns: columns, what: "it")
     try TableExpression.check("coalesce(1, 2)", columns: [], castTo: .bigint, what: "it")
+    // A literal is a value of the type, or no row could take it.
+    for text in ["'7'", "-7", "NULL", "1 + 1"] { try TableExpression.check(text, columns: [], castTo: .integer, what: "it") }
+    #expect(throws: PlatformError.self) { try TableExpression.check("'x'", columns: [], castTo: .integer, what: "it") }
+    #expect(throws: PlatformError.self) { try TableExpression.check("300", columns: [], castTo: .tinyint, what: "it") }
     // Would take forever, or fail, if it were evaluated.
     try TableExpression.check("length(repeat('x', 1000000000000)) > 0 OR 1/0 > 2", columns: columns, what: "it")
     for (text, castTo) in [

@@ -65,8 +65,8 @@ struct UnityCatalogFiles {
       let shown = try Self.given(request, Self.directories)
       let size = try request.queryInt("page_size", in: 0...Int.max, default: 0)
       let limit = size == 0 ? 1000 : min(size, 1000)
-      let after = request.query("page_token")
-      return try Response.json(await BlockingPool.shared.run { try VolumeFile.list(path, shown: shown, after: after, limit: limit) })
+      let token = request.query("page_token").flatMap { $0.isEmpty ? nil : $0 }
+      return try Response.json(await BlockingPool.shared.run { try VolumeFile.list(path, shown: shown, token: token, limit: limit) })
     }
   }
 

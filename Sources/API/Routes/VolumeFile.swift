@@ -143,7 +143,9 @@ final class VolumeFile: Sendable {
   }
 
   /// One page of a folder, by name. Links and unfinished uploads are left out.
-  static func list(_ path: String, shown: String, after: String?, limit: Int) throws -> Listing {
+  /// - Throws: `notFound`; `invalidArgument` for a token that no page gave.
+  static func list(_ path: String, shown: String, token: String?, limit: Int) throws -> Listing {
+    let after = try token.map { try name(ofToken: $0) }
     guard try look(path)?.isDirectory == true else { throw missing(path) }
     let names: [String]
     do { names = try FileManager.default.contentsOfDirectory(atPath: path) } catch { throw missing(path) }
@@ -160,7 +162,17 @@ final class VolumeFile: Sendable {
         Entry(
           name: name, path: "\(prefix)/\(name)", isDirectory: one.isDirectory, lastModified: one.modified, fileSize: one.isDirectory ? nil : one.size))
     }
-    return Listing(contents: entries, nextPageToken: more ? entries.last?.name : nil)
+    return Listing(contents: entries, nextPageToken: more ? entries.last.map { Self.token(of: $0.name) } : nil)
+  }
+
+  /// What a page that ends with a name gives for the next one.
+  static func token(of name: String) -> String { Data(name.utf8).base64EncodedString() }
+
+  private static func name(ofToken token: String) throws -> String {
+    guard let bytes = Data(base64Encoded: token), let name = String(bytes: bytes, encoding: .utf8), !name.isEmpty, !name.contains("/") else {
+      throw PlatformError(.invalidArgument, "page_token is not one that this server gave", hint: "Leave it out for the first page.")
+    }
+    return name
   }
 
   // MARK: headers

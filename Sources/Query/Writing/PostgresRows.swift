@@ -24,7 +24,7 @@ struct PostgresRows {
     do {
       let export = try PostgresExport(connectionString: connectionString, bound: .seconds(3500), isCancelled: isCancelled)
       let source = try Self.source(read)
-      let columns = try export.fields(of: source).map { PostgresColumn($0) }
+      let columns = try Self.columns(of: source, export, spec.targetColumns)
       guard !columns.isEmpty, Set(columns.map { $0.name.lowercased() }).count == columns.count else {
         throw PlatformError(
           .invalidArgument, columns.isEmpty ? "the query has no columns" : "two columns of the source have the same name",
@@ -48,6 +48,23 @@ struct PostgresRows {
       throw PlatformError(
         error.isConnectionLoss && error.sqlState != "25006" ? .unavailable : .invalidArgument, "Postgres: \(error.message.prefix(500))",
         hint: "Check the connection, and what is to be read.", number: "PLT-3129")
+    }
+  }
+
+  /// Arrays of arrays, which the type does not tell, are text; so are arrays for which the table has a column of text.
+  private static func columns(of source: String, _ export: PostgresExport, _ target: [Column]) throws -> [PostgresColumn] {
+    let fields = try export.fields(of: source)
+    let open = fields.filter { field in field.isArray && !target.contains { $0.name.lowercased() == field.name.lowercased() } }
+    var texts = Set(target.filter { $0.type == .varchar }.map { $0.name.lowercased() })
+    if !open.isEmpty {
+      let list = try open.enumerated().map { "bool_or(array_ndims(q.\(try PostgresIdentifier.quote($1.name))) > 1)::text AS a\(1000 + $0)" }
+      let found = try export.row("SELECT \(list.joined(separator: ", ")) FROM (\(source)\n) AS q") ?? []
+      for (field, isNested) in zip(open, found) where isNested == "true" { texts.insert(field.name.lowercased()) }
+    }
+    return fields.map { field in
+      var field = field
+      if field.isArray, texts.contains(field.name.lowercased()) { (field.type, field.isArray) = ("text", false) }
+      return PostgresColumn(field)
     }
   }
 
@@ -179,8 +196,16 @@ struct PostgresColumn {
     switch column.type {
     case .varchar: text
     case .blob: "unhex(\(text))"
+    case .list(.date), .list(.timestampTZ):
+      "CAST(list_transform(CAST(CAST(\(text) AS JSON) AS VARCHAR[]), lambda x: \(Self.era("x"))) AS \(column.type.sql))"
     case .list: "CAST(CAST(CAST(\(text) AS JSON) AS VARCHAR[]) AS \(column.type.sql))"
+    case .date, .timestampTZ: "CAST(\(Self.era(text)) AS \(column.type.sql))"
     default: "CAST(\(text) AS \(column.type.sql))"
     }
+  }
+
+  /// Years before the first: the engine reads `(BC)` behind the day, Postgres writes `BC` at the end.
+  private static func era(_ text: String) -> String {
+    "CASE WHEN ends_with(\(text), ' BC') THEN regexp_replace(\(text), '^([0-9]+-[0-9]+-[0-9]+)(.*) BC$', '\\1 (BC)\\2') ELSE \(text) END"
   }
 }

@@ -72,6 +72,18 @@ struct Watermark {
         .invalidArgument, "rows of the source have no value in the watermark column '\(field.name)'",
         hint: "Give a query that leaves them out or fills them: coalesce(updated_at, created_at).", number: "PLT-3127")
     }
+    // Nothing would ever be above an infinite one.
+    let finite: String? =
+      switch field.type {
+      case "date", "timestamp", "timestamptz": "isfinite(\(place))"
+      case "numeric": "\(place)::text NOT IN ('NaN', 'Infinity', '-Infinity')"
+      default: nil
+      }
+    if let finite, try export.row("SELECT 1 AS a FROM (\(source)\n) AS q WHERE NOT (\(finite)) LIMIT 1") != nil {
+      throw PlatformError(
+        .invalidArgument, "rows of the source are infinite, or no number, in the watermark column '\(field.name)': nothing could come after them",
+        hint: "Give a query that leaves them out: WHERE isfinite(updated_at).", number: "PLT-3127")
+    }
     var bounds: [String] = []
     if let last = read.last { bounds.append("\(place) > \(try literal(last.value))") }
     if read.lagMilliseconds > 0 {
