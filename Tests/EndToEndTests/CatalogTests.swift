@@ -483,7 +483,7 @@ extension EndToEnd {
         w.registered_models.create(name="fresh", catalog_name="shop", schema_name="eu")
         assert w.registered_models.update("shop.eu.fresh", comment="hm", new_name="fresher").name == "fresher"
         w.registered_models.update("shop.eu.fresher", new_name="fresh")
-        fails(BadRequest, lambda: w.schemas.delete("shop.eu", force=True))
+        fails(BadRequest, lambda: w.schemas.delete("shop.eu"))
         w.registered_models.delete("shop.eu.fresh")
         # removal
         fails(BadRequest, lambda: w.catalogs.delete("shop"))
