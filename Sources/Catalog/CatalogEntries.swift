@@ -69,6 +69,23 @@ public struct TableEntry: Sendable, Equatable {
   public var createdBy: String
   public var updatedAt: Date
   public var updatedBy: String
+
+  /// A table that the catalog does not know yet.
+  public init(new name: ThreePartName, location: String, by actor: String) {
+    let now = Date()
+    self.init(
+      id: UUID(), name: name, kind: .managed, location: location, view: nil, columns: [], comment: "", owner: actor, properties: [:], createdAt: now,
+      createdBy: actor, updatedAt: now, updatedBy: actor)
+  }
+
+  init(
+    id: UUID, name: ThreePartName, kind: Kind, location: String, view: ViewDefinition?, columns: [ColumnEntry], comment: String, owner: String,
+    properties: [String: String], createdAt: Date, createdBy: String, updatedAt: Date, updatedBy: String
+  ) {
+    (self.id, self.name, self.kind, self.location, self.view, self.columns) = (id, name, kind, location, view, columns)
+    (self.comment, self.owner, self.properties) = (comment, owner, properties)
+    (self.createdAt, self.createdBy, self.updatedAt, self.updatedBy) = (createdAt, createdBy, updatedAt, updatedBy)
+  }
 }
 
 public struct ModelEntry: Sendable, Equatable {

@@ -63,17 +63,19 @@ struct LakeTables: Sendable {
     var entry: TableEntry
     var snapshot: Snapshot
     fileprivate var sharedFolders: [String]
+    fileprivate var isPast: Bool
 
     /// Blocks for tables of many files.
     /// - Parameters:
     ///   - filters: what a statement asks of the table's rows; files none of whose rows can match are left out.
     ///   - variables: values that the filters name.
     func resolved(matching filters: [TableFilter]? = nil, variables: [StatementVariable] = []) throws -> Resolved {
-      Resolved(
-        entry: entry,
-        scan: try TableScan(
-          snapshot, folder: entry.location, sharedFolders: sharedFolders,
-          matching: TableFilter.predicate(filters, schema: snapshot.schema, variables: variables)),
+      var scan = try TableScan(
+        snapshot, folder: entry.location, sharedFolders: sharedFolders,
+        matching: TableFilter.predicate(filters, schema: snapshot.schema, variables: variables))
+      if isPast { scan.isPast = true }
+      return Resolved(
+        entry: entry, scan: scan,
         columns: try TypeMapping.columns(snapshot.schema))
     }
   }
@@ -105,7 +107,7 @@ struct LakeTables: Sendable {
       } else {
         snapshot = try seen(table, entry)
       }
-      return Found(entry: entry, snapshot: snapshot, sharedFolders: shared)
+      return Found(entry: entry, snapshot: snapshot, sharedFolders: shared, isPast: version != nil || timestampMilliseconds != nil)
     }
   }
 

@@ -30,7 +30,7 @@ struct ChangeRunner {
       return try ChangeRunner(
         spec: spec, change: change, folder: folder, table: table, target: TargetRows(table: table), connection: connection
       ).run()
-    } catch { throw RowRuleError.translated(error) }
+    } catch { throw named(RowRuleError.translated(error), table) }
   }
 
   private var sets: [String] { table.columns.indices.map { "__set_\($0)" } }
@@ -249,10 +249,30 @@ struct ChangeRunner {
     guard try connection.statementCount(query) == 1 else {
       throw PlatformError(.invalidArgument, "exactly one SQL statement is expected")
     }
-    let found = try connection.query("SELECT * FROM (\n\(query)\n) AS probe LIMIT 0").columns.map(\.name)
-    guard expected == nil || found == expected else {
+    let columns = try connection.query("SELECT * FROM (\n\(query)\n) AS probe LIMIT 0").columns
+    guard let expected else {
+      try connection.execute("CREATE TEMP TABLE \(name) AS \(query)")
+      return
+    }
+    let conditions = columns.filter { $0.name.hasPrefix(StatementPlan.conditionColumn) }
+    if let wrong = conditions.first(where: { $0.type != .boolean }) {
+      throw PlatformError(
+        .invalidArgument, "'\(wrong.name.split(separator: " ", maxSplits: 2).last ?? "")' is \(wrong.type.sql), not a condition",
+        hint: "A condition is true or false: compare the value with another, as in k = 1.", number: "PLT-3140")
+    }
+    guard columns.dropLast(conditions.count).map(\.name) == expected else {
       throw PlatformError(.invalidArgument, "an expression of the statement is none", hint: "Look for a parenthesis or comma too many.")
     }
-    try connection.execute("CREATE TEMP TABLE \(name) AS \(query)")
+    let rows = conditions.isEmpty ? query : "SELECT \(expected.joined(separator: ", ")) FROM (\n\(query)\n) AS judged"
+    try connection.execute("CREATE TEMP TABLE \(name) AS \(rows)")
+  }
+
+  /// The engine's word on a column that is not there, with the table's columns in the place of our own.
+  private static func named(_ error: any Error, _ table: TargetTable) -> any Error {
+    guard let error = error as? PlatformError, error.message.contains("__platform_"), let end = error.message.firstRange(of: "\nCandidate bindings:")
+    else { return error }
+    return PlatformError(
+      error.code, String(error.message[..<end.lowerBound]), hint: "The table has: \(table.columns.map(\.name).prefix(100).joined(separator: ", ")).",
+      number: error.number)
   }
 }

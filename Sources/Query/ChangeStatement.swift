@@ -262,7 +262,7 @@ extension StatementPlan {
     guard let source = change.source else {
       let clause = change.clauses[0]
       let values = try Self.values([clause], columns, alias: change.alias, source: nil)
-      let list = (row + ["1 AS __action", "\(Self.deletes([clause])) AS __delete"] + values).joined(separator: ", ")
+      let list = (row + ["1 AS __action", "\(Self.deletes([clause])) AS __delete"] + values + Self.judged([clause.condition])).joined(separator: ", ")
       result.changed = try inner("SELECT \(list) FROM __target AS \(change.alias) WHERE (\(clause.condition ?? "true")\n)", ["__target"])
       return result
     }
@@ -272,7 +272,7 @@ extension StatementPlan {
     let matched = clauses(.matched)
     let pairs =
       row + ["\(source.alias).__source_row AS __s", "\(Self.decision(matched)) AS __action", "\(Self.deletes(matched)) AS __delete"]
-      + (try Self.values(matched, columns, alias: change.alias, source: source.alias))
+      + (try Self.values(matched, columns, alias: change.alias, source: source.alias)) + Self.judged([source.condition] + matched.map(\.condition))
     result.matched = try inner(
       "SELECT \(pairs.joined(separator: ", ")) FROM __target AS \(change.alias) JOIN __source AS \(source.alias) ON (\(source.condition)\n)",
       ["__target", "__source"])
@@ -281,7 +281,7 @@ extension StatementPlan {
     if !left.isEmpty {
       let list =
         row + ["\(Self.decision(left)) AS __action", "\(Self.deletes(left)) AS __delete"]
-        + (try Self.values(left, columns, alias: change.alias, source: nil))
+        + (try Self.values(left, columns, alias: change.alias, source: nil)) + Self.judged(left.map(\.condition))
       result.changed = try inner(
         """
         SELECT \(list.joined(separator: ", ")) FROM __target AS \(change.alias) WHERE NOT EXISTS
@@ -290,7 +290,7 @@ extension StatementPlan {
     }
     let new = clauses(.notMatched)
     if !new.isEmpty {
-      let list = ["\(Self.decision(new)) AS __action"] + (try Self.values(new, columns, alias: nil, source: source.alias))
+      let list = ["\(Self.decision(new)) AS __action"] + (try Self.values(new, columns, alias: nil, source: source.alias)) + Self.judged(new.map(\.condition))
       result.inserted = try inner(
         """
         SELECT \(list.joined(separator: ", ")) FROM __source AS \(source.alias) WHERE NOT EXISTS
@@ -299,6 +299,19 @@ extension StatementPlan {
     }
     return result
   }
+
+  /// Conditions as columns behind all others: only their types are looked at, which must be BOOLEAN. The engine itself takes every number for a
+  /// condition. One with a query inside would be planned twice, and is left alone.
+  private static func judged(_ conditions: [String?]) -> [String] {
+    let plain = conditions.compactMap { $0 }.filter { condition in
+      guard let tokens = try? SQLTokens(condition).tokens else { return false }  // the engine says what is wrong
+      return !(tokens.count == 1 && tokens[0].isWord("NULL")) && !tokens.contains { $0.isWord("SELECT") || $0.isWord("FROM") }
+    }
+    return plain.enumerated().map { "(\($1)\n) AS \(SQLText.identifier(conditionColumn + "\($0) " + String($1.prefix(100))))" }
+  }
+
+  /// What the names of such columns begin with; a number and the condition's text follow.
+  static let conditionColumn = "__platform_condition "
 
   /// The number of the first clause whose condition holds, from 1; 0: none.
   private static func decision(_ clauses: [ChangeStatement.Clause]) -> String {

@@ -36,35 +36,38 @@ enum DamagedFiles {
     else { return error }
     let files = scans.flatMap(\.files)
     if let named = files.first(where: { error.message.contains($0.path) }) {
-      return damaged(named, error.message.replacing(named.path, with: (named.path as NSString).lastPathComponent))
+      let isPast = scans.contains { $0.isPast == true && $0.files.contains(named) }
+      return damaged(named, error.message.replacing(named.path, with: (named.path as NSString).lastPathComponent), isPast: isPast)
     }
     guard error.code == .internalError || signs.contains(where: error.message.contains) else { return error }
     let end = ContinuousClock.now + patience
     for file in files.prefix(fileLimit) where ContinuousClock.now < end {
-      if let reason = fault(file) { return damaged(file, reason) }
+      if let reason = fault(file) { return damaged(file, reason, isPast: scans.contains { $0.isPast == true && $0.files.contains(file) }) }
     }
     return error
   }
 
   /// A file that is not as long as the log says was cut off, or is another: what it would give cannot be trusted. Costs one look at each.
   /// - Throws: `invalidFile` PLT-3243.
-  static func checkSizes(_ files: [TableScan.File]) throws {
+  static func checkSizes(_ files: [TableScan.File], isPast: Bool?) throws {
     for file in files where file.size > 0 {
       var info = stat()
       guard stat(file.path, &info) == 0 else {
         guard errno == ENOENT else { continue }  // the engine says what is wrong
-        throw damaged(file, "")
+        throw damaged(file, "", isPast: isPast == true)
       }
-      if Int64(info.st_size) != file.size { throw damaged(file, "it has \(info.st_size) bytes, the table's log says \(file.size)") }
+      if Int64(info.st_size) != file.size { throw damaged(file, "it has \(info.st_size) bytes, the table's log says \(file.size)", isPast: isPast == true) }
     }
   }
 
-  private static func damaged(_ file: TableScan.File, _ reason: String) -> PlatformError {
+  private static func damaged(_ file: TableScan.File, _ reason: String, isPast: Bool) -> PlatformError {
     let isGone = access(file.path, F_OK) != 0
     return PlatformError(
       .invalidFile, isGone ? "a data file of the table is missing" : "a data file cannot be read: \(reason)",
       hint: isGone
-        ? "FSCK REPAIR TABLE takes missing files out of a table; RESTORE goes back to an older version."
+        ? isPast
+          ? "VACUUM removes files that only older versions of the table need: DESCRIBE HISTORY lists the versions, the newest has its files."
+          : "FSCK REPAIR TABLE takes missing files out of a table; RESTORE goes back to an older version."
         : "RESTORE goes back to a version without it.",
       number: "PLT-3243", path: file.path)
   }

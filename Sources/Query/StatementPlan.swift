@@ -159,6 +159,11 @@ public struct StatementPlan: Sendable {
 
   private func unsupported() -> PlatformError {
     let words = source.tokens.prefix(2).map { String($0.text.prefix(40)) }.joined(separator: " ")
+    if position < 2, let first = source.tokens.first?.text.uppercased(),
+      let full = ["TRUNCATE TABLE", "DELETE FROM"].first(where: { $0.hasPrefix(first + " ") })
+    {
+      return PlatformError(.invalidArgument, "no statement begins with '\(words)'", hint: "Write \(full) before the table's name.")
+    }
     return PlatformError(
       .invalidArgument, "no statement begins with '\(words)'",
       hint: """
@@ -548,6 +553,7 @@ public struct StatementPlan: Sendable {
       edits.append((token.range, SQLExtensions.sessionWords[word.name] ?? token.text))
     }
     for function in found.functions { try replace(function, from: start, &edits) }
+    edits += HiddenMetadata(tree, in: source, from: start, views: Set(fileRequests.filter(\.hasMetadata).map(\.view))).edits
     edits += ResultNames(tree, in: source, from: start, first: position).edits
     guard unused.isEmpty else {
       throw PlatformError(.invalidArgument, "VERSION AS OF and TIMESTAMP AS OF stand behind a table's name")

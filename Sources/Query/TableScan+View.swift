@@ -41,7 +41,7 @@ extension TableScan {
   func define(_ name: String, places: Places? = nil, on connection: Connection) throws {
     let schema = try StructType(parsing: schemaText)
     guard !schema.fields.isEmpty else { throw PlatformError(.invalidFile, "a table without columns cannot be read") }
-    try DamagedFiles.checkSizes(files)
+    try DamagedFiles.checkSizes(files, isPast: isPast)
     var arms = [false, true].flatMap { isRecorded in
       let own = files.filter { ($0.isRecorded ?? false) == isRecorded }
       return [own.filter { $0.deletions == nil }, own.filter { $0.deletions != nil }]

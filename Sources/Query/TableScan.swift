@@ -57,6 +57,8 @@ public struct TableScan: Codable, Sendable, Hashable {
   public var partitionColumns: [String]
   public var files: [File]
   public var skipped = Skipped()
+  /// Whether the statement asked for a version or a time: files that only older versions have may be gone.
+  public var isPast: Bool?
 
   /// The files of `snapshot` that can hold rows of `predicate`.
   /// - Parameters:

@@ -109,6 +109,35 @@ extension EndToEnd {
         try source.cluster.cli(["import", "postgres://platform@127.0.0.1:\(source.bridge.port)/shop", "main.demo.imported", "--from", "everything"]).status != 0
       )
       #expect(try !source.cluster.cli(["connections", "list"]).out.contains("import_"))
+      // Names that files cannot have, arrays of arrays, and days before the first year.
+      try source.psql(
+        """
+        CREATE TABLE odd ("Weird Col" int, grid int[][], day date, at timestamptz, days date[]);
+        INSERT INTO odd VALUES (1, '{{1,2},{3,4}}', '0044-03-15 BC', '0044-03-15 01:02:03+00 BC', '{0044-03-15 BC,2024-01-01}')
+        """)
+      for _ in 0..<2 {
+        let values = try source.copy("table: public.odd, target: main.demo.odd")
+        #expect(values["rows_out"] == 1, "\(values.sortedText)")
+      }
+      #expect(
+        try source.cluster.scalar("select concat_ws('|', \"Weird Col\", grid, day, \"at\", days) from main.demo.odd")
+          == "1|{{1,2},{3,4}}|0044-03-15 (BC)|0044-03-15 (BC) 01:02:03+00|['0044-03-15 (BC)', 2024-01-01]")
+      // What fails leaves nothing: the next import begins anew.
+      try source.psql("CREATE TABLE wrong (f float8, d timestamp); INSERT INTO wrong VALUES (1, '294270-01-01')")
+      let url = "postgres://platform@127.0.0.1:\(source.bridge.port)/shop"
+      let failed = try source.cluster.cli(["import", url, "main.demo.wrong", "--from", "public.wrong"])
+      #expect(failed.status != 0 && failed.all.contains("does not fit its column"), "\(failed.all)")
+      #expect(try source.cluster.cli(["sql", "select * from main.demo.wrong"]).all.contains("does not exist"))
+      try source.psql("UPDATE wrong SET d = '2024-01-01'")
+      let again = try source.cluster.cli(["import", url, "main.demo.wrong", "--from", "public.wrong"])
+      #expect(again.status == 0, "\(again.all)")
+      // Nothing comes after infinity.
+      try source.psql("CREATE TABLE endless (id int, at timestamptz); INSERT INTO endless VALUES (1, '2024-01-01'), (2, 'infinity')")
+      let endless = try source.cluster.finish(
+        try source.cluster.submit(
+          source.file("table: public.endless, target: main.demo.endless, mode: incremental, watermark: at").replacing("max_retries: 3", with: "max_retries: 0"))
+      )
+      #expect(endless["state"] == "FAILED" && endless.sortedText.contains("PLT-3127"), "\(endless.sortedText)")
     }
 
     @Test func eachNewRowOnceWhateverIsKilled() throws {

@@ -126,7 +126,7 @@ ALTER TABLE main.gold.months ALTER COLUMN amount DROP NOT NULL;
 ALTER TABLE main.gold.orders ALTER COLUMN buyer SET DEFAULT 'nobody';
 -- ok
 ALTER TABLE main.gold.orders ALTER COLUMN buyer SET DEFAULT id;
--- error: BAD_REQUEST: the default: Binder Error: Referenced column "id" not found in FROM clause. It names no columns.
+-- error: BAD_REQUEST: the default of 'buyer': Binder Error: Referenced column "id" not found in FROM clause. It names no columns.
 ALTER TABLE main.gold.orders ALTER COLUMN buyer DROP DEFAULT;
 -- ok
 ALTER TABLE main.gold.orders ALTER COLUMN buyer FIRST;

@@ -122,6 +122,26 @@ import Testing
     #expect(try tables.rows().count + Int(result.rowCount) == 60)
   }
 
+  @Test(arguments: [
+    "DELETE FROM t WHERE id", "UPDATE t SET score = 0 WHERE id + 1", "MERGE INTO t USING s ON t.id WHEN MATCHED THEN DELETE",
+    "MERGE INTO t USING s ON t.id = s.id WHEN MATCHED AND t.name THEN DELETE",
+    "MERGE INTO t USING s ON t.id = s.id WHEN NOT MATCHED AND s.id THEN INSERT (id) VALUES (s.id)",
+    "MERGE INTO t USING s ON t.id = s.id WHEN NOT MATCHED BY SOURCE AND t.id THEN DELETE",
+  ])
+  func numbersAndTextsAreNoConditions(_ statement: String) {
+    #expect { try Tables().change(statement) } throws: { ($0 as? PlatformError)?.number == "PLT-3140" }
+  }
+
+  @Test func whatIsMissingIsSaidInTheTablesOwnColumns() throws {
+    #expect {
+      try Tables().change("UPDATE t SET score = 1 WHERE platform_ro = 1")
+    } throws: {
+      let error = $0 as? PlatformError
+      return error?.message.contains("__platform") == false && error?.hint == "The table has: id, name, score, flag."
+    }
+    #expect(try Tables().change("DELETE FROM t WHERE NULL").change?.deleted == 0)
+  }
+
   @Test func severalMatchesAreRefusedUnlessAllAreDeleted() throws {
     let twice = "USING (SELECT id FROM s UNION ALL SELECT id FROM s) AS d ON t.id = d.id WHEN MATCHED THEN"
     #expect { try Tables().change("MERGE INTO t \(twice) UPDATE SET score = 1") } throws: { ($0 as? PlatformError)?.number == "PLT-3203" }

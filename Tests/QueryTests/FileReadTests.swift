@@ -156,6 +156,21 @@ import Testing
     }
   }
 
+  @Test(arguments: [
+    ("SELECT *, _metadata.file_name FROM FILES", ["* EXCLUDE (_metadata), _metadata"]),
+    ("SELECT f.*, x.* FROM FILES AS f JOIN t AS x ON f._metadata IS NULL", ["f.* EXCLUDE (_metadata), x.* FROM"]),
+    ("SELECT * EXCLUDE (a), _metadata FROM FILES", ["* EXCLUDE (_metadata, a), _metadata"]),
+    ("SELECT * EXCLUDE a, _metadata FROM FILES", ["* EXCLUDE (_metadata, a), _metadata"]),
+    ("SELECT * FROM (SELECT *, _metadata FROM FILES) AS q", ["SELECT * FROM (SELECT * EXCLUDE (_metadata), _metadata"]),
+    ("SELECT * EXCLUDE (_metadata) FROM FILES", ["* EXCLUDE (_metadata) FROM"]), ("SELECT * FROM FILES", ["SELECT * FROM"]),
+    ("SELECT count(*), COLUMNS(*) FROM FILES WHERE _metadata IS NULL", ["count(*)", "COLUMNS(*)"]),
+  ])
+  func starsLeaveMetadataOut(_ text: String, _ expected: [String]) throws {
+    let plan = try StatementPlan(
+      parsing: text.replacing("FILES", with: "read_files('/Volumes/main/demo/in/a.csv')"), catalog: "main", schema: "demo")
+    for part in expected { #expect(plan.sql.contains(part), "\(plan.sql)") }
+  }
+
   @Test func parquetWithOtherColumns() throws {
     let folder = TemporaryDirectory("files")
     let connection = try Database(settings: .init(threads: 1)).connect()

@@ -3,6 +3,7 @@
 import Catalog
 import Core
 import DeltaLog
+import DuckDB
 import Foundation
 import Postgres
 import Query
@@ -79,41 +80,83 @@ struct PostgresPlanner: TaskPlanner {
     }
   }
 
+  /// Where rows go to.
+  private struct Target {
+    /// The version that they are added to.
+    var base: LakeTables.Base
+    /// The catalog does not know of the table yet: it comes to know of it when the rows are there.
+    var isNew: Bool
+  }
+
   /// The table, made and grown as the source's columns want it.
-  private func target(_ name: ThreePartName, _ body: Body, _ reach: String, _ call: StageCall) async throws -> TableEntry {
+  private func target(_ name: ThreePartName, _ body: Body, _ reach: String, _ call: StageCall) async throws -> Target {
     var spec = StatementSpec(kind: .insert, sql: "", tables: [])
     var probe = PostgresRead(table: body.table, query: body.query)
     probe.isProbe = true
     spec.postgres = probe
+    guard let entry = try await services.catalog.findTable(name) else { return try await begin(name, try await run(spec, reach).columns, call) }
+    guard entry.kind != .view else { throw PlatformError(.invalidArgument, "'\(name)' is a view: it has no rows of its own", number: "PLT-3224") }
+    spec.targetColumns = try TypeMapping.columns(try await services.tables.base(name).snapshot.schema)
     let columns = try await run(spec, reach).columns
-    if let entry = try await services.catalog.findTable(name) {
-      guard entry.kind != .view else { throw PlatformError(.invalidArgument, "'\(name)' is a view: it has no rows of its own", number: "PLT-3224") }
-      _ = try await services.tables.change(entry, key: "\(call.commitKey)/columns-\(UUID().uuidString)") { base, _ in
-        var change = SchemaChange(base)
-        let present = Set(base.schema.fields.map { $0.name.lowercased() })
-        let missing = columns.filter { !present.contains($0.name.lowercased()) }
-        guard !missing.isEmpty else { return nil }
-        for column in missing { try change.addColumn(StructField(name: column.name, type: TypeMapping.delta(column.type))) }
-        return try change.plan(operation: "ADD COLUMNS")
-      }
-      return entry
+    _ = try await services.tables.change(entry, key: "\(call.commitKey)/columns-\(UUID().uuidString)") { base, _ in
+      var change = SchemaChange(base)
+      let present = Set(base.schema.fields.map { $0.name.lowercased() })
+      let missing = columns.filter { !present.contains($0.name.lowercased()) }
+      guard !missing.isEmpty else { return nil }
+      for column in missing { try change.addColumn(StructField(name: column.name, type: TypeMapping.delta(column.type))) }
+      return try change.plan(operation: "ADD COLUMNS")
     }
-    let entry = try await services.tables.prepare(name, columns: columns, by: "run \(call.id.run)")
-    try await BlockingPool.shared.run { try LakeTables.make(entry, columns: columns) }
+    return Target(base: try await services.tables.base(name), isNew: false)
+  }
+
+  /// The log of a new table, without rows. Columns that cannot be called so in files are mapped.
+  private func begin(_ name: ThreePartName, _ columns: [Column], _ call: StageCall) async throws -> Target {
+    // Of this attempt alone: one that was lost may still be at work.
+    let shared = try await StatementPlanner(services: services).newLocation(name, call)
+    let place = "\(shared)-\(UUID().uuidString.prefix(8).lowercased())"
+    let schema = TypeMapping.schema(columns)
+    let isPlain: Bool
+    do {
+      try schema.checkNames(isMapped: false)
+      isPlain = true
+    } catch { isPlain = false }
+    let new = try NewTable(schema: schema, properties: isPlain ? [:] : ["delta.columnMapping.mode": "name"], name: "\(name)")
+    let snapshot = try await BlockingPool.shared.run {
+      try FileManager.default.moveItem(atPath: shared, toPath: place)
+      let table = try LakeTables.log(place)
+      _ = try table.create(new.metadata, features: new.features, actions: new.domains)
+      return try table.snapshot()
+    }
+    let entry = TableEntry(new: name, location: place, by: "run \(call.id.run)")
+    return Target(base: LakeTables.Base(entry: entry, snapshot: snapshot), isNew: true)
+  }
+
+  /// Makes the new table known.
+  /// - Throws: `conflict` when somebody else has made a table of the name meanwhile.
+  private func publish(_ base: LakeTables.Base, _ call: StageCall) async throws -> TableEntry {
+    let place = base.entry.location
+    let columns = try TypeMapping.columns(base.snapshot.schema).map { ColumnEntry(name: $0.name, type: $0.type.sql.lowercased()) }
+    let entry = try await services.catalog.table(
+      base.entry.name, creatingIn: services.layout.lake, columns: columns, by: base.entry.createdBy, location: place)
+    guard entry.location == place else {
+      try await BlockingPool.shared.run { try FileManager.default.removeItem(atPath: place) }
+      throw PlatformError(.conflict, "a table '\(entry.name)' was made meanwhile", hint: "Submit it again.", number: "PLT-3125")
+    }
     return entry
   }
 
   private func copy(_ body: Body, _ name: ThreePartName, _ call: StageCall) async throws -> (rows: Int64, version: Int64?, hasMore: Bool) {
     let reach = try await PostgresReach(services: services).connectionString(body.connection)
-    let entry = try await target(name, body, reach, call)
-    let base = try await services.tables.base(name)
+    let target = try await target(name, body, reach, call)
+    let base = target.base
     let ledger = PullLedger(pool: services.catalog.pool)
     let application = body.application
     let last = base.snapshot.transactions[application]?.version
+    var entry = base.entry
     var read = PostgresRead(table: body.table, query: body.query, watermark: body.watermark)
     if body.isIncremental {
       read.last = try await ledger.mark(entry.id, application: application, committed: last) {
-        try services.tables.log(entry).history(limit: Int(clamping: base.snapshot.version + 1))
+        try services.tables.log(base.entry).history(limit: Int(clamping: base.snapshot.version + 1))
       }
     }
     read.lagMilliseconds = Int64((body.lag_seconds ?? 0) * 1000)
@@ -123,10 +166,21 @@ struct PostgresPlanner: TaskPlanner {
     spec.target = base.target
     spec.targetColumns = try TypeMapping.columns(base.snapshot.schema)
     spec.outputDirectory = entry.location
-    let result = try await run(spec, reach)
-    guard let outcome = result.postgres else { throw PlatformError(.internalError, "the executor says nothing of the source") }
-    if body.isIncremental, result.rowCount == 0 { return (0, nil, outcome.hasMore) }
-    let version = try await commit(body, result, outcome, onto: base, number: (last ?? 0) + 1, call)
+    let result: StatementResult
+    let outcome: PostgresOutcome
+    var version: Int64?
+    do {
+      result = try await run(spec, reach)
+      guard let found = result.postgres else { throw PlatformError(.internalError, "the executor says nothing of the source") }
+      outcome = found
+      if !body.isIncremental || result.rowCount > 0 { version = try await commit(body, result, outcome, onto: base, number: (last ?? 0) + 1, call) }
+    } catch {
+      // Nothing names the folder yet.
+      if target.isNew { try await BlockingPool.shared.run { try FileManager.default.removeItem(atPath: base.entry.location) } }
+      throw error
+    }
+    if target.isNew { entry = try await publish(base, call) }
+    guard let version else { return (0, nil, outcome.hasMore) }
     if let mark = outcome.mark { try await ledger.record(entry.id, application: application, number: (last ?? 0) + 1, mark) }
     try await services.catalog.addLineage([
       LineageEdge(

@@ -135,13 +135,16 @@ extension StatementPlanner {
         return .nextStage(carry: .null)
       }
     default:
-      try await BlockingPool.shared.run {
-        if case .setDefault(_, let text?) = alteration { try TableExpression.check(text, columns: [], castTo: .varchar, what: "the default") }
-      }
       if case .renameColumn(let path, _) = alteration { try await refuse(path, of: entry, verb: "renamed") }
       if case .dropColumns(let paths, _) = alteration { for path in paths { try await refuse(path, of: entry, verb: "dropped") } }
       // The decision is made again for the notes: it depends on nothing but the version before.
       let before = try await services.tables.look(name).snapshot
+      if case .setDefault(let path, let text?) = alteration {
+        try await BlockingPool.shared.run {
+          let type = try before.schema.field(at: path).map { try TypeMapping.sql($0.field.type) } ?? .varchar
+          try TableExpression.check(text, columns: [], castTo: type, what: "the default of '\(path.joined(separator: "."))'")
+        }
+      }
       let notes = try TableAlterations.decide(alteration, on: before, table: name).notes
       response.version = try await services.tables.change(entry, key: call.commitKey) { base, _ in
         try TableAlterations.decide(alteration, on: base, table: name).plan

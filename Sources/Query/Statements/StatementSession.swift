@@ -173,7 +173,7 @@ public final class StatementSession: Sendable {
   /// A query over tables that are open.
   private func run(_ order: StatementOrder, _ opened: OpenedTables) throws -> StatementAnswer {
     let answer = try running(opened.connection, order.spec) {
-      for table in order.spec.tables { try DamagedFiles.checkSizes(table.scan.files) }
+      for table in order.spec.tables { try DamagedFiles.checkSizes(table.scan.files, isPast: table.scan.isPast) }
       try StatementRunner.setVariables(order.spec, opened.connection)
       return try self.answer(order, opened.connection, keptBy: nil)
     }
