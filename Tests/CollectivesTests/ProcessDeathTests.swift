@@ -83,7 +83,7 @@ private func addForEver(_ collective: any Collective, afterRound: (Int) -> Void)
     try addForEver(process.join(RankProcess.rank, listener, peers)) { _ in }
   }
 
-  @Test(.enabled(if: RankProcess.mine == nil), arguments: Carrier.allCases)
+  @Test(.enabled(if: RankProcess.mine == nil, "not in a process that a test has started"), arguments: Carrier.allCases)
   func killedProcessFailsAllOthersAtOnce(_ carrier: Carrier) async throws {
     let folder = TemporaryDirectory("ranks")
     let process = RankProcess(carrier: carrier.rawValue, folder: folder.path, worldSize: 3)
@@ -135,7 +135,7 @@ private func addForEver(_ collective: any Collective, afterRound: (Int) -> Void)
   }
 
   /// The process whose number stands in the slot is not the one that writes there: the mark of a killed rank, as it stays.
-  @Test(.enabled(if: RankProcess.mine == nil)) func numberOfAKilledProcess() async throws {
+  @Test(.enabled(if: RankProcess.mine == nil, "not in a process that a test has started")) func numberOfAKilledProcess() async throws {
     let sleeper = try await ChildProcess.start(.init(executable: "/bin/sleep", arguments: ["60"])) { _ in }
     defer { sleeper.signal(SIGKILL) }
     let number = sleeper.processID
@@ -175,7 +175,7 @@ private func addForEver(_ collective: any Collective, afterRound: (Int) -> Void)
     #expect(seconds < .seconds(4))
   }
 
-  @Test(.enabled(if: RankProcess.mine == nil)) func deadButNotWaitedForHasEnded() throws {
+  @Test(.enabled(if: RankProcess.mine == nil, "not in a process that a test has started")) func deadButNotWaitedForHasEnded() throws {
     var process: pid_t = 0
     let name = strdup("true")
     defer { free(name) }

@@ -77,7 +77,7 @@ import Testing
   }
 
   /// In a writer's process: commits until it is killed, each noted before it begins and after it was acknowledged.
-  @Test(.enabled(if: given != nil)) func body() async throws {
+  @Test(.enabled(if: given != nil, "only a process that another test starts runs it")) func body() async throws {
     guard let given = Self.given, let connection = given["connection"]?.stringValue, let schema = given["schema"]?.stringValue,
       let folder = given["folder"]?.stringValue, let entries = given["entries"]?.objectValue
     else { return }
@@ -96,7 +96,7 @@ import Testing
     }
   }
 
-  @Test(.enabled(if: given == nil)) func killedWritersLeaveAllOrNothing() async throws {
+  @Test(.enabled(if: given == nil, "not in a process that a test has started")) func killedWritersLeaveAllOrNothing() async throws {
     let place = try await Place()
     defer { place.catalog.pool.close() }
     try await BlockingPool.shared.run { try place.create() }
@@ -152,7 +152,7 @@ import Testing
   }
 
   /// Each step in the store fails once; the database decides.
-  @Test(.enabled(if: given == nil)) func everyStepInTheStoreCanFail() async throws {
+  @Test(.enabled(if: given == nil, "not in a process that a test has started")) func everyStepInTheStoreCanFail() async throws {
     let place = try await Place()
     defer { place.catalog.pool.close() }
     try await BlockingPool.shared.run {
@@ -176,7 +176,7 @@ import Testing
   }
 
   /// The catalog's tables through `LakeTables`, with a conflict that stops all of it.
-  @Test(.enabled(if: given == nil)) func tablesOfTheCatalogChangeTogether() async throws {
+  @Test(.enabled(if: given == nil, "not in a process that a test has started")) func tablesOfTheCatalogChangeTogether() async throws {
     let place = try await Place()
     defer { place.catalog.pool.close() }
     let tables = LakeTables(catalog: place.catalog, root: place.folder.file("lake"))

@@ -49,7 +49,7 @@ extension EndToEnd {
       return (rate(commits.prefix(tenth + 1)), rate(commits.suffix(tenth + 1)))
     }
 
-    @Test(.enabled(if: files != nil)) func aFolderOfManyFiles() throws {
+    @Test(.enabled(if: files != nil, "INGEST_FILES says how many, by hand")) func aFolderOfManyFiles() throws {
       let count = Self.files ?? 0
       let cluster = try LocalCluster("many-files")
       #expect(try cluster.start(workers: 2).status == 0)
@@ -78,7 +78,7 @@ extension EndToEnd {
       #expect(try cluster.scalar("select count(*) from main.demo.copied") == .integer(Int64(count)))
     }
 
-    @Test(.enabled(if: objects != nil)) func aBucketOfManyObjects() throws {
+    @Test(.enabled(if: objects != nil, "INGEST_OBJECTS says how many, by hand")) func aBucketOfManyObjects() throws {
       let count = Self.objects ?? 0
       let cluster = try LocalCluster("many-objects")
       #expect(try cluster.start(workers: 2).status == 0)
