@@ -70,7 +70,11 @@ import Testing
     trace.arguments = ["-f", "-y", "-e", "trace=fsync", "-o", folder.file("trace"), "-p", String(ProcessInfo.processInfo.processIdentifier)]
     trace.standardError = FileHandle.nullDevice
     try trace.run()
-    defer { trace.terminate() }
+    // It may have inherited a mask without SIGTERM, and would trace all tests that follow.
+    defer {
+      kill(trace.processIdentifier, SIGKILL)
+      trace.waitUntilExit()
+    }
     // strace has attached when it shows a call that is made for it.
     let deadline = ContinuousClock.now + .seconds(10)
     while (try? String(contentsOfFile: folder.file("trace"), encoding: .utf8))?.isEmpty ?? true, ContinuousClock.now < deadline {
