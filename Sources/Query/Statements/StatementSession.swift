@@ -65,7 +65,8 @@ public final class StatementSession: Sendable {
 
   private func database(for spec: StatementSpec) throws -> (Database, isShared: Bool) {
     if spec.needsNothing, let shared = state.withLock({ $0.shared }) { return (shared, true) }
-    close()  // two databases would have twice the memory
+    // Beside the statement: what the engine keeps of many files takes a while to free, and another thread has the time.
+    if let spent = takeOpened({ _ in true }) { Thread.detachNewThread { withExtendedLifetime(spent) {} } }
     let ready = state.withLock { state in
       defer { state.fresh = nil }
       return state.fresh
