@@ -31,6 +31,8 @@ indirect enum ByteJSON {
     return id
   }
   var isNull: Bool { if case .null = self { true } else { false } }
+  /// Null or zero.
+  var isNothing: Bool { if case .number(0) = self { true } else { isNull } }
 
   /// Reads a JSON file of at most 512 MiB.
   /// - Throws: `notFound`, or `invalidFile` with the byte position of the first error.

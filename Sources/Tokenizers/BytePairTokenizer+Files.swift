@@ -7,13 +7,16 @@ extension BytePairTokenizer {
   /// Opens a model directory that has a `tokenizer.json`, or such a file itself.
   /// - Throws: `notFound`; `invalidFile` naming the part that is not byte-level BPE.
   public convenience init(path: String) throws {
-    var isDirectory: ObjCBool = false
-    let exists = FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory)
-    let folder = exists && isDirectory.boolValue ? path : (path as NSString).deletingLastPathComponent
-    let filePath = exists && isDirectory.boolValue ? path + "/tokenizer.json" : path
-    let file = try ByteJSON.read(filePath)
+    let place = TokenizerFile.place(path)
+    try self.init(ByteJSON.read(place.file), folder: place.folder, path: place.file)
+  }
+
+  /// - Parameters:
+  ///   - folder: has the files that name special tokens.
+  ///   - filePath: of the file that `file` was read from, for errors.
+  convenience init(_ file: ByteJSON, folder: String, path filePath: String) throws {
     func refuse(_ what: String) -> PlatformError {
-      PlatformError(.invalidFile, "tokenizer is not usable: \(what)", number: "PLT-3301", path: filePath)
+      .unusableTokenizer(what, path: filePath)
     }
     guard let model = file["model"], model["type"]?.text == "BPE", let vocabulary = model["vocab"]?.members,
       let mergeItems = model["merges"]?.items
@@ -24,6 +27,7 @@ extension BytePairTokenizer {
     case "NFC": composes = true
     case let other?: throw refuse("the normalizer \(other) is not supported for byte-level BPE")
     }
+    guard model["dropout"]?.isNothing ?? true else { throw refuse("its merges are left out by chance (dropout)") }
     guard !(model["byte_fallback"]?.flag ?? false) else { throw refuse("byte_fallback is not byte-level BPE") }
 
     var addPrefixSpace = false

@@ -11,6 +11,8 @@ public struct StreamingDecoder: Sendable {
   /// Where ids change each other's text: the last ids whose text is out, and those whose text is not.
   private var window: [Int32] = []
   private var settled = 0
+  /// Ids whose text is held back at most, so that ids that never make a character cost no more than others.
+  private static let longestWait = 8
 
   public init(_ tokenizer: any Tokenizer, skipSpecialTokens: Bool = true) {
     self.tokenizer = tokenizer
@@ -43,8 +45,8 @@ public struct StreamingDecoder: Sendable {
   private mutating func pushTogether(_ id: Int32) -> String {
     window.append(id)
     let text = unsettled()
-    // The end of it may still become another character.
-    guard !text.isEmpty, text.unicodeScalars.last != "\u{FFFD}" else { return "" }
+    // The end of it may still become another character, though not after more ids than a character has bytes.
+    guard window.count - settled > Self.longestWait || (!text.isEmpty && text.unicodeScalars.last != "\u{FFFD}") else { return "" }
     window.removeFirst(settled)
     settled = window.count
     return text

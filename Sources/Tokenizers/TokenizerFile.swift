@@ -3,26 +3,40 @@
 import Core
 import Foundation
 
+extension PlatformError {
+  /// `invalidFile` PLT-3301.
+  static func unusableTokenizer(_ what: String, hint: String = "", path: String? = nil) -> PlatformError {
+    PlatformError(.invalidFile, "tokenizer is not usable: \(what)", hint: hint, number: "PLT-3301", path: path)
+  }
+}
+
 /// Opens tokenizers of any kind that is built.
 public enum TokenizerFile {
   /// - Parameter path: a `tokenizer.json`, or a model folder that has one.
   /// - Throws: `notFound`; `invalidFile` (PLT-3301) naming the part that is not built.
   public static func open(_ path: String) throws -> any Tokenizer {
-    var isDirectory: ObjCBool = false
-    guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
+    guard FileManager.default.fileExists(atPath: path) else {
       throw PlatformError(.notFound, "there is no such file or folder", number: "PLT-3301", path: path)
     }
-    let file = isDirectory.boolValue ? path + "/tokenizer.json" : path
+    let (file, folder) = place(path)
     guard FileManager.default.fileExists(atPath: file) else {
       throw PlatformError(
         .notFound, "the folder has no tokenizer.json", hint: "Other forms of tokenizers are not built.", number: "PLT-3301", path: path)
     }
-    // The common kinds have faster ways of their own; what those do not know, the steps of the file are followed for.
-    switch try ByteJSON.read(file)["model"]?["type"]?.text {
-    case "WordPiece": if let fast = try? WordPieceTokenizer(tokenizerJSON: file) { return fast }
-    case "BPE": if let fast = try? BytePairTokenizer(path: path) { return fast }
+    let json = try ByteJSON.read(file)
+    switch json["model"]?["type"]?.text {
+    // Two common kinds have faster ways; what those refuse is tried again below, which says what is wrong.
+    case "WordPiece": if let fast = try? WordPieceTokenizer(json, path: file) { return fast }
+    case "BPE": if let fast = try? BytePairTokenizer(json, folder: folder, path: file) { return fast }
     default: break
     }
-    return try PipelineTokenizer(path: path)
+    return try PipelineTokenizer(json, folder: folder, path: file)
+  }
+
+  /// The `tokenizer.json` that `path` is or has, and the folder that it is in.
+  static func place(_ path: String) -> (file: String, folder: String) {
+    var isDirectory: ObjCBool = false
+    let isFolder = FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) && isDirectory.boolValue
+    return isFolder ? (path + "/tokenizer.json", path) : (path, (path as NSString).deletingLastPathComponent)
   }
 }

@@ -37,10 +37,12 @@ public final class WordPieceTokenizer: Tokenizer {
 
   /// Reads a `tokenizer.json`.
   /// - Throws: `notFound`; `invalidFile` when the file has another model or parts that this type does not implement.
-  public init(tokenizerJSON path: String) throws {
-    let file = try ByteJSON.read(path)
+  public convenience init(tokenizerJSON path: String) throws { try self.init(ByteJSON.read(path), path: path) }
+
+  /// - Parameter path: of the file that `file` was read from, for errors.
+  init(_ file: ByteJSON, path: String) throws {
     func refuse(_ what: String) -> PlatformError {
-      PlatformError(.invalidFile, "tokenizer is not usable: \(what)", number: "PLT-3301", path: path)
+      .unusableTokenizer(what, path: path)
     }
     guard let model = file["model"], model["type"]?.text == "WordPiece", let vocabulary = model["vocab"]?.members else {
       throw refuse("expected a model of type WordPiece")

@@ -179,6 +179,20 @@ import Testing
     }
   }
 
+  /// Bytes that are no text come out after a while, not at the end alone, and all of them do.
+  @Test func bytesThatAreNoTextAreNotHeldForEver() throws {
+    let folder = TemporaryDirectory("pipeline-bytes")
+    let vocabulary = (0..<256).map { #""\#(String(decoding: ByteTokens.spelling(UInt8($0)), as: UTF8.self))":\#($0)"# }.joined(separator: ",")
+    let json = #"{"model":{"type":"BPE","byte_fallback":true,"vocab":{\#(vocabulary)},"merges":[]},"decoder":{"type":"ByteFallback"}}"#
+    try Data(json.utf8).write(to: URL(fileURLWithPath: folder.file("tokenizer.json")))
+    let tokenizer = try TokenizerFile.open(folder.path)
+    var decoder = StreamingDecoder(tokenizer)
+    var pieces = (0..<1000).map { _ in decoder.push(0x82) }
+    #expect(pieces.count { !$0.isEmpty } > 50)
+    pieces.append(decoder.finish())
+    #expect(pieces.joined() == tokenizer.decode(Array(repeating: 0x82, count: 1000), skipSpecialTokens: false))
+  }
+
   @Test func whatIsNotKnownIsRefusedByName() throws {
     let folder = TemporaryDirectory("pipeline-refused")
     func refusal(_ json: String) -> String {
@@ -198,6 +212,7 @@ import Testing
     #expect(refusal(#"{"model":{"type":"Unigram","unk_id":7,"vocab":[["a",-1.0]]}}"#).contains("unk_id"))
     #expect(refusal(#"{"model":{"type":"Unigram","vocab":[["a"]]}}"#).contains("entry 0"))
     #expect(refusal(#"{"model":{"type":"BPE","vocab":{"a":0},"merges":["a b"]}}"#).contains("merge 0"))
+    #expect(refusal(#"{"model":{"type":"BPE","dropout":0.1,"vocab":{"a":0},"merges":[]}}"#).contains("dropout"))
     #expect(refusal(#"{"model":{"type":"WordLevel","vocab":{"a":2000000000}}}"#).contains("bad ids"))
     for map in ["", "####", "AAAA", "/////w==", "BAAAAP////8=", "CAAAAAEAAAABAAAA"] {
       _ = refusal(#"{"normalizer":{"type":"Precompiled","precompiled_charsmap":"\#(map)"},\#(words)}"#)

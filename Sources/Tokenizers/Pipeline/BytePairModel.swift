@@ -17,7 +17,7 @@ struct BytePairModel: SubwordModel {
 
   /// - Throws: `invalidFile` (PLT-3301) for a merge that is not in the vocabulary.
   init(_ json: ByteJSON) throws {
-    func refuse(_ what: String) -> PlatformError { PlatformError(.invalidFile, "tokenizer is not usable: \(what)", number: "PLT-3301") }
+    guard json["dropout"]?.isNothing ?? true else { throw PlatformError.unusableTokenizer("its merges are left out by chance (dropout)") }
     let vocabulary = try Vocabulary((json["vocab"]?.members ?? []).map { ($0.key, $0.value.id) })
     self.vocabulary = vocabulary
     unknown = vocabulary.id(json["unk_token"]?.text)
@@ -32,7 +32,7 @@ struct BytePairModel: SubwordModel {
         let sides = item.items.map { $0.compactMap(\.bytes) } ?? (item.bytes ?? []).split(separator: 0x20, omittingEmptySubsequences: false).map(Array.init)
         guard sides.count == 2, let left = vocabulary.id(sides[0]), let right = vocabulary.id(sides[1]),
           let whole = vocabulary.id(sides[0] + sides[1].dropFirst(prefix))
-        else { throw refuse("merge \(rank) is not in the vocabulary") }
+        else { throw PlatformError.unusableTokenizer("merge \(rank) is not in the vocabulary") }
         return (left, right, whole)
       })
   }

@@ -20,14 +20,15 @@ final class Expression: @unchecked Sendable {  // compiled once, read-only after
     }
     guard let compiled else {
       let reason = String(decoding: message.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
-      throw PlatformError(.invalidFile, "tokenizer is not usable: its expression '\(text.prefix(200))' is none: \(reason)", number: "PLT-3301")
+      throw PlatformError.unusableTokenizer("its expression '\(text.prefix(200))' is none: \(reason)")
     }
     self.compiled = compiled
   }
 
   deinit { onig_free(compiled) }
 
-  /// Calls `body` for each match, from left to right. An empty match right behind another match is none.
+  /// Calls `body` for each match, from left to right. An empty match right behind another match is none; nothing is found any more where the
+  /// library gives up, after ten million steps back in one match.
   func matches(_ text: UnsafeBufferPointer<UInt8>, _ body: (Range<Int>) -> Void) {
     guard let base = text.baseAddress else { return }
     var place = 0

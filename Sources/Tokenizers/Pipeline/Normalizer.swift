@@ -42,7 +42,7 @@ indirect enum Normalizer: Sendable {
           stripAccents: json["strip_accents"]?.flag ?? lower, lowercase: lower))
     case "Nmt": self = .nmt
     case "ByteLevel": self = .byteLevel
-    default: throw PlatformError(.invalidFile, "tokenizer is not usable: the normalizer \(type) is not supported", number: "PLT-3301")
+    default: throw PlatformError.unusableTokenizer("the normalizer \(type) is not supported")
     }
   }
 

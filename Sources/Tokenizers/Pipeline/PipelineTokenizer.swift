@@ -27,20 +27,24 @@ public final class PipelineTokenizer: Tokenizer {
 
   /// - Parameter path: a `tokenizer.json`, or a model folder that has one.
   /// - Throws: `notFound`; `invalidFile` (PLT-3301) naming the part that is not supported.
-  public init(path: String) throws {
-    var isDirectory: ObjCBool = false
-    let isFolder = FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) && isDirectory.boolValue
-    let file = isFolder ? path + "/tokenizer.json" : path
+  public convenience init(path: String) throws {
+    let place = TokenizerFile.place(path)
+    try self.init(ByteJSON.read(place.file), folder: place.folder, path: place.file)
+  }
+
+  /// - Parameters:
+  ///   - folder: has the files that name special tokens.
+  ///   - path: of the file that `json` was read from, for errors.
+  init(_ json: ByteJSON, folder: String, path: String) throws {
     do {
-      let json = try ByteJSON.read(file)
-      guard let model = json["model"] else { throw PlatformError(.invalidFile, "tokenizer is not usable: it has no model", number: "PLT-3301") }
+      guard let model = json["model"] else { throw PlatformError.unusableTokenizer("it has no model") }
       self.model = try Self.model(model)
       let normalizer = try Normalizer(json["normalizer"])
       self.normalizer = normalizer
       preTokenizer = try PreTokenizer(json["pre_tokenizer"])
       decoder = try TokenDecoder(json["decoder"])
       guard let template = TemplatePieces(json["post_processor"]) else {
-        throw PlatformError(.invalidFile, "tokenizer is not usable: its post_processor is not supported", number: "PLT-3301")
+        throw PlatformError.unusableTokenizer("its post_processor is not supported")
       }
       (templatePrefix, templateSuffix) = (template.prefix, template.suffix)
       let tokens = AddedToken.read(json)
@@ -55,13 +59,13 @@ public final class PipelineTokenizer: Tokenizer {
       addedByID = Dictionary((tokens + normalized).map { ($0.id, $0) }, uniquingKeysWith: { $1 })
       addedBySpelling = Dictionary(tokens.map { ($0.content, $0.id) }, uniquingKeysWith: { $1 })
       vocabularySize = max(self.model.vocabulary.count, Int(tokens.map(\.id).max() ?? -1) + 1)
-      let names = SpecialNames.read(isFolder ? path : (path as NSString).deletingLastPathComponent)
+      let names = SpecialNames.read(folder)
       let (vocabulary, spellings) = (self.model.vocabulary, addedBySpelling)
       func find(_ name: String) -> Int32? { names[name].flatMap { spellings[Array($0.utf8)] ?? vocabulary.id($0) } }
       special = SpecialTokens(
         beginning: find("bos_token"), end: find("eos_token"), padding: find("pad_token"), unknown: find("unk_token") ?? self.model.unknown)
     } catch var error as PlatformError {
-      if error.path == nil { error.path = file }
+      if error.path == nil { error.path = path }
       throw error
     }
   }
@@ -73,9 +77,7 @@ public final class PipelineTokenizer: Tokenizer {
     case "WordPiece": return try LongestMatchModel(json)
     case "WordLevel": return try WordLevelModel(json)
     case let kind:
-      throw PlatformError(
-        .invalidFile, "tokenizer is not usable: its model is of type \(kind ?? "null")", hint: "BPE, Unigram, WordPiece and WordLevel are built.",
-        number: "PLT-3301")
+      throw PlatformError.unusableTokenizer("its model is of type \(kind ?? "null")", hint: "BPE, Unigram, WordPiece and WordLevel are built.")
     }
   }
 

@@ -65,7 +65,7 @@ indirect enum PreTokenizer: Sendable {
   /// - Throws: `invalidFile` (PLT-3301) naming a kind that is not known.
   init?(_ json: ByteJSON?) throws {
     guard let json, !json.isNull else { return nil }
-    func refuse(_ what: String) -> PlatformError { PlatformError(.invalidFile, "tokenizer is not usable: \(what) is not supported", number: "PLT-3301") }
+    func refuse(_ what: String) -> PlatformError { .unusableTokenizer("\(what) is not supported") }
     func behavior(_ plain: SplitBehavior) throws -> SplitBehavior {
       guard let name = json["behavior"]?.text else { return plain }
       guard let known = SplitBehavior(rawValue: name) else { throw refuse("the behavior \(name)") }

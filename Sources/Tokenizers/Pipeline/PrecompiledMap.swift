@@ -10,7 +10,7 @@ struct PrecompiledMap: Sendable {
 
   /// - Throws: `invalidFile` (PLT-3301) for what is no such map.
   init(base64: String) throws {
-    func refuse() -> PlatformError { PlatformError(.invalidFile, "tokenizer is not usable: its precompiled_charsmap is damaged", number: "PLT-3301") }
+    func refuse() -> PlatformError { PlatformError.unusableTokenizer("its precompiled_charsmap is damaged") }
     guard let data = Data(base64Encoded: base64).map([UInt8].init), data.count >= 4 else { throw refuse() }
     func word(_ place: Int) -> UInt32 { (0..<4).reduce(0) { $0 | UInt32(data[place + $1]) << (8 * $1) } }
     let size = Int(word(0))

@@ -32,7 +32,7 @@ enum SplitPattern: Sendable {
     } else if let text = json?["Regex"]?.text {
       self = .expression(try Expression(text))
     } else {
-      throw PlatformError(.invalidFile, "tokenizer is not usable: a pattern is neither a text nor an expression", number: "PLT-3301")
+      throw PlatformError.unusableTokenizer("a pattern is neither a text nor an expression")
     }
   }
 

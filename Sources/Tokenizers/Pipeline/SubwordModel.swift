@@ -23,7 +23,7 @@ struct Vocabulary: Sendable {
   init(_ entries: [(token: [UInt8], id: Int32?)]) throws {
     let largest = entries.compactMap(\.id).max() ?? -1
     guard largest >= 0, Int(largest) < entries.count + 1_000_000, entries.allSatisfy({ $0.id != nil }) else {
-      throw PlatformError(.invalidFile, "tokenizer is not usable: bad ids in the vocabulary", number: "PLT-3301")
+      throw PlatformError.unusableTokenizer("bad ids in the vocabulary")
     }
     let table = ByteStringTable(minimumCapacity: entries.count)
     var ids: [Int32] = []

@@ -31,7 +31,7 @@ indirect enum TokenDecoder: Sendable {
     case "Strip":
       self = .strip(content: json["content"]?.bytes ?? [0x20], start: Int(json["start"]?.id ?? 0), stop: Int(json["stop"]?.id ?? 0))
     case "Replace": self = .replace(try SplitPattern(json["pattern"]), json["content"]?.bytes ?? [])
-    default: throw PlatformError(.invalidFile, "tokenizer is not usable: the decoder \(type) is not supported", number: "PLT-3301")
+    default: throw PlatformError.unusableTokenizer("the decoder \(type) is not supported")
     }
   }
 

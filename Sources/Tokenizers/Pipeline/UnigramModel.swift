@@ -52,12 +52,11 @@ struct UnigramModel: SubwordModel {
 
   /// - Throws: `invalidFile` (PLT-3301).
   init(_ json: ByteJSON) throws {
-    func refuse(_ what: String) -> PlatformError { PlatformError(.invalidFile, "tokenizer is not usable: \(what)", number: "PLT-3301") }
     var tokens: [[UInt8]] = []
     var scores: [Double] = []
     for item in json["vocab"]?.items ?? [] {
       guard let pair = item.items, pair.count == 2, let token = pair[0].bytes, case .number(let score) = pair[1] else {
-        throw refuse("entry \(tokens.count) of its vocabulary is no token with its score")
+        throw PlatformError.unusableTokenizer("entry \(tokens.count) of its vocabulary is no token with its score")
       }
       tokens.append(token)
       scores.append(score)
@@ -66,7 +65,7 @@ struct UnigramModel: SubwordModel {
     self.vocabulary = vocabulary
     self.scores = scores
     unknown = json["unk_id"]?.id
-    guard unknown.map({ Int($0) < tokens.count }) ?? true else { throw refuse("its unk_id is outside of the vocabulary") }
+    guard unknown.map({ Int($0) < tokens.count }) ?? true else { throw PlatformError.unusableTokenizer("its unk_id is outside of the vocabulary") }
     unknownScore = (scores.min() ?? 0) - Self.unknownPenalty
     trie = Trie(tokens)
     byteIDs = json["byte_fallback"]?.flag ?? false ? (0..<256).map { vocabulary.id(ByteTokens.spelling(UInt8($0))) } : nil
