@@ -77,6 +77,15 @@ import Testing
     try executor.run(executor.spec(sum))
     #expect(throws: PlatformError.self) { try executor.run(executor.spec("SELECT error('no')")) }
     #expect(!executor.session.hasOpenTables)
+    // Not read to its end: at first, and on tables that were open.
+    var cut = executor.spec("SELECT x FROM t")
+    cut.limits.rows = 5
+    for isOpen in [false, true] {
+      if isOpen { try executor.run(executor.spec(sum)) }
+      #expect(executor.session.hasOpenTables == isOpen)
+      try executor.run(cut)
+      #expect(!executor.session.hasOpenTables)
+    }
     #expect(try executor.run(executor.spec(sum, table: "b")) == #"[["1249975000","b"]]"#)
     #expect(try executor.run(executor.spec(age)) == new)
   }

@@ -6,7 +6,7 @@ import DuckDB
 /// database shut off.
 ///
 /// Only a query with the same tables, views, functions, user and values takes them over, so that it may read all that is open and finds
-/// nothing that is somebody else's. Queries alone leave their tables open: they change nothing. One that failed does not.
+/// nothing that is somebody else's. Queries alone leave their tables open: they change nothing. One that failed, was interrupted or was not read to its end does not.
 struct OpenedTables {
   /// All that was made for the query but its own text.
   struct Key: Equatable {

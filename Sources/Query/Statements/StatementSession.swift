@@ -128,7 +128,7 @@ public final class StatementSession: Sendable {
   }
 
   private func keep(_ query: KeptQueries.Query, for head: Data, after answer: StatementAnswer) {
-    state.withLock { if !answer.result.isTruncated && !$0.isInterrupted { $0.kept.keep(query, for: head) } }
+    if isWhole(answer) { state.withLock { $0.kept.keep(query, for: head) } }
   }
 
   private func write(_ rows: ResultStream, _ output: StatementOutput, _ limits: StatementSpec.Limits) throws -> StatementAnswer {
@@ -167,9 +167,12 @@ public final class StatementSession: Sendable {
       try StatementRunner.define(order.spec, connection)
       return try self.answer(order, connection, keptBy: isShared ? head : nil)
     }
-    isReusable = true
+    isReusable = isWhole(answer)
     return answer
   }
+
+  /// Whether a query was read to its end: only then is its connection as good as before.
+  private func isWhole(_ answer: StatementAnswer) -> Bool { !answer.result.isTruncated && !state.withLock { $0.isInterrupted } }
 
   /// A query over tables that are open.
   private func run(_ order: StatementOrder, _ opened: OpenedTables) throws -> StatementAnswer {
@@ -178,7 +181,7 @@ public final class StatementSession: Sendable {
       try StatementRunner.setVariables(order.spec, opened.connection)
       return try self.answer(order, opened.connection, keptBy: nil)
     }
-    leave(opened)
+    leave(OpenedTables(connection: opened.connection, key: isWhole(answer) ? opened.key : nil))
     return answer
   }
 
