@@ -1,31 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Stored weights to f32. Bandwidth-bound: 2 or 8 bytes in, 4 out.
 #include "common.h"
+#include "half.h"
 #include "include/pk_encoder.h"
-
-static inline float half_bits_to_float(uint16_t half) {
-  const uint32_t sign = (uint32_t)(half & 0x8000u) << 16;
-  const uint32_t exponent = (half >> 10) & 0x1fu;
-  uint32_t mantissa = half & 0x3ffu;
-  uint32_t bits;
-  if (exponent == 0x1fu) {  // infinity, NaN (made quiet, as the hardware does)
-    bits = sign | 0x7f800000u | (mantissa << 13) | (mantissa ? 0x00400000u : 0u);
-  } else if (exponent != 0) {
-    bits = sign | ((exponent + 112u) << 23) | (mantissa << 13);
-  } else if (mantissa == 0) {
-    bits = sign;
-  } else {  // subnormal: normalise
-    uint32_t shift = 0;
-    while (!(mantissa & 0x400u)) {
-      mantissa <<= 1;
-      shift++;
-    }
-    bits = sign | ((113u - shift) << 23) | ((mantissa & 0x3ffu) << 13);
-  }
-  float out;
-  memcpy(&out, &bits, 4);
-  return out;
-}
 
 static void f16_generic(const uint8_t *restrict source, float *restrict out, ptrdiff_t count) {
   for (ptrdiff_t i = 0; i < count; i++) {

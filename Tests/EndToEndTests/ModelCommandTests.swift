@@ -61,6 +61,12 @@ extension EndToEnd {
       #expect(made.out == "[0,1,2]\n", "\(made)")
       #expect(try cli("model", "generate", folder.path, "--ids", "@ids.json", "--max-tokens", "20").out == "[0,1,2,3,4,5]\n")
       #expect(try cli("model", "generate", folder.path, "--ids", "@ids.json", "--max-tokens", "8", "--ignore-eos").out == "[0,1,2,3,4,5,6,7]\n")
+      for dtype in ["f32", "bf16", "int8", "int4"] {
+        let words = ["model", "logits", folder.path, "--ids", folder.file("ids.json"), "--out", folder.file("\(dtype).f32"), "--dtype", dtype]
+        #expect(try LocalCluster.run(LocalCluster.binary, words, timeout: 60, environment: [:]).status == 0)
+        let other = try Data(contentsOf: URL(fileURLWithPath: folder.file("\(dtype).f32"))).withUnsafeBytes { Array($0.bindMemory(to: Float.self)) }
+        #expect(dtype == "f32" ? other == values : zip(other, values).allSatisfy { abs($0 - $1) < 0.03 }, "\(dtype): \(other)")
+      }
       try put("generation_config.json", #"{"eos_token_id": [2, 6]}"#)
       #expect(try cli("model", "generate", folder.path, "--ids", "@ids.json", "--max-tokens", "20").out == "[0,1,2]\n")
       try put("batch.json", "[[3], [0, 1, 2]]")
@@ -110,7 +116,7 @@ extension EndToEnd {
     @Test func whatIsNotBuiltOrWrongIsRefused() throws {
       try put("ids.json", "[0, 7]")
       for (words, status, part) in [
-        (["--dtype", "int4"], 64, "--dtype int4 is not built"), (["--dtype", "f8"], 64, "--dtype f8 is unknown"),
+        (["--dtype", "f8"], 64, "--dtype f8 is unknown"),
         (["--tensor-parallel", "2"], 64, "--tensor-parallel 2 is not built"), (["--threads", "0"], 64, "--threads 0"),
         (["--max-tokens", "-1"], 64, "--max-tokens"),
       ] as [([String], Int32, String)] {

@@ -11,6 +11,7 @@ final class BlockRunner {
   let isa: Int32
   let threads: Int
   private var buffers: [UnsafeMutableBufferPointer<Float>?] = Array(repeating: nil, count: Slot.allCases.count)
+  private var codes = PackedRows()
 
   private enum Slot: Int, CaseIterable { case gate, up, router, gathered, answer, shared, sharedGate }
 
@@ -19,7 +20,10 @@ final class BlockRunner {
     self.threads = max(1, threads)
   }
 
-  deinit { for buffer in buffers { buffer?.deallocate() } }
+  deinit {
+    for buffer in buffers { buffer?.deallocate() }
+    codes.deallocate()
+  }
 
   private func scratch(_ slot: Slot, _ count: Int) -> UnsafeMutablePointer<Float> {
     if let buffer = buffers[slot.rawValue], buffer.count >= count, let base = buffer.baseAddress { return base }
@@ -33,16 +37,19 @@ final class BlockRunner {
   func linear(_ matrix: Matrix, _ x: UnsafePointer<Float>, _ y: UnsafeMutablePointer<Float>, rows: Int) {
     // A hand-over costs some 10 us: below about 4 million multiplications one thread is quicker.
     let parts = min(threads, matrix.rows / 16, max(1, rows * matrix.rows * matrix.columns >> 22))
-    guard parts > 1 else {
-      pk_linear(isa, matrix.type, x, matrix.weights, matrix.bias, y, rows, matrix.rows, matrix.columns, 0, matrix.rows)
-      return
-    }
-    let pieces = parts * 4
-    parallel(pieces) { [isa] piece in
+    let isPacked = matrix.type >= Int32(PK_WEIGHT_I8)
+    if isPacked { codes.quantize(isa, x, rows, matrix.columns) }
+    let pieces = parts > 1 ? parts * 4 : 1
+    parallel(pieces) { [isa, codes] piece in
       let first = matrix.rows * piece / pieces / 16 * 16
       let last = piece + 1 == pieces ? matrix.rows : matrix.rows * (piece + 1) / pieces / 16 * 16
       guard last > first else { return }
-      pk_linear(isa, matrix.type, x, matrix.weights, matrix.bias, y, rows, matrix.rows, matrix.columns, first, last)
+      if isPacked, let input = codes.codes, let scales = codes.scales, let starts = codes.starts {
+        pk_linear_packed(
+          isa, matrix.type, input, scales, starts, matrix.weights, matrix.bias, y, rows, matrix.rows, matrix.columns, first, last)
+      } else {
+        pk_linear(isa, matrix.type, x, matrix.weights, matrix.bias, y, rows, matrix.rows, matrix.columns, first, last)
+      }
     }
   }
 
@@ -120,6 +127,33 @@ final class BlockRunner {
     linear(shared.gate, x, gates, rows: rows)
     pk_activate(Int32(PK_SIGMOID), gates, rows)
     for row in 0..<rows { pk_add_scaled(out + row * hidden, answer + row * hidden, gates[row], hidden) }
+  }
+}
+
+/// Rows of inputs in 8 bits, as `pk_quantize_rows` makes them. The owner frees it.
+private struct PackedRows {
+  private(set) var codes: UnsafeMutablePointer<Int8>?
+  private(set) var scales: UnsafeMutablePointer<Float>?
+  private(set) var starts: UnsafeMutablePointer<Int32>?
+  private var capacity = 0
+
+  mutating func quantize(_ isa: Int32, _ x: UnsafePointer<Float>, _ rows: Int, _ columns: Int) {
+    let width = Int(PK_GROUP)
+    let groups = rows * ((columns + width - 1) / width)
+    if capacity < groups {
+      deallocate()
+      codes = .allocate(capacity: groups * width)
+      scales = .allocate(capacity: groups)
+      starts = .allocate(capacity: groups)
+      capacity = groups
+    }
+    if let codes, let scales, let starts { pk_quantize_rows(isa, x, rows, columns, codes, scales, starts) }
+  }
+
+  func deallocate() {
+    codes?.deallocate()
+    scales?.deallocate()
+    starts?.deallocate()
   }
 }
 

@@ -14,10 +14,15 @@ final class WeightStorage: @unchecked Sendable {  // filled by one loader, read-
   private(set) var mappedBytes = 0
 
   func floats(_ count: Int) -> UnsafeMutablePointer<Float> {
-    let buffer = UnsafeMutableRawPointer.allocate(byteCount: max(count * 4, 64), alignment: 64)
+    bytes(count * 4).bindMemory(to: Float.self, capacity: count)
+  }
+
+  /// At least 64 bytes, aligned to 64.
+  func bytes(_ count: Int) -> UnsafeMutableRawPointer {
+    let buffer = UnsafeMutableRawPointer.allocate(byteCount: max(count, 64), alignment: 64)
     buffers.append(buffer)
-    copiedBytes += count * 4
-    return buffer.bindMemory(to: Float.self, capacity: count)
+    copiedBytes += count
+    return buffer
   }
 
   func keep(_ view: SafeTensorView, byteCount: Int) {
@@ -28,7 +33,7 @@ final class WeightStorage: @unchecked Sendable {  // filled by one loader, read-
   deinit { for buffer in buffers { buffer.deallocate() } }
 }
 
-/// A [rows, columns] matrix in f32 or bf16 with an optional bias of [rows].
+/// A [rows, columns] matrix in a form of `pk_decode.h` or `pk_packed.h` with an optional bias of [rows].
 struct Matrix {
   var type: Int32
   var rows: Int
@@ -87,9 +92,10 @@ struct Layer {
 }
 
 /// Finds the tensors of plans in a checkpoint and makes them usable: bf16 and f32 stay in the mapped file where their layout
-/// allows it, all else becomes f32.
+/// allows it, all else becomes f32. Matrices that rows are multiplied with take the form that `precision` asks for.
 struct WeightLoader {
   let source: any SafeTensorSource
+  var precision = WeightPrecision.f32
   let storage = WeightStorage()
 
   /// The name under which the file holds `name`: as it is, without the base model's prefix (checkpoints of a bare model), or
@@ -112,7 +118,7 @@ struct WeightLoader {
 
   func contains(_ name: String) -> Bool { resolve(name) != nil }
 
-  private func view(_ name: String, shape: [Int]) throws -> SafeTensorView {
+  func view(_ name: String, shape: [Int]) throws -> SafeTensorView {
     guard let resolved = resolve(name) else {
       throw PlatformError(.invalidFile, "the model has no tensor '\(name)'", number: "PLT-4103")
     }
@@ -154,21 +160,25 @@ struct WeightLoader {
       }
     }
     let target = storage.floats(count)
-    if plan.isContiguous {
-      try view.copyFloat32(into: target, from: plan.offset, count: count)
-    } else {
-      // Only what lies between the first and the last element is converted.
-      func place(_ row: Int) -> Int { row / plan.group * plan.groupStride + row % plan.group * plan.rowStride }
-      let span = place(plan.rows - 1) + (plan.columns - 1) * plan.columnStride + 1
-      let part = UnsafeMutablePointer<Float>.allocate(capacity: span)
-      defer { part.deallocate() }
-      try view.copyFloat32(into: part, from: plan.offset, count: span)
-      for row in 0..<plan.rows {
-        let start = place(row)
-        for column in 0..<plan.columns { target[row * plan.columns + column] = part[start + column * plan.columnStride] }
-      }
-    }
+    try copy(plan, view, into: target)
     return made(Int(PK_WEIGHT_F32), UnsafeRawPointer(target))
+  }
+
+  /// target: [rows, columns]
+  func copy(_ plan: MatrixPlan, _ view: SafeTensorView, into target: UnsafeMutablePointer<Float>) throws {
+    guard !plan.isContiguous else {
+      return try view.copyFloat32(into: target, from: plan.offset, count: plan.rows * plan.columns)
+    }
+    // Only what lies between the first and the last element is converted.
+    func place(_ row: Int) -> Int { row / plan.group * plan.groupStride + row % plan.group * plan.rowStride }
+    let span = place(plan.rows - 1) + (plan.columns - 1) * plan.columnStride + 1
+    let part = UnsafeMutablePointer<Float>.allocate(capacity: span)
+    defer { part.deallocate() }
+    try view.copyFloat32(into: part, from: plan.offset, count: span)
+    for row in 0..<plan.rows {
+      let start = place(row)
+      for column in 0..<plan.columns { target[row * plan.columns + column] = part[start + column * plan.columnStride] }
+    }
   }
 
   func norm(_ plan: NormPlan) throws -> Norm {
@@ -176,7 +186,7 @@ struct WeightLoader {
   }
 
   func feedForward(_ plan: FeedForwardPlan) throws -> FeedForward {
-    FeedForward(gate: try plan.gate.map(matrix), up: try matrix(plan.up), down: try matrix(plan.down), activation: plan.activation)
+    FeedForward(gate: try plan.gate.map { try linear($0) }, up: try linear(plan.up), down: try linear(plan.down), activation: plan.activation)
   }
 
   func layer(_ plan: LayerPlan) throws -> Layer {
@@ -194,8 +204,9 @@ struct WeightLoader {
           shared: try experts.shared.map { (try feedForward($0.expert), try matrix($0.gate)) }))
     }
     return Layer(
-      plan: plan, query: try matrix(attention.query), key: try matrix(attention.key), value: try matrix(attention.value),
-      output: try matrix(attention.output), queryNorm: try attention.queryNorm.map(norm), keyNorm: try attention.keyNorm.map(norm),
+      plan: plan, query: try linear(attention.query, least: .int8), key: try linear(attention.key, least: .int8),
+      value: try linear(attention.value, least: .int8), output: try linear(attention.output, least: .int8),
+      queryNorm: try attention.queryNorm.map(norm), keyNorm: try attention.keyNorm.map(norm),
       attentionNorm: try plan.attentionNorm.map(norm), attentionOutputNorm: try plan.attentionOutputNorm.map(norm),
       mixerNorm: try plan.mixerNorm.map(norm), mixerOutputNorm: try plan.mixerOutputNorm.map(norm), mixer: mixer)
   }

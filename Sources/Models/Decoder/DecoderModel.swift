@@ -4,9 +4,10 @@ import CKernels
 public import Core
 public import Tensor
 
-/// The weights of a decoder of any known architecture, computed in f32. Immutable, so many `DecoderRunner`s may share it.
+/// The weights of a decoder of any known architecture. Immutable, so many `DecoderRunner`s may share it.
 ///
-/// f32 and bf16 weights stay in the mapped files; f16 and matrices that lie otherwise than they are used become f32 copies.
+/// With `WeightPrecision.f32` f32 and bf16 weights stay in the mapped files; f16 and matrices that lie otherwise than they are used
+/// become f32 copies. With other precisions most matrices are copies of that form.
 public final class DecoderModel: @unchecked Sendable {  // all is written in init only
   /// `model_type` of the configuration.
   public let architecture: String
@@ -34,13 +35,15 @@ public final class DecoderModel: @unchecked Sendable {  // all is written in ini
   private let storage: WeightStorage
 
   /// Opens a Hugging Face model folder: `config.json` and safetensors (one file or shards).
+  /// - Parameter precision: what matrices are multiplied as.
   /// - Throws: `notFound`; `invalidFile` naming the key (PLT-4102), tensor (PLT-4103) or file (PLT-4101) that cannot be used;
   ///   PLT-5200 for an architecture that is not built.
-  public convenience init(directory: String) throws {
+  public convenience init(directory: String, precision: WeightPrecision = .f32) throws {
     let configuration = try ModelFolder.configuration(directory)
     do {
       try self.init(
-        configuration: configuration, ends: ModelFolder.endTokens(directory, configuration), weights: SafeTensorsDirectory(path: directory))
+        configuration: configuration, ends: ModelFolder.endTokens(directory, configuration), weights: SafeTensorsDirectory(path: directory),
+        precision: precision)
     } catch {
       throw PlatformError.from(error, context: "loading model \(directory)")
     }
@@ -49,16 +52,17 @@ public final class DecoderModel: @unchecked Sendable {  // all is written in ini
   /// - Parameters:
   ///   - configuration: the content of a `config.json`.
   ///   - ends: token ids that end a generation.
-  public init(configuration: JSONValue, ends: [Int], weights: any SafeTensorSource) throws {
+  public init(configuration: JSONValue, ends: [Int], weights: any SafeTensorSource, precision: WeightPrecision = .f32) throws {
     let fields = ConfigurationFields(json: configuration)
     let architecture = try ModelArchitectures.decoder(fields)
-    let loader = WeightLoader(source: weights)
+    let loader = WeightLoader(source: weights, precision: precision)
     let plan = try architecture.plan(fields, loader)
     for rotary in plan.rotary where rotary.half > 512 {
       throw ConfigurationFields.refusal("heads of more than 1024 turning numbers are not built")
     }
-    embedding = try loader.matrix(
-      MatrixPlan(tensor: plan.embedding, stored: [plan.vocabularySize, plan.hiddenSize], first: 0, rows: plan.vocabularySize, columns: plan.hiddenSize))
+    let vocabulary = MatrixPlan(
+      tensor: plan.embedding, stored: [plan.vocabularySize, plan.hiddenSize], first: 0, rows: plan.vocabularySize, columns: plan.hiddenSize)
+    embedding = try loader.matrix(vocabulary)
     positions = try plan.positionEmbedding.map {
       try loader.matrix(MatrixPlan(tensor: $0, stored: [plan.maxPositions, plan.hiddenSize], first: 0, rows: plan.maxPositions, columns: plan.hiddenSize))
     }
@@ -66,9 +70,11 @@ public final class DecoderModel: @unchecked Sendable {  // all is written in ini
     finalNorm = try loader.norm(plan.finalNorm)
     // A head of its own goes before a tied one, as the reference has it: then the file knows better than its configuration.
     if loader.contains(plan.head + ".weight") {
-      head = try loader.matrix(MatrixPlan(plan.head, plan.vocabularySize, plan.hiddenSize, bias: plan.headHasBias))
+      head = try loader.linear(MatrixPlan(plan.head, plan.vocabularySize, plan.hiddenSize, bias: plan.headHasBias), least: .int8)
+    } else if plan.isTied {
+      head = precision == .f32 ? embedding : try loader.linear(vocabulary, least: .int8)
     } else {
-      head = plan.isTied ? embedding : nil
+      head = nil
     }
     self.plan = plan
     self.architecture = fields.value("model_type")?.stringValue ?? architecture.modelTypes[0]

@@ -6,7 +6,7 @@ import Core
 import Foundation
 import Tensor
 
-/// A text encoder of any known architecture in f32: token ids in, hidden states or one vector a text out.
+/// A text encoder of any known architecture: token ids in, hidden states or one vector a text out.
 ///
 /// Texts lie one behind the other, so nothing is padded, and a text's numbers do not depend on its neighbours. Immutable and usable
 /// from many threads.
@@ -29,14 +29,15 @@ public final class EncoderModel: @unchecked Sendable {  // all is written in ini
   private let storage: WeightStorage
 
   /// Opens a Hugging Face model folder: `config.json` and safetensors (one file or shards).
+  /// - Parameter precision: what matrices are multiplied as.
   /// - Throws: `notFound`; `invalidFile` naming the key (PLT-4102), tensor (PLT-4103) or file (PLT-4101) that cannot be used;
   ///   PLT-5200 for an architecture that is not built.
-  public init(directory: String) throws {
+  public init(directory: String, precision: WeightPrecision = .f32) throws {
     do {
       let fields = ConfigurationFields(json: try ModelFolder.configuration(directory))
       let architecture = try ModelArchitectures.encoder(fields)
       let plan = try architecture.plan(fields)
-      let loader = WeightLoader(source: try SafeTensorsDirectory(path: directory))
+      let loader = WeightLoader(source: try SafeTensorsDirectory(path: directory), precision: precision)
       func table(_ tensor: String, _ rows: Int, _ columns: Int) throws -> Matrix {
         let matrix = try loader.matrix(MatrixPlan(tensor: tensor, stored: [rows, columns], first: 0, rows: rows, columns: columns))
         return matrix

@@ -12,7 +12,7 @@ struct ModelCommand: ParsableCommand {
     commandName: "model", abstract: "Compute with a model folder on this machine, without a cluster.",
     discussion: """
       DIR is a folder in Hugging Face layout: config.json and safetensors, one file or shards.
-      Everything is computed in f32 from weights of any float type. Known architectures:
+      Everything is computed in f32 from weights of any float type, or with smaller weights by --dtype. Known architectures:
         decoders  \(lines(ModelArchitectures.decoderTypes))
         encoders  \(lines(ModelArchitectures.encoderTypes))
       Registered models are 'platform models'.
@@ -38,9 +38,9 @@ struct ModelCommand: ParsableCommand {
     @OptionGroup var compute: ModelComputeOptions
 
     func run() throws {
-      let threads = try compute.checkedThreads()
+      let (threads, precision) = try compute.checked()
       let tokens = try ModelFiles.ids(ids)
-      let sequence = SingleSequence(model: try DecoderModel(directory: directory), threads: threads)
+      let sequence = SingleSequence(model: try DecoderModel(directory: directory, precision: precision), threads: threads)
       try ModelFiles.write(out) { sink in
         try sequence.logits(tokens) { try sink(UnsafeRawBufferPointer($0)) }
       }
@@ -64,12 +64,12 @@ struct ModelCommand: ParsableCommand {
     @OptionGroup var compute: ModelComputeOptions
 
     func run() throws {
-      let threads = try compute.checkedThreads()
+      let (threads, precision) = try compute.checked()
       guard maxTokens >= 0, maxTokens <= 1 << 20 else {
         throw PlatformError(.invalidArgument, "--max-tokens \(maxTokens) is not from 0 to \(1 << 20)", number: "PLT-5202")
       }
       let tokens = try ModelFiles.ids(ids)
-      let sequence = SingleSequence(model: try DecoderModel(directory: directory), threads: threads)
+      let sequence = SingleSequence(model: try DecoderModel(directory: directory, precision: precision), threads: threads)
       let ends = ignoreEos ? [] : Set(sequence.model.endTokenIDs.compactMap { Int32(exactly: $0) })
       let made = try sequence.generate(tokens, limit: maxTokens, ends: ends)
       Report.data(JSONValue.array(made.map { .integer(Int64($0)) }).sortedText)
@@ -89,9 +89,9 @@ struct ModelCommand: ParsableCommand {
     @OptionGroup var compute: ModelComputeOptions
 
     func run() throws {
-      let threads = try compute.checkedThreads()
+      let (threads, precision) = try compute.checked()
       let tokens = try ModelFiles.ids(ids)
-      let source = try StateSource(directory, threads)
+      let source = try StateSource(directory, threads, precision)
       let states = try source.states(tokens)
       try ModelFiles.write(out) { sink in try states.withUnsafeBytes { try sink($0) } }
       Report.note("\(Report.check) \(out): \(tokens.count) x \(source.width) f32")
@@ -114,10 +114,10 @@ struct ModelCommand: ParsableCommand {
     @OptionGroup var compute: ModelComputeOptions
 
     func run() throws {
-      let threads = try compute.checkedThreads()
+      let (threads, precision) = try compute.checked()
       let texts = try ModelFiles.idLists(batch)
       guard !texts.isEmpty else { throw ModelFiles.refuse("holds no texts", batch) }
-      let source = try StateSource(directory, threads)
+      let source = try StateSource(directory, threads, precision)
       try source.check(texts)
       try ModelFiles.write(out) { sink in
         for text in texts {
@@ -192,10 +192,11 @@ private struct StateSource {
   private let kind: Kind
   private let threads: Int
 
-  init(_ directory: String, _ threads: Int) throws {
+  init(_ directory: String, _ threads: Int, _ precision: WeightPrecision) throws {
     kind =
       try ModelArchitectures.isEncoder(directory: directory)
-      ? .encoder(EncoderModel(directory: directory)) : .decoder(SingleSequence(model: DecoderModel(directory: directory), threads: threads))
+      ? .encoder(EncoderModel(directory: directory, precision: precision))
+      : .decoder(SingleSequence(model: DecoderModel(directory: directory, precision: precision), threads: threads))
     self.threads = threads
   }
 

@@ -3,6 +3,7 @@
 import ArgumentParser
 import Core
 import Foundation
+import Models
 
 /// Files that the offline model commands read and write.
 enum ModelFiles {
@@ -89,16 +90,15 @@ enum ModelFiles {
 
 /// Options of commands that compute with a model folder.
 struct ModelComputeOptions: ParsableArguments {
-  @Option(help: "What to compute with. Only f32 is built.") var dtype = "f32"
+  @Option(help: "What the model's matrices are multiplied as: f32 (as stored), bf16, int8 or int4.") var dtype = "f32"
   @Option(name: .long, help: "Parts to split the model into. Only 1 is built.") var tensorParallel = 1
   @Option(help: "Threads that compute; the result does not depend on it. Default: all processors.") var threads: Int?
 
   /// - Throws: `invalidArgument` (PLT-5201) for what is not built.
-  func checkedThreads() throws -> Int {
-    guard dtype == "f32" else {
-      let known = ["bf16", "int8", "int4"].contains(dtype)
+  func checked() throws -> (threads: Int, precision: WeightPrecision) {
+    guard let precision = WeightPrecision(rawValue: dtype) else {
       throw PlatformError(
-        .invalidArgument, "--dtype \(dtype) is \(known ? "not built" : "unknown")", hint: "Use --dtype f32; weights of any float type are read.",
+        .invalidArgument, "--dtype \(dtype) is unknown", hint: "Use f32, bf16, int8 or int4; weights of any float type are read.",
         number: "PLT-5201")
     }
     guard tensorParallel == 1 else {
@@ -109,6 +109,6 @@ struct ModelComputeOptions: ParsableArguments {
     guard threads ?? 1 > 0, threads ?? 1 <= 1024 else {
       throw PlatformError(.invalidArgument, "--threads \(threads ?? 0) is not from 1 to 1024", number: "PLT-5201")
     }
-    return threads ?? ProcessInfo.processInfo.activeProcessorCount
+    return (threads ?? ProcessInfo.processInfo.activeProcessorCount, precision)
   }
 }

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where things lie in a panel of packed weights. Private to this target.
+#pragma once
+#include "include/pk_packed.h"
+
+enum { PANEL_TABLE = 64, PANEL_SCALES = 128 };
+
+static inline size_t panel_groups(size_t k) { return (k + PK_GROUP - 1) / PK_GROUP; }
+// Offset of the codes.
+static inline size_t panel_codes(size_t k) { return PANEL_SCALES + (panel_groups(k) * PK_PANEL * 2 + 63) / 64 * 64; }
+static inline size_t panel_group_bytes(int type) { return type == PK_WEIGHT_I8 ? 512 : 256; }

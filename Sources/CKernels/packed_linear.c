@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Inputs to int8, and products of them with packed weights. Whatever the instruction set, a group's products are summed
+// exactly in 32 bits (at most 32 * 127 * 128), and a group joins its output by one fused multiply-add:
+//   sum = fma((float)dot, scale_w * scale_x, sum), groups ascending; y = fma(sum, unit, bias).
+#include "common.h"
+#include "half.h"
+#include "include/pk_decode.h"
+#include "include/pk_packed.h"
+#include "packed.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+// ---- inputs ----
+
+INLINE void quantize_group(const float *restrict x, int8_t *restrict code, float *scale, int32_t *start) {
+  uint32_t top = 0;
+  for (int i = 0; i < PK_GROUP; i++) {
+    uint32_t bits;
+    memcpy(&bits, x + i, 4);
+    bits &= 0x7fffffffu;
+    top = bits > top ? bits : top;
+  }
+  float largest;
+  memcpy(&largest, &top, 4);
+  *start = 0;
+  // Below 1e-30 the factor would leave f32's range; such a group counts as zero.
+  if (top >= 0x7f800000u || largest < 1e-30f) {
+    memset(code, 0, PK_GROUP);
+    *scale = top >= 0x7f800000u ? NAN : 0;
+    return;
+  }
+  const float factor = 127.0f / largest;
+  int32_t sum = 0;
+  for (int i = 0; i < PK_GROUP; i++) {
+    const int32_t value = (int32_t)lrintf(x[i] * factor);
+    code[i] = (int8_t)value;
+    sum += value;
+  }
+  *scale = largest / 127.0f;
+  *start = -128 * sum;
+}
+
+static void group_generic(const float *x, int8_t *code, float *scale, int32_t *start) {
+  quantize_group(x, code, scale, start);
+}
+
+#if PK_X86
+#define PK_VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")))
+
+PK_AVX2 static void group_avx2(const float *x, int8_t *code, float *scale, int32_t *start) {
+  const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
+  __m256 v[4];
+  __m256i top = _mm256_setzero_si256();
+  for (int i = 0; i < 4; i++) {
+    v[i] = _mm256_loadu_ps(x + 8 * i);
+    top = _mm256_max_epi32(top, _mm256_and_si256(_mm256_castps_si256(v[i]), magnitude));
+  }
+  __m128i t = _mm_max_epi32(_mm256_castsi256_si128(top), _mm256_extracti128_si256(top, 1));
+  t = _mm_max_epi32(t, _mm_shuffle_epi32(t, 0x4e));
+  t = _mm_max_epi32(t, _mm_shuffle_epi32(t, 0xb1));
+  const float largest = _mm_cvtss_f32(_mm_castsi128_ps(t));
+  if ((uint32_t)_mm_cvtsi128_si32(t) >= 0x7f800000u || largest < 1e-30f) {
+    group_generic(x, code, scale, start);
+    return;
+  }
+  const __m256 factor = _mm256_set1_ps(127.0f / largest);
+  __m256i q[4], sum = _mm256_setzero_si256();
+  for (int i = 0; i < 4; i++) {
+    q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(v[i], factor));
+    sum = _mm256_add_epi32(sum, q[i]);
+  }
+  const __m256i low = _mm256_packs_epi32(q[0], q[1]), high = _mm256_packs_epi32(q[2], q[3]);
+  const __m256i bytes =
+      _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+  _mm256_storeu_si256((__m256i *)(void *)code, bytes);
+  __m128i s = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+  s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+  s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
+  *scale = largest / 127.0f;
+  *start = -128 * _mm_cvtsi128_si32(s);
+}
+#endif
+
+void pk_quantize_rows(int isa, const float *x, size_t rows, size_t k, int8_t *codes, float *scales, int32_t *starts) {
+  void (*group)(const float *, int8_t *, float *, int32_t *) = group_generic;
+#if PK_X86
+  if (isa >= PK_ISA_AVX2) group = group_avx2;
+#else
+  (void)isa;
+#endif
+  const size_t groups = panel_groups(k);
+  for (size_t row = 0; row < rows; row++)
+    for (size_t g = 0; g < groups; g++) {
+      const size_t at = row * groups + g;
+      const float *from = x + row * k + g * PK_GROUP;
+      float tail[PK_GROUP] = {0};
+      if (k - g * PK_GROUP < PK_GROUP) {
+        memcpy(tail, from, (k - g * PK_GROUP) * 4);
+        from = tail;
+      }
+      group(from, codes + at * PK_GROUP, scales + at, starts + at);
+    }
+}
+
+// ---- products ----
+
+struct inputs {
+  const int8_t *codes;
+  const float *scales;
+  const int32_t *starts;
+  size_t groups;
+};
+
+// One row and one panel, for every machine; also says what the others must compute.
+static void dot_generic(int type, struct inputs x, const uint8_t *panel, const float *bias, float *y, size_t k, size_t count) {
+  float sum[PK_PANEL] = {0};
+  for (size_t g = 0; g < x.groups; g++) {
+    const uint8_t *code = panel + panel_codes(k) + g * panel_group_bytes(type);
+    const int8_t *input = x.codes + g * PK_GROUP;
+    const int8_t *table = (const int8_t *)panel + PANEL_TABLE;
+    for (size_t n = 0; n < count; n++) {
+      int32_t dot = 0;
+      if (type == PK_WEIGHT_I8) {
+        for (size_t i = 0; i < PK_GROUP; i++) dot += (int8_t)(code[i / 4 * 64 + n * 4 + i % 4] ^ 0x80u) * input[i];
+      } else {
+        for (size_t i = 0; i < PK_GROUP / 2; i++) {
+          const uint8_t both = code[i / 4 * 64 + n * 4 + i % 4];
+          dot += table[both & 15] * input[i] + table[both >> 4] * input[i + PK_GROUP / 2];
+        }
+      }
+      uint16_t half;
+      memcpy(&half, panel + PANEL_SCALES + (g * PK_PANEL + n) * 2, 2);
+      const float scale = half_bits_to_float(half) * x.scales[g];
+      sum[n] = fmaf((float)dot, scale, sum[n]);
+    }
+  }
+  for (size_t n = 0; n < count; n++) {
+    float unit;
+    memcpy(&unit, panel + n * 4, 4);
+    y[n] = fmaf(sum[n], unit, bias ? bias[n] : 0.0f);
+  }
+}
+
+static struct inputs row_of(struct inputs x, size_t row) {
+  x.codes += row * x.groups * PK_GROUP;
+  x.scales += row * x.groups;
+  x.starts += row * x.groups;
+  return x;
+}
+
+static void linear_generic(int type, struct inputs x, const uint8_t *w, const float *bias, float *y, size_t rows,
+                           size_t n_total, size_t k, size_t first, size_t last) {
+  const size_t bytes = pk_panel_bytes(type, k);
+  for (size_t n = first; n < last; n += PK_PANEL)
+    for (size_t m = 0; m < rows; m++)
+      dot_generic(type, row_of(x, m), w + n / PK_PANEL * bytes, bias ? bias + n : NULL, y + m * n_total + n, k,
+                  last - n < PK_PANEL ? last - n : PK_PANEL);
+}
+
+#if PK_X86
+INLINE int32_t four(const int8_t *codes) {
+  int32_t bits;
+  memcpy(&bits, codes, 4);
+  return bits;
+}
+
+// MR rows by NR panels. MR and NR are constants at every call, so all loops unroll and sums stay in registers.
+PK_VNNI INLINE void tile_vnni(const int MR, const int NR, const int type, struct inputs x, const uint8_t *w, size_t bytes,
+                              const float *bias, float *y, size_t n_total, size_t k, size_t count) {
+  const size_t codes = panel_codes(k);
+  const size_t stride = x.groups * PK_GROUP;
+  __m512 sum[6][4];
+  __m512i table[4];
+#pragma clang loop unroll(full)
+  for (int n = 0; n < NR; n++) {
+    if (type == PK_WEIGHT_I4)
+      table[n] = _mm512_xor_si512(
+          _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)(w + (size_t)n * bytes + PANEL_TABLE))),
+          _mm512_set1_epi8((char)0x80));
+#pragma clang loop unroll(full)
+    for (int m = 0; m < MR; m++) sum[m][n] = _mm512_setzero_ps();
+  }
+  for (size_t g = 0; g < x.groups; g++) {
+    __m512i dot[6][4];
+    const int8_t *input = x.codes + g * PK_GROUP;
+#pragma clang loop unroll(full)
+    for (int m = 0; m < MR; m++)
+#pragma clang loop unroll(full)
+      for (int n = 0; n < NR; n++) dot[m][n] = _mm512_set1_epi32(x.starts[(size_t)m * x.groups + g]);
+    if (type == PK_WEIGHT_I8) {
+#pragma clang loop unroll(full)
+      for (int j = 0; j < 8; j++) {
+        __m512i b[4];
+#pragma clang loop unroll(full)
+        for (int n = 0; n < NR; n++) b[n] = _mm512_loadu_si512(w + (size_t)n * bytes + codes + g * 512 + (size_t)j * 64);
+#pragma clang loop unroll(full)
+        for (int m = 0; m < MR; m++) {
+          const __m512i a = _mm512_set1_epi32(four(input + (size_t)m * stride + j * 4));
+#pragma clang loop unroll(full)
+          for (int n = 0; n < NR; n++) dot[m][n] = _mm512_dpbusd_epi32(dot[m][n], b[n], a);
+        }
+      }
+    } else {
+      const __m512i nibble = _mm512_set1_epi8(15);
+#pragma clang loop unroll(full)
+      for (int j = 0; j < 4; j++) {
+        __m512i low[4], high[4];
+#pragma clang loop unroll(full)
+        for (int n = 0; n < NR; n++) {
+          const __m512i both = _mm512_loadu_si512(w + (size_t)n * bytes + codes + g * 256 + (size_t)j * 64);
+          low[n] = _mm512_shuffle_epi8(table[n], _mm512_and_si512(both, nibble));
+          high[n] = _mm512_shuffle_epi8(table[n], _mm512_and_si512(_mm512_srli_epi16(both, 4), nibble));
+        }
+#pragma clang loop unroll(full)
+        for (int m = 0; m < MR; m++) {
+          const __m512i a = _mm512_set1_epi32(four(input + (size_t)m * stride + j * 4));
+          const __m512i b = _mm512_set1_epi32(four(input + (size_t)m * stride + 16 + j * 4));
+#pragma clang loop unroll(full)
+          for (int n = 0; n < NR; n++)
+            dot[m][n] = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(dot[m][n], low[n], a), high[n], b);
+        }
+      }
+    }
+#pragma clang loop unroll(full)
+    for (int n = 0; n < NR; n++) {
+      const __m512 scale = _mm512_cvtph_ps(
+          _mm256_loadu_si256((const __m256i *)(const void *)(w + (size_t)n * bytes + PANEL_SCALES + g * PK_PANEL * 2)));
+#pragma clang loop unroll(full)
+      for (int m = 0; m < MR; m++)
+        sum[m][n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot[m][n]),
+                                    _mm512_mul_ps(scale, _mm512_set1_ps(x.scales[(size_t)m * x.groups + g])), sum[m][n]);
+    }
+  }
+#pragma clang loop unroll(full)
+  for (int n = 0; n < NR; n++) {
+    const size_t at = (size_t)n * PK_PANEL;
+    const __mmask16 mask = count - at >= 16 ? 0xFFFF : (__mmask16)((1u << (count - at)) - 1);
+    const __m512 shift = bias ? _mm512_maskz_loadu_ps(mask, bias + at) : _mm512_setzero_ps();
+    const __m512 unit = _mm512_loadu_ps(w + (size_t)n * bytes);
+#pragma clang loop unroll(full)
+    for (int m = 0; m < MR; m++)
+      _mm512_mask_storeu_ps(y + (size_t)m * n_total + at, mask, _mm512_fmadd_ps(sum[m][n], unit, shift));
+  }
+}
+
+// `count` outputs in NR panels, all rows.
+PK_VNNI INLINE void panels_vnni(const int NR, const int type, struct inputs x, const uint8_t *w, size_t bytes,
+                                const float *bias, float *y, size_t rows, size_t n_total, size_t k, size_t count) {
+  size_t m = 0;
+  for (; m + 6 <= rows; m += 6)
+    tile_vnni(6, NR, type, row_of(x, m), w, bytes, bias, y + m * n_total, n_total, k, count);
+  if (rows - m >= 3) {
+    tile_vnni(3, NR, type, row_of(x, m), w, bytes, bias, y + m * n_total, n_total, k, count);
+    m += 3;
+  }
+  if (rows - m == 2) tile_vnni(2, NR, type, row_of(x, m), w, bytes, bias, y + m * n_total, n_total, k, count);
+  if (rows - m == 1) tile_vnni(1, NR, type, row_of(x, m), w, bytes, bias, y + m * n_total, n_total, k, count);
+}
+
+PK_VNNI INLINE void linear_vnni(const int type, struct inputs x, const uint8_t *w, const float *bias, float *y, size_t rows,
+                                size_t n_total, size_t k, size_t first, size_t last) {
+  const size_t bytes = pk_panel_bytes(type, k);
+  size_t n = first;
+  if (rows == 1)
+    for (; last - n > 3 * PK_PANEL; n += last - n < 4 * PK_PANEL ? last - n : 4 * PK_PANEL)
+      tile_vnni(1, 4, type, x, w + n / PK_PANEL * bytes, bytes, bias ? bias + n : 0, y + n, n_total, k,
+                last - n < 4 * PK_PANEL ? last - n : 4 * PK_PANEL);
+  for (; last > n && last - n > PK_PANEL; n += last - n < 2 * PK_PANEL ? last - n : 2 * PK_PANEL)
+    panels_vnni(2, type, x, w + n / PK_PANEL * bytes, bytes, bias ? bias + n : 0, y + n, rows, n_total, k,
+                last - n < 2 * PK_PANEL ? last - n : 2 * PK_PANEL);
+  if (last > n) panels_vnni(1, type, x, w + n / PK_PANEL * bytes, bytes, bias ? bias + n : 0, y + n, rows, n_total, k, last - n);
+}
+
+PK_VNNI static void linear_vnni_i8(struct inputs x, const uint8_t *w, const float *bias, float *y, size_t rows,
+                                   size_t n_total, size_t k, size_t first, size_t last) {
+  linear_vnni(PK_WEIGHT_I8, x, w, bias, y, rows, n_total, k, first, last);
+}
+PK_VNNI static void linear_vnni_i4(struct inputs x, const uint8_t *w, const float *bias, float *y, size_t rows,
+                                   size_t n_total, size_t k, size_t first, size_t last) {
+  linear_vnni(PK_WEIGHT_I4, x, w, bias, y, rows, n_total, k, first, last);
+}
+
+// Products of unsigned sizes with inputs that took over the weights' signs: at most 2 * 128 * 127, which 16 bits hold.
+PK_AVX2 INLINE __m256i dot256(__m256i dot, __m256i weights, __m256i input) {
+  const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(weights), _mm256_sign_epi8(input, weights));
+  return _mm256_add_epi32(dot, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
+// MR rows by half a panel (8 outputs).
+PK_AVX2 INLINE void tile256(const int MR, const int type, struct inputs x, const uint8_t *w, size_t half, const float *bias,
+                            float *y, size_t n_total, size_t k, size_t count) {
+  const uint8_t *codes = w + panel_codes(k) + half * 32;
+  const size_t stride = x.groups * PK_GROUP;
+  const __m256i table =
+      _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)(w + PANEL_TABLE)));
+  __m256 sum[4];
+#pragma clang loop unroll(full)
+  for (int m = 0; m < MR; m++) sum[m] = _mm256_setzero_ps();
+  for (size_t g = 0; g < x.groups; g++) {
+    __m256i dot[4];
+    const int8_t *input = x.codes + g * PK_GROUP;
+#pragma clang loop unroll(full)
+    for (int m = 0; m < MR; m++) dot[m] = _mm256_setzero_si256();
+    if (type == PK_WEIGHT_I8) {
+#pragma clang loop unroll(full)
+      for (int j = 0; j < 8; j++) {
+        const __m256i b = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)(const void *)(codes + g * 512 + j * 64)),
+                                           _mm256_set1_epi8((char)0x80));
+#pragma clang loop unroll(full)
+        for (int m = 0; m < MR; m++)
+          dot[m] = dot256(dot[m], b, _mm256_set1_epi32(four(input + (size_t)m * stride + j * 4)));
+      }
+    } else {
+      const __m256i nibble = _mm256_set1_epi8(15);
+#pragma clang loop unroll(full)
+      for (int j = 0; j < 4; j++) {
+        const __m256i both = _mm256_loadu_si256((const __m256i *)(const void *)(codes + g * 256 + j * 64));
+        const __m256i low = _mm256_shuffle_epi8(table, _mm256_and_si256(both, nibble));
+        const __m256i high = _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16(both, 4), nibble));
+#pragma clang loop unroll(full)
+        for (int m = 0; m < MR; m++) {
+          dot[m] = dot256(dot[m], low, _mm256_set1_epi32(four(input + (size_t)m * stride + j * 4)));
+          dot[m] = dot256(dot[m], high, _mm256_set1_epi32(four(input + (size_t)m * stride + 16 + j * 4)));
+        }
+      }
+    }
+    const __m256 scale = _mm256_cvtph_ps(
+        _mm_loadu_si128((const __m128i *)(const void *)(w + PANEL_SCALES + g * PK_PANEL * 2 + half * 16)));
+#pragma clang loop unroll(full)
+    for (int m = 0; m < MR; m++)
+      sum[m] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot[m]),
+                               _mm256_mul_ps(scale, _mm256_set1_ps(x.scales[(size_t)m * x.groups + g])), sum[m]);
+  }
+  const __m256 unit = _mm256_loadu_ps((const float *)(const void *)w + half * 8);
+  float shift[8] = {0};
+  if (bias) memcpy(shift, bias, count * 4);
+#pragma clang loop unroll(full)
+  for (int m = 0; m < MR; m++) {
+    float out[8];
+    _mm256_storeu_ps(out, _mm256_fmadd_ps(sum[m], unit, _mm256_loadu_ps(shift)));
+    memcpy(y + (size_t)m * n_total, out, count * 4);
+  }
+}
+
+PK_AVX2 INLINE void linear256(const int type, struct inputs x, const uint8_t *w, const float *bias, float *y, size_t rows,
+                              size_t n_total, size_t k, size_t first, size_t last) {
+  const size_t bytes = pk_panel_bytes(type, k);
+  for (size_t n = first; n < last; n += 8) {
+    const uint8_t *panel = w + n / PK_PANEL * bytes;
+    const size_t half = n % PK_PANEL / 8, count = last - n < 8 ? last - n : 8;
+    const float *shift = bias ? bias + n : NULL;
+    size_t m = 0;
+    for (; m + 4 <= rows; m += 4) tile256(4, type, row_of(x, m), panel, half, shift, y + m * n_total + n, n_total, k, count);
+    if (rows - m >= 2) {
+      tile256(2, type, row_of(x, m), panel, half, shift, y + m * n_total + n, n_total, k, count);
+      m += 2;
+    }
+    if (rows - m == 1) tile256(1, type, row_of(x, m), panel, half, shift, y + m * n_total + n, n_total, k, count);
+  }
+}
+
+PK_AVX2 static void linear256_i8(struct inputs x, const uint8_t *w, const float *bias, float *y, size_t rows, size_t n_total,
+                                 size_t k, size_t first, size_t last) {
+  linear256(PK_WEIGHT_I8, x, w, bias, y, rows, n_total, k, first, last);
+}
+PK_AVX2 static void linear256_i4(struct inputs x, const uint8_t *w, const float *bias, float *y, size_t rows, size_t n_total,
+                                 size_t k, size_t first, size_t last) {
+  linear256(PK_WEIGHT_I4, x, w, bias, y, rows, n_total, k, first, last);
+}
+#endif
+
+void pk_linear_packed(int isa, int type, const int8_t *codes, const float *scales, const int32_t *starts, const void *w,
+                      const float *bias, float *y, size_t rows, size_t n_total, size_t k, size_t first, size_t last) {
+  const struct inputs x = {codes, scales, starts, panel_groups(k)};
+#if PK_X86
+  if (isa >= PK_ISA_AVX512 && __builtin_cpu_supports("avx512vnni")) {
+    (type == PK_WEIGHT_I8 ? linear_vnni_i8 : linear_vnni_i4)(x, w, bias, y, rows, n_total, k, first, last);
+    return;
+  }
+  if (isa >= PK_ISA_AVX2 && __builtin_cpu_supports("f16c")) {
+    (type == PK_WEIGHT_I8 ? linear256_i8 : linear256_i4)(x, w, bias, y, rows, n_total, k, first, last);
+    return;
+  }
+#else
+  (void)isa;
+#endif
+  linear_generic(type, x, w, bias, y, rows, n_total, k, first, last);
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CKernels
+import Core
+import Dispatch
+import Synchronization
+import Tensor
+
+/// What the matrices of a model are multiplied as. Embeddings that are looked up, norms, biases and the routers of experts keep their
+/// stored numbers in any case; sums are f32.
+public enum WeightPrecision: String, CaseIterable, Sendable {
+  /// The stored numbers, whatever their float type.
+  case f32
+  /// Rounded to bf16 where they are not; inputs stay f32.
+  case bf16
+  /// 8 bits and one f16 scale for 32 weights; inputs are brought to 8 bits as well.
+  case int8
+  /// Feed-forward parts and experts in 4 bits, a place in a table of 16 numbers, with one f16 scale for 32 weights; attention and the
+  /// vocabulary's matrix in 8 bits.
+  case int4
+}
+
+extension WeightLoader {
+  /// A matrix that rows are multiplied with.
+  /// - Parameter least: the fewest bits that it may have.
+  func linear(_ plan: MatrixPlan, least: WeightPrecision? = nil) throws -> Matrix {
+    switch precision == .int4 ? least ?? .int4 : precision {
+    case .f32: try matrix(plan)
+    case .bf16: try rounded(plan)
+    case .int8: try packed(plan, Int32(PK_WEIGHT_I8))
+    case .int4: try packed(plan, Int32(PK_WEIGHT_I4))
+    }
+  }
+
+  private func rounded(_ plan: MatrixPlan) throws -> Matrix {
+    let view = try view(plan.tensor, shape: plan.stored)
+    if plan.isContiguous, view.dtype == .bf16 { return try matrix(plan) }
+    let target = storage.bytes(plan.rows * plan.columns * 2)
+    try panels(plan, view) { first, rows, source in
+      let place = target + first * plan.columns * 2
+      pk_f32_to_bf16(source, place.assumingMemoryBound(to: UInt16.self), rows * plan.columns)
+    }
+    return Matrix(
+      type: Int32(PK_WEIGHT_BF16), rows: plan.rows, columns: plan.columns, weights: UnsafeRawPointer(target), bias: try plan.bias.map(vector))
+  }
+
+  private func packed(_ plan: MatrixPlan, _ type: Int32) throws -> Matrix {
+    let view = try view(plan.tensor, shape: plan.stored)
+    let height = Int(PK_PANEL)
+    let size = pk_panel_bytes(type, plan.columns)
+    let target = storage.bytes((plan.rows + height - 1) / height * size)
+    try panels(plan, view) { first, rows, source in
+      pk_pack_panel(type, source, rows, plan.columns, target + first / height * size)
+    }
+    return Matrix(
+      type: type, rows: plan.rows, columns: plan.columns, weights: UnsafeRawPointer(target), bias: try plan.bias.map(vector))
+  }
+
+  /// Hands the matrix as f32 to `body`, 16 rows at a time and on many threads: the first row, how many, and [rows, columns] numbers.
+  private func panels(_ plan: MatrixPlan, _ view: SafeTensorView, _ body: @escaping (Int, Int, UnsafePointer<Float>) -> Void) throws {
+    var whole: UnsafeMutablePointer<Float>?
+    defer { whole?.deallocate() }
+    if !plan.isContiguous {
+      let copy = UnsafeMutablePointer<Float>.allocate(capacity: plan.rows * plan.columns)
+      whole = copy
+      try self.copy(plan, view, into: copy)
+    }
+    let height = Int(PK_PANEL)
+    let work = PanelWork(whole: whole, body: body)
+    DispatchQueue.concurrentPerform(iterations: (plan.rows + height - 1) / height) { panel in
+      let first = panel * height
+      let rows = min(height, plan.rows - first)
+      if let whole = work.whole { return work.body(first, rows, whole + first * plan.columns) }
+      let scratch = UnsafeMutablePointer<Float>.allocate(capacity: rows * plan.columns)
+      defer { scratch.deallocate() }
+      do {
+        try view.copyFloat32(into: scratch, from: plan.offset + first * plan.columns, count: rows * plan.columns)
+        work.body(first, rows, scratch)
+      } catch {
+        work.failure.withLock { $0 = error }
+      }
+    }
+    if let error = work.failure.withLock({ $0 }) { throw error }
+  }
+}
+
+/// What the threads that pack a matrix share; each writes to panels of its own.
+private final class PanelWork: @unchecked Sendable {
+  let whole: UnsafeMutablePointer<Float>?
+  let body: (Int, Int, UnsafePointer<Float>) -> Void
+  let failure = Mutex<(any Error)?>(nil)
+
+  init(whole: UnsafeMutablePointer<Float>?, body: @escaping (Int, Int, UnsafePointer<Float>) -> Void) {
+    self.whole = whole
+    self.body = body
+  }
+}
