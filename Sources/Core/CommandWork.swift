@@ -22,9 +22,11 @@ public struct CommandWork: Codable, Sendable, Equatable {
   public var run: String
   public var task: String
   public var taskAttempt: Int
+  public var limits: CommandLimits
 
   public init(
-    program: Program, parameters: [String], environment: [String: String], inputs: JSONValue, run: String, task: String, taskAttempt: Int
+    program: Program, parameters: [String], environment: [String: String], inputs: JSONValue, run: String, task: String, taskAttempt: Int,
+    limits: CommandLimits = CommandLimits()
   ) {
     self.program = program
     self.parameters = parameters
@@ -33,6 +35,22 @@ public struct CommandWork: Codable, Sendable, Equatable {
     self.run = run
     self.task = task
     self.taskAttempt = taskAttempt
+    self.limits = limits
+  }
+}
+
+/// What a person's program may use, with all that it starts; nil: what the worker allows to everyone.
+public struct CommandLimits: Codable, Sendable, Equatable {
+  public var memoryBytes: Int64?
+  /// Processes at the same time.
+  public var processes: Int?
+  /// In its own folder.
+  public var diskBytes: Int64?
+
+  public init(memoryBytes: Int64? = nil, processes: Int? = nil, diskBytes: Int64? = nil) {
+    self.memoryBytes = memoryBytes
+    self.processes = processes
+    self.diskBytes = diskBytes
   }
 }
 
@@ -42,6 +60,8 @@ public struct CommandResult: Codable, Sendable, Equatable {
   public var exitCode: Int?
   /// That ended it.
   public var signal: Int?
+  /// Why the worker ended it, when it used more than it may.
+  public var excess: String?
   /// What it handed on, or why that cannot be read.
   public var values: [String: JSONValue]
   public var valuesProblem: String?
@@ -52,10 +72,11 @@ public struct CommandResult: Codable, Sendable, Equatable {
   public var tail: String
 
   public init(
-    exitCode: Int?, signal: Int?, values: [String: JSONValue], valuesProblem: String?, outputBytes: Int64, isTruncated: Bool, tail: String
+    exitCode: Int?, signal: Int?, excess: String? = nil, values: [String: JSONValue], valuesProblem: String?, outputBytes: Int64, isTruncated: Bool, tail: String
   ) {
     self.exitCode = exitCode
     self.signal = signal
+    self.excess = excess
     self.values = values
     self.valuesProblem = valuesProblem
     self.outputBytes = outputBytes

@@ -113,6 +113,18 @@ extension EndToEnd {
       while sleepers() and time.time() < deadline: time.sleep(0.05)
       assert not sleepers()
 
+      # A program that uses too much is ended with all that it has started, and its owner is told of how much it was.
+      put("memory.py", "import subprocess, sys, time\nsubprocess.Popen([sys.executable, '-c', 'x = bytearray(1 << 28); import time; time.sleep(600)'])\ntime.sleep(600)\n")
+      put("processes.py", "import os, time\nfor _ in range(20):\n  if os.fork() == 0: os.setsid(); break\ntime.sleep(600)\n")
+      put("disk.py", "import time\nopen('big', 'wb').write(bytes(9_000_000))\ntime.sleep(600)\n")
+      def greedy(name, **limits): return {"task_key": name, "spark_python_task": {"python_file": f"{V}/{name}.py", **limits}}
+      many = ended(w.api_client.do("POST", "/api/2.2/jobs/runs/submit", body={"run_name": "greedy", "tasks": [
+          greedy("memory", memory="200MB"), greedy("processes", processes=10), greedy("disk", disk="5MB"), greedy("quick", memory="1GB", processes=5)]})["run_id"])
+      assert states(many) == {"memory": "FAILED", "processes": "FAILED", "disk": "FAILED", "quick": "SUCCESS"}, states(many)
+      for key, words in [("memory", "of memory in 2 processes; it may use 200.0 MB"), ("processes", "it may have 10"), ("disk", "its folder took 9")]:
+          error = w.jobs.get_run_output(task(many, key).run_id).error
+          assert words in error, error
+
       # One run at once, and no queue.
       single = w.jobs.create(name="single", tasks=[j.Task(task_key="slow", spark_python_task=py("slow.py"))]).job_id
       one = w.jobs.run_now(single).run_id

@@ -37,6 +37,42 @@ import Testing
     #expect(throws: PlatformError.self) { try TaskValues.parse(Data(many.utf8)) }
   }
 
+  @Test func excessIsToldWithItsFigures() {
+    var limits = ProgramLimits(CommandLimits(), machineBytes: 8_000_000_000, diskSize: 1 << 40)
+    #expect(limits.memoryBytes == 6_000_000_000 && limits.processes == 1000 && limits.diskBytes == nil && limits.diskReserveBytes == 1 << 30)
+    #expect(ProgramLimits(CommandLimits(), machineBytes: 1, diskSize: 1_000_000).diskReserveBytes == 20_000)
+    limits = ProgramLimits(CommandLimits(memoryBytes: 100, processes: 2, diskBytes: 5000), machineBytes: 8, diskSize: 1000)
+    #expect(limits.excess(ProgramUsage(memoryBytes: 100, processes: 2, diskBytes: 5000)) == nil)
+    #expect(
+      limits.excess(ProgramUsage(memoryBytes: 2_340_000_000, processes: 1)) == "it used 2.3 GB of memory in 1 process; it may use 100 bytes")
+    #expect(limits.excess(ProgramUsage(processes: 3)) == "it had 3 processes; it may have 2")
+    #expect(limits.excess(ProgramUsage(diskBytes: 6000)) == "its folder took 6.0 kB; it may take 5.0 kB")
+    limits.diskBytes = nil
+    let much = ProgramLimits.reserveShare
+    #expect(limits.excess(ProgramUsage(diskBytes: much, freeDiskBytes: 19)) != nil)
+    #expect(limits.excess(ProgramUsage(diskBytes: much - 1, freeDiskBytes: 19)) == nil)
+    #expect(limits.excess(ProgramUsage(diskBytes: much, freeDiskBytes: 20)) == nil)
+  }
+
+  @Test func memoryAndFilesAreCounted() throws {
+    let own = try #require(ProgramWatch.privateBytes(getpid()))
+    let block = UnsafeMutableRawPointer.allocate(byteCount: 64 << 20, alignment: 4096)
+    memset(block, 1, 64 << 20)
+    let more = try #require(ProgramWatch.privateBytes(getpid()))
+    block.deallocate()
+    // Other threads of the tests may give memory back meanwhile.
+    #expect(more > own + (32 << 20) && more < own + (256 << 20))
+    #expect(try #require(ProgramWatch.shareBytes(getpid())) > 1 << 20)
+    #expect(ProgramWatch.privateBytes(Int32.max) == nil && ProgramWatch.shareBytes(Int32.max) == nil)
+    let folder = NSTemporaryDirectory() + "usage-\(UUID().uuidString)"
+    try FileManager.default.createDirectory(atPath: folder + "/inner", withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    try Data(repeating: 1, count: 3_000_000).write(to: URL(fileURLWithPath: folder + "/inner/file"))
+    try FileManager.default.createSymbolicLink(atPath: folder + "/link", withDestinationPath: "/usr")
+    let bytes = ProgramWatch.folderBytes(folder)
+    #expect(bytes >= 3_000_000 && bytes < 3_100_000 && ProgramWatch.folderBytes(folder + "-none") == 0)
+  }
+
   @Test func aLinkIsNoFileOfValues() throws {
     let path = NSTemporaryDirectory() + "values-\(UUID().uuidString)"
     try FileManager.default.createSymbolicLink(atPath: path, withDestinationPath: "/etc/passwd")

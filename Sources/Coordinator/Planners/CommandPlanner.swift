@@ -12,6 +12,9 @@ struct CommandPlanner: TaskPlanner {
     var script: String?
     var parameters: [JSONValue]?
     var env: [String: JSONValue]?
+    var memory: Int64?
+    var processes: Int?
+    var disk: Int64?
   }
 
   func plan(_ call: StageCall) async throws -> StagePlan {
@@ -31,7 +34,8 @@ struct CommandPlanner: TaskPlanner {
     }
     return CommandWork(
       program: program, parameters: (body.parameters ?? []).map(text), environment: (body.env ?? [:]).mapValues(text),
-      inputs: .object(call.values.mapValues { $0 }), run: call.id.run, task: call.id.task, taskAttempt: call.id.attempt)
+      inputs: .object(call.values.mapValues { $0 }), run: call.id.run, task: call.id.task, taskAttempt: call.id.attempt,
+      limits: CommandLimits(memoryBytes: body.memory, processes: body.processes, diskBytes: body.disk))
   }
 
   private static func text(_ value: JSONValue) -> String { value.stringValue ?? value.sortedText }
@@ -43,9 +47,14 @@ struct CommandPlanner: TaskPlanner {
   }
 
   /// What a program's task has produced.
-  /// - Throws: `failed` PLT-4210 when it ended with an error, with its last line.
+  /// - Throws: `failed` PLT-4240 when it used more than it may, PLT-4210 when it ended with an error, with its last line.
   static func values(_ result: CommandResult) throws -> JSONValue {
     let last = result.tail.split(whereSeparator: \.isNewline).last.map { ": " + $0.trimmingPrefix(" ").prefix(500) } ?? ""
+    if let excess = result.excess {
+      throw PlatformError(
+        .failed, "the program was ended: \(excess)", hint: "Let it use less, or raise the limit: 'memory', 'processes' or 'disk' of the task.",
+        number: "PLT-4240")
+    }
     if let signal = result.signal {
       throw PlatformError(.failed, "the program was ended by signal \(signal)\(last)", hint: "See the task's log.", number: "PLT-4210")
     }

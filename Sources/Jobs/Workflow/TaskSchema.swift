@@ -49,6 +49,9 @@ enum TaskSchema {
     "schemaHints", "schema", "rescuedDataColumn", "pathGlobFilter", "fileNamePattern", "recursiveFileLookup", "modifiedAfter", "modifiedBefore",
   ]
 
+  /// Of people's programs.
+  private static let limits: [Field] = [.optional("memory", .bytes), .optional("processes", .integer(1...100_000)), .optional("disk", .bytes)]
+
   /// By the key in the file.
   static let bodies: [(key: String, fields: [Field])] = [
     (
@@ -120,10 +123,10 @@ enum TaskSchema {
         .optional("query", .fields([.optional("query_id", .text)])), .optional("warehouse_id", .anyText),
       ]
     ),
-    ("command_task", [.required("command", .command), .optional("parameters", .anyTexts), .optional("env", .environment)]),
+    ("command_task", [.required("command", .command), .optional("parameters", .anyTexts), .optional("env", .environment)] + limits),
     (
       "spark_python_task",
-      [.required("python_file", .text), .optional("parameters", .anyTexts), .optional("env", .environment), .optional("source", .word)]
+      [.required("python_file", .text), .optional("parameters", .anyTexts), .optional("env", .environment), .optional("source", .word)] + limits
     ),
     ("run_job_task", [.required("job_id", .integer(1...Int64.max)), .optional("job_parameters", .mapping)]),
     ("condition_task", [.required("op", .word), .required("left", .anyText), .required("right", .anyText)]),

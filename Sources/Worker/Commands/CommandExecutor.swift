@@ -56,16 +56,17 @@ enum CommandExecutor {
         throw PlatformError(.invalidArgument, error.message, hint: "Check that the program is installed on every worker.", number: "PLT-4208")
       }
     }
-    let exit = ended.wait(child, context: context)
+    ProgramWatch.bound(child.processID)
+    let (exit, excess) = ended.wait(child, ProgramWatch(work.limits, folder: folder.path), context: context)
     ProcessTree.killDescendants(of: getpid(), reaps: true)
     try context.checkCancelled()
     for line in output.withLock({ $0.finish() }) { context.log(line) }
-    return result(exit, output.withLock { $0 }, values: values)
+    return result(exit, excess, output.withLock { $0 }, values: values)
   }
 
-  private static func result(_ exit: ChildProcess.Exit, _ output: CommandOutput, values path: String) -> CommandResult {
+  private static func result(_ exit: ChildProcess.Exit, _ excess: String?, _ output: CommandOutput, values path: String) -> CommandResult {
     var result = CommandResult(
-      exitCode: nil, signal: nil, values: [:], valuesProblem: nil, outputBytes: output.bytes, isTruncated: output.leftOut > 0,
+      exitCode: nil, signal: nil, excess: excess, values: [:], valuesProblem: nil, outputBytes: output.bytes, isTruncated: output.leftOut > 0,
       tail: String(output.lastLines.suffix(4_000)))
     switch exit {
     case .status(let code): result.exitCode = Int(code)
@@ -119,7 +120,7 @@ enum CommandExecutor {
     }
   }
 
-  /// Waits for the program's end, and ends it when the attempt is cancelled.
+  /// Waits for the program's end, and ends it when the attempt is cancelled or it uses more than it may.
   private final class Ended: Sendable {
     private let exit = Mutex<ChildProcess.Exit?>(nil)
     private let changed = DispatchSemaphore(value: 0)
@@ -129,11 +130,14 @@ enum CommandExecutor {
       changed.signal()
     }
 
-    func wait(_ child: ChildProcess, context: ExecutorContext) -> ChildProcess.Exit {
+    /// - Returns: how it ended, and why it was ended when it used too much.
+    func wait(_ child: ChildProcess, _ limits: ProgramWatch, context: ExecutorContext) -> (ChildProcess.Exit, excess: String?) {
       context.onStop { [changed] _ in changed.signal() }
+      var watch = limits
+      var excess: String?
       var asked: Date?
       while true {
-        if let exit = exit.withLock({ $0 }) { return exit }
+        if let exit = exit.withLock({ $0 }) { return (exit, excess) }
         if context.isCancelled {
           if let asked, Date().timeIntervalSince(asked) > CommandExecutor.graceSeconds {
             child.signal(SIGKILL)
@@ -143,8 +147,14 @@ enum CommandExecutor {
             child.signal(SIGTERM)
           }
           _ = changed.wait(timeout: .now() + .milliseconds(100))
-        } else {
+        } else if excess != nil {
           _ = changed.wait(timeout: .now() + .seconds(1))
+        } else if let found = watch.excess(below: getpid()) {
+          excess = found
+          context.log("platform: the program is ended: \(found)")
+          ProcessTree.killDescendants(of: getpid())
+        } else {
+          _ = changed.wait(timeout: .now() + watch.wait)
         }
       }
     }

@@ -26,20 +26,28 @@ enum ProcessTree {
 
   /// All processes below `root`, nearest first.
   static func descendants(of root: Int32) -> [Int32] {
-    let parents = parents()
+    let children = Dictionary(grouping: parents(), by: \.value).mapValues { $0.map(\.key).sorted() }
     var found: [Int32] = []
-    var level: Set<Int32> = [root]
+    var seen: Set<Int32> = [root]
+    var level = [root]
     while !level.isEmpty {
-      let next = parents.filter { level.contains($0.value) && !found.contains($0.key) }.map(\.key).sorted()
-      found += next
-      level = Set(next)
+      level = level.flatMap { children[$0] ?? [] }.filter { seen.insert($0).inserted }
+      found += level
     }
     return found
   }
 
-  /// Ends what is below `root`, again until nothing new appears.
+  /// Ends what is below `root`. All of it is stopped first, again until nothing new appears: what multiplies as fast as it is killed cannot do
+  /// so while it is stopped, because stopped processes count against its limit.
   /// - Parameter reaps: the processes were adopted by this one, and nobody else asks how they ended.
   static func killDescendants(of root: Int32, reaps: Bool = false) {
+    var stopped: Set<Int32> = []
+    for _ in 0..<50 {
+      let new = descendants(of: root).filter { !stopped.contains($0) && !isZombie($0) }
+      if new.isEmpty { break }
+      for pid in new { kill(pid, SIGSTOP) }
+      stopped.formUnion(new)
+    }
     for _ in 0..<50 {
       let all = descendants(of: root)
       if reaps { for pid in all { waitpid(pid, nil, WNOHANG) } }

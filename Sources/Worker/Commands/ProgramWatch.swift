@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Foundation
+import Glibc
+
+/// Looks at what a program uses, several times a second, and says when it is too much. Looking costs at most a twentieth of a processor.
+struct ProgramWatch {
+  private static let interval = 0.25
+  /// Folders are larger than process tables, and grow more slowly.
+  private static let diskInterval = 2.0
+  private static let costFactor = 20.0
+  /// The system's own limit, that a program which multiplies cannot pass between two looks. It counts what the user has altogether.
+  private static let userProcesses: UInt = 8192
+
+  let limits: ProgramLimits
+  private let folder: String
+  private var nextLook = Date.distantPast
+  private var nextDiskLook = Date.distantPast
+  private var usage = ProgramUsage()
+
+  init(_ asked: CommandLimits, folder: String) {
+    let size = Self.disk(folder)?.size ?? .max
+    limits = ProgramLimits(asked, machineBytes: Int64(clamping: ProcessInfo.processInfo.physicalMemory), diskSize: size)
+    self.folder = folder
+  }
+
+  /// What the system does for us, to a program that has just started: it is the first to go where the machine's memory ends, it leaves no
+  /// core files, and the processes of its user are bounded.
+  static func bound(_ process: Int32) {
+    var none = rlimit(rlim_cur: 0, rlim_max: 0)
+    _ = prlimit(process, __rlimit_resource(RLIMIT_CORE.rawValue), &none, nil)  // a program that has ended already needs none of it
+    var current = rlimit()
+    guard prlimit(process, __rlimit_resource(RLIMIT_NPROC.rawValue), nil, &current) == 0 else { return }
+    current.rlim_max = min(current.rlim_max, rlim_t(userProcesses))
+    current.rlim_cur = min(current.rlim_cur, current.rlim_max)
+    _ = prlimit(process, __rlimit_resource(RLIMIT_NPROC.rawValue), &current, nil)  // as above
+    try? Data("1000".utf8).write(to: URL(fileURLWithPath: "/proc/\(process)/oom_score_adj"))  // as above
+  }
+
+  /// Seconds until it wants to look again.
+  var wait: Double { max(0.01, nextLook.timeIntervalSinceNow) }
+
+  /// Looks, when it is time to.
+  /// - Parameter root: the process below which the program and all that it has started are found.
+  /// - Returns: why the program must end.
+  mutating func excess(below root: Int32) -> String? {
+    let begin = Date()
+    guard begin >= nextLook else { return nil }
+    let processes = ProcessTree.descendants(of: root)
+    usage.processes = processes.count
+    usage.memoryBytes = processes.reduce(0) { $0 + (Self.privateBytes($1) ?? 0) }
+    if usage.memoryBytes > limits.memoryBytes {
+      // Copies made by fork share their memory until they write: counted exactly only when it matters, because that is slow.
+      usage.memoryBytes = processes.reduce(0) { $0 + (Self.shareBytes($1) ?? Self.privateBytes($1) ?? 0) }
+    }
+    if begin >= nextDiskLook {
+      usage.diskBytes = Self.folderBytes(folder)
+      usage.freeDiskBytes = Self.disk(folder)?.free ?? .max
+      nextDiskLook = Date().addingTimeInterval(max(Self.diskInterval, -begin.timeIntervalSinceNow * Self.costFactor))
+    }
+    nextLook = Date().addingTimeInterval(max(Self.interval, -begin.timeIntervalSinceNow * Self.costFactor))
+    return limits.excess(usage)
+  }
+
+  /// Resident memory without files, also what was swapped out; nil when the process has gone.
+  static func privateBytes(_ process: Int32) -> Int64? { sum(of: ["RssAnon:", "RssShmem:", "VmSwap:"], in: "/proc/\(process)/status") }
+
+  /// The same, with memory that several processes share divided among them.
+  static func shareBytes(_ process: Int32) -> Int64? {
+    sum(of: ["Pss_Anon:", "Pss_Shmem:", "SwapPss:"], in: "/proc/\(process)/smaps_rollup")
+  }
+
+  /// Sum of lines such as `RssAnon:   128 kB`; nil when the file cannot be read.
+  private static func sum(of names: Set<Substring>, in path: String) -> Int64? {
+    guard let bytes = FileManager.default.contents(atPath: path) else { return nil }
+    var total: Int64 = 0
+    for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n") {
+      let words = line.split(whereSeparator: \.isWhitespace)
+      guard words.count >= 2, names.contains(words[0]), let kilobytes = Int64(words[1]) else { continue }
+      total += kilobytes * 1024
+    }
+    return total
+  }
+
+  /// What the files below a folder take on the disk. Links are not followed; what disappears meanwhile is not counted.
+  static func folderBytes(_ path: String) -> Int64 {
+    guard let root = strdup(path) else { return 0 }
+    defer { free(root) }
+    var roots: [UnsafeMutablePointer<CChar>?] = [root, nil]
+    guard let walk = fts_open(&roots, FTS_PHYSICAL | FTS_NOCHDIR | FTS_XDEV, nil) else { return 0 }
+    defer { fts_close(walk) }
+    var total: Int64 = 0
+    while let entry = fts_read(walk) {
+      guard let info = entry.pointee.fts_statp, Int32(entry.pointee.fts_info) != FTS_DP else { continue }
+      total += Int64(info.pointee.st_blocks) * 512
+    }
+    return total
+  }
+
+  private static func disk(_ path: String) -> (size: Int64, free: Int64)? {
+    var info = statvfs()
+    guard statvfs(path, &info) == 0 else { return nil }
+    let block = Int64(clamping: info.f_frsize)
+    func bytes(_ blocks: UInt) -> Int64 {
+      let (product, overflow) = Int64(clamping: blocks).multipliedReportingOverflow(by: block)
+      return overflow ? .max : product
+    }
+    return (bytes(info.f_blocks), bytes(info.f_bavail))
+  }
+}
