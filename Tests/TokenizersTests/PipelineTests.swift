@@ -212,6 +212,9 @@ import Testing
     #expect(refusal(#"{"model":{"type":"Unigram","unk_id":7,"vocab":[["a",-1.0]]}}"#).contains("unk_id"))
     #expect(refusal(#"{"model":{"type":"Unigram","vocab":[["a"]]}}"#).contains("entry 0"))
     #expect(refusal(#"{"model":{"type":"BPE","vocab":{"a":0},"merges":["a b"]}}"#).contains("merge 0"))
+    // A space that becomes two, forty times over.
+    let doubling = Array(repeating: #"{"type":"Replace","pattern":{"String":" "},"content":"  "}"#, count: 40).joined(separator: ",")
+    #expect(refusal(#"{"normalizer":{"type":"Sequence","normalizers":[\#(doubling)]},\#(words)}"#).contains("times as long"))
     #expect(refusal(#"{"model":{"type":"BPE","dropout":0.1,"vocab":{"a":0},"merges":[]}}"#).contains("dropout"))
     #expect(refusal(#"{"model":{"type":"WordLevel","vocab":{"a":2000000000}}}"#).contains("bad ids"))
     for map in ["", "####", "AAAA", "/////w==", "BAAAAP////8=", "CAAAAAEAAAABAAAA"] {

@@ -46,6 +46,24 @@ indirect enum Normalizer: Sendable {
     }
   }
 
+  /// How many times as long it can make a text, by its worst case; what is put in front of a text counts for nothing.
+  var growth: Double {
+    switch self {
+    case .sequence(let parts): parts.reduce(1) { $0 * $1.growth }
+    // One scalar becomes up to eighteen others.
+    case .unicode: 18
+    case .lowercase, .byteLevel: 2
+    case .stripAccents, .prepend, .strip, .nmt: 1
+    case .replace(.text(let pattern), let content): max(1, Double(content.count) / Double(max(1, pattern.count)))
+    case .replace(_, let content): Double(content.count + 1)
+    case .precompiled(let map): Double(map.longestText)
+    case .bert: 6
+    }
+  }
+
+  /// Files in use stay far below it; a file of a few lines could ask for all memory.
+  static let growthLimit = 65_536.0
+
   /// Valid UTF-8 in and out.
   func apply(_ text: [UInt8]) -> [UInt8] {
     switch self {

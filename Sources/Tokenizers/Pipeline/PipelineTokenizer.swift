@@ -40,6 +40,9 @@ public final class PipelineTokenizer: Tokenizer {
       guard let model = json["model"] else { throw PlatformError.unusableTokenizer("it has no model") }
       self.model = try Self.model(model)
       let normalizer = try Normalizer(json["normalizer"])
+      if let growth = normalizer?.growth, growth > Normalizer.growthLimit {
+        throw PlatformError.unusableTokenizer("its normalizer can make a text more than \(Int(Normalizer.growthLimit)) times as long")
+      }
       self.normalizer = normalizer
       preTokenizer = try PreTokenizer(json["pre_tokenizer"])
       decoder = try TokenDecoder(json["decoder"])

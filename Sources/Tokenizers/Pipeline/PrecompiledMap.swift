@@ -7,6 +7,8 @@ import Foundation
 struct PrecompiledMap: Sendable {
   private let units: [UInt32]
   private let texts: [UInt8]
+  /// Bytes of the longest text that something becomes; at least 1.
+  let longestText: Int
 
   /// - Throws: `invalidFile` (PLT-3301) for what is no such map.
   init(base64: String) throws {
@@ -17,6 +19,7 @@ struct PrecompiledMap: Sendable {
     guard size % 4 == 0, size > 0, size <= data.count - 4 else { throw refuse() }
     units = (0..<size / 4).map { word(4 + 4 * $0) }
     texts = Array(data[(4 + size)...])
+    longestText = max(1, texts.split(separator: 0).map(\.count).max() ?? 1)
   }
 
   func append(_ text: [UInt8], to out: inout [UInt8]) {
