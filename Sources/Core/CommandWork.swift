@@ -72,7 +72,8 @@ public struct CommandResult: Codable, Sendable, Equatable {
   public var tail: String
 
   public init(
-    exitCode: Int?, signal: Int?, excess: String? = nil, values: [String: JSONValue], valuesProblem: String?, outputBytes: Int64, isTruncated: Bool, tail: String
+    exitCode: Int?, signal: Int?, excess: String? = nil, values: [String: JSONValue], valuesProblem: String?, outputBytes: Int64,
+    isTruncated: Bool, tail: String
   ) {
     self.exitCode = exitCode
     self.signal = signal

@@ -48,6 +48,7 @@ enum CommandExecutor {
     let configuration = ChildProcess.Configuration(
       executable: executable, arguments: arguments, environment: environment, directory: folder.home, joinsError: true, deathSignal: SIGKILL,
       account: folder.owner)
+    ProgramWatch.boundChildren()
     let child = try BlockingPool.wait(atMost: .seconds(30), for: "the start of the program") { () async throws -> ChildProcess in
       do {
         return try await ChildProcess.start(configuration, onOutput: take) { ended.finish($0) }
@@ -56,7 +57,7 @@ enum CommandExecutor {
         throw PlatformError(.invalidArgument, error.message, hint: "Check that the program is installed on every worker.", number: "PLT-4208")
       }
     }
-    ProgramWatch.bound(child.processID)
+    ProgramWatch.offer(child.processID)
     let (exit, excess) = ended.wait(child, ProgramWatch(work.limits, folder: folder.path), context: context)
     ProcessTree.killDescendants(of: getpid(), reaps: true)
     try context.checkCancelled()

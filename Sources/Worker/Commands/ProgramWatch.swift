@@ -25,17 +25,20 @@ struct ProgramWatch {
     self.folder = folder
   }
 
-  /// What the system does for us, to a program that has just started: it is the first to go where the machine's memory ends, it leaves no
-  /// core files, and the processes of its user are bounded.
-  static func bound(_ process: Int32) {
+  /// What this process hands on to programs that it starts: no core files, and a bound on the processes of their user.
+  static func boundChildren() {
     var none = rlimit(rlim_cur: 0, rlim_max: 0)
-    _ = prlimit(process, __rlimit_resource(RLIMIT_CORE.rawValue), &none, nil)  // a program that has ended already needs none of it
+    _ = setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none)  // lowering is always allowed
     var current = rlimit()
-    guard prlimit(process, __rlimit_resource(RLIMIT_NPROC.rawValue), nil, &current) == 0 else { return }
+    guard getrlimit(__rlimit_resource_t(__RLIMIT_NPROC.rawValue), &current) == 0 else { return }
     current.rlim_max = min(current.rlim_max, rlim_t(userProcesses))
     current.rlim_cur = min(current.rlim_cur, current.rlim_max)
-    _ = prlimit(process, __rlimit_resource(RLIMIT_NPROC.rawValue), &current, nil)  // as above
-    try? Data("1000".utf8).write(to: URL(fileURLWithPath: "/proc/\(process)/oom_score_adj"))  // as above
+    _ = setrlimit(__rlimit_resource_t(__RLIMIT_NPROC.rawValue), &current)  // as above
+  }
+
+  /// A program is the first to go where the machine's memory ends.
+  static func offer(_ process: Int32) {
+    try? Data("1000".utf8).write(to: URL(fileURLWithPath: "/proc/\(process)/oom_score_adj"))  // it may have ended already
   }
 
   /// Seconds until it wants to look again.
@@ -83,17 +86,28 @@ struct ProgramWatch {
     return total
   }
 
-  /// What the files below a folder take on the disk. Links are not followed; what disappears meanwhile is not counted.
+  /// What the files below a folder take on the disk. Links are not followed; what disappears meanwhile, or lies too deep, is not counted.
   static func folderBytes(_ path: String) -> Int64 {
-    guard let root = strdup(path) else { return 0 }
-    defer { free(root) }
-    var roots: [UnsafeMutablePointer<CChar>?] = [root, nil]
-    guard let walk = fts_open(&roots, FTS_PHYSICAL | FTS_NOCHDIR | FTS_XDEV, nil) else { return 0 }
-    defer { fts_close(walk) }
+    let folder = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+    return folder >= 0 ? bytes(in: folder, depth: 64) : 0
+  }
+
+  /// Closes `folder`.
+  private static func bytes(in folder: Int32, depth: Int) -> Int64 {
+    guard let stream = fdopendir(folder) else {
+      close(folder)
+      return 0
+    }
+    defer { closedir(stream) }
     var total: Int64 = 0
-    while let entry = fts_read(walk) {
-      guard let info = entry.pointee.fts_statp, Int32(entry.pointee.fts_info) != FTS_DP else { continue }
-      total += Int64(info.pointee.st_blocks) * 512
+    while let entry = readdir(stream) {
+      let name = withUnsafePointer(to: &entry.pointee.d_name) { $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) } }
+      var info = stat()
+      guard name != ".", name != "..", fstatat(folder, name, &info, AT_SYMLINK_NOFOLLOW) == 0 else { continue }
+      total += Int64(info.st_blocks) * 512
+      guard info.st_mode & S_IFMT == S_IFDIR, depth > 0 else { continue }
+      let inner = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+      if inner >= 0 { total += bytes(in: inner, depth: depth - 1) }
     }
     return total
   }
