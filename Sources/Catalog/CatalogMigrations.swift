@@ -246,5 +246,8 @@ public enum CatalogMigrations {
           ADD CONSTRAINT dropped_kind_check CHECK (kind IN ('catalog', 'schema', 'table', 'volume', 'function', 'model')),
           ADD COLUMN parts jsonb;
         """),
+    Migration(
+      component: "catalog", number: 8, name: "versions are given back to a table's log",
+      sql: "ALTER TABLE delta_commits ADD COLUMN is_last boolean NOT NULL DEFAULT false;"),
   ]
 }

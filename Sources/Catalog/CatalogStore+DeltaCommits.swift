@@ -21,8 +21,11 @@ public struct DeltaCommitEntry: Sendable, Equatable {
   /// Milliseconds since 1970.
   public var fileModifiedAt: Int64
   public var committedAt: Int64
+  /// Behind it the log alone gives out versions again.
+  public var isLast: Bool
 
-  public init(version: Int64, fileName: String, fileSize: Int64, fileModifiedAt: Int64, committedAt: Int64) {
+  public init(version: Int64, fileName: String, fileSize: Int64, fileModifiedAt: Int64, committedAt: Int64, isLast: Bool = false) {
+    self.isLast = isLast
     self.version = version
     self.fileName = fileName
     self.fileSize = fileSize
@@ -122,10 +125,9 @@ extension CatalogStore {
       guard try !transaction.query("SELECT 1 FROM tables WHERE id = $1::uuid FOR UPDATE", [key]).isEmpty else {
         throw Self.missing("table", id.uuidString.lowercased())
       }
-      let row = try transaction.query(
-        "SELECT max(version) AS latest, count(*) FILTER (WHERE NOT is_backfilled) AS waiting FROM delta_commits WHERE table_id = $1::uuid", [key])[0]
-      var latest: Int64? = try row.get("latest")
-      var waiting = try row.int("waiting")
+      let given = try Self.givenOut(transaction, key)
+      var latest = given.latest
+      var waiting = given.waiting
       if let backfilled = latestBackfilled, let known = latest {
         guard backfilled <= known else {
           throw PlatformError(.invalidArgument, "version \(backfilled) cannot be backfilled: the newest is \(known)")
@@ -147,7 +149,8 @@ extension CatalogStore {
         guard commit.version > known else {
           throw PlatformError(.conflict, "version \(commit.version) is taken; the newest is \(known)", hint: "Read the table again.", number: "PLT-3005")
         }
-        guard commit.version == known + 1 else {
+        // Behind a table's last version here, others may have written any number to its log.
+        guard given.isLast || commit.version == known + 1 else {
           throw PlatformError(.invalidArgument, "version \(commit.version) leaves a gap: the newest is \(known)")
         }
       }
@@ -170,7 +173,20 @@ extension CatalogStore {
 
   /// The newest version that was committed here; nil for a table whose log is all there is.
   public func newestDeltaCommit(table id: UUID) async throws -> Int64? {
-    try await pool.query("SELECT max(version) AS newest FROM delta_commits WHERE table_id = $1::uuid", [.text(id.uuidString)]).first?.get("newest")
+    let newest = "SELECT version, is_last FROM delta_commits WHERE table_id = $1::uuid ORDER BY version DESC LIMIT 1"
+    guard let row = try await pool.query(newest, [.text(id.uuidString)]).first, try !row.bool("is_last") else { return nil }
+    return try row.get("version")
+  }
+
+  /// What was given out for a table: the newest version, whether it is the last, and how many are not in the log.
+  static func givenOut(_ transaction: PostgresTransaction, _ key: PostgresValue) throws -> (latest: Int64?, isLast: Bool, waiting: Int) {
+    let row = try transaction.query(
+      """
+      SELECT max(version) AS latest, coalesce((array_agg(is_last ORDER BY version DESC))[1], false) AS is_last,
+        count(*) FILTER (WHERE NOT is_backfilled) AS waiting
+      FROM delta_commits WHERE table_id = $1::uuid
+      """, [key])[0]
+    return (try row.get("latest"), try row.bool("is_last"), try row.int("waiting"))
   }
 
   /// Commits that are not in the table's log, newest first, and the newest version; 0 when none was made here.

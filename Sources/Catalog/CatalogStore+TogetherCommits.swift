@@ -24,7 +24,7 @@ extension CatalogStore {
   }
 
   /// Gives several tables their next versions: all of them in one transaction, or none. The first version that a table gets here is
-  /// whatever comes next in its log.
+  /// whatever comes next in its log; so is the first one behind the last of an earlier time here.
   /// - Throws: `conflict` PLT-3005 when a version is not the one behind the table's newest; `notFound` PLT-3002; `resourceExhausted` when
   ///   too many commits of a table wait to be copied to its log.
   public func commitDelta(together versions: [TableVersion]) async throws {
@@ -45,24 +45,23 @@ extension CatalogStore {
       }
       for version in versions {
         let key = PostgresValue.text(version.table.uuidString)
-        let row = try transaction.query(
-          "SELECT max(version) AS latest, count(*) FILTER (WHERE NOT is_backfilled) AS waiting FROM delta_commits WHERE table_id = $1::uuid", [key])[0]
-        let latest: Int64? = try row.get("latest")
-        guard latest.map({ version.commit.version == $0 + 1 }) ?? true else {
+        let given = try Self.givenOut(transaction, key)
+        guard given.latest.map({ given.isLast ? version.commit.version > $0 : version.commit.version == $0 + 1 }) ?? true else {
           throw PlatformError(
-            .conflict, "version \(version.commit.version) does not follow the newest, \(latest ?? 0)", hint: "Read the table again.", number: "PLT-3005")
+            .conflict, "version \(version.commit.version) does not follow the newest, \(given.latest ?? 0)", hint: "Read the table again.",
+            number: "PLT-3005")
         }
-        guard try row.int("waiting") < Self.unbackfilledLimit else {
+        guard given.waiting < Self.unbackfilledLimit else {
           throw PlatformError(.resourceExhausted, "too many commits of the table wait to be copied to its log", hint: "Read the table: that copies them.")
         }
         try transaction.execute(
           """
-          INSERT INTO delta_commits (table_id, version, file_name, file_size, file_modified_at, committed_at)
-          VALUES ($1::uuid, $2::bigint, $3, $4::bigint, $5::bigint, $6::bigint)
+          INSERT INTO delta_commits (table_id, version, file_name, file_size, file_modified_at, committed_at, is_last)
+          VALUES ($1::uuid, $2::bigint, $3, $4::bigint, $5::bigint, $6::bigint, $7::boolean)
           """,
           [
             key, .int(Int(version.commit.version)), .text(version.commit.fileName), .int(Int(version.commit.fileSize)),
-            .int(Int(version.commit.fileModifiedAt)), .int(Int(version.commit.committedAt)),
+            .int(Int(version.commit.fileModifiedAt)), .int(Int(version.commit.committedAt)), .bool(version.commit.isLast),
           ])
       }
     }
@@ -76,10 +75,12 @@ extension CatalogStore {
     for row in rows {
       let commit = DeltaCommitEntry(
         version: try row.get("version"), fileName: try row.string("file_name"), fileSize: try row.get("file_size"),
-        fileModifiedAt: try row.get("file_modified_at"), committedAt: try row.get("committed_at"))
+        fileModifiedAt: try row.get("file_modified_at"), committedAt: try row.get("committed_at"), isLast: try row.bool("is_last"))
       let id: UUID = try row.get("table_id")
-      found[id, default: TableProgress()].latest = commit.version
-      if try !row.bool("is_backfilled") { found[id, default: TableProgress()].waiting.append(commit) }
+      let isBackfilled = try row.bool("is_backfilled")
+      // The last version, once it is in the log, is no more than a warning to writers that have begun before it.
+      found[id, default: TableProgress()].latest = commit.isLast && isBackfilled ? nil : commit.version
+      if !isBackfilled { found[id, default: TableProgress()].waiting.append(commit) }
     }
     return found
   }
@@ -87,7 +88,11 @@ extension CatalogStore {
   /// The newest version of every table whose versions are given out here, all at one moment.
   public func deltaMoment() async throws -> [UUID: Int64] {
     var found: [UUID: Int64] = [:]
-    for row in try await pool.query("SELECT table_id, max(version) AS newest FROM delta_commits GROUP BY table_id") {
+    let newest = """
+      SELECT table_id, newest FROM (SELECT DISTINCT ON (table_id) table_id, version AS newest, is_last FROM delta_commits ORDER BY table_id, version DESC) t
+      WHERE NOT is_last
+      """
+    for row in try await pool.query(newest) {
       found[try row.get("table_id")] = try row.get("newest")
     }
     return found
@@ -98,10 +103,5 @@ extension CatalogStore {
     try await pool.query(
       "SELECT catalog, schema, name FROM tables WHERE id IN (SELECT table_id FROM delta_commits WHERE NOT is_backfilled) ORDER BY catalog, schema, name"
     ).map(Self.name)
-  }
-
-  /// Gives the table's versions back to its log, which holds all of them.
-  public func forgetDeltaCommits(table id: UUID) async throws {
-    try await pool.execute("DELETE FROM delta_commits WHERE table_id = $1::uuid AND is_backfilled", [.text(id.uuidString)])
   }
 }

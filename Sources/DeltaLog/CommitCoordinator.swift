@@ -8,8 +8,12 @@ public struct DecidedCommit: Sendable, Hashable, Codable {
   /// In `_delta_log/_staged_commits`.
   public var fileName: String
   public var fileSize: Int64
+  /// Behind this version the log alone counts again: the table does not have the feature any more. Who still wants such a version from the
+  /// coordinator has read an older one.
+  public var isLast: Bool
 
-  public init(table: String, version: Int64, fileName: String, fileSize: Int64) {
+  public init(table: String, version: Int64, fileName: String, fileSize: Int64, isLast: Bool = false) {
+    self.isLast = isLast
     self.table = table
     self.version = version
     self.fileName = fileName
@@ -19,7 +23,7 @@ public struct DecidedCommit: Sendable, Hashable, Codable {
 
 /// How far a table has come.
 public struct TableProgress: Sendable, Hashable {
-  /// The newest decided version; nil when none was decided here, so that the log alone knows.
+  /// The newest decided version; nil when none was decided here, or the last of them is in the log, so that the log alone knows.
   public var latest: Int64?
   /// Decided commits that may not be in the log yet, oldest first.
   public var unpublished: [DecidedCommit]
@@ -36,7 +40,8 @@ public protocol CommitCoordinator: Sendable {
   /// How far the tables have come, all at one moment.
   func progress(of tables: [String]) throws -> [String: TableProgress]
   /// Makes all of `commits` part of their tables, or none.
-  /// - Throws: `conflict` when a version is not the one behind the table's latest. After any other error it is unknown whether it
+  /// - Throws: `conflict` when a version is not the one behind the table's latest, or not above the last of a table that was given back.
+  ///   After any other error it is unknown whether it
   ///   happened; `progress` tells.
   func decide(_ commits: [DecidedCommit]) throws
   /// The commits up to `version` are in the log.

@@ -110,7 +110,7 @@ extension CoordinatedTable {
       try publish(coordinator.progress(of: [id])[id]?.unpublished ?? [])
       return false
     }
-    staged.publish()
+    try staged.publish()
     return true
   }
 }
@@ -168,10 +168,11 @@ struct StagedVersions {
       let path = try table.stagedPath(name)
       for file in files { try file.sync() }
       try table.table.store.put(path, data)
+      let isLast = actions.contains { if case .protocol(let value) = $0 { !value.supports(.coordinatedCommits) } else { false } }
       all.append(
         One(
-          table: table, commit: DecidedCommit(table: table.id, version: version, fileName: name, fileSize: Int64(data.count)), identity: identity, path: path
-        ))
+          table: table, commit: DecidedCommit(table: table.id, version: version, fileName: name, fileSize: Int64(data.count), isLast: isLast),
+          identity: identity, path: path))
     } catch {
       discard()
       throw error
@@ -194,8 +195,13 @@ struct StagedVersions {
   }
 
   /// Decided is decided: what fails here, the next reader does.
-  func publish() {
-    for one in all { try? one.table.publish([one.commit]) }
+  /// - Throws: `conflict` PLT-2308 when somebody wrote such a version past the coordinator: no reader will ever see what was decided.
+  func publish() throws {
+    var past: PlatformError?
+    for one in all {
+      do { try one.table.publish([one.commit]) } catch let error as PlatformError where error.number == "PLT-2308" { past = error } catch {}
+    }
+    if let past { throw past }
   }
 
   private func discard() {

@@ -70,7 +70,7 @@ public struct MultiTableCommit: Sendable {
         if attempt > 1 { Thread.sleep(forTimeInterval: Double.random(in: 0..<min(0.1, 0.002 * Double(attempt)))) }
         continue
       }
-      staged.publish()
+      try staged.publish()
       for (index, part) in parts.enumerated() {
         // The commit stands, with its checkpoint or without.
         guard (try? bases[index].advance(written[index].actions, data: part.table.table.dataFeatures)) != nil else { continue }

@@ -6,7 +6,8 @@ import Foundation
 extension CommitPlan {
   /// Brings the files, the metadata and the domains of an older version back, as a new version.
   ///
-  /// The protocol stays: features do not go away, but for clustering when partitions come back. Row ids that were given stay given.
+  /// The protocol stays: features do not go away, but for clustering when partitions come back; who gives out the versions is a matter of
+  /// today and not of the older version. Row ids that were given stay given.
   /// - Returns: the plan, and the files that come back: their data must still be there.
   public static func restore(
     to target: Snapshot, from current: Snapshot, now: Int64 = ProcessSupport.wallMilliseconds
@@ -17,7 +18,7 @@ extension CommitPlan {
     var actions: [Action] = []
     var metadata = target.metadata
     let lost = current.tableProtocol.clusteringLost(by: metadata)
-    let features = target.tableProtocol.features.subtracting(current.tableProtocol.features)
+    let features = target.tableProtocol.features.subtracting(current.tableProtocol.features).subtracting([.coordinatedCommits])
     let tableProtocol = (lost.isEmpty ? current.tableProtocol : current.tableProtocol.removing(lost)).adding(features)
     if tableProtocol != current.tableProtocol { actions.append(.protocol(tableProtocol)) }
     // What counts upwards must not fall back: ids would be given twice.

@@ -112,13 +112,16 @@ public struct ObjectCache: Sendable {
     return found
   }
 
-  /// Bytes that were added by this process since it last looked whether there are too many, by folder: to look costs time by the copy.
+  /// Bytes that were added by this process since it last looked whether there are too many, by folder: to look costs time by the copy. A
+  /// process that adds its first copy looks at once: many that add a little each fill a disk, too.
   private static let added = Mutex<[String: Int]>([:])
 
   private func grown(by bytes: Int) {
     let isDue = Self.added.withLock { added in
-      added[folder, default: 0] += bytes
-      guard added[folder, default: 0] > limitBytes / 20 else { return false }
+      if let known = added[folder], known + bytes <= limitBytes / 20 {
+        added[folder] = known + bytes
+        return false
+      }
       added[folder] = 0
       return true
     }

@@ -175,6 +175,28 @@ import Testing
     }
   }
 
+  /// What a process that died has left is removed by the next attempt; what the catalog knows, or somebody is at work in, stays.
+  @Test(.enabled(if: given == nil, "not in a process that a test has started")) func foldersThatNobodyKnowsGo() async throws {
+    let place = try await Place()
+    defer { place.catalog.pool.close() }
+    let folders = UnnamedFolders(pool: place.catalog.pool)
+    let root = place.folder.file("lake/main/demo/t-run-task")
+    let left = root + "-00000000"
+    let other = root + "-2-00000000"
+    let kept = try await place.catalog.table(
+      ThreePartName("main.demo.kept"), creatingIn: place.folder.file("lake"), columns: [], by: "ann", location: root + "-11111111")
+    for path in [left, other, kept.location] { try FileManager.default.createDirectory(atPath: path + "/_delta_log", withIntermediateDirectories: true) }
+    let mine = try await folders.make(beside: root)
+    func exist() -> [Bool] { [left, other, kept.location, mine].map { FileManager.default.fileExists(atPath: $0) } }
+    #expect(exist() == [false, true, true, true])
+    let second = try await folders.make(beside: root)
+    #expect(exist() == [false, true, true, true] && second != mine)
+    UnnamedFolders.release(mine)
+    await folders.remove(try await folders.make(beside: root))
+    #expect(exist() == [false, true, true, false] && FileManager.default.fileExists(atPath: second))
+    await folders.remove(second)
+  }
+
   /// The catalog's tables through `LakeTables`, with a conflict that stops all of it.
   @Test(.enabled(if: given == nil, "not in a process that a test has started")) func tablesOfTheCatalogChangeTogether() async throws {
     let place = try await Place()
@@ -221,6 +243,28 @@ import Testing
     #expect(after[0].files.map(\.path) == [winner] && Set(after[1].files.map(\.path)) == ["a", "with-" + winner])
     // The catalog's own endpoint tells the same versions.
     #expect(try await place.catalog.deltaCommits(table: entries[0].id, from: 0, to: nil).latest == after[0].version)
+    // Upkeep knows such tables, too.
+    #expect(after[0].tableProtocol.supports(.coordinatedCommits))
+    #expect(try await BlockingPool.shared.run { try TableUpkeep.cleanLog(all[0].location) } == [])
+    // Given back, it has no newest version in the catalog, and who began before is refused.
+    let next = after[0].version + 1
+    try await BlockingPool.shared.run {
+      let table = try tables.log(all[0])
+      var base = try table.snapshot()
+      _ = try table.commit(FeatureRemoval.plan("platform.coordinatedCommits", base: base), onto: &base)
+    }
+    #expect(try await place.catalog.newestDeltaCommit(table: all[0].id) == nil)
+    #expect(try await place.catalog.deltaMoment().keys.sorted { $0.uuidString < $1.uuidString } == [all[1].id])
+    #expect(try await place.catalog.deltaProgress(of: [all[0].id])[all[0].id]?.latest == nil)
+    func give(_ version: Int64) async throws {
+      let commit = DeltaCommitEntry(version: version, fileName: "\(version).json", fileSize: 1, fileModifiedAt: 1, committedAt: 1)
+      try await place.catalog.commitDelta(together: [.init(table: all[0].id, commit: commit)])
+    }
+    await #expect(throws: PlatformError.self) { try await give(next) }
+    try await tables.requireOwnLog(all[0])
+    _ = try await tables.commitTogether(entries.map { .init(entry: $0, decide: add("again")) })
+    #expect(try await tables.together(entries)[0].version == next + 2)
+    #expect(try await place.catalog.newestDeltaCommit(table: all[0].id) == next + 2)
     await #expect(throws: PlatformError.self) {
       try await place.catalog.commitDelta(together: [
         .init(table: UUID(), commit: DeltaCommitEntry(version: 1, fileName: "x", fileSize: 1, fileModifiedAt: 1, committedAt: 1))

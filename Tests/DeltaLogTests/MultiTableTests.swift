@@ -12,6 +12,7 @@ import Testing
 final class MemoryCoordinator: CommitCoordinator {
   private struct State {
     var latest: [String: Int64] = [:]
+    var last: [String: Int64] = [:]
     var unpublished: [String: [DecidedCommit]] = [:]
     var calls = 0
     var fault: (index: Int, isAfter: Bool, isForGood: Bool)?
@@ -47,17 +48,23 @@ final class MemoryCoordinator: CommitCoordinator {
   func decide(_ commits: [DecidedCommit]) throws {
     try run { state in
       for commit in commits {
-        guard state.latest[commit.table].map({ $0 + 1 == commit.version }) ?? true else { throw PlatformError(.conflict, "taken") }
+        guard state.latest[commit.table].map({ $0 + 1 == commit.version }) ?? true, commit.version > state.last[commit.table] ?? 0 else {
+          throw PlatformError(.conflict, "taken")
+        }
       }
       for commit in commits {
         state.latest[commit.table] = commit.version
+        if commit.isLast { state.last[commit.table] = commit.version }
         state.unpublished[commit.table, default: []].append(commit)
       }
     }
   }
 
   func published(_ table: String, through version: Int64) throws {
-    try run { state in state.unpublished[table]?.removeAll { $0.version <= version } }
+    try run { state in
+      state.unpublished[table]?.removeAll { $0.version <= version }
+      if let last = state.last[table], last == state.latest[table], last <= version { state.latest[table] = nil }
+    }
   }
 }
 
@@ -222,6 +229,49 @@ final class MemoryCoordinator: CommitCoordinator {
     #expect(problems.withLock { $0 } == [])
     #expect(try lake.files()[0].count == 36)
     #expect(try CoordinatedTable.snapshots(lake.tables()).map(\.version) == [37, 37, 37])
+  }
+
+  /// A table is given back to its log; who began before that is told, and nothing acknowledged is lost.
+  @Test func aTableIsGivenBack() throws {
+    let lake = Lake()
+    try lake.start()
+    _ = try lake.commit("x")
+    func ours() throws -> DeltaTable {
+      try DeltaTable(
+        store: lake.store, path: ObjectPath("a"), parquet: LineHandler(), coordination: TableCoordination(id: "id-a", coordinator: lake.coordinator))
+    }
+    let plain = try DeltaTable(store: lake.store, path: ObjectPath("a"), parquet: LineHandler())
+    let coordinated = try ours()
+    var early = try coordinated.snapshot()
+    #expect(early.version == 2)
+    var base = early
+    // The publication fails: the next who looks makes up for it.
+    lake.store.restart { $0.operation == .putIfAbsent ? .error : nil }
+    _ = try coordinated.commit(FeatureRemoval.plan("platform.coordinatedCommits", base: base), onto: &base)
+    lake.store.restart()
+    #expect(try plain.latestVersion() == 2)
+    let removed = early.files
+    var change = CommitPlan.Rewrite()
+    change.removed = removed
+    change.added = [LogFixture.file("late")]
+    let late = CommitPlan.rewrite(change, where: .unknown, read: removed, operation: "UPDATE")
+    // Not at the coordinator, which knows nothing of what follows, but in the log.
+    #expect(try coordinated.commit(late, onto: &early).version == 4)
+    #expect(try plain.snapshot().version == 4 && !plain.snapshot().tableProtocol.supports(.coordinatedCommits))
+    #expect(try plain.snapshot().files.map(\.path) == ["late"])
+    // Others write, in any number; then it is taken over again.
+    for name in ["p", "q"] { #expect(try plain.append([LogFixture.file(name)]).version > 4) }
+    #expect(try ours().append([LogFixture.file("r")]).version == 7)
+    #expect(try lake.table("a").adopt() == 8)
+    #expect(try lake.commit("y") == [9, 3, 3])
+    #expect(try lake.files() == [["late", "p", "q", "r", "y"], ["x", "y"], ["x", "y"]])
+    // An older version brings its rows back, and not who gives out the versions.
+    let again = try ours()
+    var given = try again.snapshot()
+    _ = try again.commit(FeatureRemoval.plan("platform.coordinatedCommits", base: given), onto: &given)
+    let restored = try CommitPlan.restore(to: again.snapshot(version: 9), from: given).plan
+    _ = try again.commit(restored, onto: &given)
+    #expect(!given.tableProtocol.supports(.coordinatedCommits))
   }
 
   @Test func aVersionWrittenPastTheCoordinatorIsNamed() throws {

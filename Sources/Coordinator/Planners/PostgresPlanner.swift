@@ -14,6 +14,8 @@ import Scheduling
 struct PostgresPlanner: TaskPlanner {
   let services: PlanningServices
 
+  private var folders: UnnamedFolders { UnnamedFolders(pool: services.catalog.pool) }
+
   private static let timeLimit: Duration = .seconds(3600)
   private static let attemptLimit = 5
 
@@ -111,9 +113,7 @@ struct PostgresPlanner: TaskPlanner {
 
   /// The log of a new table, without rows. Columns that cannot be called so in files are mapped.
   private func begin(_ name: ThreePartName, _ columns: [Column], _ call: StageCall) async throws -> Target {
-    // Of this attempt alone: one that was lost may still be at work.
-    let shared = try await StatementPlanner(services: services).newLocation(name, call)
-    let place = "\(shared)-\(UUID().uuidString.prefix(8).lowercased())"
+    let place = try await folders.make(beside: StatementPlanner(services: services).freshLocation(name, call))
     let schema = TypeMapping.schema(columns)
     let isPlain: Bool
     do {
@@ -122,7 +122,6 @@ struct PostgresPlanner: TaskPlanner {
     } catch { isPlain = false }
     let new = try NewTable(schema: schema, properties: isPlain ? [:] : ["delta.columnMapping.mode": "name"], name: "\(name)")
     let snapshot = try await BlockingPool.shared.run {
-      try FileManager.default.moveItem(atPath: shared, toPath: place)
       let table = try LakeTables.log(place)
       _ = try table.create(new.metadata, features: new.features, actions: new.domains)
       return try table.snapshot()
@@ -139,7 +138,7 @@ struct PostgresPlanner: TaskPlanner {
     let entry = try await services.catalog.table(
       base.entry.name, creatingIn: services.layout.lake, columns: columns, by: base.entry.createdBy, location: place)
     guard entry.location == place else {
-      try await BlockingPool.shared.run { try FileManager.default.removeItem(atPath: place) }
+      await folders.remove(place)
       throw PlatformError(.conflict, "a table '\(entry.name)' was made meanwhile", hint: "Submit it again.", number: "PLT-3125")
     }
     return entry
@@ -176,10 +175,14 @@ struct PostgresPlanner: TaskPlanner {
       if !body.isIncremental || result.rowCount > 0 { version = try await commit(body, result, outcome, onto: base, number: (last ?? 0) + 1, call) }
     } catch {
       // Nothing names the folder yet.
-      if target.isNew { try await BlockingPool.shared.run { try FileManager.default.removeItem(atPath: base.entry.location) } }
+      if target.isNew { await folders.remove(base.entry.location) }
       throw error
     }
-    if target.isNew { entry = try await publish(base, call) }
+    if target.isNew {
+      // Also when it is unknown whether the catalog has it: the next attempt finds out.
+      defer { UnnamedFolders.release(base.entry.location) }
+      entry = try await publish(base, call)
+    }
     guard let version else { return (0, nil, outcome.hasMore) }
     if let mark = outcome.mark { try await ledger.record(entry.id, application: application, number: (last ?? 0) + 1, mark) }
     try await services.catalog.addLineage([

@@ -49,12 +49,9 @@ extension StatementPlanner {
   func dropFeature(
     _ feature: String, of entry: TableEntry, truncatesHistory: Bool, _ call: StageCall, _ response: inout StatementResponse
   ) async throws {
-    // What is left of it in the catalog, also when an earlier try was cut off behind its commit, goes with the feature.
-    let isCoordination = feature.lowercased() == TableFeature.coordinatedCommits.rawValue.lowercased()
     do {
       let after = try await services.tables.change(entry, key: call.commitKey) { base, _ in try FeatureRemoval.plan(feature, base: base) }
       response.version = after.version
-      if isCoordination { try await services.catalog.forgetDeltaCommits(table: entry.id) }
       // Readers without the feature start here and not at a version that needs it.
       try await BlockingPool.shared.run {
         let table = try services.tables.log(entry)
@@ -66,7 +63,6 @@ extension StatementPlanner {
         [.string("versions before \(after.version) still need the feature; they can be read for as long as delta.logRetentionDuration keeps them")]
       ]
     } catch var error as PlatformError where error.number.isEmpty && (error.code == .invalidArgument || error.code == .notFound) {
-      if isCoordination && error.code == .notFound { try await services.catalog.forgetDeltaCommits(table: entry.id) }
       error.message = "table '\(entry.name)': " + error.message
       error.number = "PLT-3242"
       throw error

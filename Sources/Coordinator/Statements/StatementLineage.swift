@@ -2,13 +2,26 @@
 
 import Catalog
 import Core
+import Logging
 import Query
 import Scheduling
 
 /// What a statement read and wrote, as edges of the lineage graph.
 extension StatementPlanner {
   /// Records where `target` comes from: what the statement names, what views and functions among it read, and columns.
+  ///
+  /// It comes behind a commit, which stands whatever happens here: a person's statement has succeeded, and is not to be sent again. A run's
+  /// task is, and finds its commit.
   func addLineage(
+    _ sources: StatementSources?, target: (kind: String, name: String, version: Int64?), _ call: StageCall, _ user: String
+  ) async throws {
+    do { try await storeLineage(sources, target: target, call, user) } catch {
+      guard submitter != nil else { throw error }
+      Logger(label: "lineage").warning("the lineage of a statement was not stored", metadata: ["target": "\(target.name)", "error": "\(error)"])
+    }
+  }
+
+  private func storeLineage(
     _ sources: StatementSources?, target: (kind: String, name: String, version: Int64?), _ call: StageCall, _ user: String
   ) async throws {
     guard let sources else { return }

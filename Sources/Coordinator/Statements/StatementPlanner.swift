@@ -131,13 +131,18 @@ struct StatementPlanner: TaskPlanner {
       try await BlockingPool.shared.run { try ReadOnlyPlaces.shared.requireWritable(found.location) }
       return found.location
     }
+    let path = try await freshLocation(name, call)
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    return path
+  }
+
+  /// Where the call may put a table that does not exist; nothing is made.
+  func freshLocation(_ name: ThreePartName, _ call: StageCall) async throws -> String {
     guard try await services.catalog.schemas().contains(where: { $0.catalog == name.catalog && $0.name == name.schema }) else {
       throw PlatformError(.notFound, "schema '\(name.catalog).\(name.schema)' does not exist", hint: "CREATE SCHEMA it first.", number: "PLT-3002")
     }
     try CatalogStore.requirePlain(name.name)
-    let path = "\(services.layout.lake)/\(name.catalog)/\(name.schema)/\(name.name)-\(call.id.run)-\(call.id.task)"
-    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    return path
+    return "\(services.layout.lake)/\(name.catalog)/\(name.schema)/\(name.name)-\(call.id.run)-\(call.id.task)"
   }
 
   func commit(_ call: StageCall, results: [JSONValue]) async throws -> StageOutcome {
@@ -239,7 +244,8 @@ struct StatementPlanner: TaskPlanner {
     if work.script.items.count > 1 {
       guard work.isLast else {
         session.index += 1
-        session.attempt = 0
+        // Those of a transaction count until its end.
+        if session.block == nil { session.attempt = 0 }
         return .nextStage(carry: try JSONValue(encoding: session))
       }
       response.statements = session.finished

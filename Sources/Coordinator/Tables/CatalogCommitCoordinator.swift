@@ -30,7 +30,7 @@ struct CatalogCommitCoordinator: CommitCoordinator {
       guard let known = found[id] else { continue }
       progress[table] = TableProgress(
         latest: known.latest,
-        unpublished: known.waiting.map { DecidedCommit(table: table, version: $0.version, fileName: $0.fileName, fileSize: $0.fileSize) })
+        unpublished: known.waiting.map { DecidedCommit(table: table, version: $0.version, fileName: $0.fileName, fileSize: $0.fileSize, isLast: $0.isLast) })
     }
     return progress
   }
@@ -40,7 +40,7 @@ struct CatalogCommitCoordinator: CommitCoordinator {
     let versions = try commits.map {
       CatalogStore.TableVersion(
         table: try Self.identifier($0.table),
-        commit: DeltaCommitEntry(version: $0.version, fileName: $0.fileName, fileSize: $0.fileSize, fileModifiedAt: now, committedAt: now))
+        commit: DeltaCommitEntry(version: $0.version, fileName: $0.fileName, fileSize: $0.fileSize, fileModifiedAt: now, committedAt: now, isLast: $0.isLast))
     }
     try wait { [catalog] in try await catalog.commitDelta(together: versions) }
   }

@@ -5,6 +5,7 @@ import Core
 import DeltaLog
 import Foundation
 import Logging
+import ObjectStore
 import Synchronization
 
 /// What commits leave to be done behind them: old files of the log go once a checkpoint makes them superfluous, and small files become
@@ -66,6 +67,11 @@ final class TableUpkeep: Sendable {
     return false
   }
 
+  /// Also where the catalog gives out the table's versions: what goes is long since part of its log.
+  static func cleanLog(_ location: String) throws -> [ObjectPath] {
+    try LakeTables.open(location, LakeTables.writtenFeatures.union([.coordinatedCommits])).cleanUpLog()
+  }
+
   func add(_ work: Work, now: ContinuousClock.Instant = .now) {
     state.withLock { state in
       guard state.waiting.count < Self.queueLimit, !state.waiting.contains(work), state.done[work].map({ now - $0 >= Self.pause }) ?? true else { return }
@@ -94,7 +100,7 @@ final class TableUpkeep: Sendable {
       do {
         switch work {
         case .cleanLog(let location):
-          let gone = try await BlockingPool.shared.run { try LakeTables.log(location).cleanUpLog() }
+          let gone = try await BlockingPool.shared.run { try Self.cleanLog(location) }
           if !gone.isEmpty { logger.info("old files of a table's log are gone", metadata: ["table": "\(location)", "files": "\(gone.count)"]) }
         case .compact(let table):
           try await compact(table)
