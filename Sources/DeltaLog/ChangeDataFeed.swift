@@ -88,10 +88,16 @@ public enum ChangeDataFeed {
 }
 
 extension DeltaTable {
-  /// The changes of versions `range`, oldest first, with the table's metadata at each version that sets it.
+  /// The changes of versions `range`, oldest first.
+  /// - Throws: as `changesAndSchemas`.
+  public func changes(_ range: ClosedRange<Int64>) throws -> [ChangeDataFeed.Change] { try changesAndSchemas(range).changes }
+
+  /// The changes of versions `range`, oldest first, and all schemas that their rows may have been written with.
   /// - Throws: `invalidArgument` when the feed was off at one of them; `notFound` for a version that does not exist or was cleaned up.
-  public func changes(_ range: ClosedRange<Int64>) throws -> [ChangeDataFeed.Change] {
-    var properties = try snapshot(version: range.lowerBound).properties
+  public func changesAndSchemas(_ range: ClosedRange<Int64>) throws -> (changes: [ChangeDataFeed.Change], schemas: [StructType]) {
+    let first = try snapshot(version: range.lowerBound)
+    var properties = first.properties
+    var schemas = [first.schema]
     let listing = try listing()
     let times = Dictionary(uniqueKeysWithValues: Self.fileTimes(listing).map { ($0.version, $0.time) })
     guard let latest = listing.latest, range.upperBound <= latest else {
@@ -102,7 +108,12 @@ extension DeltaTable {
       let actions = try commit(version)
       var time = times[version] ?? 0
       for action in actions {
-        if case .metadata(let value) = action { properties = TableProperties(value.configuration) }
+        if case .metadata(let value) = action {
+          properties = TableProperties(value.configuration)
+          // Rows that the first version has removed are of the schema before it; where that was cleaned up, nobody knows it.
+          if version == range.lowerBound, version > 0, let before = try? snapshot(version: version - 1) { schemas.append(before.schema) }
+          schemas.append(try StructType(parsing: value.schemaString))
+        }
         if case .commitInfo(let info) = action, let own = info.inCommitTimestamp { time = own }
       }
       guard properties.hasChangeDataFeed else {
@@ -110,6 +121,6 @@ extension DeltaTable {
       }
       found += ChangeDataFeed.changes(actions, version: version, timestampMilliseconds: time)
     }
-    return found
+    return (found, schemas)
   }
 }

@@ -40,6 +40,35 @@ public enum TypeWidening {
     }
   }
 
+  /// The type that values of both can be read as, fields of structs by the names that files have for them: those of `type`, each in the wider type.
+  /// - Returns: nil when neither takes the values of the other.
+  static func common(_ type: DeltaType, _ other: DeltaType) -> DeltaType? {
+    if type == other { return type }
+    switch (type, other) {
+    case (.structure(let own), .structure(let others)): return common(own, others).schema.map { .structure($0) }
+    case (.array(let item, let hasNull), .array(let otherItem, _)): return common(item, otherItem).map { .array($0, containsNull: hasNull) }
+    case (.map(let key, let value, let hasNull), .map(let otherKey, let otherValue, _)):
+      guard let key = common(key, otherKey), let value = common(value, otherValue) else { return nil }
+      return .map(key, value, valueContainsNull: hasNull)
+    default:
+      // Every single value is a text.
+      if case (.primitive("string"), .primitive) = (type, other) { return type }
+      return allows(other, type) ? type : allows(type, other) ? other : nil
+    }
+  }
+
+  /// `schema` in types that also take the values of a table that had `other`.
+  /// - Returns: no schema, and the name of the first field for which there is no such type.
+  public static func common(_ schema: StructType, _ other: StructType) -> (schema: StructType?, clash: String?) {
+    var result = schema
+    for (index, field) in schema.fields.enumerated() {
+      guard let old = other.fields.first(where: { $0.physicalName == field.physicalName }) else { continue }
+      guard let type = common(field.type, old.type) else { return (nil, field.name) }
+      result.fields[index].type = type
+    }
+    return (result, nil)
+  }
+
   /// The changes that lead from one type to the other, within arrays and maps too.
   /// - Returns: nil when no allowed change does. Structs inside are compared by the caller, field by field.
   static func changes(_ from: DeltaType, _ to: DeltaType, path: [String] = []) -> [Change]? {

@@ -155,6 +155,23 @@ import Testing
     #expect(TypeWidening.allows(.primitive(from), .primitive(to)) == expected)
   }
 
+  @Test func twoSchemasAreReadInTheWiderTypes() throws {
+    func schema(_ id: String, _ inner: String, _ item: String) -> StructType {
+      StructType(fields: [
+        StructField(name: "id", type: .primitive(id)),
+        StructField(name: "s", type: .structure(StructType(fields: [StructField(name: "x", type: .primitive(inner))]))),
+        StructField(name: "l", type: .array(.primitive(item), containsNull: true)),
+      ])
+    }
+    let now = schema("integer", "float", "string")
+    #expect(TypeWidening.common(now, schema("long", "double", "string")).schema == schema("long", "double", "string"))
+    #expect(TypeWidening.common(now, schema("short", "float", "date")).schema == now)
+    #expect(TypeWidening.common(now, StructType(fields: [])).schema == now)
+    let (none, clash) = TypeWidening.common(now, schema("string", "float", "string"))
+    #expect(none == nil && clash == "id")
+    #expect(TypeWidening.common(now, schema("integer", "date", "string")).clash == "s")
+  }
+
   @Test func typeChangesAreRecorded() throws {
     let base = Self.snapshot(Self.schema, ["delta.enableTypeWidening": "true"])
     let changed = try Self.change(base) {

@@ -111,7 +111,8 @@ final class ChangedTable {
   /// `table_changes` of all versions, as sorted JSON texts.
   func changes() throws -> [String] {
     let latest = try delta.snapshot()
-    var scan = try TableScan(changes: delta.changes(0...latest.version), of: latest, folder: location) { try self.delta.deletionVector($0) }
+    let found = try delta.changesAndSchemas(0...latest.version)
+    var scan = try TableScan(changes: found.changes, schemas: found.schemas, of: latest, folder: location) { try self.delta.deletionVector($0) }
     // When the peer says that a commit was made is not what the log's files say.
     scan.schemaText = try StructType(parsing: scan.schemaText).without(ChangeDataFeed.timestampColumn).schemaString
     return try Self.texts(scan)

@@ -32,8 +32,8 @@ extension LakeTables {
         throw PlatformError(
           .notFound, "table '\(name)' has no versions \(start) to \(end)", hint: "Its latest version is \(latest.version).", number: "PLT-3241")
       }
-      let changes: [ChangeDataFeed.Change]
-      do { changes = try table.changes(start...end) } catch let error as PlatformError {
+      let found: (changes: [ChangeDataFeed.Change], schemas: [StructType])
+      do { found = try table.changesAndSchemas(start...end) } catch let error as PlatformError {
         guard error.code == .invalidArgument else {
           throw PlatformError(
             error.code, "the changes of table '\(name)' cannot be read: \(error.message)", hint: "Versions whose log was cleaned up have no changes any more.",
@@ -45,7 +45,8 @@ extension LakeTables {
           number: "PLT-3241")
       }
       return try TableScan(
-        changes: changes, of: end == latest.version ? latest : table.snapshot(version: end), folder: entry.location, sharedFolders: shared
+        changes: found.changes, schemas: found.schemas, of: end == latest.version ? latest : table.snapshot(version: end), folder: entry.location,
+        sharedFolders: shared
       ) { vector in
         // A clone's file may have one that lies beside the file of its source.
         guard vector.storage == .absolute else { return try table.deletionVector(vector) }
