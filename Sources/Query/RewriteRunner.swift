@@ -89,8 +89,9 @@ public enum RewriteRunner {
       let columns = (table.columns.map { SQLText.identifier($0.name) } + (tracking ?? []).map(\.name)).joined(separator: ", ")
       let query = try spec.order.map { try arranged("__rows", columns, $0, connection) } ?? "SELECT \(columns) FROM __rows"
       let expected = try connection.rows("SELECT count(*) FROM __rows").first?[0].intValue ?? -1
-      let files = try DataFileWriter(layout: PhysicalLayout(table: table, extras: tracking ?? []), folder: spec.outputDirectory)
-        .write(connection, query: query)
+      var writer = DataFileWriter(layout: PhysicalLayout(table: table, extras: tracking ?? []), folder: spec.outputDirectory)
+      writer.takesInfinity = true
+      let files = try writer.write(connection, query: query)
       let written = files.reduce(0) { $0 + $1.rows }
       guard written == expected else {
         for file in files { unlink(file.path) }

@@ -255,10 +255,12 @@ extension FileStaging {
         "CASE lower(trim(\(value))) WHEN 'true' THEN true WHEN 'false' THEN false WHEN '1' THEN true WHEN '0' THEN false WHEN 't' THEN true WHEN 'f' THEN false END"
     case .tinyint, .smallint, .integer, .bigint, .hugeint:
       return "CASE WHEN regexp_full_match(\(value), '\(Self.integer)') THEN TRY_CAST(\(value) AS \(type.sql)) END"
-    case .date where !read.options.dateFormat.isEmpty:
-      return "CAST(try_strptime(\(value), \(SQLText.literal(read.options.dateFormat))) AS DATE)"
-    case .timestampTZ where !read.options.timestampFormat.isEmpty, .timestamp where !read.options.timestampFormat.isEmpty:
-      return "CAST(try_strptime(\(value), \(SQLText.literal(read.options.timestampFormat))) AS \(type.sql))"
+    case .date, .timestampTZ, .timestamp:
+      let format = type == .date ? read.options.dateFormat : read.options.timestampFormat
+      let time =
+        format.isEmpty ? "TRY_CAST(\(value) AS \(type.sql))" : "CAST(try_strptime(\(value), \(SQLText.literal(format))) AS \(type.sql))"
+      // 'infinity' is a time to the engine, and to no reader of files.
+      return "CASE WHEN isfinite(\(time)) THEN \(time) END"
     case .blob: return "encode(\(value))"
     case .list, .array, .structure, .map: return "CASE WHEN json_valid(\(value)) THEN TRY_CAST(CAST(\(value) AS JSON) AS \(type.sql)) END"
     default: return "TRY_CAST(\(value) AS \(type.sql))"

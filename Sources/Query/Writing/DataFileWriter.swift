@@ -18,6 +18,8 @@ struct DataFileWriter {
   var subfolder = ""
   /// Whether the files are on the disk when they are given back.
   var waitsForDisk = true
+  /// Whether the rows were the table's before, dates without end included.
+  var takesInfinity = false
 
   private var table: TargetTable { layout.table }
   private var targetSize: Int64 { table.properties.targetFileSizeBytes ?? Self.defaultFileSize }
@@ -91,6 +93,7 @@ struct DataFileWriter {
     // Version 2 would be smaller by its delta encodings, which the Rust implementation of Arrow cannot skip rows in.
     var options = ["FORMAT parquet", "COMPRESSION zstd", "PARQUET_VERSION v1", "RETURN_STATS", option]
     if let ids = layout.fieldIDs { options.append("FIELD_IDS \(ids)") }
+    let infinite = takesInfinity ? nil : InfiniteTimes(table)
     return try connection.rows("COPY (\(query)) TO \(SQLText.literal(path)) (\(options.joined(separator: ", ")))").map { row in
       guard row.count >= 6, let path = row[0].stringValue, let rows = Int64(row[1]), let size = Int64(row[2]) else {
         throw PlatformError(.internalError, "the engine does not tell which files it wrote")
@@ -98,6 +101,8 @@ struct DataFileWriter {
       var part = Part(path: path, rows: rows, sizeBytes: size, statistics: row[4].items)
       let values = Dictionary(uniqueKeysWithValues: row[5].entries.map { ($0.key, $0.value.stringValue) })
       for name in partitions { part.partition[name] = .some(values[name] ?? nil) }
+      try infinite?.refuse(in: part.statistics)
+      try infinite?.refuse(in: part.partition)
       try layout.checkPartitions(part.partition)
       return part
     }
