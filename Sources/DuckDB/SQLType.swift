@@ -60,9 +60,19 @@ public indirect enum SQLType: Sendable, Hashable, CustomStringConvertible {
     switch self {
     case .other: false
     case .list(let item), .array(let item, _): item.isDirect
-    case .structure(let fields): fields.allSatisfy { $0.type.isDirect }
+    case .structure(let fields): !hasNamelessFields && fields.allSatisfy { $0.type.isDirect }
     case .map(let key, let value): key.isDirect && value.isDirect
     default: true
+    }
+  }
+
+  /// Whether it is, or holds, a struct of values without names, such as `row(1, 2)`: values are found by name.
+  public var hasNamelessFields: Bool {
+    switch self {
+    case .list(let item), .array(let item, _): item.hasNamelessFields
+    case .structure(let fields): fields.contains { $0.name.isEmpty || $0.type.hasNamelessFields }
+    case .map(let key, let value): key.hasNamelessFields || value.hasNamelessFields
+    default: false
     }
   }
 }

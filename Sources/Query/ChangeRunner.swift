@@ -102,6 +102,7 @@ struct ChangeRunner {
     if let source = change.queries.source, let matched = change.queries.matched {
       try define("__source", source, nil)
       sourceRows = try connection.rows("SELECT count(*) FROM __source").first?[0].intValue
+      for probe in change.queries.probes ?? [] { try probe.check(connection) }
       try define("__matched", matched, ["__f", "__r", "__s", "__action", "__delete"] + sets)
       let several = try connection.rows("SELECT 1 FROM __matched WHERE __action <> 0 GROUP BY __f, __r HAVING count(*) > 1 LIMIT 1")
       guard several.isEmpty || change.queries.allowsSeveralMatches else {
@@ -113,6 +114,7 @@ struct ChangeRunner {
       parts.append("SELECT \(list) FROM __matched WHERE __action <> 0\(once)")
     }
     if let changed = change.queries.changed {
+      if change.queries.source == nil { for probe in change.queries.probes ?? [] { try probe.check(connection) } }
       try define("__alone", changed, ["__f", "__r", "__action", "__delete"] + sets)
       parts.append("SELECT \(list) FROM __alone WHERE __action <> 0")
     }
@@ -256,12 +258,10 @@ struct ChangeRunner {
     }
     let conditions = columns.filter { $0.name.hasPrefix(StatementPlan.conditionColumn) }
     if let wrong = conditions.first(where: { $0.type != .boolean }) {
-      throw PlatformError(
-        .invalidArgument, "'\(wrong.name.split(separator: " ", maxSplits: 2).last ?? "")' is \(wrong.type.sql), not a condition",
-        hint: "A condition is true or false: compare the value with another, as in k = 1.", number: "PLT-3140")
+      throw ChangeProbe.noCondition(wrong.name.split(separator: " ", maxSplits: 2).last ?? "", wrong.type)
     }
     guard columns.dropLast(conditions.count).map(\.name) == expected else {
-      throw PlatformError(.invalidArgument, "an expression of the statement is none", hint: "Look for a parenthesis or comma too many.")
+      throw ChangeProbe.noExpression
     }
     let rows = conditions.isEmpty ? query : "SELECT \(expected.joined(separator: ", ")) FROM (\n\(query)\n) AS judged"
     try connection.execute("CREATE TEMP TABLE \(name) AS \(rows)")

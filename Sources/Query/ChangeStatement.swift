@@ -29,6 +29,14 @@ struct ChangeStatement: Sendable {
     case insert([Assignment])
     /// `UPDATE SET *`, `INSERT *`: every column of the target from the source's column of the same name.
     case updateAll, insertAll
+
+    /// What it sets, once `*` is taken apart.
+    var assignments: [Assignment] {
+      switch self {
+      case .update(let given), .insert(let given): given
+      case .delete, .updateAll, .insertAll: []
+      }
+    }
   }
   enum Occasion: Sendable {
     case matched, notMatched, notMatchedBySource
@@ -118,6 +126,8 @@ public struct ChangeQueries: Codable, Sendable, Hashable {
   public var insertedColumns: Set<String> = []
   /// A row may match several source rows: all it can come to is to be deleted.
   public var allowsSeveralMatches = false
+  /// What is looked at before anything is evaluated; nil: nothing.
+  public var probes: [ChangeProbe]?
 }
 
 extension StatementSpec.Change {
@@ -264,50 +274,96 @@ extension StatementPlan {
       let values = try Self.values([clause], columns, alias: change.alias, source: nil)
       let list = (row + ["1 AS __action", "\(Self.deletes([clause])) AS __delete"] + values + Self.judged([clause.condition])).joined(separator: ", ")
       result.changed = try inner("SELECT \(list) FROM __target AS \(change.alias) WHERE (\(clause.condition ?? "true")\n)", ["__target"])
+      result.probes = try probe([clause], columns, from: "__target AS \(change.alias)", ["__target"]).map { [$0] }
       return result
     }
     func clauses(_ occasion: ChangeStatement.Occasion) -> [ChangeStatement.Clause] { change.clauses.filter { $0.occasion == occasion } }
     result.source = try inner(
       "SELECT row_number() OVER () AS __source_row, \(source.alias).* FROM \(source.text) AS \(source.alias)", [])
     let matched = clauses(.matched)
+    let decided = Self.decided(matched)
     let pairs =
-      row + ["\(source.alias).__source_row AS __s", "\(Self.decision(matched)) AS __action", "\(Self.deletes(matched)) AS __delete"]
+      row + ["\(source.alias).__source_row AS __s", decided.column, "\(Self.deletes(matched)) AS __delete"]
       + (try Self.values(matched, columns, alias: change.alias, source: source.alias)) + Self.judged([source.condition] + matched.map(\.condition))
     result.matched = try inner(
-      "SELECT \(pairs.joined(separator: ", ")) FROM __target AS \(change.alias) JOIN __source AS \(source.alias) ON (\(source.condition)\n)",
+      "SELECT \(pairs.joined(separator: ", ")) FROM __target AS \(change.alias) JOIN __source AS \(source.alias) ON (\(source.condition)\n)\(decided.from)",
       ["__target", "__source"])
+    var probes = [
+      try probe(
+        matched, joined: source.condition, columns, from: "__target AS \(change.alias), __source AS \(source.alias)", ["__target", "__source"])
+    ]
     if matched.count == 1, matched[0].condition == nil, case .delete = matched[0].action { result.allowsSeveralMatches = true }
     let left = clauses(.notMatchedBySource)
     if !left.isEmpty {
+      let decided = Self.decided(left)
       let list =
-        row + ["\(Self.decision(left)) AS __action", "\(Self.deletes(left)) AS __delete"]
+        row + [decided.column, "\(Self.deletes(left)) AS __delete"]
         + (try Self.values(left, columns, alias: change.alias, source: nil)) + Self.judged(left.map(\.condition))
       result.changed = try inner(
         """
-        SELECT \(list.joined(separator: ", ")) FROM __target AS \(change.alias) WHERE NOT EXISTS
+        SELECT \(list.joined(separator: ", ")) FROM __target AS \(change.alias)\(decided.from) WHERE NOT EXISTS
           (SELECT 1 FROM __matched AS __m WHERE __m.__f = \(change.alias).__platform_file AND __m.__r = \(change.alias).__platform_row)
         """, ["__target", "__matched"])
+      probes.append(try probe(left, columns, from: "__target AS \(change.alias)", ["__target"]))
     }
     let new = clauses(.notMatched)
     if !new.isEmpty {
-      let list = ["\(Self.decision(new)) AS __action"] + (try Self.values(new, columns, alias: nil, source: source.alias)) + Self.judged(new.map(\.condition))
+      let decided = Self.decided(new)
+      let list = [decided.column] + (try Self.values(new, columns, alias: nil, source: source.alias)) + Self.judged(new.map(\.condition))
       result.inserted = try inner(
         """
-        SELECT \(list.joined(separator: ", ")) FROM __source AS \(source.alias) WHERE NOT EXISTS
+        SELECT \(list.joined(separator: ", ")) FROM __source AS \(source.alias)\(decided.from) WHERE NOT EXISTS
           (SELECT 1 FROM __matched AS __m WHERE __m.__s = \(source.alias).__source_row)
         """, ["__source", "__matched"])
+      probes.append(try probe(new, columns, from: "__source AS \(source.alias)", ["__source"]))
     }
+    if probes.contains(where: { $0 != nil }) { result.probes = probes.compactMap { $0 } }
     return result
   }
 
   /// Conditions as columns behind all others: only their types are looked at, which must be BOOLEAN. The engine itself takes every number for a
-  /// condition. One with a query inside would be planned twice, and is left alone.
+  /// condition. One with a query inside would be evaluated twice, and is looked at by itself (`probe`).
   private static func judged(_ conditions: [String?]) -> [String] {
-    let plain = conditions.compactMap { $0 }.filter { condition in
-      guard let tokens = try? SQLTokens(condition).tokens else { return false }  // the engine says what is wrong
-      return !(tokens.count == 1 && tokens[0].isWord("NULL")) && !tokens.contains { $0.isWord("SELECT") || $0.isWord("FROM") }
+    conditions.compactMap { $0 }.filter { kind(of: $0) == .plain }.enumerated().map {
+      "(\($1)\n) AS \(SQLText.identifier(conditionColumn + "\($0) " + String($1.prefix(100))))"
     }
-    return plain.enumerated().map { "(\($1)\n) AS \(SQLText.identifier(conditionColumn + "\($0) " + String($1.prefix(100))))" }
+  }
+
+  private enum ConditionKind {
+    case plain, withQuery
+    /// NULL, which is a condition of any type; or what the engine cannot read.
+    case unknown
+  }
+
+  private static func kind(of condition: String) -> ConditionKind {
+    guard let tokens = try? SQLTokens(condition).tokens, !(tokens.count == 1 && tokens[0].isWord("NULL")) else { return .unknown }
+    return tokens.contains { token in ["SELECT", "FROM", "VALUES", "TABLE"].contains { token.isWord($0) } } ? .withQuery : .plain
+  }
+
+  /// The conditions and values of clauses that have to be looked at by themselves: conditions with a query inside, and what is given to structs.
+  /// - Parameter rows: what stands behind FROM.
+  private mutating func probe(
+    _ clauses: [ChangeStatement.Clause], joined: String? = nil, _ columns: [Column], from rows: String, _ internalNames: Set<String>
+  ) throws -> ChangeProbe? {
+    var found: [(text: String, expression: ChangeProbe.Expression)] = []
+    for condition in ([joined] + clauses.map(\.condition)).compactMap({ $0 }) where Self.kind(of: condition) == .withQuery {
+      found.append((condition, .condition(String(condition.prefix(100)))))
+    }
+    for clause in clauses {
+      for assignment in clause.action.assignments {
+        guard let column = columns.first(where: { $0.name.lowercased() == assignment.column.lowercased() }),
+          let type = StructFields.type(of: assignment, column), type.hasStructure
+        else { continue }
+        found.append((assignment.expression, .value(path: [column.name] + assignment.fields, type: type)))
+      }
+    }
+    guard !found.isEmpty else { return nil }
+    let list = found.enumerated().map { "(\($1.text)\n) AS __probe_\($0)" }
+    // Of tables that only this text reads anew, all rows; the others are read as they were found before.
+    let known = filters
+    let query = try inner("SELECT \(list.joined(separator: ", ")) FROM \(rows)", internalNames)
+    filters.merge(known) { $1 }
+    return ChangeProbe(query: query, expressions: found.map(\.expression))
   }
 
   /// What the names of such columns begin with; a number and the condition's text follow.
@@ -317,6 +373,12 @@ extension StatementPlan {
   private static func decision(_ clauses: [ChangeStatement.Clause]) -> String {
     guard !clauses.isEmpty else { return "0" }
     return "CASE " + clauses.enumerated().map { "WHEN (\($1.condition ?? "true")\n) THEN \($0 + 1)" }.joined(separator: " ") + " ELSE 0 END"
+  }
+
+  /// The decision as the column `__action`, and what it adds to FROM: the other columns cannot name one that has a query inside.
+  private static func decided(_ clauses: [ChangeStatement.Clause]) -> (column: String, from: String) {
+    guard clauses.compactMap(\.condition).contains(where: { kind(of: $0) == .withQuery }) else { return ("\(decision(clauses)) AS __action", "") }
+    return ("__decided.__action AS __action", ", LATERAL (SELECT \(decision(clauses)) AS __action) AS __decided")
   }
 
   /// Whether the clause that decides deletes the row, as an expression over `__action`.
@@ -353,11 +415,7 @@ extension StatementPlan {
   }
 
   private static func check(_ action: ChangeStatement.Action, _ columns: [Column]) throws {
-    let assignments: [ChangeStatement.Assignment]
-    switch action {
-    case .update(let given), .insert(let given): assignments = given
-    default: return
-    }
+    let assignments = action.assignments
     var seen: Set<String> = []
     for assignment in assignments {
       guard let column = columns.first(where: { $0.name.lowercased() == assignment.column.lowercased() }) else {

@@ -185,6 +185,7 @@ public enum StatementRunner {
     let columns = try Self.columns(spec, connection)
     let isInsert = spec.kind == .insert
     if !isInsert {
+      try GivenFields.checkNames(columns)
       // The query's own names: inside of another query the engine would make them different.
       var seen: Set<String> = []
       for name in try connection.prepare(spec.sql).columnNames where !seen.insert(name.lowercased()).inserted {

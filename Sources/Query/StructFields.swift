@@ -43,6 +43,14 @@ enum StructFields {
     }
   }
 
+  /// The type of what an assignment sets; nil: the column has no such field.
+  static func type(of assignment: Assignment, _ column: Column) -> SQLType? {
+    assignment.fields.reduce(column.type) { type, field in
+      guard case .structure(let fields)? = type else { return nil }
+      return fields.first { $0.name.lowercased() == field.lowercased() }?.type
+    }
+  }
+
   /// - Throws: `invalidArgument` PLT-3270 when one assignment sets what another sets, or what it lies in.
   static func checkTogether(_ assignments: [Assignment]) throws {
     let paths = assignments.map { ($0.path + $0.fields).map { $0.lowercased() } }

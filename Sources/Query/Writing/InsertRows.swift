@@ -38,6 +38,10 @@ struct InsertRows {
       _ = try field(name)
       guard seen.insert(name.lowercased()).inserted else { throw PlatformError(.invalidArgument, "the column '\(name)' is given twice") }
     }
+    for (name, column) in zip(named, columns) {
+      guard let place = table.columns.first(where: { $0.name.lowercased() == name.lowercased() }) else { continue }
+      try GivenFields.check(column.type, place.type, path: [place.name])
+    }
     var rules = RowRules(table: table)
     rules.statementCondition = spec.insert.replaceCondition
     let sql = try withDefaults(named, &rules)
