@@ -44,7 +44,7 @@ extension StatementPlan {
       let parts = try name()
       guard parts.count == 1 else { throw expected("the name of a partition column") }
       if takeSymbol("=") {
-        insert.constants[parts[0]] = try slice(until: [], orSymbols: [",", ")"])
+        insert.constants[parts[0]] = try SQLLiterals.written(slice(until: [], orSymbols: [",", ")"]))
       } else {
         insert.trailing.append(parts[0])
       }
@@ -54,6 +54,10 @@ extension StatementPlan {
 
   /// The query; DEFAULT in a VALUES list becomes a mark that the table's schema resolves later.
   private mutating func parseRows() throws {
+    if token?.isWord("DEFAULT") == true {
+      throw PlatformError(
+        .invalidArgument, "INSERT .. DEFAULT VALUES is not supported", hint: "Name a column: INSERT INTO t (a) VALUES (DEFAULT).", number: "PLT-3273")
+    }
     guard token?.isWord("VALUES") == true else { return try parseQuery() }
     var edits: [(range: Range<Int>, text: String)] = []
     var depth = 0

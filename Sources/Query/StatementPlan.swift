@@ -107,7 +107,7 @@ public struct StatementPlan: Sendable {
     var text = text
     let first = try SQLTokens(text)
     if let last = first.tokens.last, last.isSymbol(";") { text = first.text(0..<last.range.lowerBound) }
-    source = try SQLTokens(text)
+    source = try QueryHeads.wrapped(SQLTokens(text))
     try parse()
   }
 
@@ -167,7 +167,7 @@ public struct StatementPlan: Sendable {
     return PlatformError(
       .invalidArgument, "no statement begins with '\(words)'",
       hint: """
-        Statements begin with SELECT, WITH, VALUES, EXPLAIN, INSERT, UPDATE, DELETE, MERGE, TRUNCATE, COPY INTO, CREATE, ALTER, DROP, UNDROP, \
+        Statements begin with SELECT, WITH, VALUES, TABLE, PIVOT, UNPIVOT, SUMMARIZE, EXPLAIN, INSERT, UPDATE, DELETE, MERGE, TRUNCATE, COPY INTO, CREATE, ALTER, DROP, UNDROP, \
         COMMENT ON, USE, SHOW, DESCRIBE, OPTIMIZE, REORG, FSCK, VACUUM or RESTORE.
         """)
   }
@@ -217,7 +217,12 @@ public struct StatementPlan: Sendable {
       name: parts[parts.count - 1])
   }
 
-  mutating func expectEnd() throws { if token != nil { throw unsupported() } }
+  mutating func expectEnd() throws {
+    guard let token else { return }
+    throw PlatformError(
+      .invalidArgument, "the statement is complete before '\(token.text.prefix(40))'",
+      hint: "Leave the rest out; RETURNING is not supported.")
+  }
 
   private mutating func parse() throws {
     guard let first = token else { throw PlatformError(.invalidArgument, "the text holds no SQL statement") }
@@ -257,8 +262,13 @@ public struct StatementPlan: Sendable {
       try expectEnd()
     } else if take("EXPLAIN") {
       kind = .explain
+      if token?.isWord("ANALYZE") == true {
+        throw PlatformError(.invalidArgument, "EXPLAIN ANALYZE is not supported", hint: "EXPLAIN shows the plan and which files it reads.", number: "PLT-3273")
+      }
+      _ = take("EXTENDED") || take("FORMATTED") || take("COST") || take("CODEGEN")
       try parseQuery()
-    } else if ["SELECT", "WITH", "FROM", "VALUES"].contains(where: first.isWord) || first.isSymbol("(") {
+    } else if ["SELECT", "WITH", "FROM", "VALUES", "TABLE"].contains(where: first.isWord) || first.isSymbol("(") {
+      try QueryHeads.refuseChanges(source)
       try parseQuery()
     } else {
       throw unsupported()
@@ -288,12 +298,34 @@ public struct StatementPlan: Sendable {
   private struct Travel {
     var version: Int64?
     var timestamp: String?
+
+    /// `[FOR] VERSION AS OF 3`, `[FOR] TIMESTAMP AS OF '..'`, also with SYSTEM_VERSION and SYSTEM_TIME, or `@v3`, and the index of its last token.
+    static func read(_ tokens: [SQLTokens.Token], at index: Int) throws -> (travel: Travel, last: Int)? {
+      if tokens[index].isSymbol("@"), index + 1 < tokens.count, tokens[index - 1].range.upperBound == tokens[index].range.lowerBound,
+        tokens[index].range.upperBound == tokens[index + 1].range.lowerBound, tokens[index + 1].text.lowercased().hasPrefix("v"),
+        let version = Int64(tokens[index + 1].text.dropFirst())
+      {
+        return (Travel(version: version), index + 1)
+      }
+      let first = tokens[index].isWord("FOR") ? index + 1 : index
+      guard first + 3 < tokens.count, tokens[first + 1].isWord("AS"), tokens[first + 2].isWord("OF") else { return nil }
+      let value = tokens[first + 3]
+      if tokens[first].isWord("VERSION") || first > index && tokens[first].isWord("SYSTEM_VERSION") {
+        guard value.kind == .number, let version = Int64(value.text) else {
+          throw PlatformError(.invalidArgument, "VERSION AS OF needs a whole number")
+        }
+        return (Travel(version: version), first + 3)
+      }
+      guard tokens[first].isWord("TIMESTAMP") || first > index && tokens[first].isWord("SYSTEM_TIME") else { return nil }
+      guard value.kind == .string else { throw PlatformError(.invalidArgument, "TIMESTAMP AS OF needs a quoted time") }
+      return (Travel(timestamp: value.text), first + 3)
+    }
   }
 
   /// Takes the rest of the text as a query: cuts out time travel, finds the tables, replaces their names.
   mutating func parseQuery() throws {
     guard let start = token?.range.lowerBound else { throw unsupported() }
-    if let text = SparkSyntax.equalities(in: source, startingAt: position) { source = try SQLTokens(text) }
+    if let text = try SparkSyntax.everywhere(in: source, startingAt: position) { source = try SQLTokens(text) }
     var bytes = source.bytes
     var travels: [Int: Travel] = [:]  // by the name's offset
     let tokens = source.tokens
@@ -304,26 +336,17 @@ public struct StatementPlan: Sendable {
       bytes[token.range.lowerBound] = UInt8(ascii: "\"")
       bytes[token.range.upperBound - 1] = UInt8(ascii: "\"")
     }
-    for index in tokens.indices.dropFirst(position) where index + 3 < tokens.count && index > position {
-      guard tokens[index].isWord("VERSION") || tokens[index].isWord("TIMESTAMP"), tokens[index + 1].isWord("AS"),
-        tokens[index + 2].isWord("OF"), tokens[index - 1].isName
-      else { continue }
+    var index = position + 1
+    while index < tokens.count {
+      guard tokens[index - 1].isName, let (travel, last) = try Travel.read(tokens, at: index) else {
+        index += 1
+        continue
+      }
       var first = index - 1
       while first - 2 >= position, tokens[first - 1].isSymbol("."), tokens[first - 2].isName { first -= 2 }
-      var travel = Travel()
-      if tokens[index].isWord("VERSION") {
-        guard tokens[index + 3].kind == .number, let version = Int64(tokens[index + 3].text) else {
-          throw PlatformError(.invalidArgument, "VERSION AS OF needs a whole number")
-        }
-        travel.version = version
-      } else {
-        guard tokens[index + 3].kind == .string else {
-          throw PlatformError(.invalidArgument, "TIMESTAMP AS OF needs a quoted time")
-        }
-        travel.timestamp = tokens[index + 3].text
-      }
       travels[tokens[first].range.lowerBound] = travel
-      for offset in tokens[index].range.lowerBound..<tokens[index + 3].range.upperBound { bytes[offset] = 32 }
+      for offset in tokens[index].range.lowerBound..<tokens[last].range.upperBound { bytes[offset] = 32 }
+      index = last + 1
     }
     let stars = QualifiedColumns.stars(in: source, startingAt: position)
     for star in stars.values { for offset in star.before { bytes[offset] = 32 } }
@@ -342,7 +365,7 @@ public struct StatementPlan: Sendable {
     let tree = try JSONValue(parsing: text)
     guard tree["error"]?.boolValue == false, tree["statements"]?.arrayValue?.count == 1 else {
       // What was wrong with the text as it was written is what its author understands.
-      let fault = fault ?? PlatformError(.invalidArgument, tree["error_message"]?.stringValue ?? "exactly one query is expected")
+      let fault = fault ?? QueryHeads.fault(tree["error_message"]?.stringValue, source)
       guard self.fault == nil, let text = try SparkSyntax.rewritten(source, startingAt: position) else { throw fault }
       self.fault = fault
       source = try SQLTokens(text)
@@ -545,7 +568,9 @@ public struct StatementPlan: Sendable {
         references.append(reference)
       }
       note(found, table, view: reference.view)
-      let alias = table.hasAlias ? "" : " AS " + SQLText.identifier(table.parts.last ?? "")
+      // `TABLE t` takes no alias.
+      let isAlone = table.hasAlias || index > 0 && source.tokens[index - 1].isWord("TABLE")
+      let alias = isAlone ? "" : " AS " + SQLText.identifier(table.parts.last ?? "")
       edits.append((offset..<source.tokens[last].range.upperBound, reference.view + alias))
     }
     for word in found.words {

@@ -47,7 +47,7 @@ public enum TableExpression {
     return tokens.count == 1 || tokens.count == 2 && (tokens[0].isSymbol("-") || tokens[0].isSymbol("+"))
   }
 
-  /// With names in backticks written as the engine reads them.
+  /// With names in backticks and literals written as the engine reads them.
   public static func native(_ text: String) throws -> String {
     let tokens = try SQLTokens(text)
     var out: [UInt8] = []
@@ -56,7 +56,7 @@ public enum TableExpression {
       out += tokens.bytes[done..<token.range.lowerBound] + Array(SQLText.identifier(token.text).utf8)
       done = token.range.upperBound
     }
-    return String(decoding: out + tokens.bytes[done...], as: UTF8.self)
+    return try SQLLiterals.written(String(decoding: out + tokens.bytes[done...], as: UTF8.self))
   }
 
   private static func refuseQueries(_ query: String, _ connection: Connection, what: String) throws {

@@ -46,7 +46,7 @@ CREATE FUNCTION lab.one.plus(x INT) RETURNS INT RETURN x;
 CREATE FUNCTION lab.one.broken(x INT) RETURNS INT RETURN y;
 -- error: BAD_REQUEST: 'y' is no parameter of the function. It has: x.
 SELECT lab.one.minus(1);
--- error: NOT_FOUND: function 'lab.one.minus' does not exist. SHOW FUNCTIONS lists those of a schema.
+-- error: NOT_FOUND: function 'lab.one.minus' does not exist. SHOW FUNCTIONS lists those of a schema, docs/sql.md those that Spark has, too.
 SELECT lab.one.plus();
 -- error: BAD_REQUEST: function 'lab.one.plus(x integer, y integer)': parameter 'x' is not given
 CREATE FUNCTION lab.one.below(top BIGINT) RETURNS TABLE (a BIGINT) RETURN SELECT a FROM lab.one.t WHERE a < top;
@@ -233,4 +233,4 @@ DROP CATALOG lab;
 DROP CATALOG lab;
 -- error: NOT_FOUND: catalog 'lab' does not exist
 GRANT SELECT ON TABLE main.gold.people TO ann;
--- error: BAD_REQUEST: no statement begins with 'GRANT SELECT'. Statements begin with SELECT, WITH, VALUES, EXPLAIN, INSERT, UPDATE, DELETE, MERGE, TRUNCATE, COPY INTO, CREATE, ALTER, DROP, UNDROP, COMMENT ON, USE, SHOW, DESCRIBE, OPTIMIZE, REORG, FSCK, VACUUM or RESTORE.
+-- error: BAD_REQUEST: no statement begins with 'GRANT SELECT'. Statements begin with SELECT, WITH, VALUES, TABLE, PIVOT, UNPIVOT, SUMMARIZE, EXPLAIN, INSERT, UPDATE, DELETE, MERGE, TRUNCATE, COPY INTO, CREATE, ALTER, DROP, UNDROP, COMMENT ON, USE, SHOW, DESCRIBE, OPTIMIZE, REORG, FSCK, VACUUM or RESTORE.

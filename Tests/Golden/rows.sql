@@ -150,3 +150,69 @@ DELETE FROM main.gold.parts WHERE main.gold.parts.id IN (SELECT gold.stock.id FR
 SELECT current_schema(), id FROM main.gold.parts;
 -- current_schema() | id
 -- default | 2
+INSERT INTO main.gold.parts (id, place) VALUES (7, {'shelf': 1, 'wall': 2});
+-- error: BAD_REQUEST: the struct 'place' of the table has no field 'wall', which would be lost. It has: shelf, room. Leave the field out, or add it: INSERT and MERGE do WITH SCHEMA EVOLUTION, ALTER TABLE .. ADD COLUMN place.wall.
+INSERT INTO main.gold.parts (id, place) VALUES (7, {'shelf': 1});
+-- num_affected_rows
+-- 1
+UPDATE main.gold.parts SET sizes = [1], place = {'shelf': 1, 'room': {'door': 1}} WHERE id = 7;
+-- error: BAD_REQUEST: the struct 'place.room' of the table has no field 'door', which would be lost. It has: floor, name. Leave the field out, or add it: INSERT and MERGE do WITH SCHEMA EVOLUTION, ALTER TABLE .. ADD COLUMN place.room.door.
+INSERT WITH SCHEMA EVOLUTION INTO main.gold.parts BY NAME SELECT 8 AS id, {'wall': 3} AS place;
+-- num_affected_rows
+-- 1
+SELECT id, place FROM main.gold.parts WHERE id > 6 ORDER BY id;
+-- id | place
+-- 7 | {"shelf":1,"room":null,"wall":null}
+-- 8 | {"shelf":null,"room":null,"wall":3}
+DELETE FROM main.gold.parts WHERE (SELECT max(id) FROM main.gold.stock);
+-- error: BAD_REQUEST: '(SELECT max(id) FROM main.gold.stock)' is BIGINT, not a condition. A condition is true or false: compare the value with another, as in k = 1.
+UPDATE main.gold.stock SET day = 'infinity' WHERE id = 1;
+-- error: BAD_REQUEST: the partition column 'day' of main.gold.stock would hold 'infinity', which other readers of its files do not know. Give NULL or a day far away, such as DATE '9999-12-31'. Rows that hold it already: UPDATE .. SET .. WHERE NOT isfinite(..).
+CREATE TABLE main.gold.endless AS SELECT TIMESTAMP '-infinity' AS t;
+-- error: BAD_REQUEST: the column 't' of main.gold.endless would hold '-infinity', which other readers of its files do not know. Give NULL or a day far away, such as DATE '9999-12-31'. Rows that hold it already: UPDATE .. SET .. WHERE NOT isfinite(..).
+CREATE TABLE main.gold.blobs (b BINARY DEFAULT X'00ff', n INT) TBLPROPERTIES ('delta.enableChangeDataFeed' = 'true');
+-- ok
+INSERT INTO main.gold.blobs VALUES (X'6162', 1), (DEFAULT, 2);
+-- num_affected_rows
+-- 2
+SELECT hex(b) AS b, n FROM main.gold.blobs WHERE b <> X'6162';
+-- b | n
+-- 00FF | 2
+ALTER TABLE main.gold.blobs ALTER COLUMN n TYPE BIGINT;
+-- note
+-- the table property delta.enableTypeWidening was set to true
+INSERT INTO main.gold.blobs VALUES (NULL, 5000000000);
+-- num_affected_rows
+-- 1
+RESTORE TABLE main.gold.blobs TO VERSION AS OF 1;
+-- table_size_after_restore | num_of_files_after_restore | num_removed_files | num_restored_files | removed_files_size | restored_files_size
+-- * | 1 | 1 | 0 | * | 0
+SELECT n, _change_type, _commit_version FROM table_changes('main.gold.blobs', 1) ORDER BY 3, 1;
+-- n | _change_type | _commit_version
+-- 1 | insert | 1
+-- 2 | insert | 1
+-- 5000000000 | insert | 3
+-- 5000000000 | delete | 4
+SELECT count(*) AS n FROM main.gold.blobs@v3;
+-- n
+-- 3
+INSERT INTO main.gold.blobs TABLE main.gold.blobs;
+-- num_affected_rows
+-- 2
+SELECT row(1, 'x') AS r;
+-- r
+-- (1, x)
+CREATE TABLE main.gold.rows AS SELECT row(1, 'x') AS r;
+-- error: BAD_REQUEST: the column 'r' is a struct whose fields have no names. Name them: {'a': 1, 'b': 2}, or struct_pack(a := 1, b := 2).
+SELECT 0x1f;
+-- error: BAD_REQUEST: '0x1f' is no number. Numbers are decimal: write 31; bytes are written as X'1f'.
+PIVOT main.gold.stock ON item IN ('nail', 'bolt') USING sum(n) GROUP BY day ORDER BY day NULLS LAST;
+-- day | nail | bolt
+-- 2026-01-01 | 1 | NULL
+SUMMARIZE SELECT id FROM main.gold.parts;
+-- column_name | column_type | min | max | approx_unique | avg | std | q25 | q50 | q75 | count | null_percentage
+-- id | BIGINT | 2 | 8 | 3 | 5.666666666666667 | 3.214550253664318 | 3 | 7 | 8 | 3 | 0.00
+SELECT array_union([1], [2]);
+-- error: NOT_FOUND: function 'main.default.array_union' does not exist. Write list_distinct(list_concat(a, b)).
+SELECT main.gold.cuont(1);
+-- error: NOT_FOUND: function 'main.gold.cuont' does not exist. Did you mean 'count'? SHOW FUNCTIONS lists those of a schema, docs/sql.md those that Spark has, too.

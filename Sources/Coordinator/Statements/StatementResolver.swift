@@ -276,8 +276,10 @@ struct StatementResolver {
   private mutating func add(_ call: StatementPlan.FunctionCall, path: [String]) async throws {
     let given = ThreePartName(catalog: call.name.catalog, schema: call.name.schema, name: call.name.name)
     guard let name = try await catalog.findStored(.function, given) else {
+      // Without the schema's own functions the hint is shorter.
+      let others = (try? await catalog.functions(catalog: given.catalog, schema: given.schema, limit: 1000).entries.map(\.name.name)) ?? []
       throw PlatformError(
-        .notFound, "function '\(call.name)' does not exist", hint: "SHOW FUNCTIONS lists those of a schema.", number: "PLT-3002")
+        .notFound, "function '\(call.name)' does not exist", hint: UnknownFunction.hint(call.name.name, others: others), number: "PLT-3002")
     }
     let entry = try await catalog.function(name)
     let label = "\(name)"

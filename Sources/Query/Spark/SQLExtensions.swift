@@ -35,6 +35,16 @@ public enum SQLExtensions {
   /// Whether the engine itself has a function of this name, in small letters.
   public static func isBuiltIn(_ name: String) -> Bool { builtIn.contains(name) }
 
+  /// All names that can be called, but for the engine's operators and what it has for itself.
+  static var known: Set<String> {
+    var names = builtIn.filter { name in name.first?.isLetter == true && !["pg_", "duckdb_", "pragma_"].contains { name.hasPrefix($0) } }
+    names.formUnion(macros.keys)
+    names.formUnion(sessionWords.keys)
+    names.formUnion(bareCalls.keys)
+    names.formUnion(SparkCalls.areWrittenAnew)
+    return names.union(["map", "read_files", "table_changes", "coalesce", "nullif", "ifnull", "cast", "try_cast", "extract"])
+  }
+
   /// Whether no function of the catalog may have this name.
   public static func isTaken(_ name: String) -> Bool {
     let folded = name.lowercased()

@@ -14,7 +14,9 @@ enum SparkCalls {
   ]
 
   /// Functions whose calls are put into other words.
-  static let areWrittenAnew: Set<String> = Set(patterns.keys).union(["transform", "struct", "named_struct", "from_json"])
+  static let areWrittenAnew: Set<String> = Set(patterns.keys).union([
+    "transform", "struct", "named_struct", "from_json", "dateadd", "timestampadd", "timestampdiff",
+  ])
 
   /// What replaces parts of a call; nil: the function is none of these.
   /// - Parameter index: of the token that is the function's name.
@@ -31,6 +33,18 @@ enum SparkCalls {
       return [(token.range, SQLText.literal(try DatePattern.engine(token.text, reads: pattern.reads)))]
     }
     switch name {
+    case "dateadd", "date_add", "timestampadd":
+      guard let unit = unit(of: call, tokens) else { return nil }
+      let isText = constant(2) != nil
+      return [
+        (tokens[index].range.lowerBound..<tokens[call.arguments[0].upperBound].range.upperBound, "(to_\(unit)s(CAST(("),
+        (tokens[call.arguments[1].upperBound].range, ") AS INTEGER)) + \(isText ? "CAST" : "")("),
+        (tokens[call.end].range, isText ? " AS TIMESTAMP))" : "))"),
+      ]
+    case "datediff", "date_diff", "timestampdiff":
+      // Whole units that have passed, which is another function of the engine.
+      guard let unit = unit(of: call, tokens) else { return nil }
+      return [(tokens[index].range.lowerBound..<tokens[call.arguments[0].lowerBound].range.upperBound, "system.main.date_sub('\(unit)'")]
     case "transform": return [(tokens[index].range, "list_transform")]
     case "struct": return try structure(source, index)
     case "named_struct":
@@ -68,6 +82,15 @@ enum SparkCalls {
       return [(token.range, SQLText.literal(try SQLType(sql: type).jsonStructure.sortedText))]
     default: return nil
     }
+  }
+
+  /// The unit of `dateadd(DAY, 1, d)`, where it is given as a word.
+  private static func unit(of call: (arguments: [Range<Int>], end: Int), _ tokens: [SQLTokens.Token]) -> String? {
+    guard call.arguments.count == 3, call.arguments[0].count == 1, tokens[call.arguments[0].lowerBound].kind == .word else { return nil }
+    let word = tokens[call.arguments[0].lowerBound].text.lowercased()
+    if word == "dayofyear" { return "day" }
+    let unit = word.hasSuffix("s") ? String(word.dropLast()) : word
+    return ["year", "quarter", "month", "week", "day", "hour", "minute", "second", "millisecond", "microsecond"].contains(unit) ? unit : nil
   }
 
   static func fault(_ message: String, hint: String) -> PlatformError { PlatformError(.invalidArgument, message, hint: hint, number: "PLT-3272") }

@@ -4,15 +4,17 @@ import Core
 import DuckDB
 
 /// Spark's ways of writing that the engine's parser does not know, written anew in the engine's words. It is asked only for texts that the
-/// engine cannot read, so what the engine understands keeps its meaning; but for `<=>`, which is Spark's everywhere.
+/// engine cannot read, so what the engine understands keeps its meaning; but for `<=>` and literals, which are Spark's everywhere.
 struct SparkSyntax {
   private let source: SQLTokens
   private let tokens: [SQLTokens.Token]
   private var edits: [(range: Range<Int>, text: String)] = []
 
-  /// `a <=> b`, by the text; nil: there is none.
-  static func equalities(in source: SQLTokens, startingAt first: Int) -> String? {
+  /// What means something else to the engine, in its words: `a <=> b` and `SQLLiterals`; nil: there is none.
+  /// - Throws: as `SQLLiterals.edits`.
+  static func everywhere(in source: SQLTokens, startingAt first: Int) throws -> String? {
     var syntax = SparkSyntax(source)
+    syntax.edits = try SQLLiterals.edits(in: source, startingAt: first)
     for index in source.tokens.indices.dropFirst(first) where syntax.isRun("<=>", at: index) {
       syntax.replace(index...index + 2, " IS NOT DISTINCT FROM ")
     }

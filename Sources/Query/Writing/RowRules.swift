@@ -262,6 +262,6 @@ enum SQLExpression {
       if depth == 0, token.isSymbol(",") { throw bad }
     }
     guard depth == 0 else { throw bad }
-    return plain
+    return try SQLLiterals.written(plain)
   }
 }
