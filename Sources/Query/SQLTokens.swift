@@ -31,7 +31,8 @@ struct SQLTokens {
       switch byte {
       case 9, 10, 11, 12, 13, 32: index += 1
       case UInt8(ascii: "-") where next == UInt8(ascii: "-"):
-        while index < bytes.count, bytes[index] != 10 { index += 1 }
+        // As for the engine, either end of a line ends it.
+        while index < bytes.count, bytes[index] != 10, bytes[index] != 13 { index += 1 }
       case UInt8(ascii: "/") where next == UInt8(ascii: "*"): index = try Self.endOfComment(bytes, index)
       case UInt8(ascii: "'"), UInt8(ascii: "\""):
         let isEscaped =

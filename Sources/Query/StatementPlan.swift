@@ -94,6 +94,8 @@ public struct StatementPlan: Sendable {
   private var internalNames: Set<String> = []
   /// Those of them that stand for a table which columns may be qualified with.
   private var standIns: [String: QualifiedName] = [:]
+  /// Columns are named by their tables' aliases alone.
+  private var hasOwnNames = false
   /// What the engine says of the text before it was written in its words.
   private var fault: PlatformError?
   private var firstReference = 0
@@ -371,10 +373,14 @@ public struct StatementPlan: Sendable {
       source = try SQLTokens(text)
       return try parseQuery()
     }
-    let columns = try QualifiedColumns(tree, in: source, from: start, stars: stars.mapValues(\.parts), standIns: standIns) { [self] in qualified($0) }
-    if !columns.edits.isEmpty {
-      source = try SQLTokens(columns.text)
-      return try parseQuery()
+    if !hasOwnNames {
+      let columns = try QualifiedColumns(tree, in: source, from: start, stars: stars.mapValues(\.parts), standIns: standIns) { [self] in qualified($0) }
+      if !columns.edits.isEmpty {
+        // Once: what it has written are aliases, and no schemas.
+        hasOwnNames = true
+        source = try SQLTokens(columns.text)
+        return try parseQuery()
+      }
     }
     var found = Found()
     try Self.walk(tree, &found)

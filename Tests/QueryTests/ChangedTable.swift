@@ -59,7 +59,7 @@ final class ChangedTable {
     var spec = StatementSpec(
       kind: plan.kind, sql: plan.sql,
       tables: try plan.references.map { reference in
-        let source = try #require(sources[reference.name.name])
+        let source = try #require(sources["\(reference.name)"] ?? sources[reference.name.name])
         return .init(view: reference.view, files: source.files, columns: source.columns)
       }, insertColumns: plan.insertColumns, outputDirectory: location)
     spec.insert = plan.insert
