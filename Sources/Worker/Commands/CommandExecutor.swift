@@ -48,7 +48,8 @@ enum CommandExecutor {
     let configuration = ChildProcess.Configuration(
       executable: executable, arguments: arguments, environment: environment, directory: folder.home, joinsError: true, deathSignal: SIGKILL,
       account: folder.owner)
-    ProgramWatch.boundChildren()
+    let watch = ProgramWatch(work.limits, folder: folder.path)
+    watch.boundChildren(of: folder.owner?.user ?? geteuid())
     let child = try BlockingPool.wait(atMost: .seconds(30), for: "the start of the program") { () async throws -> ChildProcess in
       do {
         return try await ChildProcess.start(configuration, onOutput: take) { ended.finish($0) }
@@ -58,7 +59,7 @@ enum CommandExecutor {
       }
     }
     ProgramWatch.offer(child.processID)
-    let (exit, excess) = ended.wait(child, ProgramWatch(work.limits, folder: folder.path), context: context)
+    let (exit, excess) = ended.wait(child, watch, context: context)
     ProcessTree.killDescendants(of: getpid(), reaps: true)
     try context.checkCancelled()
     for line in output.withLock({ $0.finish() }) { context.log(line) }

@@ -10,8 +10,6 @@ struct ProgramWatch {
   /// Folders are larger than process tables, and grow more slowly.
   private static let diskInterval = 2.0
   private static let costFactor = 20.0
-  /// The system's own limit, that a program which multiplies cannot pass between two looks. It counts what the user has altogether.
-  private static let userProcesses: UInt = 8192
 
   let limits: ProgramLimits
   private let folder: String
@@ -25,15 +23,29 @@ struct ProgramWatch {
     self.folder = folder
   }
 
-  /// What this process hands on to programs that it starts: no core files, and a bound on the processes of their user.
-  static func boundChildren() {
+  /// What this process hands on to the program that it starts next: no core files, and a bound on what its user has in processes and threads
+  /// altogether, so that a program which multiplies is not past counting at the next look.
+  func boundChildren(of user: UInt32) {
     var none = rlimit(rlim_cur: 0, rlim_max: 0)
     _ = setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none)  // lowering is always allowed
-    var current = rlimit()
-    guard getrlimit(__rlimit_resource_t(__RLIMIT_NPROC.rawValue), &current) == 0 else { return }
-    current.rlim_max = min(current.rlim_max, rlim_t(userProcesses))
-    current.rlim_cur = min(current.rlim_cur, current.rlim_max)
-    _ = setrlimit(__rlimit_resource_t(__RLIMIT_NPROC.rawValue), &current)  // as above
+    var bound = rlimit()
+    guard getrlimit(__rlimit_resource_t(__RLIMIT_NPROC.rawValue), &bound) == 0 else { return }
+    let wanted = rlim_t(Self.threads(of: user) + 2 * limits.processes + 500)
+    // Root may raise it again for the next program; others keep what they had, and a program of theirs could raise its own.
+    if geteuid() == 0 { bound.rlim_max = wanted }
+    bound.rlim_cur = min(bound.rlim_max, wanted)
+    _ = setrlimit(__rlimit_resource_t(__RLIMIT_NPROC.rawValue), &bound)  // what is refused leaves what there was
+  }
+
+  /// Threads of all processes of a user.
+  private static func threads(of user: UInt32) -> Int {
+    var total = 0
+    for entry in (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? [] where Int32(entry) != nil {  // no /proc: none
+      var info = stat()
+      guard stat("/proc/\(entry)", &info) == 0, info.st_uid == user else { continue }
+      total += (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(entry)/task"))?.count ?? 0  // it has ended
+    }
+    return total
   }
 
   /// A program is the first to go where the machine's memory ends.
