@@ -53,6 +53,32 @@ import Testing
       ])
   }
 
+  /// Small plain files are read without the engine, packed ones by it: nothing else tells them apart.
+  @Test(arguments: [FileRead.Format.json, .text, .csv]) func smallFilesAreReadAsTheEngineReadsThem(format: FileRead.Format) throws {
+    let texts = [
+      "{\"n\":1}\n\n{\"n\":2}", "\u{feff}{\"n\":1}\n", "  {\"n\":1}\nnonsense\n[1]\n\n\n", "{\"n\":1}\r\n{\"n\":2}\r\n", "\n\n{\"n\":1}", "[{\"n\":1}]", "{",
+      "{\"n\":\"\u{fc}\u{2028}\u{b}\"}\n\t\n{\"m\":1}\n", "", "\n\n", "a,b\n1,2\n",
+      "\n\na,b\n1,2", "a,\"b\nc\"\n1,2\n", "a\n\n1\n", "{\"n\":\"a\u{0}b\"}\n",
+    ].map { Array($0.utf8) }
+    func seen(_ bytes: [UInt8], _ options: [String: String]) -> [String] {
+      do {
+        let (columns, rows) = try read(["a": bytes], format, options)
+        return types(columns) + text(rows)
+      } catch { return [(error as? PlatformError)?.message ?? "\(error)"] }
+    }
+    let folder = TemporaryDirectory("packed")
+    for (number, bytes) in texts.enumerated() {
+      try Data(bytes).write(to: URL(fileURLWithPath: folder.file("\(number)")))
+      let gzip = Process()
+      gzip.executableURL = URL(fileURLWithPath: "/bin/gzip")
+      gzip.arguments = [folder.file("\(number)")]
+      try gzip.run()
+      gzip.waitUntilExit()
+      let packed = Array(FileManager.default.contents(atPath: folder.file("\(number).gz")) ?? Data())
+      #expect(seen(bytes, [:]) == seen(packed, ["compression": "gzip"]), "\(String(decoding: bytes, as: UTF8.self).debugDescription)")
+    }
+  }
+
   @Test func raggedAndBrokenRecordsKeepTheirText() throws {
     let (_, rows) = try read(["a.csv": Array("a,b\n1,2\n3\n4,5,6\n7,\"open\n".utf8)], .csv)
     #expect(rows.count == 4)

@@ -166,6 +166,23 @@ extension FileStaging {
       """)
   }
 
+  /// Gives `body` the first lines, at most `limit`, until it returns false.
+  private func forEachLine(_ file: OpenedFiles.File, limit: Int, _ body: (String) throws -> Bool) throws {
+    if let lines = SmallText.lines(file) {
+      for line in lines.prefix(limit) {
+        guard try body(String(line)) else { return }
+      }
+      return
+    }
+    let result = try connection.query("SELECT line FROM \(lines(file)) LIMIT \(limit)")
+    while let chunk = try result.next() {
+      let vector = chunk.column(0)
+      for row in 0..<chunk.count {
+        guard try body(vector.isNull(row) ? "" : vector.string(row)) else { return }
+      }
+    }
+  }
+
   private struct Header: Hashable {
     var names: [String]
     /// Lines before the first record; the engine passes over comments by itself.
@@ -177,28 +194,23 @@ extension FileStaging {
     let options = read.options
     var text = ""
     let limit = options.skipRows + 10_000
-    let result = try connection.query("SELECT line FROM \(lines(file)) LIMIT \(limit)")
     var seen = 0
     var skipped = options.skipRows
     var hasEmptyLines = false
     var record: [String]?
-    reading: while let chunk = try result.next() {
-      let vector = chunk.column(0)
-      for row in 0..<chunk.count {
-        seen += 1
-        if seen <= options.skipRows { continue }
-        let line = vector.isNull(row) ? "" : vector.string(row)
-        if text.isEmpty {
-          if line.isEmpty { hasEmptyLines = true }
-          if line.isEmpty || (!options.comment.isEmpty && line.hasPrefix(options.comment)) { continue }
-          // The engine would take an empty line for the header.
-          if hasEmptyLines, options.header { skipped = seen - 1 }
-        }
-        text += text.isEmpty ? line : "\n" + line
-        guard text.utf8.count <= Self.lineLimit else { break reading }
-        record = Self.fields(text, delimiter: options.delimiter, quote: options.quote, escape: options.escape)
-        if record != nil { break reading }
+    try forEachLine(file, limit: limit) { line in
+      seen += 1
+      if seen <= options.skipRows { return true }
+      if text.isEmpty {
+        if line.isEmpty { hasEmptyLines = true }
+        if line.isEmpty || (!options.comment.isEmpty && line.hasPrefix(options.comment)) { return true }
+        // The engine would take an empty line for the header.
+        if hasEmptyLines, options.header { skipped = seen - 1 }
       }
+      text += text.isEmpty ? line : "\n" + line
+      guard text.utf8.count <= Self.lineLimit else { return false }
+      record = Self.fields(text, delimiter: options.delimiter, quote: options.quote, escape: options.escape)
+      return record == nil
     }
     if text.isEmpty {
       guard seen < limit else { throw PlatformError(.invalidFile, "there is no record in the first \(seen) lines") }
@@ -273,8 +285,14 @@ extension FileStaging {
   func collectJSON(_ files: [OpenedFiles.File]) throws {
     let raw = unique("lines")
     try connection.execute("CREATE TEMP TABLE \(raw) (f INTEGER, n BIGINT, t VARCHAR)")
+    let small = SmallRecords(connection, table: raw)
     for file in files {
       if isCancelled() { throw CancellationError() }
+      if !read.options.multiLine, let lines = SmallText.lines(file), Self.isObjectFirst(lines) {
+        try small.append(file.index, lines)
+        continue
+      }
+      try small.flush()
       try attempt(file.index) {
         // Nothing that can be read is not nothing: such lines are found below.
         let first = try firstLine(file) ?? ""
@@ -292,19 +310,26 @@ extension FileStaging {
         }
       }
     }
+    try small.flush()
     try addRecords(raw)
   }
 
-  private func firstLine(_ file: OpenedFiles.File) throws -> String? {
-    let result = try connection.query("SELECT line FROM \(lines(file)) LIMIT 1000")
-    while let chunk = try result.next() {
-      let vector = chunk.column(0)
-      for row in 0..<chunk.count where !vector.isNull(row) {
-        let line = vector.string(row).trimmingCharacters(in: .whitespaces)
-        if !line.isEmpty { return line }
-      }
+  /// Whether the first that stands in the text is an object: one a line, then.
+  private static func isObjectFirst(_ lines: [Substring]) -> Bool {
+    for line in lines {
+      if let first = line.utf8.first(where: { $0 != 32 && $0 != 9 }) { return first == UInt8(ascii: "{") }
     }
-    return nil
+    return false
+  }
+
+  private func firstLine(_ file: OpenedFiles.File) throws -> String? {
+    var first: String?
+    try forEachLine(file, limit: 1000) { text in
+      let line = text.trimmingCharacters(in: .whitespaces)
+      if !line.isEmpty { first = line }
+      return line.isEmpty
+    }
+    return first
   }
 
   /// Nesting that the engine's recursive functions still stand.
@@ -446,7 +471,13 @@ extension FileStaging {
   func collectText(_ files: [OpenedFiles.File]) throws {
     let table = unique("text")
     try connection.execute("CREATE TEMP TABLE \(table) (f INTEGER, n BIGINT, value VARCHAR)")
+    let small = SmallRecords(connection, table: table)
     for file in files {
+      if !read.options.wholeText, let lines = SmallText.lines(file) {
+        try small.append(file.index, lines)
+        continue
+      }
+      try small.flush()
       try attempt(file.index) {
         if read.options.wholeText {
           guard file.compression == "none" else { throw PlatformError(.invalidFile, "wholeText reads files that are not packed") }
@@ -459,6 +490,7 @@ extension FileStaging {
         }
       }
     }
+    try small.flush()
     parts.append(Part(table: table, fields: [("value", "s.value")], kind: .text, types: [.varchar]))
   }
 
