@@ -25,7 +25,15 @@ enum LocalFile {
     guard rename(temporary, file) == 0 else { throw failure("write", file) }
   }
 
-  /// As above; `orElse` sees what went wrong, and may decide that nothing is written instead.
+  /// A file without a promise that it outlives the machine, under its name from the beginning; what was there is lost.
+  static func writeUnsynced<T>(to file: String, _ body: (Int32) throws -> T) throws -> T {
+    let descriptor = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0o600)
+    guard descriptor >= 0 else { throw failure("write", file) }
+    defer { close(descriptor) }
+    return try body(descriptor)
+  }
+
+  /// As `write`; `orElse` sees what went wrong, and may decide that nothing is written instead.
   static func write(to file: String, _ body: (Int32) throws -> Void, orElse: (any Error) throws -> Void) throws {
     do { try write(to: file, body) } catch { try orElse(error) }
   }

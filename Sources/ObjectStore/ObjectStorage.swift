@@ -34,6 +34,10 @@ public protocol ObjectStorage: Sendable {
   /// Writes the object to a new local file, which appears when it is complete.
   /// - Returns: its size in bytes.
   func download(_ path: ObjectPath, to file: String) throws -> Int
+  /// Writes the object to a local file that only the caller knows of and soon removes: it is not durable, and after an error a part of it may
+  /// be there.
+  /// - Returns: what was read, as it was in one moment.
+  func fetch(_ path: ObjectPath, to file: String) throws -> ObjectInfo
   /// How many reads at a time pay: as many as there are cores where the bytes are near, more where each waits for a network.
   var concurrentReads: Int { get }
 }
@@ -65,6 +69,14 @@ extension ObjectStorage {
     let data = try get(path)
     try LocalFile.write(data, to: file)
     return data.count
+  }
+
+  public func fetch(_ path: ObjectPath, to file: String) throws -> ObjectInfo {
+    for _ in 0..<3 {
+      guard let info = try head(path) else { throw PlatformError(.notFound, "object not found", path: path.text) }
+      if try download(path, to: file) == info.size, try head(path) == info { return info }
+    }
+    throw PlatformError(.conflict, "the object was replaced again and again while it was read", path: path.text)
   }
 
   public var concurrentReads: Int { ProcessInfo.processInfo.activeProcessorCount }

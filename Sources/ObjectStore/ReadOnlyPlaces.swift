@@ -97,6 +97,7 @@ struct ReadOnlyStorage: ObjectStorage {
   func list(_ prefix: ObjectPath?, after last: ObjectPath) throws -> [ObjectInfo] { try inner.list(prefix, after: last) }
   func head(_ path: ObjectPath) throws -> ObjectInfo? { try inner.head(path) }
   func download(_ path: ObjectPath, to file: String) throws -> Int { try inner.download(path, to: file) }
+  func fetch(_ path: ObjectPath, to file: String) throws -> ObjectInfo { try inner.fetch(path, to: file) }
   var concurrentReads: Int { inner.concurrentReads }
 
   func put(_ path: ObjectPath, _ data: Data) throws { throw refusal }

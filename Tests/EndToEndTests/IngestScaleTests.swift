@@ -100,10 +100,34 @@ extension EndToEnd {
       ] {
         #expect(try cluster.http("POST", "/api/2.1/unity-catalog/\(path)", token: cluster.token, body: body.sortedText).status == 200)
       }
+      // What the server can do by itself on this machine: it is most of the work.
+      let alone = try Peers.run(
+        #"""
+        import http.client, sys, time
+        from concurrent.futures import ThreadPoolExecutor
+        host, bucket, count = sys.argv[1].split("//")[1], sys.argv[2], min(int(sys.argv[3]), 3000)
+        auth = {"Authorization": "AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=x"}
+        def get(n):
+            c = http.client.HTTPConnection(host)
+            c.request("GET", "/%s/drop/in/f%d.json" % (bucket, 10000000 + n), headers=auth)
+            answer = c.getresponse()
+            assert answer.status == 200 and answer.read()
+            c.close()
+        begun = time.time()
+        with ThreadPoolExecutor(16) as e: list(e.map(get, range(count)))
+        print(round(count / (time.time() - begun)), end="")
+        """#, [endpoint, bucket, String(count)])
+      print("ingest: the server answers \(alone) GETs a second when nothing else is asked of it")
+      func requests() throws -> String { try LocalCluster.run("/usr/bin/curl", ["-s", endpoint + "/__requests"], timeout: 60).out }
+      print("ingest: requests before: \(try requests())")
       try load(cluster, from: "s3://\(bucket)/drop/in", into: "main.demo.many")
+      print("ingest: requests behind: \(try requests())")
       #expect(try cluster.scalar("select count(*) || '/' || count(distinct n) from main.demo.many") == .string("\(count)/\(count)"))
       let (first, last) = try rates(cluster, "main.demo.many", files: count)
       print("ingest: \(count) objects of a bucket; \(Int(first)) a second in the first tenth, \(Int(last)) in the last")
+      // Nothing is new.
+      try load(cluster, from: "s3://\(bucket)/drop/in", into: "main.demo.many")
+      print("ingest: requests behind the second run: \(try requests())")
     }
   }
 }

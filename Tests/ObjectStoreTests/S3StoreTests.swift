@@ -113,6 +113,35 @@ import Testing
     try store.put(ObjectPath("x"), Data("y".utf8))
   }
 
+  @Test func anObjectOfOnePieceIsOneRequest() throws {
+    let (store, proxy) = try proxied { $0.partSize = 5 << 20 }
+    let folder = TemporaryDirectory("fetched")
+    let data = Data((0..<(11 << 20)).map { UInt8(truncatingIfNeeded: $0 &* 31) })
+    for (name, size, requests) in [("small", 5, 1), ("piece", 5 << 20, 1), ("large", 11 << 20, 3), ("empty", 0, 2)] {
+      let path = try ObjectPath(name)
+      try store.put(path, data.prefix(size))
+      let known = try #require(try store.head(path))
+      proxy.plan([])
+      let info = try store.fetch(path, to: folder.file(name))
+      #expect(info.tag == known.tag && info.size == size && info.modifiedMilliseconds / 1000 == known.modifiedMilliseconds / 1000)
+      #expect(proxy.requests.count == requests && (size == 0 || proxy.requests.allSatisfy { $0.hasPrefix("GET") }), "\(proxy.requests)")
+      #expect(FileManager.default.contents(atPath: folder.file(name)) == data.prefix(size), "\(name)")
+      proxy.plan([])
+      #expect(try store.download(path, to: folder.file(name)) == size)
+      #expect(proxy.requests.count == requests && FileManager.default.contents(atPath: folder.file(name)) == data.prefix(size), "\(name)")
+    }
+    // Another object has its name before all of it was read.
+    let gone = FaultProxy.Fault.answer(status: 412, body: "")
+    proxy.plan([nil, gone])
+    #expect(try store.fetch(ObjectPath("large"), to: folder.file("x")).size == 11 << 20)
+    #expect(FileManager.default.contents(atPath: folder.file("x")) == data)
+    proxy.plan([nil, gone, gone, nil, gone, gone, nil, gone, gone])
+    #expect(failure { _ = try store.fetch(ObjectPath("large"), to: folder.file("y")) }?.code == .conflict)
+    #expect(failure { _ = try store.fetch(ObjectPath("none"), to: folder.file("z")) }?.code == .notFound)
+    proxy.plan([.truncate(3)])
+    #expect(try store.fetch(ObjectPath("small"), to: folder.file("cut")).size == 5)
+  }
+
   @Test func partsThatFailAreAbortedOrRepeated() throws {
     let (store, proxy) = try proxied {
       $0.partSize = 5 << 20

@@ -50,9 +50,9 @@ public final class MotoServer: Sendable {
   private static let held = Mutex<[Process]>([])
 
   /// moto looks for the condition and writes in two steps, so conditional writes take turns here. Buckets whose names begin
-  /// with `careless` ignore conditions, as some older stores do.
+  /// with `careless` ignore conditions, as some older stores do. `/__requests` tells how many requests there were, by method.
   private static let script = """
-    import os, sys, threading
+    import collections, json, os, sys, threading
     def watch():
         sys.stdin.read()
         os._exit(0)
@@ -63,7 +63,12 @@ public final class MotoServer: Sendable {
     from werkzeug.serving import make_server
     inner = DomainDispatcherApplication(create_backend_app)
     turn = threading.Lock()
+    counts = collections.Counter()
     def app(environ, start_response):
+        if environ.get("PATH_INFO", "") == "/__requests":
+            start_response("200 OK", [("Content-Type", "application/json")])
+            return [json.dumps(counts).encode()]
+        counts["LIST" if "list-type=" in environ.get("QUERY_STRING", "") else environ.get("REQUEST_METHOD")] += 1
         if environ.get("PATH_INFO", "").startswith("/careless"):
             environ.pop("HTTP_IF_NONE_MATCH", None)
         if environ.get("REQUEST_METHOD") == "PUT":

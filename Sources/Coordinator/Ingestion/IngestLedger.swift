@@ -106,7 +106,8 @@ struct IngestLedger: Sendable {
         INSERT INTO ingest_files AS f (source, name, path, size, modified, tag)
         SELECT $1::bigint, r.name, r.path, r.size, r.modified, r.tag FROM \(Self.record)
           LEFT JOIN ingest_files k ON k.source = $1::bigint AND k.name = r.name
-        WHERE k.name IS NULL OR k.size <> r.size OR k.modified <> r.modified OR k.tag IS DISTINCT FROM r.tag
+        WHERE k.name IS NULL OR k.size <> r.size OR k.tag IS DISTINCT FROM r.tag
+          OR CASE WHEN r.tag IS NULL THEN k.modified <> r.modified ELSE k.modified / 1000 <> r.modified / 1000 END
         ON CONFLICT (source, name) DO UPDATE SET
           changed = f.loaded IS NOT NULL AND NOT $3::boolean, loaded = CASE WHEN $3::boolean THEN NULL ELSE f.loaded END,
           size = CASE WHEN f.loaded IS NULL OR $3::boolean THEN excluded.size ELSE f.size END,
@@ -234,10 +235,11 @@ struct IngestLedger: Sendable {
   }
 
   /// Makes the batch visible once. `write` commits to the table's log; it finds its own commit when it is repeated.
+  /// - Parameter replaced: files that were others when they were read than when they were listed: what was read is what is known from now on.
   /// - Returns: the table's version that holds the rows.
   /// - Throws: `conflict` PLT-3118 when the batch was given up in between.
   func commit(
-    _ source: Int64, _ number: Int64, rows: Int64, bad: Int64, write: @escaping @Sendable () throws -> Int64
+    _ source: Int64, _ number: Int64, rows: Int64, bad: Int64, replaced: [FileRead.File] = [], write: @escaping @Sendable () throws -> Int64
   ) async throws -> Int64 {
     try await pool.transaction { transaction in
       let found = try Self.lock(transaction, source, number)
@@ -246,6 +248,13 @@ struct IngestLedger: Sendable {
         throw PlatformError(.conflict, "batch \(number) was given up, others load its files", hint: "Submit it again.", number: "PLT-3118")
       }
       let version = try write()
+      if !replaced.isEmpty {
+        try transaction.execute(
+          """
+          UPDATE ingest_files f SET size = r.size, modified = r.modified, tag = r.tag FROM \(Self.record)
+          WHERE f.source = $1::bigint AND f.batch = $3::bigint AND f.name = r.name
+          """, [.int(Int(source)), try Self.json(replaced[...]), .int(Int(number))])
+      }
       try Self.close(transaction, source, number, version: version, rows: rows, bad: bad)
       return version
     }

@@ -93,7 +93,8 @@ struct LoadStage {
     let bad = results.reduce(Int64(badFiles)) { $0 + $1.badRecords }
     guard let columns = results.first?.written, let number = results.first?.batch else { throw PlatformError(.internalError, "a load returned nothing") }
     let (application, files, badRows) = (source.application, results.compactMap(\.data), results.compactMap(\.quarantine))
-    let version = try await services.ledger.commit(source.id, number, rows: rows, bad: bad) {
+    let replaced = results.flatMap { $0.replaced ?? [] }
+    let version = try await services.ledger.commit(source.id, number, rows: rows, bad: bad, replaced: replaced) {
       if !badRows.isEmpty {
         _ = try services.tables.append(
           quarantine, columns: FileLoad.quarantineColumns, files: badRows, application: application, number: number, operation: operation)

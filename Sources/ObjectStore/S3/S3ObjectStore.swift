@@ -224,27 +224,71 @@ public final class S3ObjectStore: ObjectStorage {
     return size
   }
 
+  /// An object that goes on being replaced while it is read is given up after so many times.
+  private static let readings = 3
+
   public func download(_ path: ObjectPath, to file: String) throws -> Int {
-    for _ in 0..<3 {
-      guard let info = try head(path) else { throw PlatformError(.notFound, "object not found", path: client.name(path)) }
-      let pieces = stride(from: 0, to: info.size, by: configuration.partSize).map { $0..<min($0 + configuration.partSize, info.size) }
-      let isWhole = Atomic<Bool>(true)
+    for _ in 0..<Self.readings {
+      var size: Int?
       try LocalFile.write(to: file) { target in
-        try S3Threads.forEach(pieces.count, atOnce: configuration.parallelParts) { index in
-          guard let data = try self.read(path, pieces[index], tag: info.tag), data.count == pieces[index].count else {
-            isWhole.store(false, ordering: .relaxed)
-            return
-          }
-          try LocalFile.write(data, at: pieces[index].lowerBound, to: target, name: file)
-        }
-        guard isWhole.load(ordering: .relaxed) else { throw Replaced() }
+        size = try self.copy(path, to: target, name: file)?.size
+        guard size != nil else { throw Replaced() }
       } orElse: { error in
         // Replaced while it was read: once more from its beginning.
         guard error is Replaced else { throw error }
       }
-      if isWhole.load(ordering: .relaxed) { return info.size }
+      if let size { return size }
     }
-    throw PlatformError(.conflict, "the object was replaced again and again while it was read", path: client.name(path))
+    throw replacedTooOften(path)
+  }
+
+  public func fetch(_ path: ObjectPath, to file: String) throws -> ObjectInfo {
+    for _ in 0..<Self.readings {
+      if let info = try LocalFile.writeUnsynced(to: file, { try copy(path, to: $0, name: file) }) { return info }
+    }
+    throw replacedTooOften(path)
+  }
+
+  private func replacedTooOften(_ path: ObjectPath) -> PlatformError {
+    PlatformError(.conflict, "the object was replaced again and again while it was read", path: client.name(path))
+  }
+
+  /// Writes the object to an empty file: one request for an object of one piece. Nil when it was replaced meanwhile.
+  private func copy(_ path: ObjectPath, to target: Int32, name: String) throws -> ObjectInfo? {
+    guard let (info, first) = try begin(path) else { return nil }
+    try LocalFile.write(first, at: 0, to: target, name: name)
+    let pieces = stride(from: first.count, to: info.size, by: configuration.partSize).map { $0..<min($0 + configuration.partSize, info.size) }
+    let isWhole = Atomic<Bool>(true)
+    try S3Threads.forEach(pieces.count, atOnce: configuration.parallelParts) { index in
+      guard let data = try self.read(path, pieces[index], tag: info.tag), data.count == pieces[index].count else {
+        isWhole.store(false, ordering: .relaxed)
+        return
+      }
+      try LocalFile.write(data, at: pieces[index].lowerBound, to: target, name: name)
+    }
+    return isWhole.load(ordering: .relaxed) ? info : nil
+  }
+
+  /// An object's first piece, and what the same answer says about the whole of it.
+  private func begin(_ path: ObjectPath) throws -> (info: ObjectInfo, data: Data)? {
+    var call = S3Client.Call(method: .GET, path: path, answerLimit: Int(UInt32.max) - 1, verb: "read")
+    call.headers = [("range", "bytes=0-\(configuration.partSize - 1)")]
+    call.accepted = [416]
+    let answer = try client.send(call)
+    if answer.status == 416 {
+      // An empty object has no first byte.
+      guard let info = try head(path) else { throw PlatformError(.notFound, "object not found", path: client.name(path)) }
+      return info.size == 0 ? (info, Data()) : nil
+    }
+    var size = answer.body.count
+    if answer.status == 206 {
+      guard let range = answer.headers.first(name: "content-range"), range.hasPrefix("bytes 0-"),
+        let total = range.split(separator: "/").last.flatMap({ Int($0) }), size == min(total, configuration.partSize)
+      else { throw PlatformError(.unavailable, "the store answered with another range than was asked for", path: client.name(path)) }
+      size = total
+    }
+    let modified = answer.headers.first(name: "last-modified").flatMap(S3Time.milliseconds(http:)) ?? 0
+    return (ObjectInfo(path: path, size: size, modifiedMilliseconds: modified, tag: answer.tag), answer.body)
   }
 
   private struct Replaced: Error {}

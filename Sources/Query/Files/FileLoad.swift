@@ -67,6 +67,8 @@ public struct FileLoadResult: Codable, Sendable, Hashable {
   public var badFiles: Int
   /// Bad records and files by reason.
   public var reasons: [String: Int]
+  /// Files that were replaced after they were listed, as they were read: these are in the table.
+  public var replaced: [FileRead.File]?
 }
 
 extension FileLoad {
@@ -91,11 +93,14 @@ extension FileLoad {
       read.hasMetadata = columns.contains { $0.name == FileRead.metadataColumn }
       let staging = FileStaging(read, connection: connection, scratch: context.scratchDirectory, isQuery: false) { context.isCancelled }
       staging.refused = archives.refused
+      staging.members = archives.members
       staging.keepsPlaces = target != nil && quarantinesRows ?? false
       let outcome = try staging.run()
       var result = FileLoadResult(
         columns: outcome.columns, newColumns: outcome.newColumns, isProbe: isProbe, batch: batch, written: columns, rows: 0, files: self.read.files.count,
         badRecords: outcome.badRecords, badFiles: outcome.badFiles.count, reasons: [:])
+      let replaced = archives.replaced + staging.replaced.sorted { $0.key < $1.key }.map(\.value)
+      if !replaced.isEmpty { result.replaced = replaced }
       func count(_ outcome: FileStaging.Outcome) throws {
         result.reasons = [:]
         for row in try connection.rows("SELECT reason, count(*) FROM \(staging.badTable) GROUP BY 1 ORDER BY 2 DESC LIMIT 20") {

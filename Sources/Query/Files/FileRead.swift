@@ -2,6 +2,7 @@
 
 import Core
 import DuckDB
+import ObjectStore
 
 /// Files that are read as one table: what `read_files`, `COPY INTO` and ingestion hand to an executor.
 public struct FileRead: Codable, Sendable, Hashable {
@@ -47,6 +48,21 @@ public struct FileRead: Codable, Sendable, Hashable {
       self.sizeBytes = sizeBytes
       self.modifiedMilliseconds = modifiedMilliseconds
       self.tag = tag
+    }
+
+    /// The object as it was read; nil when it is the one that was listed. Answers to reads tell whole seconds.
+    func asRead(_ object: ObjectInfo) -> File? {
+      let isSame =
+        Int64(object.size) == sizeBytes
+        && (tag != nil && object.tag != nil ? tag == object.tag : modifiedMilliseconds / 1000 == object.modifiedMilliseconds / 1000)
+      return isSame
+        ? nil : File(path: path, name: name, sizeBytes: Int64(object.size), modifiedMilliseconds: object.modifiedMilliseconds, tag: object.tag ?? tag)
+    }
+
+    /// The file as it was opened; nil when it is the one that was listed.
+    func asRead(_ found: (sizeBytes: Int64, modifiedMilliseconds: Int64)) -> File? {
+      guard found.sizeBytes != sizeBytes || found.modifiedMilliseconds != modifiedMilliseconds else { return nil }
+      return File(path: path, name: name, sizeBytes: found.sizeBytes, modifiedMilliseconds: found.modifiedMilliseconds, tag: tag)
     }
   }
 

@@ -43,6 +43,10 @@ final class FileStaging {
   var keepsPlaces = false
   /// Files that are not opened, with the reason, by position.
   var refused: [Int: String] = [:]
+  /// Files of `read` that are members of archives, by position.
+  var members: Set<Int> = []
+  /// Files that are others now than those that were listed, as they were read, by position.
+  private(set) var replaced: [Int: FileRead.File] = [:]
   var parts: [Part] = []
   var problems: [(index: Int, reason: String)] = []
   private var counter = 0
@@ -86,7 +90,8 @@ final class FileStaging {
     while start < read.files.count {
       if isCancelled() { throw CancellationError() }
       let end = min(start + Self.filesAtOnce, read.files.count)
-      let opened = try OpenedFiles(read.files[start..<end], format: read.format, options: read.options, scratch: scratch, fetched: fetched, leavingOut: refused)
+      let opened = try open(start..<end)
+      try fetched.begin(read.files[end..<min(end + Self.filesAtOnce, read.files.count)])
       problems += opened.problems
       try collect(opened.files)
       start = end
@@ -101,10 +106,21 @@ final class FileStaging {
     guard Set(columns.map { $0.name.lowercased() }).count == columns.count else {
       throw PlatformError(.invalidArgument, "two columns of the files have the same name", number: "PLT-3113", path: read.files.first?.name)
     }
+    try describeReplaced()
     try fill(columns)
     let bad = try connection.rows("SELECT count(*) FROM \(badTable)").first?[0].intValue ?? 0
     try settle(columns, bad: bad)
     return Outcome(columns: columns, newColumns: newColumns, badRecords: bad, badFiles: problems)
+  }
+
+  private func open(_ range: Range<Int>) throws -> OpenedFiles {
+    let opened = try OpenedFiles(read.files[range], format: read.format, options: read.options, scratch: scratch, fetched: fetched, leavingOut: refused)
+    for index in range where !members.contains(index) {
+      let listed = read.files[index]
+      if let object = fetched.found[index] { replaced[index] = listed.asRead(object) }
+      if let file = opened.found[index] { replaced[index] = listed.asRead(file) }
+    }
+    return opened
   }
 
   private func describeFiles() throws {
@@ -118,6 +134,15 @@ final class FileStaging {
       try appender.endRow()
     }
     try appender.close()
+  }
+
+  /// A load's rows say which file they are of.
+  private func describeReplaced() throws {
+    guard !isQuery, read.hasMetadata else { return }
+    for (index, file) in replaced.sorted(by: { $0.key < $1.key }) {
+      try connection.execute(
+        "UPDATE \(filesTable) SET size = \(file.sizeBytes), modified = make_timestamptz(\(file.modifiedMilliseconds * 1000)) WHERE f = \(index)")
+    }
   }
 
   private func collect(_ files: [OpenedFiles.File]) throws {
@@ -218,7 +243,7 @@ final class FileStaging {
         while start < part.files.count {
           let end = min(start + Self.filesAtOnce, part.files.count)
           for index in part.files[start..<end] {
-            let opened = try OpenedFiles(read.files[index...index], format: read.format, options: read.options, scratch: scratch, fetched: fetched)
+            let opened = try open(index..<index + 1)
             guard let file = opened.files.first else { continue }
             try attempt(index) {
               try connection.execute(

@@ -19,6 +19,8 @@ final class OpenedFiles {
   }
 
   private(set) var files: [File] = []
+  /// Files of this machine as they were when they were opened, by position.
+  private(set) var found: [Int: (sizeBytes: Int64, modifiedMilliseconds: Int64)] = [:]
   /// Why files could not be opened, by position.
   private(set) var problems: [(index: Int, reason: String)] = []
   private var copies: [String] = []
@@ -62,6 +64,7 @@ final class OpenedFiles {
         modifiedMicroseconds: path == given.path
           ? Int64(info.st_mtim.tv_sec) * 1_000_000 + Int64(info.st_mtim.tv_nsec) / 1000 : given.modifiedMilliseconds * 1000,
         compression: options.compression.isEmpty ? Self.compression(given.name) : options.compression)
+      if path == given.path { found[index] = (file.sizeBytes, Int64(info.st_mtim.tv_sec) * 1000 + Int64(info.st_mtim.tv_nsec) / 1_000_000) }
       if format == .csv || format == .json || format == .text {
         do {
           // The engine does not look at the checksum.

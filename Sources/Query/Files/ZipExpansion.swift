@@ -10,6 +10,10 @@ final class ZipExpansion {
   private(set) var read: FileRead
   /// Why archives cannot be read, by position in `read.files`.
   private(set) var refused: [Int: String] = [:]
+  /// Which files are members of archives, by position in `read.files`.
+  private(set) var members: Set<Int> = []
+  /// Archives that are others now than those that were listed, as they were read.
+  private(set) var replaced: [FileRead.File] = []
   private var copies: [String] = []
 
   /// Of all members of all archives of one read, unpacked.
@@ -41,6 +45,8 @@ final class ZipExpansion {
       let start = (files: read.files.count, copies: copies.count)
       do {
         try expand(file, places[index] ?? .local(file.path), scratch, &room, isCancelled)
+        members.formUnion(start.files..<read.files.count)
+        if let object = fetched.found[index], let other = file.asRead(object) { replaced.append(other) }
       } catch let failure as ZipArchive.Failure {
         // All of an archive, or nothing.
         read.files.removeSubrange(start.files...)
@@ -63,6 +69,11 @@ final class ZipExpansion {
     let descriptor = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
     guard descriptor >= 0 else { throw ZipArchive.Failure(reason: errno == ENOENT ? "the file is gone" : "the file cannot be opened") }
     defer { close(descriptor) }
+    var info = stat()
+    if path == file.path, fstat(descriptor, &info) == 0 {
+      let modified = Int64(info.st_mtim.tv_sec) * 1000 + Int64(info.st_mtim.tv_nsec) / 1_000_000
+      if let other = file.asRead((Int64(info.st_size), modified)) { replaced.append(other) }
+    }
     let archive = try ZipArchive(descriptor)
     for member in archive.members.sorted(by: { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }) {
       let parts = PathText.components(member.name)
