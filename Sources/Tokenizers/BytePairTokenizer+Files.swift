@@ -15,6 +15,11 @@ extension BytePairTokenizer {
   ///   - folder: has the files that name special tokens.
   ///   - filePath: of the file that `file` was read from, for errors.
   convenience init(_ file: ByteJSON, folder: String, path filePath: String) throws {
+    try self.init(file, names: SpecialNames.read(folder), path: filePath)
+  }
+
+  /// - Parameter names: of special tokens, as `tokenizer_config.json` has them.
+  convenience init(_ file: ByteJSON, names: [String: String], path filePath: String) throws {
     func refuse(_ what: String) -> PlatformError {
       .unusableTokenizer(what, path: filePath)
     }
@@ -88,7 +93,6 @@ extension BytePairTokenizer {
       return Merge(left: left, right: right)
     }
     guard let template = TemplatePieces(file["post_processor"]) else { throw refuse("its post_processor is not supported") }
-    let names = SpecialNames.read(folder)
     func find(_ name: String) -> Int32? {
       guard let spelling = names[name] else { return nil }
       return addedTokens.first { $0.content == Array(spelling.utf8) }?.id

@@ -25,6 +25,9 @@ public enum Peers {
     return candidates.map { $0 + "/bin/python" }.first { FileManager.default.isExecutableFile(atPath: $0) }
   }
 
+  /// Whether they include `gguf`, which came later than the others.
+  public static var hasGGUF: Bool { python != nil && (try? run("import gguf")) != nil }  // a failed import is the answer
+
   /// Runs a Python script with the peers' interpreter; returns its standard output.
   /// A non-zero exit throws with the last lines of its standard error.
   public static func run(_ script: String, _ arguments: [String] = []) throws -> String {

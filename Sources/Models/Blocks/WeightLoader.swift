@@ -96,6 +96,8 @@ struct Layer {
 struct WeightLoader {
   let source: any SafeTensorSource
   var precision = WeightPrecision.f32
+  /// Whether the file stores gains with the 1 that Gemma's checkpoints leave out.
+  var gainsAreWhole = false
   let storage = WeightStorage()
 
   /// The name under which the file holds `name`: as it is, without the base model's prefix (checkpoints of a bare model), or
@@ -139,7 +141,7 @@ struct WeightLoader {
     let whole = try view.float32()
     let target = storage.floats(plan.count)
     for index in 0..<plan.count {
-      target[index] = whole[plan.offset + index / plan.group * plan.groupStride + index % plan.group] + (plan.addsOne ? 1 : 0)
+      target[index] = whole[plan.offset + index / plan.group * plan.groupStride + index % plan.group] + (plan.addsOne && !gainsAreWhole ? 1 : 0)
     }
     return UnsafePointer(target)
   }
@@ -152,7 +154,7 @@ struct WeightLoader {
       Matrix(type: Int32(type), rows: plan.rows, columns: plan.columns, weights: weights, bias: bias)
     }
     let size = view.dtype.byteCount
-    if plan.isContiguous, view.dtype == .f32 || view.dtype == .bf16 {
+    if plan.isContiguous, view.blocks == nil, view.dtype == .f32 || view.dtype == .bf16 {
       let start = view.rawBytes + plan.offset * size
       if Int(bitPattern: start) % size == 0 {
         storage.keep(view, byteCount: count * size)

@@ -34,7 +34,7 @@ extension WeightLoader {
 
   private func rounded(_ plan: MatrixPlan) throws -> Matrix {
     let view = try view(plan.tensor, shape: plan.stored)
-    if plan.isContiguous, view.dtype == .bf16 { return try matrix(plan) }
+    if plan.isContiguous, view.blocks == nil, view.dtype == .bf16 { return try matrix(plan) }
     let target = storage.bytes(plan.rows * plan.columns * 2)
     try panels(plan, view) { first, rows, source in
       let place = target + first * plan.columns * 2
@@ -49,11 +49,38 @@ extension WeightLoader {
     let height = Int(PK_PANEL)
     let size = pk_panel_bytes(type, plan.columns)
     let target = storage.bytes((plan.rows + height - 1) / height * size)
+    if let format = view.blocks, plan.isContiguous, Self.keeps(format, type) {
+      // The file's own numbers, of which none is rounded again.
+      let groups = plan.columns / Int(PK_GROUP)
+      let codes = UnsafeMutablePointer<Int8>.allocate(capacity: height * plan.columns)
+      let scales = UnsafeMutablePointer<UInt16>.allocate(capacity: height * groups)
+      defer {
+        codes.deallocate()
+        scales.deallocate()
+      }
+      let source = view.rawBytes + plan.offset / format.weightCount * format.byteCount
+      for first in stride(from: 0, to: plan.rows, by: height) {
+        let rows = min(height, plan.rows - first)
+        pk_split_blocks(format.rawValue, source + first * groups * format.byteCount, rows * groups, codes, scales)
+        withUnsafePointer(to: format == .q4_0 ? pk_table_q4_0 : pk_table_i4) { table in
+          table.withMemoryRebound(to: Int8.self, capacity: 16) {
+            pk_pack_codes(type, codes, scales, $0, rows, plan.columns, target + first / height * size)
+          }
+        }
+      }
+      return Matrix(
+        type: type, rows: plan.rows, columns: plan.columns, weights: UnsafeRawPointer(target), bias: try plan.bias.map(vector))
+    }
     try panels(plan, view) { first, rows, source in
       pk_pack_panel(type, source, rows, plan.columns, target + first / height * size)
     }
     return Matrix(
       type: type, rows: plan.rows, columns: plan.columns, weights: UnsafeRawPointer(target), bias: try plan.bias.map(vector))
+  }
+
+  /// Whether blocks of `format` are packed weights of `type` already.
+  private static func keeps(_ format: BlockFormat, _ type: Int32) -> Bool {
+    type == Int32(PK_WEIGHT_I8) ? format == .q8_0 : format == .q4_0 || format == .iq4_nl
   }
 
   /// Hands the matrix as f32 to `body`, 16 rows at a time and on many threads: the first row, how many, and [rows, columns] numbers.

@@ -34,11 +34,21 @@ public final class DecoderModel: @unchecked Sendable {  // all is written in ini
   let head: Matrix?
   private let storage: WeightStorage
 
-  /// Opens a Hugging Face model folder: `config.json` and safetensors (one file or shards).
+  /// Opens a Hugging Face model folder, `config.json` and safetensors (one file or shards), or a GGUF file.
   /// - Parameter precision: what matrices are multiplied as.
   /// - Throws: `notFound`; `invalidFile` naming the key (PLT-4102), tensor (PLT-4103) or file (PLT-4101) that cannot be used;
-  ///   PLT-5200 for an architecture that is not built.
+  ///   PLT-5200 for an architecture that is not built; PLT-5210 and 5211 for GGUF files that are broken or hold what is not built.
   public convenience init(directory: String, precision: WeightPrecision = .f32) throws {
+    do {
+      if GGUFFile.isGGUF(directory) {
+        let file = try GGUFModel(path: directory)
+        try self.init(
+          configuration: file.configuration, ends: file.endTokenIDs, weights: file.weights, precision: precision, gainsAreWhole: file.gainsAreWhole)
+        return
+      }
+    } catch {
+      throw PlatformError.from(error, context: "loading model \(directory)")
+    }
     let configuration = try ModelFolder.configuration(directory)
     do {
       try self.init(
@@ -52,10 +62,15 @@ public final class DecoderModel: @unchecked Sendable {  // all is written in ini
   /// - Parameters:
   ///   - configuration: the content of a `config.json`.
   ///   - ends: token ids that end a generation.
-  public init(configuration: JSONValue, ends: [Int], weights: any SafeTensorSource, precision: WeightPrecision = .f32) throws {
+  ///   - precision: what matrices are multiplied as.
+  public convenience init(configuration: JSONValue, ends: [Int], weights: any SafeTensorSource, precision: WeightPrecision = .f32) throws {
+    try self.init(configuration: configuration, ends: ends, weights: weights, precision: precision, gainsAreWhole: false)
+  }
+
+  private init(configuration: JSONValue, ends: [Int], weights: any SafeTensorSource, precision: WeightPrecision, gainsAreWhole: Bool) throws {
     let fields = ConfigurationFields(json: configuration)
     let architecture = try ModelArchitectures.decoder(fields)
-    let loader = WeightLoader(source: weights, precision: precision)
+    let loader = WeightLoader(source: weights, precision: precision, gainsAreWhole: gainsAreWhole)
     let plan = try architecture.plan(fields, loader)
     for rotary in plan.rotary where rotary.half > 512 {
       throw ConfigurationFields.refusal("heads of more than 1024 turning numbers are not built")

@@ -4,23 +4,58 @@ import CKernels
 import Core
 import Foundation
 
-/// One tensor inside a mapped safetensors file. Keeps the mapping alive.
-public struct SafeTensorView: @unchecked Sendable {  // points into a read-only mapping that `owner` keeps
+/// One tensor inside a mapped file of weights. Keeps the mapping alive.
+public struct SafeTensorView: @unchecked Sendable {  // points into read-only memory that `owner` keeps
   public let name: String
+  /// Of the elements; f32 for those of `blocks`, which become f32 when they are read.
   public let dtype: DType
+  /// How quantized weights are stored; nil for plain elements.
+  public let blocks: BlockFormat?
   /// Row-major dimensions, outermost first. A scalar has none.
   public let shape: [Int]
   /// First byte of the data; only as aligned as the file's header made it, so read it with unaligned loads.
   public let rawBytes: UnsafeRawPointer
   public let byteCount: Int
-  let owner: MappedFile
+  let owner: AnyObject
+  public let path: String
 
-  public var elementCount: Int { byteCount / dtype.byteCount }
-  public var path: String { owner.path }
+  init(
+    name: String, dtype: DType, blocks: BlockFormat? = nil, shape: [Int], rawBytes: UnsafeRawPointer, byteCount: Int, owner: AnyObject, path: String
+  ) {
+    self.name = name
+    self.dtype = dtype
+    self.blocks = blocks
+    self.shape = shape
+    self.rawBytes = rawBytes
+    self.byteCount = byteCount
+    self.owner = owner
+    self.path = path
+  }
+
+  public var elementCount: Int { blocks.map { byteCount / $0.byteCount * $0.weightCount } ?? byteCount / dtype.byteCount }
+
+  /// One of the outermost axis's slices; nil when there is no such slice.
+  public func slice(_ index: Int) -> SafeTensorView? {
+    guard let count = shape.first, index >= 0, index < count else { return nil }
+    let size = byteCount / count
+    return SafeTensorView(
+      name: name, dtype: dtype, blocks: blocks, shape: Array(shape.dropFirst()), rawBytes: rawBytes + index * size, byteCount: size, owner: owner, path: path)
+  }
+
+  /// A copy in memory whose row `i` of the outermost axis is row `place(i)` of this one.
+  public func rows(_ place: (Int) -> Int) -> SafeTensorView {
+    guard let count = shape.first, count > 0 else { return self }
+    let size = byteCount / count
+    let copy = OwnedBytes(byteCount)
+    for row in 0..<count { (copy.start + row * size).copyMemory(from: rawBytes + place(row) * size, byteCount: size) }
+    return SafeTensorView(
+      name: name, dtype: dtype, blocks: blocks, shape: shape, rawBytes: UnsafeRawPointer(copy.start), byteCount: byteCount, owner: copy, path: path)
+  }
 
   /// Converts (f32, f16, bf16, f64) into `destination`: [elementCount] f32. Single-threaded, bandwidth-bound.
   /// - Throws: `invalidFile` when the tensor holds integers.
   public func copyFloat32(into destination: UnsafeMutablePointer<Float>) throws {
+    if let blocks { return blocks.copyFloat32(rawBytes, from: 0, count: elementCount, into: destination) }
     switch dtype {
     case .f32: memcpy(destination, rawBytes, byteCount)
     case .f16: pk_f16_to_f32(rawBytes, destination, elementCount)
@@ -28,7 +63,7 @@ public struct SafeTensorView: @unchecked Sendable {  // points into a read-only 
     case .f64: pk_f64_to_f32(rawBytes, destination, elementCount)
     default:
       throw PlatformError(
-        .invalidFile, "tensor '\(name)' holds \(dtype.rawValue), not floating point", number: "PLT-4101", path: owner.path)
+        .invalidFile, "tensor '\(name)' holds \(dtype.rawValue), not floating point", number: "PLT-4101", path: path)
     }
   }
 
@@ -36,10 +71,11 @@ public struct SafeTensorView: @unchecked Sendable {  // points into a read-only 
   /// - Throws: `invalidFile` when the tensor holds integers, `invalidArgument` for elements that it does not have.
   public func copyFloat32(into destination: UnsafeMutablePointer<Float>, from first: Int, count: Int) throws {
     guard first >= 0, count >= 0, first <= elementCount, count <= elementCount - first else {
-      throw PlatformError(.invalidArgument, "tensor '\(name)' has \(elementCount) elements, not \(count) from \(first) on", path: owner.path)
+      throw PlatformError(.invalidArgument, "tensor '\(name)' has \(elementCount) elements, not \(count) from \(first) on", path: path)
     }
+    if let blocks { return blocks.copyFloat32(rawBytes, from: first, count: count, into: destination) }
     let part = SafeTensorView(
-      name: name, dtype: dtype, shape: [count], rawBytes: rawBytes + first * dtype.byteCount, byteCount: count * dtype.byteCount, owner: owner)
+      name: name, dtype: dtype, shape: [count], rawBytes: rawBytes + first * dtype.byteCount, byteCount: count * dtype.byteCount, owner: owner, path: path)
     try part.copyFloat32(into: destination)
   }
 
@@ -60,9 +96,18 @@ public struct SafeTensorView: @unchecked Sendable {  // points into a read-only 
     case .i32: return (0..<elementCount).map { Int64(rawBytes.loadUnaligned(fromByteOffset: $0 * 4, as: Int32.self)) }
     default:
       throw PlatformError(
-        .invalidFile, "tensor '\(name)' holds \(dtype.rawValue), not i32 or i64", number: "PLT-4101", path: owner.path)
+        .invalidFile, "tensor '\(name)' holds \(dtype.rawValue), not i32 or i64", number: "PLT-4101", path: path)
     }
   }
+}
+
+/// Memory that is freed with the object.
+private final class OwnedBytes {
+  let start: UnsafeMutableRawPointer
+
+  init(_ count: Int) { start = .allocate(byteCount: max(count, 64), alignment: 64) }
+
+  deinit { start.deallocate() }
 }
 
 /// Named tensors from one file or from the shards of a folder.
@@ -131,7 +176,7 @@ public final class SafeTensorsFile: SafeTensorSource {
     guard let base = file.bytes.baseAddress else { throw Self.bad("the file is empty", path) }
     return SafeTensorView(
       name: name, dtype: entry.dtype, shape: entry.shape, rawBytes: base + dataStart + entry.begin,
-      byteCount: entry.end - entry.begin, owner: file)
+      byteCount: entry.end - entry.begin, owner: file, path: path)
   }
 
   private static func parse(

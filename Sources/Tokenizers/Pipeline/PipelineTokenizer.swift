@@ -35,7 +35,12 @@ public final class PipelineTokenizer: Tokenizer {
   /// - Parameters:
   ///   - folder: has the files that name special tokens.
   ///   - path: of the file that `json` was read from, for errors.
-  init(_ json: ByteJSON, folder: String, path: String) throws {
+  convenience init(_ json: ByteJSON, folder: String, path: String) throws {
+    try self.init(json, names: SpecialNames.read(folder), path: path)
+  }
+
+  /// - Parameter names: of special tokens, as `tokenizer_config.json` has them.
+  init(_ json: ByteJSON, names: [String: String], path: String) throws {
     do {
       guard let model = json["model"] else { throw PlatformError.unusableTokenizer("it has no model") }
       self.model = try Self.model(model)
@@ -62,7 +67,6 @@ public final class PipelineTokenizer: Tokenizer {
       addedByID = Dictionary((tokens + normalized).map { ($0.id, $0) }, uniquingKeysWith: { $1 })
       addedBySpelling = Dictionary(tokens.map { ($0.content, $0.id) }, uniquingKeysWith: { $1 })
       vocabularySize = max(self.model.vocabulary.count, Int(tokens.map(\.id).max() ?? -1) + 1)
-      let names = SpecialNames.read(folder)
       let (vocabulary, spellings) = (self.model.vocabulary, addedBySpelling)
       func find(_ name: String) -> Int32? { names[name].flatMap { spellings[Array($0.utf8)] ?? vocabulary.id($0) } }
       special = SpecialTokens(

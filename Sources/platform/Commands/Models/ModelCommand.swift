@@ -11,7 +11,7 @@ struct ModelCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "model", abstract: "Compute with a model folder on this machine, without a cluster.",
     discussion: """
-      DIR is a folder in Hugging Face layout: config.json and safetensors, one file or shards.
+      DIR is a folder in Hugging Face layout, config.json and safetensors (one file or shards), or a GGUF file.
       Everything is computed in f32 from weights of any float type, or with smaller weights by --dtype. Known architectures:
         decoders  \(lines(ModelArchitectures.decoderTypes))
         encoders  \(lines(ModelArchitectures.encoderTypes))
@@ -32,7 +32,7 @@ struct ModelCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "The logits of every position of a text.",
       discussion: "Writes raw little-endian f32: for each of the T token ids a row of V numbers, V the vocabulary's size.")
-    @Argument(help: ArgumentHelp("Folder of the model.", valueName: "dir")) var directory: String
+    @Argument(help: ArgumentHelp("Folder of the model, or a GGUF file.", valueName: "dir")) var directory: String
     @Option(help: "File with a JSON list of token ids.") var ids: String
     @Option(help: "File to write.") var out: String
     @OptionGroup var compute: ModelComputeOptions
@@ -57,7 +57,7 @@ struct ModelCommand: ParsableCommand {
         is no such file. Other settings of generation_config.json are not applied.
         The last line of the standard output is a JSON list of the new token ids.
         """)
-    @Argument(help: ArgumentHelp("Folder of the model.", valueName: "dir")) var directory: String
+    @Argument(help: ArgumentHelp("Folder of the model, or a GGUF file.", valueName: "dir")) var directory: String
     @Option(help: "File with a JSON list of token ids.") var ids: String
     @Option(name: .long, help: "The most tokens to make.") var maxTokens: Int
     @Flag(help: "Go on behind tokens that end a text.") var ignoreEos = false
@@ -83,7 +83,7 @@ struct ModelCommand: ParsableCommand {
         Writes raw little-endian f32: for each of the T token ids a row of H numbers, H the model's width. Encoders, and decoders (whose
         states are those behind the final norm).
         """)
-    @Argument(help: ArgumentHelp("Folder of the model.", valueName: "dir")) var directory: String
+    @Argument(help: ArgumentHelp("Folder of the model, or a GGUF file.", valueName: "dir")) var directory: String
     @Option(help: "File with a JSON list of token ids.") var ids: String
     @Option(help: "File to write.") var out: String
     @OptionGroup var compute: ModelComputeOptions
@@ -107,7 +107,7 @@ struct ModelCommand: ParsableCommand {
         Writes raw little-endian f32: for each of the n texts a row of H numbers. Texts may be of different lengths; no padding is needed or
         made. Encoders, and decoders that embed (usually with --pooling last).
         """)
-    @Argument(help: ArgumentHelp("Folder of the model.", valueName: "dir")) var directory: String
+    @Argument(help: ArgumentHelp("Folder of the model, or a GGUF file.", valueName: "dir")) var directory: String
     @Option(help: "File with a JSON list of lists of token ids.") var batch: String
     @Option(help: "How a text's states become one vector: mean of all, cls (the first) or last.") var pooling: Pooling
     @Option(help: "File to write.") var out: String
@@ -149,7 +149,7 @@ struct ModelCommand: ParsableCommand {
         The context is a JSON object with what the template asks for: messages, tools, add_generation_prompt, bos_token, ..
         A template that fails, or refuses the conversation, ends the command with an error.
         """)
-    @Argument(help: "File with a chat template, or a model folder.") var template: String
+    @Argument(help: "File with a chat template, a model folder, or a GGUF file.") var template: String
     @Option(help: "File with a JSON object.") var context: String
     @Option(help: "File to write.") var out: String
 
@@ -162,6 +162,12 @@ struct ModelCommand: ParsableCommand {
     private func source() throws -> String {
       var isDirectory: ObjCBool = false
       guard FileManager.default.fileExists(atPath: template, isDirectory: &isDirectory), isDirectory.boolValue else {
+        guard !GGUFVocabulary.isGGUF(template) else {
+          guard let stored = try GGUFVocabulary(path: template).chatTemplate else {
+            throw PlatformError(.notFound, "the GGUF file has no chat template", number: "PLT-5202", path: template)
+          }
+          return stored
+        }
         return try text(ModelFiles.bytes(template), template)
       }
       let jinja = template + "/chat_template.jinja"
