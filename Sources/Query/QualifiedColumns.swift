@@ -124,7 +124,8 @@ struct QualifiedColumns {
     case .object(let members):
       var inner = scopes
       var parameters = parameters
-      if members["type"] == "SELECT_NODE" {
+      // Without FROM, everything is of the query around.
+      if members["type"] == "SELECT_NODE", members["from_table"]?["type"] != "EMPTY" {
         var own: [Int] = []
         findRelations(members["from_table"] ?? .null, &own)
         clauses.append(own)
@@ -286,11 +287,7 @@ struct QualifiedColumns {
     }
     while last + 2 < tokens.count, tokens[last + 1].isSymbol("."), tokens[last + 2].isName { last += 2 }
     // Behind VERSION AS OF, which belongs to the name.
-    if last + 4 < tokens.count, tokens[last + 1].isWord("VERSION") || tokens[last + 1].isWord("TIMESTAMP"), tokens[last + 2].isWord("AS"),
-      tokens[last + 3].isWord("OF")
-    {
-      last += 4
-    }
+    if last + 1 < tokens.count, let travel = try StatementPlan.Travel.read(tokens, at: last + 1) { last = travel.last }
     let end = tokens[last].range.upperBound
     edits.append((end..<end, " AS " + SQLText.identifier(own)))
   }

@@ -297,7 +297,8 @@ public struct StatementPlan: Sendable {
     (sql, tree) = (plan.sql, plan.tree)
   }
 
-  private struct Travel {
+  /// Which version of a table is meant.
+  struct Travel {
     var version: Int64?
     var timestamp: String?
 

@@ -128,6 +128,10 @@ import Testing
         "SELECT id FROM demo.t VERSION AS OF 1 WHERE EXISTS (SELECT 1 FROM other.t VERSION AS OF 2 WHERE other.t.id = demo.t.id)",
         "SELECT id FROM a WHERE id IN (SELECT id FROM b)"
       ),
+      (
+        "SELECT id FROM demo.t@v1 WHERE EXISTS (SELECT 1 FROM other.t FOR SYSTEM_TIME AS OF '2026-01-01' WHERE other.t.id = demo.t.id AND (SELECT other.t.id = t.id))",
+        "SELECT id FROM a WHERE id IN (SELECT id FROM b)"
+      ),
       // Both in one clause, and one of them further in again.
       (
         "SELECT demo.t.id FROM demo.t JOIN other.t ON demo.t.id = other.t.id WHERE demo.t.id IN (SELECT lab.demo.t.id FROM lab.demo.t WHERE other.t.name <> lab.demo.t.name)",
@@ -179,6 +183,19 @@ import Testing
         WHEN NOT MATCHED THEN INSERT (id, name) VALUES (s.id, (SELECT count(*) FROM other.t WHERE other.t.id < s.id))
         WHEN NOT MATCHED BY SOURCE THEN UPDATE SET name = (SELECT t.name FROM other.t WHERE t.id = demo.t.id)
         """, "UPDATE a SET name = CASE id WHEN 2 THEN 'deuxzwei' WHEN 3 THEN 'drei' END; INSERT INTO a VALUES (9, '3')"
+      ),
+      (
+        """
+        MERGE INTO demo.t USING demo.u AS s ON s.id = demo.t.id
+        WHEN MATCHED AND t.name <> '' AND EXISTS (SELECT 1 FROM other.t WHERE other.t.id = demo.t.id) THEN UPDATE SET name = t.name || s.name
+        WHEN NOT MATCHED BY SOURCE AND NOT EXISTS (SELECT 1 FROM other.t WHERE other.t.id = demo.t.id) AND t.id > 0 THEN DELETE
+        """, "UPDATE a SET name = 'twodeux' WHERE id = 2; DELETE FROM a WHERE id = 1"
+      ),
+      (
+        """
+        MERGE INTO demo.t USING other.t ON demo.t.id = other.t.id
+        WHEN MATCHED AND EXISTS (SELECT 1 FROM lab.demo.t WHERE lab.demo.t.id = main.demo.t.id AND lab.demo.t.id = other.t.id) THEN DELETE
+        """, "DELETE FROM a WHERE id = 3"
       ),
       (
         """
