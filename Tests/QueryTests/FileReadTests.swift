@@ -156,6 +156,67 @@ import Testing
     #expect(rows[0][1].stringValue?.contains(#""s":{"a":"no","b":"x"}"#) == true)
   }
 
+  @Test func numbersWithinValuesAreNotRounded() throws {
+    let options = ["schema": "l ARRAY<INT>, s STRUCT<a: INT>, m MAP<STRING, BIGINT>, d STRUCT<x: DOUBLE>", "rescuedDataColumn": "_rescued_data"]
+    let good = [
+      #"{"l":[1,-2,null],"s":{"a":3.0},"m":{"k":9007199254740993},"d":{"x":1.5}}"#, #"{"l":null,"s":{"a":null},"m":{},"d":null}"#, #"{"l":["7",1e2]}"#,
+    ]
+    let bad = [#"{"l":[1.5,2]}"#, #"{"s":{"a":1.7}}"#, #"{"m":{"k":"2.5"}}"#, #"{"m":{"a":1,"k":-0.5}}"#, #"{"d":{"x":"1_0"}}"#, #"{"l":["1_0"]}"#]
+    let json = try read(["a.json": Array((good + bad).joined(separator: "\n").utf8)], .json, options, order: "_rescued_data").rows
+    #expect(json.count == good.count + bad.count)
+    for line in bad {
+      let members = line.dropFirst().dropLast()
+      #expect(json.filter { $0[4].stringValue?.hasPrefix("{\(members),") == true }.count == 1, "\(line): \(json)")
+    }
+    let kept = text(json.filter { $0[4] == .null }).sorted()
+    #expect(
+      kept == [
+        #"[[1,-2,null],{"a":3},[{"key":"k","value":9007199254740993}],{"x":1.5},null]"#, "[[7,100],null,null,null,null]", #"[null,{"a":null},[],null,null]"#,
+      ], "\(kept)")
+    // JSON in a field of CSV, and typed values.
+    let csv = try read(
+      ["a.csv": Array("l;s\n[1];{\"a\":2}\n[1.5];{\"a\":2}\n".utf8)], .csv, options.merging(["sep": ";", "quote": ""]) { $1 }, order: "_rescued_data")
+    #expect(csv.rows.map { $0[4] == .null } == [false, true] && csv.rows[0][4].stringValue?.contains(#""l":"[1.5]""#) == true, "\(csv.rows)")
+    let folder = TemporaryDirectory("files")
+    try Database(settings: .init(threads: 1)).connect().execute(
+      """
+      COPY (FROM (VALUES (1, [1.0::DOUBLE, NULL, 2], {'b': 'x', 'a': 3.0::DECIMAL(3, 1)}, MAP {'k': '4'}, {'x': '1.5'}), (2, [1.5], NULL, NULL, NULL),
+        (3, NULL, {'b': 'x', 'a': 1.7}, NULL, NULL), (4, NULL, NULL, MAP {'k': '2.5'}, NULL), (5, NULL, NULL, NULL, {'x': '1_0'})) AS t(id, l, s, m, d))
+      TO '\(folder.path)/a.parquet' (FORMAT parquet)
+      """)
+    let bytes = Array(try Data(contentsOf: URL(fileURLWithPath: folder.path + "/a.parquet")))
+    let typed = try read(["a.parquet": bytes], .parquet, options.merging(["schema": "id INT, " + (options["schema"] ?? "")]) { $1 }, order: "id").rows
+    #expect(typed.map { $0[5] == .null } == [true, false, false, false, false], "\(typed)")
+    #expect(text([Array(typed[0].prefix(5))]) == [#"[1,[1,null,2],{"a":3},[{"key":"k","value":4}],{"x":1.5}]"#])
+  }
+
+  @Test func textsWithUnderscoresAreNoNumbers() throws {
+    let bytes = Array("month,n\n2024_01,1\n2024_02,2.5\n".utf8)
+    let (columns, rows) = try read(["a.csv": bytes], .csv)
+    #expect(types(columns) == ["month VARCHAR", "n DOUBLE", "_rescued_data VARCHAR"])
+    #expect(text(rows) == [#"["2024_01",1,null]"#, #"["2024_02",2.5,null]"#])
+    for type in ["DOUBLE", "FLOAT", "DECIMAL(20,2)", "BIGINT"] {
+      let typed = try read(["a.csv": bytes], .csv, ["schema": "month \(type)", "rescuedDataColumn": "r"]).rows
+      #expect(typed.allSatisfy { $0[0] == .null && $0[1].stringValue?.contains(#""month":"2024_0"#) == true }, "\(type): \(typed)")
+    }
+    let json = try read(["a.json": Array(#"{"a":"1_0"}"#.utf8)], .json, ["schema": "a DOUBLE", "rescuedDataColumn": "r"])
+    #expect(text(json.rows) == [#"[null,"{\"a\":\"1_0\",\"_file_path\":\"/Volumes/a/b/c/a.json\"}"]"#])
+  }
+
+  @Test func textsThatHoldTheWordNullAreRescued() throws {
+    let lines = [#"{"s":{"a":"nullable"}}"#, #"{"s":{"a":"null"}}"#, #"{"s":{"a":"\"null"}}"#, #"{"s":{"a":null}}"#].joined(separator: "\n")
+    let rows = try read(["a.json": Array(lines.utf8)], .json, ["schema": "s STRUCT<a: INT>", "rescuedDataColumn": "r"], order: "r").rows
+    #expect(rows.map { $0[1] == .null } == [false, false, false, true], "\(rows)")
+  }
+
+  @Test func yearsOfTwoDigits() throws {
+    let bytes = Array("d\n31.01.85\n01.02.26\n".utf8)
+    for (pattern, wanted) in [("dd.MM.yy", ["2026-02-01", "2085-01-31"]), ("%d.%m.%y", ["1985-01-31", "2026-02-01"])] {
+      let (columns, rows) = try read(["a.csv": bytes], .csv, ["dateFormat": pattern], order: "d")
+      #expect(types(columns)[0] == "d DATE" && rows.map { $0[0].stringValue ?? "" } == wanted, "\(pattern): \(rows)")
+    }
+  }
+
   @Test func deepNestingIsABadRecord() throws {
     let deep = #"{"a":"# + String(repeating: "[", count: 400_000) + String(repeating: "]", count: 400_000) + "}"
     let (_, rows) = try read(["a.json": Array((deep + "\n{\"a\":1}\n").utf8)], .json)
@@ -189,6 +250,12 @@ import Testing
     ("SELECT * EXCLUDE a, _metadata FROM FILES", ["* EXCLUDE (_metadata, a), _metadata"]),
     ("SELECT * FROM (SELECT *, _metadata FROM FILES) AS q", ["SELECT * FROM (SELECT * EXCLUDE (_metadata), _metadata"]),
     ("SELECT * EXCLUDE (_metadata) FROM FILES", ["* EXCLUDE (_metadata) FROM"]), ("SELECT * FROM FILES", ["SELECT * FROM"]),
+    ("INSERT INTO t FROM FILES WHERE _metadata.file_name = 'a.csv'", ["SELECT * EXCLUDE (_metadata) FROM __files_0"]),
+    ("FROM FILES SELECT *, _metadata", ["SELECT * EXCLUDE (_metadata), _metadata"]),
+    ("SELECT * FROM (FROM FILES WHERE _metadata IS NULL)", ["SELECT * FROM (SELECT * EXCLUDE (_metadata) FROM"]),
+    ("WITH q AS (FROM FILES AS f JOIN t USING (id) WHERE _metadata IS NULL) FROM q", ["AS (SELECT * EXCLUDE (_metadata) FROM __files_0"]),
+    ("SELECT * FROM t SEMI JOIN FILES AS f ON t.id = f.id AND f._metadata.file_name = 'a'", ["SELECT * FROM"]),
+    ("SELECT * FROM FILES AS f ANTI JOIN t ON t.id = f._metadata.file_size", ["SELECT * EXCLUDE (_metadata) FROM"]),
     ("SELECT count(*), COLUMNS(*) FROM FILES WHERE _metadata IS NULL", ["count(*)", "COLUMNS(*)"]),
   ])
   func starsLeaveMetadataOut(_ text: String, _ expected: [String]) throws {

@@ -24,7 +24,7 @@ public struct FileOptions: Codable, Sendable, Hashable {
   public var encoding = Encoding.utf8
   /// `none`, `gzip`, `zstd`, `zip`; empty: by the file's name.
   public var compression = ""
-  /// `strptime` patterns; empty: ISO 8601.
+  /// Patterns for `time(_:by:)`; empty: ISO 8601.
   public var dateFormat = ""
   public var timestampFormat = ""
   public var multiLine = false
@@ -153,11 +153,20 @@ public struct FileOptions: Codable, Sendable, Hashable {
     return columns
   }
 
-  /// A date pattern for `strptime`: as given when it holds `%`, otherwise read as Java's letters. Nil for letters without meaning.
+  /// Java's year of two digits, which is one from 2000 on; `%y` means one from 1969 on.
+  private static let shortYear = "%{yy}"
+
+  /// An expression: the value read by a pattern, NULL where it does not fit.
+  static func time(_ value: String, by pattern: String) -> String {
+    let time = "try_strptime(\(value), \(SQLText.literal(pattern.replacing(shortYear, with: "%y"))))"
+    return pattern.contains(shortYear) ? "CASE WHEN year(\(time)) < 2000 THEN \(time) + INTERVAL 100 YEAR ELSE \(time) END" : time
+  }
+
+  /// A date pattern for `strptime`, see `time(_:by:)`: as given when it holds `%`, otherwise read as Java's letters. Nil for letters without meaning.
   static func pattern(_ text: String) -> String? {
     if text.contains("%") || text.isEmpty { return text }
     let known = [
-      "yyyy": "%Y", "uuuu": "%Y", "yy": "%y", "MMMM": "%B", "MMM": "%b", "MM": "%m", "M": "%-m", "dd": "%d", "d": "%-d", "HH": "%H", "H": "%-H",
+      "yyyy": "%Y", "uuuu": "%Y", "yy": shortYear, "MMMM": "%B", "MMM": "%b", "MM": "%m", "M": "%-m", "dd": "%d", "d": "%-d", "HH": "%H", "H": "%-H",
       "hh": "%I", "mm": "%M", "ss": "%S", "SSS": "%g", "SSSSSS": "%f", "a": "%p", "EEE": "%a", "EEEE": "%A", "XXX": "%z", "xxx": "%z", "Z": "%z",
       "X": "%z",
     ]

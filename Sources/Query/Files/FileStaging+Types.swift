@@ -70,17 +70,18 @@ extension FileStaging {
         let date =
           options.dateFormat.isEmpty
           ? "regexp_full_match(\(v), '\(Self.date)') AND TRY_CAST(\(v) AS DATE) IS NOT NULL"
-          : "try_strptime(\(v), \(SQLText.literal(options.dateFormat))) IS NOT NULL"
+          : "(\(FileOptions.time(v, by: options.dateFormat))) IS NOT NULL"
         let time =
           options.timestampFormat.isEmpty
           ? "regexp_full_match(\(v), '\(Self.timestamp)') AND TRY_CAST(\(v) AS TIMESTAMP WITH TIME ZONE) IS NOT NULL"
-          : "try_strptime(\(v), \(SQLText.literal(options.timestampFormat))) IS NOT NULL"
+          : "(\(FileOptions.time(v, by: options.timestampFormat))) IS NOT NULL"
         counts += [
           "count(\(v))", "count(*) FILTER (lower(\(v)) IN ('true', 'false'))",
           "count(*) FILTER (regexp_full_match(\(v), '\(Self.integer)') AND TRY_CAST(\(v) AS BIGINT) IS NOT NULL)",
           "count(*) FILTER (regexp_full_match(\(v), '\(Self.integer)') AND TRY_CAST(\(v) AS DECIMAL(20,0)) IS NOT NULL)",
           "count(*) FILTER (regexp_full_match(\(v), '\(Self.integer)') AND TRY_CAST(\(v) AS DECIMAL(38,0)) IS NOT NULL)",
-          "count(*) FILTER (TRY_CAST(\(v) AS DOUBLE) IS NOT NULL)", "count(*) FILTER (\(date))", "count(*) FILTER (\(time) OR (\(date)))",
+          "count(*) FILTER (TRY_CAST(\(v) AS DOUBLE) IS NOT NULL AND NOT contains(\(v), '_'))", "count(*) FILTER (\(date))",
+          "count(*) FILTER (\(time) OR (\(date)))",
         ]
       }
       guard !counts.isEmpty,
@@ -116,13 +117,15 @@ extension FileStaging {
         (.double, .integer), (.double, .bigint), (.decimal, .tinyint), (.decimal, .smallint), (.decimal, .integer), (.decimal, .bigint):
         let whole = "CASE WHEN \(value) = \(cast) THEN \(cast) END"
         return (whole, "\(value) IS NOT NULL AND (\(whole)) IS NULL")
-      case (.varchar, .tinyint), (.varchar, .smallint), (.varchar, .integer), (.varchar, .bigint):
+      case (.varchar, .tinyint), (.varchar, .smallint), (.varchar, .integer), (.varchar, .bigint), (.varchar, .float), (.varchar, .double),
+        (.varchar, .decimal):
         let whole = fromText(value, type)
         return (whole, "\(value) IS NOT NULL AND (\(whole)) IS NULL")
       case (_, .list), (_, .array), (_, .structure), (_, .map):
         guard source.isNested else { return (cast, "\(value) IS NOT NULL AND \(cast) IS NULL") }
         let shape = "TRY_CAST(\(value) AS \(Self.textual(type).sql))"
-        return (cast, "\(value) IS NOT NULL AND (\(cast) IS NULL OR \(Self.nulls(cast)) <> \(Self.nulls(shape)))")
+        let rounds = Self.rounds(value, source, type).map { " OR \($0)" } ?? ""
+        return (cast, "\(value) IS NOT NULL AND (\(cast) IS NULL OR \(Self.nulls(cast)) <> \(Self.nulls(shape))\(rounds))")
       default: return (cast, "\(value) IS NOT NULL AND \(cast) IS NULL")
       }
     case .json:
@@ -157,10 +160,51 @@ extension FileStaging {
   // MARK: nested values
 
   /// A condition that is true when something inside of a JSON value is not in `typed`. A value that does not fit becomes null, which is seen by
-  /// counting the nulls of the same shape in text; a list or object in the place of the other leaves nothing in either.
+  /// counting the nulls of the same shape in text; a list or object in the place of the other leaves nothing in either. A number that is rounded
+  /// becomes none.
   private static func losesParts(_ json: String, _ typed: String, _ type: SQLType) -> String {
     let shape = "TRY_CAST(\(json) AS \(textual(type).sql))"
     return "\(nulls(typed)) <> \(nulls(shape))" + (find(json, type, misplaced).map { " OR \($0)" } ?? "")
+      + (find(json, type, unlikeNumber).map { " OR \($0)" } ?? "")
+  }
+
+  /// A condition that is true when a value for a whole number has a fraction, or one for any number an underscore.
+  private static func unlikeNumber(_ json: String, _ type: SQLType) -> String? {
+    let text = "json_extract_string(\(json), '$')"
+    switch type {
+    case .tinyint, .smallint, .integer, .bigint, .hugeint:
+      let number = "TRY_CAST(\(text) AS DOUBLE)"
+      return
+        "(\(text) IS NOT NULL AND NOT regexp_full_match(\(text), '\(integer)') AND (contains(\(text), '_') OR coalesce(\(number) <> trunc(\(number)), false)))"
+    case .float, .double, .decimal: return "coalesce(contains(\(text), '_'), false)"
+    default: return nil
+    }
+  }
+
+  /// A condition that is true when numbers or texts inside of a value lose their fractions; nil: there are none.
+  private static func rounds(_ value: String, _ source: SQLType, _ type: SQLType, depth: Int = 0) -> String? {
+    func each(_ list: String, _ item: SQLType, _ wanted: SQLType) -> String? {
+      rounds("r\(depth)", item, wanted, depth: depth + 1).map { "coalesce(list_bool_or(list_transform(\(list), lambda r\(depth): \($0))), false)" }
+    }
+    switch (source, type) {
+    case (.float, .tinyint), (.float, .smallint), (.float, .integer), (.float, .bigint), (.double, .tinyint), (.double, .smallint), (.double, .integer),
+      (.double, .bigint), (.decimal, .tinyint), (.decimal, .smallint), (.decimal, .integer), (.decimal, .bigint):
+      return "coalesce(\(value) <> TRY_CAST(\(value) AS \(type.sql)), false)"
+    case (.varchar, .tinyint), (.varchar, .smallint), (.varchar, .integer), (.varchar, .bigint):
+      return "coalesce(NOT regexp_full_match(\(value), '\(integer)'), false)"
+    case (.varchar, .float), (.varchar, .double), (.varchar, .decimal): return "coalesce(contains(\(value), '_'), false)"
+    case (.list(let item), .list(let wanted)), (.list(let item), .array(let wanted, _)), (.array(let item, _), .list(let wanted)),
+      (.array(let item, _), .array(let wanted, _)):
+      return each(value, item, wanted)
+    case (.map(_, let item), .map(_, let wanted)): return each("map_values(\(value))", item, wanted)
+    case (.structure(let fields), .structure(let wanted)):
+      let found = wanted.compactMap { field -> String? in
+        guard let own = fields.first(where: { $0.name.lowercased() == field.name.lowercased() }) else { return nil }
+        return rounds("struct_extract(\(value), \(SQLText.literal(own.name)))", own.type, field.type, depth: depth)
+      }
+      return found.isEmpty ? nil : "(\(found.joined(separator: " OR ")))"
+    default: return nil
+    }
   }
 
   private static func misplaced(_ json: String, _ type: SQLType) -> String? {
@@ -233,7 +277,8 @@ extension FileStaging {
   }
 
   private static func nulls(_ value: String) -> String {
-    let text = "CAST(to_json(\(value)) AS VARCHAR)"
+    // Texts may hold the word, too.
+    let text = #"regexp_replace(CAST(to_json(\#(value)) AS VARCHAR), '"(?:[^"\\]|\\.)*"', '', 'g')"#
     return "(length(\(text)) - length(replace(\(text), 'null', '')))"
   }
 
@@ -257,10 +302,12 @@ extension FileStaging {
       return "CASE WHEN regexp_full_match(\(value), '\(Self.integer)') THEN TRY_CAST(\(value) AS \(type.sql)) END"
     case .date, .timestampTZ, .timestamp:
       let format = type == .date ? read.options.dateFormat : read.options.timestampFormat
-      let time =
-        format.isEmpty ? "TRY_CAST(\(value) AS \(type.sql))" : "CAST(try_strptime(\(value), \(SQLText.literal(format))) AS \(type.sql))"
+      let time = format.isEmpty ? "TRY_CAST(\(value) AS \(type.sql))" : "CAST(\(FileOptions.time(value, by: format)) AS \(type.sql))"
       // 'infinity' is a time to the engine, and to no reader of files.
       return "CASE WHEN isfinite(\(time)) THEN \(time) END"
+    case .float, .double, .decimal:
+      // The engine leaves out underscores between digits; for everybody else such a text is none of a number.
+      return "CASE WHEN NOT contains(\(value), '_') THEN TRY_CAST(\(value) AS \(type.sql)) END"
     case .blob: return "encode(\(value))"
     case .list, .array, .structure, .map: return "CASE WHEN json_valid(\(value)) THEN TRY_CAST(CAST(\(value) AS JSON) AS \(type.sql)) END"
     default: return "TRY_CAST(\(value) AS \(type.sql))"
