@@ -96,6 +96,33 @@ import Testing
     }
   }
 
+  @Test func databasesSpillIntoFoldersOfTheirOwn() throws {
+    let folder = TemporaryDirectory("session")
+    let session = StatementSession(.init(memoryLimit: "32MB", threads: 1, scratch: folder.path))
+    func spills() throws -> Int { try FileManager.default.contentsOfDirectory(atPath: folder.path).count { $0.hasPrefix("spill") } }
+    func fill(_ connection: Connection, _ table: String) throws {
+      try connection.execute("CREATE TEMP TABLE \(table) AS SELECT hash(range) AS x FROM range(6000000)")
+    }
+    var first: Connection? = try session.open(threads: 1).connect()
+    let second = try session.open(threads: 1).connect()
+    for connection in [try #require(first), second] { try fill(connection, "a") }
+    #expect(try spills() == 2)
+    first = nil
+    try fill(second, "b")
+    #expect(try second.rows("SELECT count(DISTINCT x % 10) FROM (SELECT x FROM a UNION ALL SELECT x FROM b)")[0][0].intValue == 10)
+    #expect(try spills() == 1)
+  }
+
+  @Test func databasesThatHoldMuchAreClosedFirst() throws {
+    let folder = TemporaryDirectory("session")
+    let session = session(folder)
+    let connection = try session.open(threads: 1).connect()
+    #expect(!session.isHeavy(OpenedTables(connection: connection, key: nil)))
+    try connection.execute("CREATE TEMP TABLE a AS SELECT hash(range) AS x FROM range(12000000)")
+    #expect(session.isHeavy(OpenedTables(connection: connection, key: nil)))
+    #expect(StatementSession.bytes("1.5 KiB") == 1536 && StatementSession.bytes("244.0 MiB") == 244 << 20 && StatementSession.bytes("much") == nil)
+  }
+
   @Test func columnsOfEveryTypeKeepTheirNames() throws {
     let folder = TemporaryDirectory("session")
     let session = session(folder)

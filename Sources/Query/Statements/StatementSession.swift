@@ -42,10 +42,10 @@ public final class StatementSession: Sendable {
 
   public init(_ settings: Settings) { self.settings = settings }
 
-  private var spill: String { settings.scratch + "/spill" }
-
-  private func open(threads: Int) throws -> Database {
-    try Database(settings: .init(memoryLimit: settings.memoryLimit, threads: threads, temporaryDirectory: spill))
+  /// The folder that the database spills into is its own: the engine removes it when it closes.
+  func open(threads: Int) throws -> Database {
+    let spill = settings.scratch + "/spill-" + UUID().uuidString
+    return try Database(settings: .init(memoryLimit: settings.memoryLimit, threads: threads, temporaryDirectory: spill))
   }
 
   /// Closes what the last statement had and opens what the next one needs. Blocks for some 20 ms; call it while idle.
@@ -65,13 +65,35 @@ public final class StatementSession: Sendable {
 
   private func database(for spec: StatementSpec) throws -> (Database, isShared: Bool) {
     if spec.needsNothing, let shared = state.withLock({ $0.shared }) { return (shared, true) }
-    // Beside the statement: what the engine keeps of many files takes a while to free, and another thread has the time.
-    if let spent = takeOpened({ _ in true }) { Thread.detachNewThread { withExtendedLifetime(spent) {} } }
+    // Beside the statement: what the engine keeps of many files takes a while to free, and another thread has the time. But two databases
+    // together must not hold much more than a statement may.
+    if let spent = takeOpened({ _ in true }), !isHeavy(spent) { Thread.detachNewThread { withExtendedLifetime(spent) {} } }
     let ready = state.withLock { state in
       defer { state.fresh = nil }
       return state.fresh
     }
     return (try ready ?? open(threads: settings.threads), false)
+  }
+
+  /// Whether a database holds a quarter of a statement's memory, or has spilled.
+  func isHeavy(_ opened: OpenedTables) -> Bool {
+    let query = """
+      SELECT CAST(sum(memory_usage_bytes) AS BIGINT), (SELECT count(*) FROM duckdb_temporary_files()), (SELECT value FROM duckdb_settings() WHERE name = 'memory_limit')
+      FROM duckdb_memory()
+      """
+    // One that cannot say it is closed at once.
+    guard let row = try? opened.connection.rows(query).first, let held = row[0].intValue, row[1].intValue == 0, let limit = row[2].stringValue,
+      let bytes = Self.bytes(limit)
+    else { return true }
+    return held > bytes / 4
+  }
+
+  /// Of a size as the engine writes it: `244.1 MiB`.
+  static func bytes(_ size: String) -> Int64? {
+    let parts = size.split(separator: " ")
+    let units = ["bytes", "KiB", "MiB", "GiB", "TiB"]
+    guard parts.count == 2, let number = Double(parts[0]), let power = units.firstIndex(of: String(parts[1])) else { return nil }
+    return Int64(number * Double(1 << (10 * power)))
   }
 
   /// Closes the tables of the last statement, if they are still open, with what the engine keeps of them in memory.
