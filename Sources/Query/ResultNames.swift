@@ -48,9 +48,24 @@ struct ResultNames {
   }
 
   private mutating func name(_ node: JSONValue) {
-    guard node["alias"] == "", let place = place(node), let item = items.filter({ contains($0, place) }).min(by: { $0.count < $1.count }) else { return }
+    guard node["alias"] == "", !Self.hasStar(node), let place = place(node), let item = items.filter({ contains($0, place) }).min(by: { $0.count < $1.count })
+    else { return }
     let range = source.tokens[item.lowerBound].range.lowerBound..<source.tokens[item.upperBound - 1].range.upperBound
     edits.append((range.upperBound..<range.upperBound, " AS " + SQLText.identifier(Self.shown(source.text(range)))))
+  }
+
+  /// Whether an expression stands for several columns, which have names of their own.
+  private static func hasStar(_ node: JSONValue) -> Bool {
+    switch node {
+    case .array(let items): items.contains(where: hasStar)
+    case .object(let members):
+      switch members["class"]?.stringValue {
+      case "STAR": true
+      case "SUBQUERY": hasStar(members["child"] ?? .null)
+      default: members.values.contains(where: hasStar)
+      }
+    default: false
+    }
   }
 
   private func contains(_ item: Item, _ offset: Int) -> Bool {

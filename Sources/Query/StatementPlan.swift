@@ -478,7 +478,7 @@ public struct StatementPlan: Sendable {
       return
     }
     if function.parts.count == 1, !function.isTable {
-      let own = try index.flatMap { try SparkCalls.edits(of: folded, source, $0) }
+      let own = try index.flatMap { try SparkCalls.edits(of: folded, source, $0, arguments: function.arguments) }
       edits += own ?? []
       if SQLExtensions.isMacro(folded, arguments: function.arguments) {
         extensions.insert(folded)
@@ -592,7 +592,9 @@ public struct StatementPlan: Sendable {
     }
     var out: [UInt8] = []
     var done = start
-    for edit in edits.sorted(by: { $0.range.lowerBound < $1.range.lowerBound }) where edit.range.lowerBound >= done {
+    // What is put before a word comes before what replaces it.
+    for edit in edits.sorted(by: { ($0.range.lowerBound, $0.range.upperBound) < ($1.range.lowerBound, $1.range.upperBound) })
+    where edit.range.lowerBound >= done {
       out += bytes[done..<edit.range.lowerBound] + Array(edit.text.utf8)
       done = edit.range.upperBound
     }

@@ -46,6 +46,10 @@ import Testing
     }
   }
 
+  @Test func sessionWordsWithinStructsHaveTheirNames() throws {
+    #expect(try run("SELECT to_json(struct(current_user, 1, current_schema AS s))").rows == [[#"{"current_user":"ann","col2":1,"s":"demo"}"#]])
+  }
+
   @Test func theHistoryShowsNoValues() throws {
     let parameters = try StatementParameters([.init(name: "a", value: 1), .init(value: 2)])
     let text = try parameters.apply(to: StatementScript("DELETE FROM t WHERE id = :a OR id = ? OR name = 'getvariable(''x'')'").items[0]).text

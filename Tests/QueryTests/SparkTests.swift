@@ -34,7 +34,10 @@ import Testing
       ("date_add(DATE '2016-07-30', 1)", "2016-07-31"), ("date_sub('2016-07-30', 1)", "2016-07-29"),
       ("date_sub('day', DATE '2026-01-01', DATE '2026-01-05')", 4), ("add_months('2016-08-31', 1)", "2016-09-30"),
       ("months_between('1997-02-28 10:30:00', '1996-10-30')", 3.94959677), ("months_between('2026-03-31', '2026-02-28')", 1.0),
-      ("to_date('2016-12-31', 'yyyy-MM-dd')", "2016-12-31"), ("to_date('31.1.2026', 'd.M.yyyy')", "2026-01-31"), ("to_date('2026-01-31')", "2026-01-31"),
+      ("to_date('2016-12-31', 'yyyy-MM-dd')", "2016-12-31"), ("to_date('31.1.2026', 'd.M.yyyy')", "2026-01-31"), ("to_date('31.1.85', 'd.M.yy')", "2085-01-31"),
+      ("to_date('1.2.26', 'd.M.yy')", "2026-02-01"), ("to_date('1985-1', 'yyyy-M')", "1985-01-01"), ("unix_timestamp('1.1.70', 'd.M.yy')", 3_155_760_000),
+      ("year(try_to_timestamp('69', 'yy'))", 2069), ("(DATE '2026-03-09').date_format('dd.MM.yyyy')", "09.03.2026"),
+      ("('31.1.2026').to_date('d.M.yyyy')", "2026-01-31"), ("('{\"a\":1}').from_json('a INT').a", 1), ("to_date('2026-01-31')", "2026-01-31"),
       ("typeof(to_timestamp('2016-12-31', 'yyyy-MM-dd'))", "TIMESTAMP WITH TIME ZONE"), ("typeof(to_timestamp(0))", "TIMESTAMP WITH TIME ZONE"),
       ("try_to_timestamp('x', 'yyyy') IS NULL", true), ("from_unixtime(0)", "1970-01-01 00:00:00"), ("from_unixtime(86400, 'yyyy/MM/dd')", "1970/01/02"),
       ("unix_timestamp('2016-04-08', 'yyyy-MM-dd')", 1_460_073_600), ("unix_timestamp('2016-04-08 00:00:01')", 1_460_073_601),
@@ -53,11 +56,19 @@ import Testing
       ("get_json_object('no', '$.a')", .null), ("from_json('{\"a\":1,\"b\":[\"x\"]}', 'a INT, b ARRAY<STRING>').b[1]", "x"),
       ("from_json('{\"a\":1}', '{\"a\":\"INTEGER\"}').a", 1), ("regexp_extract('100-200', '(\\d+)-(\\d+)', 1)", "100"), ("'%SystemDrive%' RLIKE '^%S'", true),
       ("'abc' NOT RLIKE 'b' OR 'x' || 'y' REGEXP 'xy'", true), ("rlike('abc', 'b') AND regexp_like('abc', 'c$')", true), ("'a' RLIKE concat('', 'b')", false),
+      ("'xz' RLIKE 'x' || 'y'", false), ("'axyb' RLIKE 'x' || lower('Y') AND true", true), ("'xz' NOT RLIKE 'x' || 'y' OR false", true),
+      ("'b' RLIKE array('a', 'b')[2]", true), ("'b' RLIKE ('^' || 'b')::STRING || '$'", true),
+      ("to_json(from_json('{\"a\":{\"y\":1},\"b\":\"x\"}', 'b STRING, a STRUCT<z: INT, y: INT>'))", #"{"b":"x","a":{"z":null,"y":1}}"#),
+      ("to_json(from_json('[{\"a\":1,\"b\":2}]', 'ARRAY<STRUCT<b: INT, a: INT>>'))", #"[{"b":2,"a":1}]"#),
       ("substring_index('www.apache.org', '.', 2)", "www.apache"), ("substring_index('www.apache.org', '.', -2)", "apache.org"),
       ("substring_index('a', '.', -3)", "a"), ("initcap('sPark sql')", "Spark Sql"), ("concat_ws(',', 'a', NULL, 'b')", "a,b"),
       ("locate('bar', 'foobarbar', 5)", 7),
       ("locate('bar', 'foobarbar')", 4), ("startswith('Spark', 'Sp') AND endswith('Spark', 'rk')", true), ("split('a,b', ',')[2]", "b"),
       ("nvl(NULL, nvl2(NULL, 1, 2))", 2), ("iff(1 > 0, 'y', 'n')", "y"), ("NULL <=> NULL", true), ("1 <=> NULL OR NOT 2 <=> 2", false), ("7 DIV -2", -3),
+      ("7.5 DIV 2", 3), ("-7.5 DIV 2", -3), ("0.3 DIV 0.1", 3), ("7.9::DOUBLE DIV 1", 7), ("2 + 3 * -7 DIV 2", -8), ("100 DIV 7 DIV 2", 7),
+      ("(7 + 1) DIV (1 + 1) * 2", 8), ("{'a': 9}.a DIV [2, 3][2]", 3), ("1 + CASE WHEN true THEN 9 END::DECIMAL(3, 1) DIV CASE WHEN true THEN 2 END", 5),
+      ("9223372036854775807 DIV 2", 4_611_686_018_427_387_903), ("abs(-7) DIV 2 ^ 2", 1), ("sum(9) OVER () DIV max(2) OVER ()", 4), ("NULL DIV 2", .null),
+      ("-7 DIV 2 - -7 DIV 2", 0), ("typeof(7.5 DIV 2)", "BIGINT"), ("10 - div(7, 2) DIV 2 > 8", true),
       ("int('3') + bigint('4') + string(5)::INT", 12), ("boolean('true')", true), ("CAST(timestamp('2026-01-01') AS STRING)", "2026-01-01 00:00:00+00"),
       ("CAST('[1,2]' AS ARRAY<INT>)[2]", 2), ("try_cast('x' AS INT)", .null), ("rint(2.5)", 2.0), ("try_divide(1, 0)", .null),
       ("sort_array(array(2, NULL, 1), false)[1]", 2), ("array_join(array('a', NULL), '-', '?')", "a-?"), ("slice(array(1, 2, 3, 4), -2, 2)[1]", 3),
@@ -96,16 +107,24 @@ import Testing
       try run("SELECT date_format(DATE '2026-01-01', 'yyyy'), transform([1], x -> x)").columns.map(\.name) == [
         "date_format(DATE '2026-01-01', 'yyyy')", "transform([1], x -> x)",
       ])
+    let query = "SELECT to_date(COLUMNS('d.*'), 'dd.MM.yyyy'), (SELECT to_date('1', 'd')) FROM (SELECT '31.01.2026' AS d1, '01.02.2026' AS d2)"
+    #expect(try run(query).columns.map(\.name) == ["d1", "d2", "(SELECT to_date('1', 'd'))"])
   }
 
   @Test(arguments: [
     ("SELECT date_format(now(), 'yyyy-ww')", "PLT-3271"), ("SELECT to_date('1', 'G')", "PLT-3271"), ("SELECT to_timestamp('1', 'XXX')", "PLT-3271"),
     ("SELECT date_format(now(), x) FROM (SELECT 'yyyy' AS x)", "PLT-3271"), ("SELECT date_format(now(), 'yyyy''')", "PLT-3271"),
     ("SELECT named_struct(x, 1) FROM (SELECT 'a' AS x)", "PLT-3272"), ("SELECT named_struct('a')", "PLT-3272"),
+    ("SELECT ('a').named_struct(1)", "PLT-3272"), ("SELECT ('2026').to_date(x) FROM (SELECT 'yyyy' AS x)", "PLT-3271"),
     ("ANALYZE TABLE t COMPUTE STATISTICS", "PLT-3273"), ("CONVERT TO DELTA parquet.`/a`", "PLT-3273"),
   ])
   func whatIsNotThereIsSaid(_ text: String, _ number: String) {
     #expect { try run(text) } throws: { ($0 as? PlatformError)?.number == number && ($0 as? PlatformError)?.code == .invalidArgument }
+  }
+
+  @Test(arguments: ["7 DIV 0", "7.5 DIV (1 - 1)", "x DIV x"])
+  func wholeDivisionByZeroFails(_ expression: String) {
+    #expect { try run("SELECT \(expression) FROM (SELECT 0 AS x)") } throws: { ($0 as? PlatformError)?.message.contains("division by zero") == true }
   }
 
   /// A name that the engine has keeps its meaning for every number of arguments that the engine takes.

@@ -19,18 +19,24 @@ enum SparkCalls {
   ])
 
   /// What replaces parts of a call; nil: the function is none of these.
-  /// - Parameter index: of the token that is the function's name.
+  /// - Parameters:
+  ///   - index: of the token that is the function's name.
+  ///   - count: of its arguments, for `x.name(..)` with `x`.
   /// - Throws: `invalidArgument` PLT-3271 for patterns of dates, PLT-3272 for names that are no constants.
-  static func edits(of name: String, _ source: SQLTokens, _ index: Int) throws -> Edits? {
+  static func edits(of name: String, _ source: SQLTokens, _ index: Int, arguments count: Int) throws -> Edits? {
     guard let call = source.call(at: index) else { return nil }
+    let isMethod = count == call.arguments.count { !$0.isEmpty } + 1
     let tokens = source.tokens
     func constant(_ argument: Int) -> SQLTokens.Token? {
       let range = call.arguments[argument]
       return range.count == 1 && tokens[range.lowerBound].kind == .string && !tokens[range.lowerBound].text.hasPrefix("$") ? tokens[range.lowerBound] : nil
     }
-    if let pattern = patterns[name], call.arguments.count > pattern.argument {
-      guard let token = constant(pattern.argument) else { throw DatePattern.missing(name) }
+    if let pattern = patterns[name], count > pattern.argument {
+      guard let token = constant(pattern.argument - (isMethod ? 1 : 0)) else { throw DatePattern.missing(name) }
       return [(token.range, SQLText.literal(try DatePattern.engine(token.text, reads: pattern.reads)))]
+    }
+    if isMethod, ["struct", "named_struct"].contains(name) {
+      throw fault("\(name) is no method of a value", hint: "Write \(name)(..) with all values within.")
     }
     switch name {
     case "dateadd", "date_add", "timestampadd":
@@ -61,7 +67,7 @@ enum SparkCalls {
         edits.append((token.range.lowerBound..<comma.upperBound, SQLText.identifier(token.text) + " :="))
       }
       return edits
-    case "map":
+    case "map" where !isMethod:
       // Of two lists, it is the engine's own.
       let isSparks = call.arguments.count > 2 || (call.arguments.count == 2 && (constant(0) != nil || tokens[call.arguments[0].lowerBound].kind == .number))
       guard isSparks, call.arguments.count.isMultiple(of: 2) else { return nil }
@@ -69,7 +75,7 @@ enum SparkCalls {
       for position in stride(from: 0, to: call.arguments.count, by: 2) { edits.append((tokens[call.arguments[position].upperBound].range, ": ")) }
       return edits
     case "from_json":
-      guard call.arguments.count == 2, let token = constant(1), let first = token.text.first(where: { !$0.isWhitespace }), !"[{\"".contains(first) else {
+      guard count == 2, let token = constant(isMethod ? 0 : 1), let first = token.text.first(where: { !$0.isWhitespace }), !"[{\"".contains(first) else {
         return nil
       }
       let type: String
@@ -79,7 +85,7 @@ enum SparkCalls {
         // Columns, as in a CREATE TABLE.
         type = try SQLTypeText.engine("STRUCT<\(token.text)>")
       }
-      return [(token.range, SQLText.literal(try SQLType(sql: type).jsonStructure.sortedText))]
+      return [(token.range, SQLText.literal(try SQLType(sql: type).jsonStructure))]
     default: return nil
     }
   }
@@ -139,11 +145,12 @@ extension SQLTokens {
     return nil
   }
 
-  /// The text with pieces of it replaced; of two that overlap, the first counts.
+  /// The text with pieces of it replaced; of two that overlap, the first counts. What is put before a word comes before what replaces it.
   func edited(_ edits: [(range: Range<Int>, text: String)]) -> String {
     var out: [UInt8] = []
     var done = 0
-    for edit in edits.sorted(by: { $0.range.lowerBound < $1.range.lowerBound }) where edit.range.lowerBound >= done {
+    for edit in edits.sorted(by: { ($0.range.lowerBound, $0.range.upperBound) < ($1.range.lowerBound, $1.range.upperBound) })
+    where edit.range.lowerBound >= done {
       out += bytes[done..<edit.range.lowerBound] + Array(edit.text.utf8)
       done = edit.range.upperBound
     }
@@ -152,12 +159,12 @@ extension SQLTokens {
 }
 
 extension SQLType {
-  /// What the engine's `from_json` calls the type.
-  var jsonStructure: JSONValue {
+  /// What the engine's `from_json` calls the type: JSON, with fields in their order.
+  var jsonStructure: String {
     switch self {
-    case .list(let item): .array([item.jsonStructure])
-    case .structure(let fields): .object(Dictionary(fields.map { ($0.name, $0.type.jsonStructure) }) { first, _ in first })
-    default: .string(sql)
+    case .list(let item): "[\(item.jsonStructure)]"
+    case .structure(let fields): "{" + fields.map { "\(JSONValue.string($0.name).sortedText):\($0.type.jsonStructure)" }.joined(separator: ",") + "}"
+    default: JSONValue.string(sql).sortedText
     }
   }
 }

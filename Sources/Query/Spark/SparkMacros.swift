@@ -26,6 +26,13 @@ enum SparkMacros {
   private static func cast(_ type: String) -> Macro { one(["a"], "CAST(a AS \(type))") }
 
   private static let seconds = "CAST(a AS BIGINT) * 1000000"
+  private static let integers = "'U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?'"
+
+  /// A text read by a pattern. Spark's years of two digits are those from 2000 on, the engine's from 1969.
+  private static func read(_ function: String) -> String {
+    let time = "\(function)(a, b)"
+    return "CASE WHEN contains(replace(b, '%%', ''), '%y') AND year(\(time)) < 2000 THEN \(time) + INTERVAL 100 YEAR ELSE \(time) END"
+  }
 
   /// By name, in small letters. Names of variables in lambdas begin with `__`, so that no column of an argument is meant.
   static let all: [String: Macro] = [
@@ -82,6 +89,15 @@ enum SparkMacros {
     "bround": Macro(overloads: [Overload(["a"], "round_even(a, 0)"), Overload(["a", "b"], "round_even(a, b)")]),
     "signum": one(["a"], "CAST(sign(a) AS DOUBLE)"),
     "rand": Macro(overloads: [Overload([], "random()")]),
+    // `a DIV b`, see `SparkSyntax`. Whole numbers never become floating point numbers, and the remainder of decimals is exact.
+    "div": one(
+      ["a", "b"],
+      """
+      CASE WHEN b = 0 THEN error('division by zero: try_divide gives NULL for it') \
+      WHEN typeof(a) SIMILAR TO \(integers) AND typeof(b) SIMILAR TO \(integers) THEN CAST(a // b AS BIGINT) \
+      WHEN typeof(a) IN ('FLOAT', 'DOUBLE') OR typeof(b) IN ('FLOAT', 'DOUBLE') THEN CAST(trunc(a / b) AS BIGINT) \
+      ELSE CAST(round((a - a % b) / b) AS BIGINT) END
+      """),
     "try_divide": one(["a", "b"], "CASE WHEN b = 0 THEN NULL ELSE a / b END"),
     // dates and times
     "add_months": one(["a", "b"], "CAST(CAST(a AS DATE) + to_months(CAST(b AS INTEGER)) AS DATE)"),
@@ -110,11 +126,11 @@ enum SparkMacros {
       CAST(CAST(a AS DATE) + CAST(1 + (list_position(['mo', 'tu', 'we', 'th', 'fr', 'sa', 'su'], lower(left(b, 2))) \
       - isodow(CAST(a AS DATE)) + 6) % 7 AS INTEGER) AS DATE)
       """),
-    "to_date": Macro(overloads: [Overload(["a"], "CAST(a AS DATE)"), Overload(["a", "b"], "CAST(strptime(a, b) AS DATE)")]),
+    "to_date": Macro(overloads: [Overload(["a"], "CAST(a AS DATE)"), Overload(["a", "b"], "CAST(\(read("strptime")) AS DATE)")]),
     "to_timestamp": Macro(
-      overloads: [Overload(["a", "b"], "CAST(strptime(a, b) AS TIMESTAMPTZ)")], passed: [Overload(["a"], "system.main.to_timestamp(a)")]),
+      overloads: [Overload(["a", "b"], "CAST(\(read("strptime")) AS TIMESTAMPTZ)")], passed: [Overload(["a"], "system.main.to_timestamp(a)")]),
     "try_to_timestamp": Macro(overloads: [
-      Overload(["a"], "TRY_CAST(a AS TIMESTAMPTZ)"), Overload(["a", "b"], "CAST(try_strptime(a, b) AS TIMESTAMPTZ)"),
+      Overload(["a"], "TRY_CAST(a AS TIMESTAMPTZ)"), Overload(["a", "b"], "CAST(\(read("try_strptime")) AS TIMESTAMPTZ)"),
     ]),
     "date_format": one(["a", "b"], "strftime(CAST(a AS TIMESTAMP), b)"),
     "from_unixtime": Macro(overloads: [
@@ -122,7 +138,7 @@ enum SparkMacros {
     ]),
     "unix_timestamp": Macro(overloads: [
       Overload([], "CAST(floor(epoch(now())) AS BIGINT)"), Overload(["a"], "CAST(floor(epoch(CAST(a AS TIMESTAMP))) AS BIGINT)"),
-      Overload(["a", "b"], "CAST(floor(epoch(strptime(a, b))) AS BIGINT)"),
+      Overload(["a", "b"], "CAST(floor(epoch(\(read("strptime")))) AS BIGINT)"),
     ]),
     "unix_date": one(["a"], "CAST(CAST(a AS DATE) - DATE '1970-01-01' AS INTEGER)"),
     "unix_seconds": one(["a"], "CAST(floor(epoch(CAST(a AS TIMESTAMP))) AS BIGINT)"),

@@ -64,6 +64,119 @@ struct SparkSyntax {
     return nil
   }
 
+  // MARK: values
+
+  /// The token that opens the bracket which closes at `index`.
+  private func opening(_ index: Int) -> Int? {
+    var depth = 0
+    for at in tokens[...index].indices.reversed() {
+      if [")", "]", "}"].contains(where: tokens[at].isSymbol) { depth += 1 }
+      if ["(", "[", "{"].contains(where: tokens[at].isSymbol) { depth -= 1 }
+      if depth == 0 { return at }
+    }
+    return nil
+  }
+
+  private func isOperator(at index: Int) -> Bool { token(index).map { $0.kind == .word && Self.operators.contains($0.text.uppercased()) } ?? false }
+  private func isNamePart(at index: Int) -> Bool {
+    guard token(index)?.isName ?? false else { return false }
+    return !isOperator(at: index) || (isWord("DIV", at: index) && isSymbol("(", at: index + 1) && beginsValue(at: index))
+  }
+
+  /// The last token of the value that begins at `first`, with its signs, fields, subscripts, casts and windows; nil: there is none.
+  private func valueEnd(_ first: Int) -> Int? {
+    var last = first
+    while isSymbol("-", at: last) || isSymbol("+", at: last) { last += 1 }
+    guard let token = token(last) else { return nil }
+    if token.isWord("CASE") {
+      var cases = 0
+      repeat {
+        if isWord("CASE", at: last) { cases += 1 }
+        if isWord("END", at: last) { cases -= 1 }
+        last += 1
+      } while cases > 0 && last < tokens.count
+      guard cases == 0 else { return nil }
+      last -= 1
+    } else if isNamePart(at: last) {
+      // DATE '2026-01-31', MAP {..}
+      if self.token(last + 1)?.kind == .string { last += 1 }
+      if isSymbol("{", at: last + 1) { last += 1 }
+    } else if isSymbol("$", at: last), self.token(last + 1)?.kind == .number {
+      last += 1
+    } else if token.kind == .symbol ? !["(", "[", "{", "?"].contains(where: token.isSymbol) : isOperator(at: last) {
+      return nil
+    }
+    if ["(", "[", "{"].contains(where: { isSymbol($0, at: last) }) {
+      guard let end = closing(last) else { return nil }
+      last = end
+    }
+    while true {
+      if isSymbol(".", at: last + 1), self.token(last + 2)?.isName ?? false {
+        last += 2
+      } else if isRun("::", at: last + 1), self.token(last + 3)?.isName ?? false {
+        last += 3
+      } else if isSymbol("(", at: last + 1) && tokens[last].isName || isSymbol("[", at: last + 1), let end = closing(last + 1) {
+        last = end
+      } else if isWord("OVER", at: last + 1) || isWord("FILTER", at: last + 1), self.token(last + 2) != nil {
+        guard let end = closing(last + 2) else { return nil }
+        last = end
+      } else if isSymbol("^", at: last + 1) || isRun("**", at: last + 1) {
+        guard let end = valueEnd(last + (isSymbol("^", at: last + 1) ? 2 : 3)) else { return nil }
+        last = end
+      } else {
+        return last
+      }
+    }
+  }
+
+  /// The first token of the value that ends at `last`, without signs; nil: there is none.
+  private func valueStart(_ last: Int) -> Int? {
+    guard let token = token(last) else { return nil }
+    var first = last
+    if [")", "]", "}"].contains(where: token.isSymbol) {
+      guard let open = opening(last) else { return nil }
+      first = open
+      if tokens[open].isSymbol("["), isNamePart(at: open - 1) || [")", "]", "}"].contains(where: { isSymbol($0, at: open - 1) }) {
+        return valueStart(open - 1)
+      }
+      guard !tokens[open].isSymbol("["), isNamePart(at: open - 1) else { return first }
+      if isWord("OVER", at: open - 1) || isWord("FILTER", at: open - 1) { return valueStart(open - 2) }
+      first = open - 1
+    } else if token.isWord("END") {
+      var cases = 0
+      while first >= 0 {
+        if isWord("END", at: first) { cases += 1 }
+        if isWord("CASE", at: first) { cases -= 1 }
+        if cases == 0 { return first }
+        first -= 1
+      }
+      return nil
+    } else if token.kind == .number {
+      return isSymbol("$", at: last - 1) ? last - 1 : last
+    } else if !isNamePart(at: last) {
+      return token.kind == .string || token.isSymbol("?") ? last : nil
+    }
+    while isSymbol(".", at: first - 1) {
+      guard isNamePart(at: first - 2) else { return valueStart(first - 2) }
+      first -= 2
+    }
+    if isRun("::", at: first - 2) { return valueStart(first - 3) }
+    return isWord("OVER", at: first - 1) ? valueStart(first - 2) : first
+  }
+
+  /// The first token of the product that ends at `last`: `a * -b` of `x + a * -b`.
+  private func productStart(_ last: Int) -> Int? {
+    guard var first = valueStart(last) else { return nil }
+    while true {
+      var at = first - 1
+      while isSymbol("-", at: at) || isSymbol("+", at: at) { at -= 1 }
+      guard ["*", "/", "%", "^"].contains(where: { isSymbol($0, at: at) }) || isWord("DIV", at: at) else { return first }
+      if isRun("//", at: at - 1) || isRun("**", at: at - 1) { at -= 1 }
+      guard let next = valueStart(at - 1) else { return nil }
+      first = next
+    }
+  }
+
   private static let operators: Set<String> = [
     "SELECT", "DISTINCT", "ALL", "AND", "OR", "NOT", "WHEN", "THEN", "ELSE", "CASE", "IN", "ON", "WHERE", "HAVING", "BY", "BETWEEN", "LIKE", "QUALIFY",
     "IS", "FROM", "RLIKE", "REGEXP", "DIV",
@@ -90,7 +203,7 @@ struct SparkSyntax {
     case "LEFT" where isWord("SEMI", at: index + 1) || isWord("ANTI", at: index + 1): replace(index...index, "")
     case "LATERAL" where isWord("VIEW", at: index + 1): return lateralView(index)
     case "RLIKE", "REGEXP": regularExpression(index)
-    case "DIV" where token(index + 1) != nil && !isSymbol("(", at: index + 1) && !beginsValue(at: index): replace(index...index, "//")
+    case "DIV" where token(index + 1) != nil && !beginsValue(at: index): division(index)
     case "WITH" where isWord("ROLLUP", at: index + 1) || isWord("CUBE", at: index + 1): grouping(index)
     case "ARRAY" where isSymbol("(", at: index + 1) && beginsValue(at: index) && !isQuery(index + 2): replace(index...index, "list_value")
     case "EXISTS" where isSymbol("(", at: index + 1) && !isQuery(index + 2): replace(index...index, "list_any_match")
@@ -122,23 +235,25 @@ struct SparkSyntax {
     }
   }
 
+  /// `a * b DIV c`: the engine's `//` gives fractions of numbers that have some, and NULL for nothing.
+  private mutating func division(_ index: Int) {
+    guard let first = productStart(index - 1), let last = valueEnd(index + 1) else { return }
+    let (start, end) = (tokens[first].range.lowerBound, tokens[last].range.upperBound)
+    edits.append((start..<start, "div("))
+    replace(index...index, ",")
+    edits.append((end..<end, ")"))
+  }
+
   /// `a [NOT] RLIKE 'x'`: the engine's operator wants the whole text to fit.
   private mutating func regularExpression(_ index: Int) {
     let isNot = isWord("NOT", at: index - 1)
     let (head, tail) = ("'(?s:.*)(?:'", "')(?s:.*)'")
     // A call begins where a value does.
-    guard let pattern = token(index + 1), !beginsValue(at: isNot ? index - 1 : index) else { return }
-    var last = index + 1
-    if pattern.isSymbol("(") {
-      guard let end = closing(index + 1) else { return }
-      last = end
-    } else if pattern.isName {
-      while isSymbol(".", at: last + 1), token(last + 2)?.isName ?? false { last += 2 }
-      // A call.
-      if isSymbol("(", at: last + 1), let end = closing(last + 1) { last = end }
-    } else if pattern.kind != .string {
-      return
-    }
+    guard let pattern = token(index + 1), !beginsValue(at: isNot ? index - 1 : index), pattern.isSymbol("(") || pattern.isName || pattern.kind == .string,
+      var last = valueEnd(index + 1)
+    else { return }
+    // What is put together first: 'a' || b.
+    while isRun("||", at: last + 1), let end = valueEnd(last + 3) { last = end }
     replace(isNot ? index - 1...index : index...index, isNot ? "!~ (" : "~ (")
     let start = tokens[index + 1].range.lowerBound
     edits.append((start..<start, "\(head) || "))
