@@ -146,6 +146,7 @@ struct ChangeRunner {
     let nothing = tracking.kept.map { "CAST(NULL AS BIGINT) AS \($0)" }
     let inserted: String
     if spec.kind == .insert {
+      let spec = try InsertRows.typed(spec, table)
       let columns = try StatementRunner.columns(spec, connection)
       inserted = try InsertRows(spec: spec, table: table).query(columns: columns)
     } else if let query = change.queries.inserted {

@@ -182,8 +182,10 @@ public enum StatementRunner {
     guard let folder = spec.outputDirectory else {
       throw PlatformError(.internalError, "a statement that writes needs a folder")
     }
-    let columns = try Self.columns(spec, connection)
     let isInsert = spec.kind == .insert
+    var spec = spec
+    if isInsert, let target = spec.target { spec = try InsertRows.typed(spec, TargetTable(target, columns: [])) }
+    let columns = try Self.columns(spec, connection)
     if !isInsert {
       try GivenFields.checkNames(columns)
       // The query's own names: inside of another query the engine would make them different.

@@ -209,10 +209,19 @@ SELECT 0x1f;
 PIVOT main.gold.stock ON item IN ('nail', 'bolt') USING sum(n) GROUP BY day ORDER BY day NULLS LAST;
 -- day | nail | bolt
 -- 2026-01-01 | 1 | NULL
-SUMMARIZE SELECT id FROM main.gold.parts;
+SUMMARIZE SELECT id FROM main.gold.parts WHERE id = 2;
 -- column_name | column_type | min | max | approx_unique | avg | std | q25 | q50 | q75 | count | null_percentage
--- id | BIGINT | 2 | 8 | 3 | 5.666666666666667 | 3.214550253664318 | 3 | 7 | 8 | 3 | 0.00
+-- id | BIGINT | 2 | 2 | 1 | 2.0 | NULL | 2 | 2 | 2 | 1 | 0.00
 SELECT array_union([1], [2]);
 -- error: NOT_FOUND: function 'main.default.array_union' does not exist. Write list_distinct(list_concat(a, b)).
 SELECT main.gold.cuont(1);
 -- error: NOT_FOUND: function 'main.gold.cuont' does not exist. Did you mean 'count'? SHOW FUNCTIONS lists those of a schema, docs/sql.md those that Spark has, too.
+INSERT INTO main.gold.stock (id, item, n) VALUES (40, '007', 1), (41, 7, '2');
+-- num_affected_rows
+-- 2
+SELECT item, n FROM main.gold.stock WHERE id >= 40 ORDER BY id;
+-- item | n
+-- 007 | 1
+-- 7 | 2
+SELECT * FROM main.gold.stok;
+-- error: NOT_FOUND: table 'main.gold.stok' does not exist. Did you mean 'main.gold.stock'?

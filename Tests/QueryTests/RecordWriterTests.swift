@@ -101,6 +101,19 @@ import Testing
     #expect((result.identityMarks?["n"] ?? 0) >= 50)
   }
 
+  /// One batch of several, so that the others are written.
+  @Test func timesWithoutEndAreRefusedWithTheirBatch() throws {
+    let fields = [
+      field("id", "long"), field("day", "date"), StructField(name: "s", type: .structure(StructType(fields: [field("at", "timestamp")])), nullable: true),
+    ]
+    let bodies = [
+      #"{"id":1,"day":"infinity"}"#, #"{"id":2,"s":{"at":"-Infinity"}}"#, #"{"id":3,"day":"2026-01-01","s":{"at":"2026-01-01T00:00:00Z"}}"#,
+    ]
+    let result = try write(bodies.enumerated().map { try batch("b\($0)", Data($1.utf8)) }, fields)
+    #expect(result.records?.map(\.rows) == [0, 0, 1])
+    #expect(result.records?[0].refusal?.contains("'day' takes DATE") == true && result.records?[1].refusal?.contains("'s' takes") == true)
+  }
+
   @Test func packedAndDamagedBodies() throws {
     let fields = [field("id", "long")]
     let script = "import gzip,sys; open(sys.argv[1],'wb').write(gzip.compress(b'{\"id\":1}\\n{\"id\":2}\\n'))"

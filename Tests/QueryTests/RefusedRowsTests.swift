@@ -92,14 +92,37 @@ import Testing
     try table.run(judged)
   }
 
+  /// Each value of a list has the type of its column, whatever stands beside it.
+  @Test func valuesOfAListDoNotDependOnEachOther() throws {
+    let table = try Self.table([
+      Column("id", .integer), Column("s", .varchar), Column("at", .timestampTZ), Column("d", .decimal(38, 10)), Column("l", .list(.date)),
+    ])
+    try table.run("INSERT INTO t (id, s) VALUES (1, '007'), (2, 7), (3, 1.25), (4, true), (5, NULL), (6, upper('x,(')), (-7, 'y')")
+    try table.run("INSERT INTO t (at, id) VALUES ('2026-01-01 10:00:00', 11), (DATE '2026-01-02', 12), (NULL, '13')")
+    try table.run("INSERT INTO t (id, d, l) VALUES (21, 1234567890123456789012.12, ['2026-01-01']), (22, 1e0, [DATE '2026-01-02', NULL]), (23, '.5', [])")
+    try table.run("INSERT INTO t VALUES (31, DEFAULT, NULL, 5, NULL), (32, 'x', NULL, 5.5, NULL)")
+    try table.run("INSERT INTO t REPLACE WHERE id = 32 VALUES (32, 1, NULL, 1, NULL), (32, 'y', NULL, 1, NULL)")
+    let rows = try table.scanned()
+    for part in [
+      #""id":1,"s":"007","#, #""id":2,"s":"7","#, #""id":3,"s":"1.25","#, #""id":4,"s":"true","#, #""id":6,"s":"X,(","#, #""id":-7,"s":"y","#,
+      #""id":11,"s":null,"at":"2026-01-01 10:00:00+00""#, #""id":12,"s":null,"at":"2026-01-02 00:00:00+00""#, #""l":["2026-01-02",null]"#,
+      #""id":32,"s":"1","#, #""id":32,"s":"y","#,
+    ] { #expect(rows.contains { $0.contains(part) }, "\(part) in \(rows)") }
+    #expect(rows.count == 16)
+    let exact = try table.run("DELETE FROM t WHERE d = 1234567890123456789012.12 OR d = 0.5")
+    #expect(exact.change?.deleted == 2)
+    let error = Self.error { try table.run("INSERT INTO t (id, s) VALUES ('x', 'a'), (1, 'b')") }
+    #expect(error?.message.contains("'x'") == true)
+  }
+
   @Test func timesWithoutEndAreNotWritten() throws {
     let table = try Self.table([
-      Column("id", .integer), Column("d", .date), Column("t", .timestampTZ), Column("a", .list(.date)),
+      Column("id", .integer), Column("d", .date), Column("at", .timestampTZ), Column("a", .list(.date)),
       Column("s", .structure([SQLField(name: "n", type: .date)])),
       Column("m", .map(.varchar, .timestampTZ)), Column("x", .varchar), Column("f", .double),
     ])
     for (column, value) in [
-      ("d", "'infinity'"), ("d", "DATE '-infinity'"), ("t", "TIMESTAMP 'infinity'"), ("a.element", "[DATE '2026-01-01', 'infinity']"),
+      ("d", "'infinity'"), ("d", "DATE '-infinity'"), ("at", "TIMESTAMP 'infinity'"), ("a.element", "[DATE '2026-01-01', 'infinity']"),
       ("s.n", "{'n': DATE '-infinity'}"), ("m.value", "MAP {'k': TIMESTAMPTZ 'infinity'}"),
     ] {
       let error = Self.error { try table.run("INSERT INTO t (id, \(column.split(separator: ".")[0])) SELECT 1, \(value)") }

@@ -211,6 +211,9 @@ extension FileStaging {
     switch type {
     case .list, .array: "coalesce(json_type(\(json)) NOT IN ('ARRAY', 'NULL'), false)"
     case .structure, .map: "coalesce(json_type(\(json)) NOT IN ('OBJECT', 'NULL'), false)"
+    // See `fromText`.
+    case .date, .timestampTZ, .timestamp:
+      "coalesce(lower(trim(json_extract_string(\(json), '$'))) IN ('infinity', '-infinity', 'inf', '-inf'), false)"
     default: nil
     }
   }

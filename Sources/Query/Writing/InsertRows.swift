@@ -52,6 +52,21 @@ struct InsertRows {
     return try rules.query(from: "(\n\(sql)\n) AS r(\(aliases.joined(separator: ", ")))", given: given)
   }
 
+  /// The statement with the values of a VALUES list in the types of their columns.
+  /// - Throws: as `query`.
+  static func typed(_ spec: StatementSpec, _ table: TargetTable) throws -> StatementSpec {
+    guard !spec.insert.byName, !spec.insert.appendsNewColumns else { return spec }
+    let constants = Dictionary(uniqueKeysWithValues: spec.insert.constants.map { ($0.key.lowercased(), $0.value) })
+    let rows = InsertRows(spec: spec, table: table)
+    var typed = spec
+    typed.sql = try TypedValues.written(spec.sql) { width in
+      try rows.names(Array(repeating: "", count: width), constants: constants).map { name in
+        table.columns.first { $0.name.lowercased() == name.lowercased() }?.type
+      }
+    }
+    return typed
+  }
+
   private func field(_ name: String) throws -> StructField {
     guard let field = table.schema.fields.first(where: { $0.name.lowercased() == name.lowercased() }) else {
       throw PlatformError(
