@@ -33,8 +33,19 @@ extension CatalogStore {
 
   /// - Throws: `notFound` PLT-3002.
   public func table(_ name: ThreePartName) async throws -> TableEntry {
-    guard let found = try await findTable(name) else { throw Self.missing("table", "\(name)") }
+    guard let found = try await findTable(name) else { throw try await missing(name) }
     return found
+  }
+
+  /// With the name of a table of the schema that is nearly the same.
+  private func missing(_ name: ThreePartName) async throws -> PlatformError {
+    var error = Self.missing("table", "\(name)")
+    let others = try await pool.query(
+      "SELECT name FROM tables WHERE lower(catalog) = lower($1) AND lower(schema) = lower($2) ORDER BY name LIMIT 1000",
+      [.text(name.catalog), .text(name.schema)]
+    ).map { try $0.string("name") }
+    if let near = Spelling.suggestion(for: name.name, among: others) { error.hint = "Did you mean '\(name.catalog).\(name.schema).\(near)'?" }
+    return error
   }
 
   /// The table of this name in any case of letters.
