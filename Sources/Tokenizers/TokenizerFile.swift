@@ -12,16 +12,23 @@ extension PlatformError {
 
 /// Opens tokenizers of any kind that is built.
 public enum TokenizerFile {
-  /// - Parameter path: a `tokenizer.json`, or a model folder that has one.
+  /// Names of SentencePiece's own files in model folders.
+  private static let sentencePieceNames = ["tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "spm.model"]
+
+  /// - Parameter path: a `tokenizer.json`, a SentencePiece model, or a model folder that has one of them; the former comes first.
   /// - Throws: `notFound`; `invalidFile` (PLT-3301) naming the part that is not built.
   public static func open(_ path: String) throws -> any Tokenizer {
     guard FileManager.default.fileExists(atPath: path) else {
       throw PlatformError(.notFound, "there is no such file or folder", number: "PLT-3301", path: path)
     }
     let (file, folder) = place(path)
+    if file.hasSuffix(".model") { return try SentencePieceTokenizer(path: file) }
     guard FileManager.default.fileExists(atPath: file) else {
+      let other = sentencePieceNames.map { folder + "/" + $0 }.first { FileManager.default.fileExists(atPath: $0) }
+      if let other { return try SentencePieceTokenizer(path: other) }
       throw PlatformError(
-        .notFound, "the folder has no tokenizer.json", hint: "Other forms of tokenizers are not built.", number: "PLT-3301", path: path)
+        .notFound, "the folder has neither tokenizer.json nor a SentencePiece model", hint: "It needs tokenizer.json, or tokenizer.model.",
+        number: "PLT-3301", path: path)
     }
     let json = try ByteJSON.read(file)
     switch json["model"]?["type"]?.text {

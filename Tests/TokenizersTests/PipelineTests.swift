@@ -9,7 +9,7 @@ import Testing
 
 /// Tokenizers of every model and step, trained by the peer, against the peer.
 @Suite struct PipelineTests {
-  private static let texts =
+  static let texts =
     BytePairTests.splitTexts + RealTexts.documentation(limit: 12).map { String($0.prefix(1000)) } + [
       "▁already ▁▁marked", " leading and trailing ", "   ", "ﬁne ① ㍿ ｶﾞ Ａ１", "a\u{0}b\u{7F}c", "İstanbul ΣΑΣ straße", "don't we're I've he's do not",
       "x</s>y <s> z", "中文字符 mixed with latin", "１２３ ४५६", "tab\there", "🏴󠁧󠁢󠁥󠁮󠁧󠁿 flags 🇩🇪🇫🇷", String(repeating: "word ", count: 100),

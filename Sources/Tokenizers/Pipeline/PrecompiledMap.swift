@@ -12,11 +12,18 @@ struct PrecompiledMap: Sendable {
 
   /// - Throws: `invalidFile` (PLT-3301) for what is no such map.
   init(base64: String) throws {
-    func refuse() -> PlatformError { PlatformError.unusableTokenizer("its precompiled_charsmap is damaged") }
-    guard let data = Data(base64Encoded: base64).map([UInt8].init), data.count >= 4 else { throw refuse() }
+    guard let data = Data(base64Encoded: base64) else { throw Self.damaged() }
+    try self.init([UInt8](data))
+  }
+
+  private static func damaged() -> PlatformError { PlatformError.unusableTokenizer("its precompiled_charsmap is damaged") }
+
+  /// - Throws: as above.
+  init(_ data: [UInt8]) throws {
+    guard data.count >= 4 else { throw Self.damaged() }
     func word(_ place: Int) -> UInt32 { (0..<4).reduce(0) { $0 | UInt32(data[place + $1]) << (8 * $1) } }
     let size = Int(word(0))
-    guard size % 4 == 0, size > 0, size <= data.count - 4 else { throw refuse() }
+    guard size % 4 == 0, size > 0, size <= data.count - 4 else { throw Self.damaged() }
     units = (0..<size / 4).map { word(4 + 4 * $0) }
     texts = Array(data[(4 + size)...])
     longestText = max(1, texts.split(separator: 0).map(\.count).max() ?? 1)
@@ -36,17 +43,37 @@ struct PrecompiledMap: Sendable {
     }
   }
 
+  private static func offset(_ unit: UInt32) -> Int { Int((unit >> 10) << ((unit & (1 << 9)) >> 6)) }
+
+  /// The longest key that the text from `start` on begins with, by its length, and what it becomes.
+  func longest(_ text: UnsafeBufferPointer<UInt8>, from start: Int) -> (count: Int, text: ArraySlice<UInt8>)? {
+    guard let root = units.first else { return nil }
+    var node = Self.offset(root)
+    var found: (count: Int, text: Int)?
+    for place in start..<text.count {
+      node ^= Int(text[place])
+      guard node < units.count else { break }
+      let unit = units[node]
+      guard unit & 0x8000_00FF == UInt32(text[place]) else { break }
+      node ^= Self.offset(unit)
+      guard unit >> 8 & 1 == 1 else { continue }
+      guard node < units.count else { break }
+      found = (place + 1 - start, Int(units[node] & 0x7FFF_FFFF))
+    }
+    guard let found, found.text <= texts.count else { return nil }
+    return (found.count, texts[found.text...].prefix { $0 != 0 })
+  }
+
   /// What the shortest key that `bytes` begin with becomes: the reference takes that one, whatever is behind it.
   private func replacement(_ bytes: [UInt8]) -> ArraySlice<UInt8>? {
-    func offset(_ unit: UInt32) -> Int { Int((unit >> 10) << ((unit & (1 << 9)) >> 6)) }
     guard let root = units.first else { return nil }
-    var node = offset(root)
+    var node = Self.offset(root)
     for byte in bytes where byte != 0 {
       node ^= Int(byte)
       guard node < units.count else { return nil }
       let unit = units[node]
       guard unit & 0x8000_00FF == UInt32(byte) else { return nil }
-      node ^= offset(unit)
+      node ^= Self.offset(unit)
       guard unit >> 8 & 1 == 1 else { continue }
       guard node < units.count else { return nil }
       let start = Int(units[node] & 0x7FFF_FFFF)

@@ -10,45 +10,11 @@ struct UnigramModel: SubwordModel {
   /// Log probabilities by id.
   private let scores: [Double]
   private let unknownScore: Double
-  private let trie: Trie
+  private let trie: ByteTrie
   private let byteIDs: [Int32?]?
 
   /// How much less than the least probable entry an unknown character is, in the reference.
   private static let unknownPenalty = 10.0
-
-  /// Entries by their bytes. Filled once, then read-only.
-  private struct Trie {
-    private let edges: PairTable
-    /// By node: the entry that ends there, or -1.
-    private let entries: [Int32]
-
-    init(_ tokens: [[UInt8]]) {
-      edges = PairTable(minimumCapacity: tokens.reduce(0) { $0 + $1.count })
-      var entries: [Int32] = [-1]
-      for (id, token) in tokens.enumerated() where !token.isEmpty {
-        var node: Int32 = 0
-        for byte in token {
-          let next = edges.insert(PairTable.key(node, Int32(byte)), Int32(entries.count))
-          if Int(next) == entries.count { entries.append(-1) }
-          node = next
-        }
-        entries[Int(node)] = Int32(id)
-      }
-      self.entries = entries
-    }
-
-    /// Calls `body` with the length and id of each entry that the text from `start` on begins with, the shortest first.
-    func prefixes(_ text: UnsafeBufferPointer<UInt8>, from start: Int, _ body: (Int, Int32) -> Void) {
-      var node: Int32 = 0
-      var place = start
-      while place < text.count {
-        node = edges.find(PairTable.key(node, Int32(text[place])))
-        guard node >= 0 else { return }
-        place += 1
-        if entries[Int(node)] >= 0 { body(place - start, entries[Int(node)]) }
-      }
-    }
-  }
 
   /// - Throws: `invalidFile` (PLT-3301).
   init(_ json: ByteJSON) throws {
@@ -67,7 +33,7 @@ struct UnigramModel: SubwordModel {
     unknown = json["unk_id"]?.id
     guard unknown.map({ Int($0) < tokens.count }) ?? true else { throw PlatformError.unusableTokenizer("its unk_id is outside of the vocabulary") }
     unknownScore = (scores.min() ?? 0) - Self.unknownPenalty
-    trie = Trie(tokens)
+    trie = ByteTrie(tokens.enumerated().map { ($1, Int32($0)) })
     byteIDs = json["byte_fallback"]?.flag ?? false ? (0..<256).map { vocabulary.id(ByteTokens.spelling(UInt8($0))) } : nil
   }
 
