@@ -188,7 +188,10 @@ struct WeightLoader {
   }
 
   func feedForward(_ plan: FeedForwardPlan) throws -> FeedForward {
-    FeedForward(gate: try plan.gate.map { try linear($0) }, up: try linear(plan.up), down: try linear(plan.down), activation: plan.activation)
+    // What leads back to a narrow row of states is where 4 bits are felt; wide models have more to average over, and more to hold.
+    let least: WeightPrecision? = plan.down.rows <= 2048 ? .int8 : nil
+    return FeedForward(
+      gate: try plan.gate.map { try linear($0) }, up: try linear(plan.up), down: try linear(plan.down, least: least), activation: plan.activation)
   }
 
   func layer(_ plan: LayerPlan) throws -> Layer {

@@ -15,8 +15,8 @@ public enum WeightPrecision: String, CaseIterable, Sendable {
   case bf16
   /// 8 bits and one f16 scale for 32 weights; inputs are brought to 8 bits as well.
   case int8
-  /// Feed-forward parts and experts in 4 bits, a place in a table of 16 numbers, with one f16 scale for 32 weights; attention and the
-  /// vocabulary's matrix in 8 bits.
+  /// Feed-forward parts and experts in 4 bits, a place in a table of 16 numbers, with one f16 scale for 32 weights; attention, the
+  /// vocabulary's matrix, and in models up to a width of 2048 the matrices that lead back to it in 8 bits.
   case int4
 }
 
