@@ -161,6 +161,13 @@ import Testing
   ])
   func whatIsNotThereIsNotTakenFromElsewhere(_ text: String) { #expect(throws: PlatformError.self, "\(text)") { try run(text) } }
 
+  @Test func viewsAreReadAsQueries() throws {
+    let text = "SELECT id FROM demo.t WHERE EXISTS (SELECT 1 FROM other.t WHERE other.t.id = demo.t.id)"
+    let view = try StatementPlan(query: text, catalog: "main", schema: "demo", first: (0, 0))
+    let query = try StatementPlan(parsing: text, catalog: "main", schema: "demo")
+    #expect(view.sql == query.sql && view.sql.contains("\"main.other.t\".id = \"main.demo.t\".id"), "\(view.sql)")
+  }
+
   // MARK: changes
 
   @Test(
@@ -171,6 +178,10 @@ import Testing
       (
         "DELETE FROM demo.t WHERE t.id > 1 AND t.id IN (SELECT t.id FROM other.t WHERE t.name <> demo.t.name AND t.id = demo.t.id)",
         "DELETE FROM a WHERE id > 1 AND id IN (SELECT id FROM b)"
+      ),
+      (
+        "INSERT INTO demo.t SELECT other.t.id, other.t.name FROM other.t WHERE NOT EXISTS (SELECT 1 FROM demo.t WHERE demo.t.id = other.t.id)",
+        "INSERT INTO a SELECT * FROM b WHERE id NOT IN (SELECT id FROM a)"
       ),
       (
         "UPDATE demo.t SET name = (SELECT max(other.t.name) FROM other.t WHERE other.t.id = demo.t.id) WHERE demo.t.id < 3",
@@ -206,7 +217,7 @@ import Testing
     ])
   func changesHitTheRowsThatAreMeant(_ statement: String, _ reference: String) throws {
     var sources: [String: (files: [String], columns: [Column])] = [:]
-    for name in ["main.other.t", "lab.demo.t", "main.demo.u"] { sources[name] = ([folder.file("\(name).parquet")], Self.two) }
+    for name in ["main.demo.t", "main.other.t", "lab.demo.t", "main.demo.u"] { sources[name] = ([folder.file("\(name).parquet")], Self.two) }
     let schema = StructType(fields: [StructField(name: "id", type: .primitive("long")), StructField(name: "name", type: .primitive("string"))])
     let table = try ChangedTable(TableMetadata(schema: schema), sources: sources)
     try table.run("INSERT INTO demo.t VALUES \(Self.tables["main.demo.t"]?.rows ?? "")")

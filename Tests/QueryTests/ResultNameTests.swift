@@ -47,6 +47,7 @@ import Testing
   }
 
   @Test func sessionWordsWithinStructsHaveTheirNames() throws {
+    #expect(try run("SELECT to_json(struct(current_user, 1))").rows == [[#"{"current_user":"ann","col2":1}"#]])
     #expect(try run("SELECT to_json(struct(current_user, 1, current_schema AS s))").rows == [[#"{"current_user":"ann","col2":1,"s":"demo"}"#]])
   }
 

@@ -78,7 +78,7 @@ public final class StatementSession: Sendable {
   /// Whether a database holds a quarter of a statement's memory, or has spilled.
   func isHeavy(_ opened: OpenedTables) -> Bool {
     let query = """
-      SELECT CAST(sum(memory_usage_bytes) AS BIGINT), (SELECT count(*) FROM duckdb_temporary_files()), (SELECT value FROM duckdb_settings() WHERE name = 'memory_limit')
+      SELECT CAST(sum(memory_usage_bytes) AS BIGINT), CAST(sum(temporary_storage_bytes) AS BIGINT), current_setting('memory_limit')
       FROM duckdb_memory()
       """
     // One that cannot say it is closed at once.
