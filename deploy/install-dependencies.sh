@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-packages=(libpq-dev postgresql libzmq3-dev libopenblas-dev libhnswlib-dev libonig-dev libssl-dev gcc g++ binutils zlib1g python3 curl unzip util-linux make git)
+packages=(libpq-dev postgresql libzmq3-dev libopenblas-dev libhnswlib-dev libonig-dev libssl-dev gcc g++ binutils zlib1g libzstd1 python3 curl unzip util-linux make git)
 peers=0
 for argument in "$@"; do
   case "$argument" in

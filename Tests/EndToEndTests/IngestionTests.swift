@@ -54,6 +54,23 @@ extension EndToEnd {
       let both = try sql(copy + " files = ('1.csv') pattern = '*.csv'")
       #expect(both.status != 0 && both.err.contains("exclude each other"), "\(both.all)")
       #expect(try sql("insert into main.demo.t by name select id, name from read_files('/Volumes/main/demo/in/a/1.csv', format => 'csv')").status == 0)
+      // Of which nothing can be read: told, put aside, loaded when it is whole.
+      try put(folder, "z/1.json", "no JSON\n")
+      try put(folder, "z/2.json", "{\"id\":70,\"name\":\"x\"}\n")
+      let other = "copy into main.demo.t from '/Volumes/main/demo/in/z' fileformat = json"
+      let unreadable = try sql(other)
+      #expect(unreadable.status != 0 && unreadable.err.contains("PLT-3290") && unreadable.err.contains("/Volumes/main/demo/in/z/1.json:1"), "\(unreadable.all)")
+      #expect(try cluster.scalar("select count(*) from main.demo.t where id >= 70") == 0)
+      for _ in 0..<2 {
+        let apart = try sql(other + " copy_options ('quarantineBadRows' = 'true')")
+        #expect(apart.status == 0, "\(apart.all)")
+      }
+      #expect(try cluster.scalar("select count(*) from main.demo.t where id >= 70") == 1)
+      #expect(try cluster.scalar("select count(*) from main.demo.t_quarantine where file like '%/z/1.json' and line is null") == 1)
+      try put(folder, "z/1.json", "{\"id\":71,\"name\":\"y\"}\n")
+      #expect(try sql(other).status == 0)
+      #expect(try cluster.scalar("select string_agg(id, ' ' order by id) from main.demo.t where id >= 70") == "70 71")
+      #expect(try sql("delete from main.demo.t where id >= 70").status == 0)
       #expect(try sql("delete from main.demo.t where id = 1").status == 0)
       #expect(try sql("delete from main.demo.t where id = 2").status == 0)
       #expect(try sql("insert into main.demo.t by name select id, name from read_files('/Volumes/main/demo/in/a/1.csv', format => 'csv')").status == 0)
@@ -117,6 +134,53 @@ extension EndToEnd {
       let done = try load(", bad_rows: quarantine")
       #expect(done["state"]?.stringValue?.uppercased() == "SUCCEEDED", "\(done.sortedText)")
       #expect(try cluster.scalar("select max(id) from main.demo.r") == 6)
+
+      // Files of which nothing can be read, and files without a header.
+      func ingest(_ path: String, _ more: String, _ options: String = "") throws -> (run: JSONValue, text: String) {
+        let run = try cluster.finish(
+          cluster.submit(
+            """
+            resources:
+              jobs:
+                j:
+                  name: load
+                  tasks:
+                    - task_key: load
+                      ingest_task: { source: { path: /Volumes/main/demo/in/\(path), format: csv\(options) }, target: main.demo.h\(more) }
+            """))
+        return (run, run.sortedText)
+      }
+      #expect(try cluster.cli(["sql", "create table main.demo.h (id bigint, name varchar)"]).status == 0)
+      try put(folder, "h/1.csv", "1,one\n2,two,more\n")
+      let headless = try ingest("h", "", ", options: { header: \"false\" }")
+      #expect(headless.run["state"]?.stringValue?.uppercased() == "SUCCEEDED", "\(headless.text)")
+      #expect(try cluster.scalar("select string_agg(concat_ws(':', id, name), ' ' order by id) from main.demo.h") == "1:one")
+      #expect(try cluster.scalar("select count(*) from main.demo.h_quarantine where raw = '2,two,more'") == 1)
+      let columns = "select string_agg(column_name, ' ' order by ordinal_position) from main.information_schema.columns where table_name = 'h'"
+      #expect(try cluster.scalar(columns) == "id name _rescued_data")
+      try put(folder, "g/1.csv", "id,name\n3,three\n")
+      try put(folder, "g/2.csv.gz", "no gzip")
+      let refusedFile = try ingest("g", "")
+      #expect(
+        refusedFile.text.contains("PLT-3290") && refusedFile.text.contains("g/2.csv.gz") && refusedFile.text.contains("damaged gzip"), "\(refusedFile.text)")
+      #expect(try cluster.scalar("select count(*) from main.demo.h") == 1)
+      let asideFile = try ingest("g", ", bad_rows: quarantine")
+      #expect(asideFile.text.contains("1 rows of 1 files, 1 quarantined, 1 file unreadable"), "\(asideFile.text)")
+      func metric(_ name: String) throws -> Bool {
+        try cluster.http("GET", "/metrics", token: cluster.token).body
+          .contains(#"platform_ingest_files_\#(name){source="/Volumes/main/demo/in/g",table="main.demo.h"} 1"#)
+      }
+      #expect(try metric("unreadable"))
+      try FileManager.default.removeItem(atPath: folder + "/g/2.csv.gz")
+      try put(folder, "g/2.csv.gz", "no gzip either")
+      // It is tried again, and can be removed from what a run has left.
+      #expect(try ingest("g", "").text.contains("PLT-3290"))
+      try FileManager.default.removeItem(atPath: folder + "/g/2.csv.gz")
+      try put(folder, "g/3.csv", "id,name\n4,four\n")
+      let rest = try ingest("g", "")
+      #expect(rest.run["state"]?.stringValue?.uppercased() == "SUCCEEDED", "\(rest.text)")
+      #expect(try cluster.scalar("select max(id) || '/' || count(*) from main.demo.h") == "4/3")
+      #expect(try !metric("unreadable") && !metric("changed"))
       #expect(try cluster.scalar("select line || raw from main.demo.aside").stringValue?.hasPrefix("2{") == true)
     }
 

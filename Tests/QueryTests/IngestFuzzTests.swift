@@ -110,6 +110,7 @@ import Testing
       let read = FileRead(view: "__load", format: format, options: options, files: files, schema: schema)
       var load = FileLoad(read: read, columns: columns, dataPath: folder + "/data.parquet", quarantinePath: folder + "/bad.parquet", readAt: 0)
       load.threads = 1
+      load.quarantinesRows = true
       return try load.run(context: context)
     }
     var schema = options.schema ?? []

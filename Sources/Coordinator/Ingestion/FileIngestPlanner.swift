@@ -29,7 +29,7 @@ struct FileIngestPlanner: TaskPlanner {
     var reload_changed: Bool?
     var bad_rows: BadRows?
 
-    /// What becomes of rows that break a rule of the table.
+    /// What becomes of rows that break a rule of the table, and of files of which nothing can be read.
     enum BadRows: String, Decodable { case fail, quarantine }
 
     var isContinuous: Bool { trigger == "continuous" }
@@ -41,6 +41,8 @@ struct FileIngestPlanner: TaskPlanner {
     var files = 0
     var rows: Int64 = 0
     var bad: Int64 = 0
+    /// Files of which nothing could be read.
+    var unreadable: Int?
     var version: Int64?
     var format: FileRead.Format?
     /// The source was listed by this task; for `available_now` once is enough.
@@ -77,6 +79,8 @@ struct FileIngestPlanner: TaskPlanner {
     let given = try body.source.format.map { try FileRead.Format(named: $0) } ?? carry.format
     let filter = try options(body, given ?? .csv)
     let deadline = ContinuousClock.now + Self.patience
+    // Also when files wait, or a batch is left of another run: what has come since belongs to this one.
+    if !carry.isListed { try await look(place, filter, source, body) }
     var found: IngestLedger.Batch?
     var isFirst = true
     while true {
@@ -84,7 +88,7 @@ struct FileIngestPlanner: TaskPlanner {
         source.id, run: call.id.run, order: body.order ?? .name, files: max(1, min(body.max_files_per_batch ?? 1000, 10_000)),
         bytes: max(1, body.max_bytes_per_batch ?? 1 << 30))
       if found != nil { break }
-      if !body.isContinuous, carry.isListed || !isFirst { return .none }
+      if !body.isContinuous { return .none }
       if !isFirst {
         guard ContinuousClock.now < deadline else { return .none }
         try await Task.sleep(for: Self.pause)
@@ -98,10 +102,15 @@ struct FileIngestPlanner: TaskPlanner {
     guard let format = given ?? FileRead.Format(fileName: first.name) else {
       throw PlatformError(.invalidArgument, "the name '\(first.name)' does not tell the format of the file", hint: "Give source.format.", number: "PLT-3110")
     }
-    let options = try options(body, format)
+    var options = try options(body, format)
     let stage = LoadStage(services: services, call: call, target: entry.name)
-    guard let schema = source.schema ?? options.schema else { return try stage.probe(batch.files, format, options) }
+    let positional = try await positionalColumns(entry, source, options, format)
+    guard let schema = source.schema ?? options.schema ?? positional else {
+      return try stage.probe(batch, format, options, quarantinesRows: body.bad_rows == .quarantine)
+    }
     let columns = try await columns(entry, schema, options)
+    // What has no column by its place gets none by a made-up name, unless that is asked for.
+    if positional != nil, !Self.namesEvolution(body) { options.evolution = .rescue }
     // The table's own types, where it has the columns already.
     let reading = LoadStage.readable(schema, options).map { column in columns.first { $0.name.lowercased() == column.name.lowercased() } ?? column }
     return try await stage.units(
@@ -118,6 +127,21 @@ struct FileIngestPlanner: TaskPlanner {
     try await services.ledger.discover(source, listed, isInBucket: place.isInBucket, reloads: body.reload_changed ?? false)
     guard place.isInBucket, isWhole || !listed.isEmpty else { return }
     try await services.ledger.noteListing(source.id, last: listed.last?.file.name, isWhole: isWhole)
+  }
+
+  private static func namesEvolution(_ body: Body) -> Bool {
+    body.schema_evolution != nil || body.source.options?.keys.contains { ["schemaevolutionmode", "mergeschema"].contains($0.lowercased()) } ?? false
+  }
+
+  /// The columns of a table that is there, which the fields of files without a header fill in their order; nil where names tell.
+  private func positionalColumns(
+    _ entry: TableEntry, _ source: IngestLedger.Source, _ options: FileOptions, _ format: FileRead.Format
+  ) async throws -> [Column]? {
+    guard format == .csv, !options.header, source.schema == nil, options.schema == nil else { return nil }
+    let tables = services.tables
+    let found = try await BlockingPool.shared.run { try tables.columns(entry) }
+    let columns = LoadStage.readable(found ?? [], options)
+    return columns.isEmpty ? nil : columns
   }
 
   /// The table's columns, which are those of the source when the table is new.
@@ -138,13 +162,24 @@ struct FileIngestPlanner: TaskPlanner {
       return .taskDone(values: values(body, carry))
     }
     if parts[0].isProbe {
+      if let gone = parts[0].gone, !gone.isEmpty { try await services.ledger.drop(source.id, parts[0].batch, gone) }
+      // All of them were gone.
+      guard !parts[0].columns.isEmpty else { return .nextStage(carry: try JSONValue(encoding: carry)) }
       try await services.ledger.setSchema(source.id, parts[0].columns)
       return .nextStage(carry: try JSONValue(encoding: carry))
     }
     let added = CopyPlanner.merged(parts.map(\.newColumns))
     let options = try options(body, carry.format ?? .csv)
-    if !added.isEmpty, options.evolution == .addNewColumns {
-      guard let known = source.schema else { throw PlatformError(.conflict, "the files have columns that the given schema has not", number: "PLT-3116") }
+    let isPositional = source.schema == nil && options.schema == nil
+    if !added.isEmpty, options.evolution == .addNewColumns, !isPositional || Self.namesEvolution(body) {
+      guard let known = source.schema else {
+        throw PlatformError(
+          .conflict,
+          isPositional
+            ? "the files have \(added.count) more columns than the table, and no header that names them"
+            : "the files have columns that the given schema has not",
+          hint: isPositional ? "Add columns to the table, or give source.options.schema." : "", number: "PLT-3116")
+      }
       try await services.ledger.setSchema(source.id, CopyPlanner.merged([known, added]))
       return .nextStage(carry: try JSONValue(encoding: carry))
     }
@@ -152,9 +187,10 @@ struct FileIngestPlanner: TaskPlanner {
     let done = try await stage.commit(
       parts, source, into: entry, quarantine: stage.quarantine(body.quarantine), operation: "STREAMING UPDATE")
     carry.batches += 1
-    carry.files += parts.reduce(0) { $0 + $1.files }
+    carry.files += parts.reduce(0) { $0 + $1.filesRead }
     carry.rows += done.rows
     carry.bad += done.bad
+    carry.unreadable = (carry.unreadable ?? 0) + done.badFiles
     carry.version = done.version
     try await services.catalog.addLineage([
       LineageEdge(
@@ -165,10 +201,14 @@ struct FileIngestPlanner: TaskPlanner {
   }
 
   private func values(_ body: Body, _ carry: Carry) -> JSONValue {
-    [
+    let unreadable = carry.unreadable ?? 0
+    return [
       "table": .string(body.target), "version": carry.version.map { .integer($0) } ?? .null, "batches": .integer(Int64(carry.batches)),
       "files": .integer(Int64(carry.files)), "rows_out": .integer(carry.rows), "quarantined": .integer(carry.bad),
-      "summary": .string("\(body.target)  \(grouped(carry.rows)) rows of \(grouped(carry.files)) files, \(grouped(carry.bad)) quarantined"),
+      "unreadable_files": .integer(Int64(unreadable)),
+      "summary": .string(
+        "\(body.target)  \(grouped(carry.rows)) rows of \(grouped(carry.files)) files, \(grouped(carry.bad)) quarantined"
+          + (unreadable > 0 ? ", \(grouped(unreadable)) file\(unreadable == 1 ? "" : "s") unreadable" : "")),
     ]
   }
 }

@@ -33,6 +33,14 @@ struct IngestLedger: Sendable {
     var files: [FileRead.File]
   }
 
+  /// What a load tells of files besides that it has read them.
+  struct Marks: Sendable {
+    /// Nothing could be read of them: they are tried again when they change.
+    var unreadable: [String] = []
+    /// Somebody removed them: they are new when they come again.
+    var gone: [String] = []
+  }
+
   struct Lag: Sendable {
     var table: String
     var source: String
@@ -40,6 +48,7 @@ struct IngestLedger: Sendable {
     var bytes: Int
     var oldestSeconds: Double
     var changed: Int
+    var unreadable: Int
   }
 
   /// How much older than the newest known change a change may become visible.
@@ -94,7 +103,7 @@ struct IngestLedger: Sendable {
     .json(String(decoding: try JSONEncoder.platform.encode(files.map(FileRow.init)), as: UTF8.self))
   }
 
-  /// Notes files that are new since the last listing, and loaded ones that changed.
+  /// Notes files that are new since the last listing, and loaded ones that changed. One of which nothing could be read is tried again then.
   ///
   /// Objects are all compared: the time of one that was written in parts is that of its beginning, which may be long ago.
   func discover(_ source: Source, _ found: [SourceListing.Found], isInBucket: Bool, reloads: Bool) async throws {
@@ -109,10 +118,10 @@ struct IngestLedger: Sendable {
         WHERE k.name IS NULL OR k.size <> r.size OR k.tag IS DISTINCT FROM r.tag
           OR CASE WHEN r.tag IS NULL THEN k.modified <> r.modified ELSE k.modified / 1000 <> r.modified / 1000 END
         ON CONFLICT (source, name) DO UPDATE SET
-          changed = f.loaded IS NOT NULL AND NOT $3::boolean, loaded = CASE WHEN $3::boolean THEN NULL ELSE f.loaded END,
-          size = CASE WHEN f.loaded IS NULL OR $3::boolean THEN excluded.size ELSE f.size END,
-          modified = CASE WHEN f.loaded IS NULL OR $3::boolean THEN excluded.modified ELSE f.modified END,
-          tag = CASE WHEN f.loaded IS NULL OR $3::boolean THEN excluded.tag ELSE f.tag END
+          changed = f.loaded IS NOT NULL AND NOT ($3::boolean OR f.unreadable), loaded = CASE WHEN $3::boolean OR f.unreadable THEN NULL ELSE f.loaded END,
+          size = CASE WHEN f.loaded IS NULL OR $3::boolean OR f.unreadable THEN excluded.size ELSE f.size END,
+          modified = CASE WHEN f.loaded IS NULL OR $3::boolean OR f.unreadable THEN excluded.modified ELSE f.modified END,
+          tag = CASE WHEN f.loaded IS NULL OR $3::boolean OR f.unreadable THEN excluded.tag ELSE f.tag END, unreadable = false
         WHERE f.batch IS NULL
         """, [.int(Int(source.id)), rows, .bool(reloads)])
     }
@@ -190,7 +199,8 @@ struct IngestLedger: Sendable {
     }
   }
 
-  /// A batch of exactly those files that were not loaded yet, or of all of them; nil when none is left.
+  /// A batch of exactly those files that were not loaded yet, or have changed since nothing could be read of them, or of all files; nil when none
+  /// is left.
   func batch(_ source: Int64, run: String, of files: [FileRead.File], force: Bool) async throws -> Batch? {
     try await pool.transaction { transaction in
       if try Self.open(transaction, source) != nil { throw PlatformError(.unavailable, "another load into the table has just begun") }
@@ -202,8 +212,10 @@ struct IngestLedger: Sendable {
           INSERT INTO ingest_files AS f (source, name, path, size, modified, tag, batch)
           SELECT $1::bigint, r.name, r.path, r.size, r.modified, r.tag, $3::bigint FROM \(Self.record)
           ON CONFLICT (source, name) DO UPDATE SET batch = excluded.batch, path = excluded.path, size = excluded.size, modified = excluded.modified,
-            tag = excluded.tag
-          WHERE $4::boolean OR f.loaded IS NULL
+            tag = excluded.tag, loaded = CASE WHEN f.unreadable THEN NULL ELSE f.loaded END, unreadable = false
+          WHERE $4::boolean OR f.loaded IS NULL OR (f.unreadable
+            AND (f.size <> excluded.size OR f.tag IS DISTINCT FROM excluded.tag
+              OR CASE WHEN excluded.tag IS NULL THEN f.modified <> excluded.modified ELSE f.modified / 1000 <> excluded.modified / 1000 END))
           """, [.int(Int(source)), try Self.json(files[start..<min(start + 5000, files.count)]), .int(Int(number)), .bool(force)])
       }
       if taken == 0 {
@@ -223,7 +235,9 @@ struct IngestLedger: Sendable {
     ).first.map { (try $0.string("state"), try $0.get("version")) }
   }
 
-  private static func close(_ transaction: PostgresTransaction, _ source: Int64, _ number: Int64, version: Int64?, rows: Int64, bad: Int64) throws {
+  private static func close(
+    _ transaction: PostgresTransaction, _ source: Int64, _ number: Int64, version: Int64?, rows: Int64, bad: Int64, _ marks: Marks = Marks()
+  ) throws {
     let key: [PostgresValue] = [.int(Int(source)), .int(Int(number))]
     try transaction.execute(
       "UPDATE ingest_batches SET state = $3, version = $4::bigint, rows = $5::bigint, bad = $6::bigint, finished_at = now() WHERE source = $1::bigint AND number = $2::bigint",
@@ -231,7 +245,26 @@ struct IngestLedger: Sendable {
     try transaction.execute(
       version == nil
         ? "UPDATE ingest_files SET batch = NULL WHERE source = $1::bigint AND batch = $2::bigint"
-        : "UPDATE ingest_files SET loaded = batch, batch = NULL, changed = false WHERE source = $1::bigint AND batch = $2::bigint", key)
+        : "UPDATE ingest_files SET loaded = batch, batch = NULL, changed = false, unreadable = false WHERE source = $1::bigint AND batch = $2::bigint", key)
+    guard version != nil else { return }
+    let those = "source = $1::bigint AND loaded = $2::bigint AND name = ANY($3::text[])"
+    if !marks.unreadable.isEmpty {
+      try transaction.execute("UPDATE ingest_files SET unreadable = true WHERE \(those)", key + [.textArray(marks.unreadable)])
+    }
+    if !marks.gone.isEmpty { try transaction.execute("DELETE FROM ingest_files WHERE \(those)", key + [.textArray(marks.gone)]) }
+  }
+
+  /// Takes files out of an open batch that were removed before anything was read; a batch of nothing else is given up.
+  func drop(_ source: Int64, _ number: Int64, _ names: [String]) async throws {
+    try await pool.transaction { transaction in
+      guard try Self.lock(transaction, source, number)?.state == "open" else { return }
+      let key: [PostgresValue] = [.int(Int(source)), .int(Int(number))]
+      try transaction.execute(
+        "DELETE FROM ingest_files WHERE source = $1::bigint AND batch = $2::bigint AND name = ANY($3::text[])", key + [.textArray(names)])
+      if try transaction.query("SELECT 1 FROM ingest_files WHERE source = $1::bigint AND batch = $2::bigint LIMIT 1", key).isEmpty {
+        try Self.close(transaction, source, number, version: nil, rows: 0, bad: 0)
+      }
+    }
   }
 
   /// Makes the batch visible once. `write` commits to the table's log; it finds its own commit when it is repeated.
@@ -239,7 +272,8 @@ struct IngestLedger: Sendable {
   /// - Returns: the table's version that holds the rows.
   /// - Throws: `conflict` PLT-3118 when the batch was given up in between.
   func commit(
-    _ source: Int64, _ number: Int64, rows: Int64, bad: Int64, replaced: [FileRead.File] = [], write: @escaping @Sendable () throws -> Int64
+    _ source: Int64, _ number: Int64, rows: Int64, bad: Int64, replaced: [FileRead.File] = [], _ marks: Marks = Marks(),
+    write: @escaping @Sendable () throws -> Int64
   ) async throws -> Int64 {
     try await pool.transaction { transaction in
       let found = try Self.lock(transaction, source, number)
@@ -255,7 +289,7 @@ struct IngestLedger: Sendable {
           WHERE f.source = $1::bigint AND f.batch = $3::bigint AND f.name = r.name
           """, [.int(Int(source)), try Self.json(replaced[...]), .int(Int(number))])
       }
-      try Self.close(transaction, source, number, version: version, rows: rows, bad: bad)
+      try Self.close(transaction, source, number, version: version, rows: rows, bad: bad, marks)
       return version
     }
   }
@@ -286,14 +320,15 @@ struct IngestLedger: Sendable {
       SELECT s.table_name, s.name, count(f.name) FILTER (WHERE f.loaded IS NULL OR f.batch IS NOT NULL) AS files,
         coalesce(sum(f.size) FILTER (WHERE f.loaded IS NULL OR f.batch IS NOT NULL), 0)::bigint AS bytes,
         coalesce(extract(epoch FROM now() - min(f.found_at) FILTER (WHERE f.loaded IS NULL OR f.batch IS NOT NULL)), 0)::float8 AS oldest,
-        count(f.name) FILTER (WHERE f.changed) AS changed
-      FROM ingest_sources s LEFT JOIN ingest_files f ON f.source = s.id AND (f.loaded IS NULL OR f.batch IS NOT NULL OR f.changed)
+        count(f.name) FILTER (WHERE f.changed) AS changed,
+        count(f.name) FILTER (WHERE f.unreadable) AS unreadable
+      FROM ingest_sources s LEFT JOIN ingest_files f ON f.source = s.id AND (f.loaded IS NULL OR f.batch IS NOT NULL OR f.changed OR f.unreadable)
       WHERE s.name <> 'copy' GROUP BY 1, 2 ORDER BY 1, 2 LIMIT 1000
       """
     ).map {
       Lag(
         table: try $0.string("table_name"), source: try $0.string("name"), files: try $0.int("files"), bytes: try $0.int("bytes"),
-        oldestSeconds: try $0.double("oldest"), changed: try $0.int("changed"))
+        oldestSeconds: try $0.double("oldest"), changed: try $0.int("changed"), unreadable: try $0.int("unreadable"))
     }
   }
 }
@@ -331,6 +366,13 @@ enum IngestMigrations {
         ALTER TABLE ingest_files ADD COLUMN tag text;
         ALTER TABLE ingest_sources ADD COLUMN last_name text, ADD COLUMN listed_at timestamptz;
         """),
+    Migration(
+      component: "ingestion", number: 3, name: "files of which nothing could be read",
+      sql: """
+        ALTER TABLE ingest_files ADD COLUMN unreadable boolean NOT NULL DEFAULT false;
+        DROP INDEX ingest_files_changed;
+        CREATE INDEX ingest_files_changed ON ingest_files (source) WHERE loaded IS NULL OR batch IS NOT NULL OR changed OR unreadable;
+        """),
   ]
 }
 
@@ -344,12 +386,14 @@ extension PrometheusText {
     family("platform_ingest_bytes_waiting", "gauge", "Their size.")
     family("platform_ingest_oldest_waiting_seconds", "gauge", "How long ago the oldest of them was seen first.")
     family("platform_ingest_files_changed", "gauge", "Files that changed after they were loaded.")
+    family("platform_ingest_files_unreadable", "gauge", "Files in the quarantine as a whole: nothing of them could be read.")
     for lag in lags {
       let labels = ["table": lag.table, "source": lag.source]
       sample("platform_ingest_files_waiting", labels, Double(lag.files))
       sample("platform_ingest_bytes_waiting", labels, Double(lag.bytes))
       sample("platform_ingest_oldest_waiting_seconds", labels, lag.oldestSeconds)
       sample("platform_ingest_files_changed", labels, Double(lag.changed))
+      sample("platform_ingest_files_unreadable", labels, Double(lag.unreadable))
     }
   }
 }

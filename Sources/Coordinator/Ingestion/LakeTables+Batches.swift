@@ -73,6 +73,12 @@ extension LakeTables {
     return snapshot.transactions[application].map { ($0.version, snapshot.version) }
   }
 
+  /// The table's columns; nil when it is not made yet.
+  func columns(_ entry: TableEntry) throws -> [Column]? {
+    let table = try log(entry)
+    return try table.exists() ? TypeMapping.columns(table.snapshot().schema) : nil
+  }
+
   /// Adds the columns that the table has not; one with the name of another type stays as it is.
   /// - Returns: all columns of the table.
   func addColumns(_ entry: TableEntry, _ columns: [Column]) async throws -> [Column] {

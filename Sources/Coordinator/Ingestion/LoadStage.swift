@@ -62,14 +62,14 @@ struct LoadStage {
   }
 
   /// One unit that only finds out the columns, from at most sixteen of the files.
-  func probe(_ files: [FileRead.File], _ format: FileRead.Format, _ options: FileOptions) throws -> StagePlan {
-    let step = max(1, files.count / 16)
-    let some = stride(from: 0, to: files.count, by: step).prefix(16).map { files[$0] }
+  func probe(_ batch: IngestLedger.Batch, _ format: FileRead.Format, _ options: FileOptions, quarantinesRows: Bool) throws -> StagePlan {
+    let step = max(1, batch.files.count / 16)
+    let some = stride(from: 0, to: batch.files.count, by: step).prefix(16).map { batch.files[$0] }
     let read = FileRead(view: "__load", format: format, options: options, files: some)
-    return .shards([
-      UnitSpec(
-        index: 0, kind: FileLoad.kind, payload: try JSONValue(encoding: FileLoad(read: read, columns: [], dataPath: "", quarantinePath: "", readAt: 0)))
-    ])
+    var load = FileLoad(read: read, columns: [], dataPath: "", quarantinePath: "", readAt: 0)
+    load.batch = batch.number
+    load.quarantinesRows = quarantinesRows
+    return .shards([UnitSpec(index: 0, kind: FileLoad.kind, payload: try JSONValue(encoding: load))])
   }
 
   /// What the files may bring: without what the platform adds itself.
@@ -81,6 +81,7 @@ struct LoadStage {
     var version: Int64
     var rows: Int64
     var bad: Int64
+    /// Of which nothing could be read.
     var badFiles: Int
   }
 
@@ -94,7 +95,8 @@ struct LoadStage {
     guard let columns = results.first?.written, let number = results.first?.batch else { throw PlatformError(.internalError, "a load returned nothing") }
     let (application, files, badRows) = (source.application, results.compactMap(\.data), results.compactMap(\.quarantine))
     let replaced = results.flatMap { $0.replaced ?? [] }
-    let version = try await services.ledger.commit(source.id, number, rows: rows, bad: bad, replaced: replaced) {
+    let marks = IngestLedger.Marks(unreadable: results.flatMap { $0.unreadable ?? [] }, gone: results.flatMap { $0.gone ?? [] })
+    let version = try await services.ledger.commit(source.id, number, rows: rows, bad: bad, replaced: replaced, marks) {
       if !badRows.isEmpty {
         _ = try services.tables.append(
           quarantine, columns: FileLoad.quarantineColumns, files: badRows, application: application, number: number, operation: operation)
@@ -106,7 +108,7 @@ struct LoadStage {
       }
       return try services.tables.append(entry, columns: columns, files: files, application: application, number: number, operation: operation)
     }
-    return Committed(version: version, rows: rows, bad: bad, badFiles: badFiles)
+    return Committed(version: version, rows: rows, bad: bad, badFiles: badFiles - marks.gone.count)
   }
 }
 

@@ -47,6 +47,7 @@ enum TaskSchema {
     "header", "delimiter", "sep", "quote", "escape", "comment", "skipRows", "nullValue", "encoding", "charset", "compression", "dateFormat",
     "timestampFormat", "multiLine", "wholeText", "ignoreLeadingWhiteSpace", "ignoreTrailingWhiteSpace", "mode", "inferColumnTypes", "inferSchema",
     "schemaHints", "schema", "rescuedDataColumn", "pathGlobFilter", "fileNamePattern", "recursiveFileLookup", "modifiedAfter", "modifiedBefore",
+    "ignoreCorruptFiles",
   ]
 
   /// Of people's programs.

@@ -25,7 +25,7 @@ public struct FileLoad: Codable, Sendable, Hashable {
   public var batch: Int64 = 0
   /// For a table with partitions, rules or columns that compute their values; nil: its files are plain.
   public var target: WriteTarget?
-  /// Whether rows that break a rule of the target become rows of the quarantine; otherwise they end the load.
+  /// Whether rows that break a rule of the target, and files of which nothing can be read, become rows of the quarantine; otherwise they end the load.
   public var quarantinesRows: Bool?
   public var memory = "1GB"
   public var threads = 2
@@ -69,6 +69,12 @@ public struct FileLoadResult: Codable, Sendable, Hashable {
   public var reasons: [String: Int]
   /// Files that were replaced after they were listed, as they were read: these are in the table.
   public var replaced: [FileRead.File]?
+  /// Files, by name, of which nothing could be read, and those that were no longer there.
+  public var unreadable: [String]?
+  public var gone: [String]?
+
+  /// How many files there were with anything to read.
+  public var filesRead: Int { files - (unreadable?.count ?? 0) - (gone?.count ?? 0) }
 }
 
 extension FileLoad {
@@ -84,7 +90,8 @@ extension FileLoad {
   public static func common(_ one: SQLType, _ other: SQLType) -> SQLType { FileStaging.common(one, other) }
 
   /// Blocks; looks at `context.isCancelled` every 50 ms and interrupts the engine.
-  /// - Throws: `conflict` PLT-3116 for new columns that are not allowed; `invalidFile` PLT-3114 in mode FAILFAST; `cancelled`.
+  /// - Throws: `invalidFile` PLT-3290 for a file of which nothing can be read, unless such are put aside, PLT-3114 in mode FAILFAST;
+  ///   `conflict` PLT-3116 for new columns that are not allowed; `cancelled`.
   public func run(context: any WorkContext) throws -> FileLoadResult {
     try FileLoad.withConnection(memory: memory, threads: threads, context) { connection in
       let archives = try ZipExpansion(self.read, scratch: context.scratchDirectory) { context.isCancelled }
@@ -95,15 +102,23 @@ extension FileLoad {
       staging.refused = archives.refused
       staging.members = archives.members
       staging.keepsPlaces = target != nil && quarantinesRows ?? false
-      let outcome = try staging.run()
+      let outcome = try staging.run(isProbe: isProbe)
+      let unreadable = outcome.badFiles.filter { !$0.isGone }
+      if let first = unreadable.first, !putsFilesAside { throw refusal(first, of: unreadable.count, read) }
+      let isAllGone = unreadable.isEmpty && outcome.badFiles.count == read.files.count
+      if isProbe, outcome.columns.isEmpty, !isAllGone { throw staging.noColumns() }
       var result = FileLoadResult(
         columns: outcome.columns, newColumns: outcome.newColumns, isProbe: isProbe, batch: batch, written: columns, rows: 0, files: self.read.files.count,
         badRecords: outcome.badRecords, badFiles: outcome.badFiles.count, reasons: [:])
+      // Of an archive's members the archive is not told apart.
+      let own = Set(self.read.files.map(\.name))
+      result.unreadable = unreadable.map { read.files[$0.index].name }.filter(own.contains)
+      result.gone = outcome.badFiles.filter(\.isGone).map { read.files[$0.index].name }.filter(own.contains)
       let replaced = archives.replaced + staging.replaced.sorted { $0.key < $1.key }.map(\.value)
       if !replaced.isEmpty { result.replaced = replaced }
       func count(_ outcome: FileStaging.Outcome) throws {
         result.reasons = [:]
-        for row in try connection.rows("SELECT reason, count(*) FROM \(staging.badTable) GROUP BY 1 ORDER BY 2 DESC LIMIT 20") {
+        for row in try connection.rows("SELECT \(FileStaging.uncut(sql: "reason")), count(*) FROM \(staging.badTable) GROUP BY 1 ORDER BY 2 DESC LIMIT 20") {
           result.reasons[row[0].stringValue ?? "", default: 0] += Int(row[1].intValue ?? 0)
         }
         for bad in outcome.badFiles.prefix(1000) { result.reasons[bad.reason, default: 0] += 1 }
@@ -138,6 +153,17 @@ extension FileLoad {
       result.quarantine = try writeQuarantine(staging, outcome, connection)
       return result
     }
+  }
+
+  /// Whether a file of which nothing can be read does not end the load.
+  private var putsFilesAside: Bool { quarantinesRows == true || read.options.ignoresCorruptFiles == true || read.options.mode == .dropMalformed }
+
+  private func refusal(_ problem: FileProblem, of count: Int, _ read: FileRead) -> PlatformError {
+    PlatformError(
+      .invalidFile, "nothing of a file can be read: \(problem.reason)" + (count > 1 ? "; nor of \(count - 1) other file\(count > 2 ? "s" : "")" : ""),
+      hint: "Correct or remove it and load again, or have such files put aside: bad_rows: quarantine,"
+        + " in COPY INTO COPY_OPTIONS ('quarantineBadRows' = 'true').",
+      number: "PLT-3290", path: read.files[problem.index].name, line: problem.line.map { Int($0) })
   }
 
   /// Applies the table's rules. Columns that no file has take their defaults, or compute their values.
@@ -182,11 +208,11 @@ extension FileLoad {
     let hidden = Set(places + [RowRules.reasonColumn])
     let shown = rules.table.columns.filter { !hidden.contains($0.name) && $0.type != .blob }
       .map { "\(SQLText.literal($0.name)): \(SQLText.identifier($0.name))" }.joined(separator: ", ")
-    let raw = shown.isEmpty ? "NULL" : "left(CAST(to_json({\(shown)}) AS VARCHAR), 65536)"
+    let raw = shown.isEmpty ? "NULL::VARCHAR" : "CAST(to_json({\(shown)}) AS VARCHAR)"
     try connection.execute(
       """
-      INSERT INTO \(staging.badTable) SELECT \(places[0]), \(places[1]), NULL, \(RowRules.reasonColumn), \(raw)
-      FROM __judged WHERE \(RowRules.reasonColumn) IS NOT NULL
+      INSERT INTO \(staging.badTable) SELECT f, n, NULL, \(FileStaging.reason("reason", cutting: "raw")), left(raw, \(FileStaging.rawLimit))
+      FROM (SELECT \(places[0]) AS f, \(places[1]) AS n, \(RowRules.reasonColumn) AS reason, \(raw) AS raw FROM __judged WHERE \(RowRules.reasonColumn) IS NOT NULL)
       """)
     let broken = try connection.rows("SELECT count(*) FROM __judged WHERE \(RowRules.reasonColumn) IS NOT NULL").first?[0].intValue ?? 0
     result.rows -= broken

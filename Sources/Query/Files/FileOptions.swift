@@ -40,6 +40,8 @@ public struct FileOptions: Codable, Sendable, Hashable {
   /// Of names; files that do not match are left out.
   public var fileNamePattern = ""
   public var recursive = true
+  /// Whether files of which nothing can be read do not end a query or a load.
+  public var ignoresCorruptFiles: Bool?
   /// Milliseconds since 1970; files outside are left out.
   public var modifiedAfter: Int64?
   public var modifiedBefore: Int64?
@@ -48,7 +50,7 @@ public struct FileOptions: Codable, Sendable, Hashable {
     "header", "delimiter", "sep", "quote", "escape", "comment", "skiprows", "nullvalue", "encoding", "charset", "compression", "dateformat",
     "timestampformat", "multiline", "wholetext", "ignoreleadingwhitespace", "ignoretrailingwhitespace", "mode", "schemaevolutionmode",
     "infercolumntypes", "inferschema", "schemahints", "schema", "rescueddatacolumn", "pathglobfilter", "filenamepattern", "recursivefilelookup",
-    "modifiedafter", "modifiedbefore", "mergeschema",
+    "modifiedafter", "modifiedbefore", "mergeschema", "ignorecorruptfiles",
   ]
 
   /// - Parameter arguments: names in any case.
@@ -116,6 +118,7 @@ public struct FileOptions: Codable, Sendable, Hashable {
         isRescueNamed = true
         rescuedColumn = value.isEmpty ? nil : value
       case "pathglobfilter", "filenamepattern": fileNamePattern = value
+      case "ignorecorruptfiles": ignoresCorruptFiles = try flag()
       case "recursivefilelookup": recursive = try flag()
       case "modifiedafter": modifiedAfter = try Self.time(value) ?? { throw wrong("For example 2026-01-31 or 2026-01-31 12:00:00.") }()
       case "modifiedbefore": modifiedBefore = try Self.time(value) ?? { throw wrong("For example 2026-01-31 or 2026-01-31 12:00:00.") }()

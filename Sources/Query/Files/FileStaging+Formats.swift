@@ -27,11 +27,11 @@ extension FileStaging {
       try connection.execute(
         """
         INSERT INTO \(badTable) SELECT \(index), e.line, min(e.line_byte_position) - 1 + CASE WHEN starts_with(any_value(e.csv_line), E'\\n') THEN 1 ELSE 0 END,
-          lower(arg_min(replace(CAST(e.error_type AS VARCHAR), '_', ' '), e.byte_position)), left(regexp_replace(any_value(e.csv_line), '^\\n', ''), 65536)
+          lower(arg_min(replace(CAST(e.error_type AS VARCHAR), '_', ' '), e.byte_position)), regexp_replace(any_value(e.csv_line), '^\\n', '')
         FROM \(rejects)_e e JOIN \(rejects)_s s ON s.scan_id = e.scan_id AND s.file_id = e.file_id
         WHERE s.file_path = \(SQLText.literal(path)) GROUP BY e.line
         """)
-      try correctRaw(file)
+      try correctRaw(file, spansLines: table != nil)
       if file.isRewritten { try connection.execute("UPDATE \(badTable) SET byte_offset = NULL WHERE f = \(index)") }
       if let table {
         // The engine counts records, which are lines where none spans several.
@@ -47,24 +47,86 @@ extension FileStaging {
     try connection.execute("DROP TABLE \(rejects)_e; DROP TABLE \(rejects)_s")
   }
 
-  /// The engine takes away more than the bytes that are no UTF-8: such lines are read again.
-  private func correctRaw(_ file: OpenedFiles.File) throws {
-    guard file.compression == "none" else { return }
-    let condition = "f = \(file.index) AND reason = 'invalid encoding' AND byte_offset IS NOT NULL"
-    // What the engine kept has the length of the record, which may be more than a line.
-    let records = try connection.rows("SELECT byte_offset, max(strlen(raw)) FROM \(badTable) WHERE \(condition) GROUP BY 1 LIMIT 10000")
-    guard !records.isEmpty else { return }
-    let source = open(file.path, O_RDONLY | O_CLOEXEC)
-    guard source >= 0 else { return }
-    defer { close(source) }
-    for record in records {
-      guard let offset = record[0].intValue, let length = record[1].intValue, length > 0, length <= 1 << 20 else { continue }
-      var bytes = [UInt8](repeating: 0, count: Int(length))
-      let got = pread(source, &bytes, bytes.count, off_t(offset))
-      guard got > 0 else { continue }
-      let text = String(decoding: bytes[..<got], as: UTF8.self).replacing("\u{0}", with: "\u{FFFD}")
-      try connection.execute("UPDATE \(badTable) SET raw = \(SQLText.literal(text)) WHERE \(condition) AND byte_offset = \(offset)")
+  /// What the engine keeps of a record, in bytes.
+  private static let engineRawLimit = 10_000
+
+  /// The engine takes away more than the bytes that are no UTF-8, and cuts long records without a word: such records are read again.
+  private func correctRaw(_ file: OpenedFiles.File, spansLines: Bool) throws {
+    let isCut = "strlen(raw) >= \(Self.engineRawLimit - 4)"
+    let wanted = "f = \(file.index) AND (reason = 'invalid encoding' OR \(isCut))"
+    if try !connection.rows("SELECT 1 FROM \(badTable) WHERE \(wanted) LIMIT 1").isEmpty {
+      let again = unique("again")
+      try connection.execute("CREATE TEMP TABLE \(again) (o BIGINT, t VARCHAR, whole BIGINT)")
+      try readAgain(file, wanted, spansLines: spansLines, into: again)
+      try connection.execute(
+        """
+        UPDATE \(badTable) SET raw = x.t, reason = reason || CASE WHEN x.whole > 0 THEN '\(Self.cutMark)' || x.whole || ' bytes in all' ELSE '' END
+        FROM \(again) x WHERE \(wanted) AND byte_offset = x.o;
+        UPDATE \(badTable) SET reason = reason || '\(Self.cutMark)the record is longer'
+        WHERE f = \(file.index) AND \(isCut) AND (byte_offset IS NULL OR byte_offset NOT IN (SELECT o FROM \(again)));
+        DROP TABLE \(again)
+        """)
     }
+    func restore(_ sign: String, _ text: String) throws {
+      try connection.execute("UPDATE \(badTable) SET raw = replace(raw, \(SQLText.literal(sign)), \(SQLText.literal(text))) WHERE f = \(file.index)")
+    }
+    if let shielded = file.shielded { try restore(String(shielded.mark), "\u{FFFD}") }
+    if file.comment != read.options.comment { try restore(file.comment, read.options.comment) }
+  }
+
+  /// Reads a file, and when the engine gives it up because it cut a long bad record in the middle of a character, reads it once more from a copy
+  /// without such characters.
+  /// - Parameters:
+  ///   - limit: records that may be bad are longer, in bytes.
+  ///   - body: puts rows with these columns into the table.
+  private func shielding(
+    _ file: OpenedFiles.File, _ quoting: CSVQuoting?, longerThan limit: Int, into table: String, _ columns: [String], _ body: (OpenedFiles.File) throws -> Void
+  ) throws {
+    do { try body(file) } catch let error as PlatformError where error.message.contains("Invalid unicode (byte sequence mismatch)") {
+      let copy = try OpenedFiles.newCopy(scratch)
+      defer { unlink(copy) }
+      let text = try UnpackedText(file.path, compression: file.compression)
+      guard let mark = try LongRecords.shield(text, quoting, longerThan: limit, copy: copy) else { throw error }
+      var shielded = file
+      shielded.shielded = .init(path: file.path, compression: file.compression, mark: Unicode.Scalar(mark))
+      (shielded.path, shielded.compression) = (copy, "none")
+      try body(shielded)
+      // Nothing that was taken may have been in a long record.
+      let sign = SQLText.literal(String(Unicode.Scalar(mark)))
+      let isChanged = columns.map { "contains(\($0), \(sign))" }.joined(separator: " OR ")
+      guard try connection.rows("SELECT 1 FROM \(table) WHERE f = \(file.index) AND (\(isChanged)) LIMIT 1").isEmpty else {
+        try connection.execute("DELETE FROM \(table) WHERE f = \(file.index); DELETE FROM \(badTable) WHERE f = \(file.index)")
+        throw error
+      }
+    }
+  }
+
+  /// - Parameter table: gets offset, text and, where that is not all of it, the length of each record that `wanted` selects and that is found.
+  private func readAgain(_ file: OpenedFiles.File, _ wanted: String, spansLines: Bool, into table: String) throws {
+    let records = try connection.rows(
+      """
+      SELECT byte_offset, any_value(raw), bool_or(reason = 'invalid encoding') FROM \(badTable)
+      WHERE \(wanted) AND byte_offset >= 0 GROUP BY 1 ORDER BY 1 LIMIT 10000
+      """)
+    guard !records.isEmpty else { return }
+    var known: [Int64: (raw: String, isEncoding: Bool)] = [:]
+    for record in records { if let offset = record[0].intValue { known[offset] = (record[1].stringValue ?? "", record[2] == .bool(true)) } }
+    let options = read.options
+    let quoting = spansLines && !options.quote.isEmpty ? CSVQuoting(delimiter: options.delimiter, quote: options.quote, escape: options.escape) : nil
+    let appender = try Appender(connection, table: table)
+    let text = try UnpackedText(file.shielded?.path ?? file.path, compression: file.shielded?.compression ?? file.compression)
+    let mark = file.shielded?.mark
+    try RecordText(quoting: quoting).read(text, at: known.keys.sorted()) { offset, bytes, length in
+      let text = String(decoding: bytes, as: UTF8.self).replacing("\u{0}", with: "\u{FFFD}").unicodeScalars
+      // Whether it is the same record.
+      guard let record = known[offset], record.isEncoding || text.starts(with: record.raw.unicodeScalars.prefix(100).prefix { $0 != mark }) else { return }
+      let isCut = length > bytes.count || text.count > Self.rawLimit
+      try appender.append(offset)
+      try appender.append(isCut ? String(String.UnicodeScalarView(text.prefix(Self.rawLimit))) : String(text))
+      try appender.append(isCut ? length : 0)
+      try appender.endRow()
+    }
+    try appender.close()
   }
 
   // MARK: CSV
@@ -83,6 +145,7 @@ extension FileStaging {
         }
       }
     }
+    let quoting = CSVQuoting(delimiter: read.options.delimiter, quote: read.options.quote, escape: read.options.escape)
     for group in groups {
       let table = unique("raw")
       let columns = group.header.names.indices.map { "c\($0)" }
@@ -96,11 +159,8 @@ extension FileStaging {
           // One of them spoils the others: each by itself.
           for file in packing {
             try attempt(file.index) {
-              do {
-                try readCSV([file], columns, group.header.skippedLines, into: table)
-              } catch let error as PlatformError where file.compression != "none" && error.message.contains("strict mode") {
-                // Line ends of several kinds, of which no copy was made.
-                try readCSV([file], columns, group.header.skippedLines, isStrict: false, into: table)
+              try shielding(file, quoting, longerThan: Self.engineRawLimit - 10, into: table, columns) {
+                try readCSV([$0], columns, group.header.skippedLines, into: table)
               }
             }
           }
@@ -122,23 +182,28 @@ extension FileStaging {
     var plain: [OpenedFiles.File] = []
     var alone: [[OpenedFiles.File]] = []
     for file in files {
-      if file.compression == "none", quoting.isRegular(file: file.path) { plain.append(file) } else { alone.append([file]) }
+      let isPlain = file.compression == "none" && file.comment == read.options.comment
+      if isPlain, quoting.isRegular(file: file.path) { plain.append(file) } else { alone.append([file]) }
     }
     return (plain.isEmpty ? [] : [plain]) + alone
   }
 
-  private func readCSV(_ files: [OpenedFiles.File], _ columns: [String], _ skipped: Int, isStrict: Bool = true, into table: String) throws {
+  private func readCSV(_ files: [OpenedFiles.File], _ columns: [String], _ skipped: Int, into table: String) throws {
     let options = read.options
     let rejects = unique("rejects")
     let list = columns.map { "'\($0)': 'VARCHAR'" }.joined(separator: ", ")
-    let comment = options.comment.isEmpty ? "" : ", comment=\(SQLText.literal(options.comment))"
+    let sign = files[0].comment
+    let comment = sign.isEmpty ? "" : ", comment=\(SQLText.literal(sign))"
+    let values = columns.map { name in
+      sign == options.comment ? "r.\(name)" : "replace(r.\(name), \(SQLText.literal(sign)), \(SQLText.literal(options.comment)))"
+    }
     let order = "CASE r.__f " + files.map { "WHEN \(SQLText.literal($0.path)) THEN \($0.index)" }.joined(separator: " ") + " END"
     try connection.execute(
       """
-      INSERT INTO \(table) SELECT \(order), \(keepsPlaces ? "row_number() OVER ()" : "NULL"), \(columns.map { "r.\($0)" }.joined(separator: ", "))
+      INSERT INTO \(table) SELECT \(order), \(keepsPlaces ? "row_number() OVER ()" : "NULL"), \(values.joined(separator: ", "))
       FROM read_csv(\(SQLText.list(files.map(\.path))), \(Self.common(files[0])), header=\(options.header), columns={\(list)},
         delim=\(SQLText.literal(options.delimiter)), quote=\(SQLText.literal(options.quote)),
-        escape=\(SQLText.literal(options.quote.isEmpty ? "" : options.escape)), skip=\(skipped), strict_mode=\(isStrict), nullstr=\(SQLText.literal(options.nullValue)),
+        escape=\(SQLText.literal(options.quote.isEmpty ? "" : options.escape)), skip=\(skipped), strict_mode=true, nullstr=\(SQLText.literal(options.nullValue)),
         allow_quoted_nulls=false\(comment), filename='__f', store_rejects=true, rejects_table='\(rejects)_e', rejects_scan='\(rejects)_s') r
       """)
     try takeRejects(rejects, files, of: table)
@@ -152,7 +217,7 @@ extension FileStaging {
     let isWhole = try connection.rows("SELECT count(*) FROM \(rejects)_e").first?[0].intValue == 0
     var conditions = ["l > \(read.options.skipRows)", "l NOT IN (SELECT line FROM \(badTable) WHERE f = \(file.index) AND line IS NOT NULL)"]
     if columns > 1 || read.options.header { conditions.append("coalesce(line, '') <> ''") }
-    if !read.options.comment.isEmpty { conditions.append("NOT starts_with(line, \(SQLText.literal(read.options.comment)))") }
+    if !file.comment.isEmpty { conditions.append("NOT starts_with(line, \(SQLText.literal(file.comment)))") }
     let records = "(SELECT l, row_number() OVER (ORDER BY l) - \(read.options.header ? 1 : 0) AS k FROM \(all) WHERE \(conditions.joined(separator: " AND ")))"
     let isKnown =
       try isWhole
@@ -203,7 +268,7 @@ extension FileStaging {
       if seen <= options.skipRows { return true }
       if text.isEmpty {
         if line.isEmpty { hasEmptyLines = true }
-        if line.isEmpty || (!options.comment.isEmpty && line.hasPrefix(options.comment)) { return true }
+        if line.isEmpty || (!file.comment.isEmpty && line.hasPrefix(file.comment)) { return true }
         // The engine would take an empty line for the header.
         if hasEmptyLines, options.header { skipped = seen - 1 }
       }
@@ -294,19 +359,20 @@ extension FileStaging {
       }
       try small.flush()
       try attempt(file.index) {
-        // Nothing that can be read is not nothing: such lines are found below.
-        let first = try firstLine(file) ?? ""
-        if read.options.multiLine || first.hasPrefix("[") {
-          let kind = first.hasPrefix("[") ? "array" : "unstructured"
+        let isArray = try firstByte(file) == UInt8(ascii: "[")
+        if read.options.multiLine || isArray {
+          let kind = isArray ? "array" : "unstructured"
           try connection.execute(
             """
             INSERT INTO \(raw) SELECT \(file.index), row_number() OVER (), CAST(json AS VARCHAR) FROM read_json_objects(\(SQLText.literal(file.path)),
               format='\(kind)', compression=\(SQLText.literal(file.compression == "none" ? "uncompressed" : file.compression)), maximum_object_size=\(Self.lineLimit), hive_partitioning=false)
             """)
         } else {
-          let rejects = unique("rejects")
-          try connection.execute("INSERT INTO \(raw) SELECT \(file.index), row_number() OVER (), line FROM \(lines(file, rejects: rejects))")
-          try takeRejects(rejects, [file])
+          try shielding(file, nil, longerThan: Self.lineLimit - 10, into: raw, ["t"]) { file in
+            let rejects = unique("rejects")
+            try connection.execute("INSERT INTO \(raw) SELECT \(file.index), row_number() OVER (), line FROM \(lines(file, rejects: rejects))")
+            try takeRejects(rejects, [file])
+          }
         }
       }
     }
@@ -322,14 +388,15 @@ extension FileStaging {
     return false
   }
 
-  private func firstLine(_ file: OpenedFiles.File) throws -> String? {
-    var first: String?
-    try forEachLine(file, limit: 1000) { text in
-      let line = text.trimmingCharacters(in: .whitespaces)
-      if !line.isEmpty { first = line }
-      return line.isEmpty
+  /// The first byte that is no white space: lines may be too long to be read.
+  private func firstByte(_ file: OpenedFiles.File) throws -> UInt8? {
+    let passed: Set<UInt8> = [9, 10, 13, 32, 0xEF, 0xBB, 0xBF]
+    var found: UInt8?
+    try UnpackedText(file.path, compression: file.compression).forEach { piece, _ in
+      found = piece.first { !passed.contains($0) }
+      return found == nil
     }
-    return first
+    return found
   }
 
   /// Nesting that the engine's recursive functions still stand.
@@ -370,7 +437,7 @@ extension FileStaging {
       let list = deep.map(String.init).joined(separator: ", ")
       try connection.execute(
         """
-        INSERT INTO \(badTable) SELECT f, n, NULL, 'nested more than \(Self.depthLimit) deep', left(t, 65536) FROM \(raw) WHERE rowid IN (\(list));
+        INSERT INTO \(badTable) SELECT f, n, NULL, \(Self.reason("'nested more than \(Self.depthLimit) deep'", cutting: "t")), left(t, \(Self.rawLimit)) FROM \(raw) WHERE rowid IN (\(list));
         DELETE FROM \(raw) WHERE rowid IN (\(list))
         """)
     }
@@ -378,11 +445,12 @@ extension FileStaging {
     try connection.execute(
       """
       CREATE TEMP TABLE \(checked) AS SELECT f, n, t,
-        CASE WHEN json_valid(t) THEN CASE WHEN json_type(t) = 'OBJECT' THEN 2 ELSE 1 END ELSE 0 END AS kind
+        CASE WHEN NOT json_valid(t) THEN 0 WHEN json_type(t) <> 'OBJECT' THEN 1 WHEN len(list_distinct(json_keys(t))) < len(json_keys(t)) THEN 3 ELSE 2 END AS kind
       FROM \(raw) WHERE t IS NOT NULL AND trim(t, E' \\t\\r') <> '';
       DROP TABLE \(raw);
-      INSERT INTO \(badTable) SELECT f, n, NULL, CASE kind WHEN 1 THEN 'not a JSON object' ELSE 'not JSON' END, left(t, 65536)
-      FROM \(checked) WHERE kind < 2
+      INSERT INTO \(badTable) SELECT f, n, NULL, \(Self.reason("CASE kind WHEN 0 THEN 'not JSON' WHEN 1 THEN 'not a JSON object' ELSE 'a key stands twice in it' END", cutting: "t")),
+        left(t, \(Self.rawLimit))
+      FROM \(checked) WHERE kind <> 2
       """)
     let table = unique("records")
     try connection.execute("CREATE TEMP TABLE \(table) AS SELECT f, n, CAST(t AS JSON) AS j FROM \(checked) WHERE kind = 2; DROP TABLE \(checked)")
@@ -428,6 +496,7 @@ extension FileStaging {
         }
         try appender.close()
         if let damage {
+          if number == 0 { throw damage }  // nothing of it can be read
           try connection.execute(
             "INSERT INTO \(badTable) VALUES (\(file.index), \(number + 1), NULL, \(SQLText.literal(damage.message)), NULL)")
         }
@@ -483,10 +552,12 @@ extension FileStaging {
           guard file.compression == "none" else { throw PlatformError(.invalidFile, "wholeText reads files that are not packed") }
           try connection.execute("INSERT INTO \(table) SELECT \(file.index), 1, content FROM read_text(\(SQLText.literal(file.path)))")
         } else if file.sizeBytes > 0 {
-          let rejects = unique("rejects")
-          try connection.execute(
-            "INSERT INTO \(table) SELECT \(file.index), row_number() OVER (), coalesce(line, '') FROM \(lines(file, rejects: rejects, isStrict: true))")
-          try takeRejects(rejects, [file])
+          try shielding(file, nil, longerThan: Self.lineLimit - 10, into: table, ["value"]) { file in
+            let rejects = unique("rejects")
+            try connection.execute(
+              "INSERT INTO \(table) SELECT \(file.index), row_number() OVER (), coalesce(line, '') FROM \(lines(file, rejects: rejects, isStrict: true))")
+            try takeRejects(rejects, [file])
+          }
         }
       }
     }

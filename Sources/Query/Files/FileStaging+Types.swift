@@ -267,14 +267,28 @@ extension FileStaging {
     let exact = wanted.filter { keepsNumberText($0.type) }
     guard part.kind == .json, !exact.isEmpty else { return table }
     let isNeeded = exact.map { value, type in "json_type(\(value)) IN (\(type.isNested ? "" : "'DOUBLE', ")'ARRAY', 'OBJECT')" }.joined(separator: " OR ")
+    return """
+      (SELECT s.*, CASE WHEN regexp_matches(CAST(s.j AS VARCHAR), '\(numberPattern)') AND (\(isNeeded)) THEN \(marked) ELSE s.j END AS x FROM \(table) s)
+      """
+  }
+
+  /// Numbers that the engine's functions may write in another way.
+  private static let numberPattern = "[0-9][.eE]|[0-9]{16}"
+
+  /// The record `s.j` with marks before its numbers, which are texts.
+  private static var marked: String {
     let record = "CAST(s.j AS VARCHAR)"
     // Whatever is no number, texts in whole, and the number behind it; or the end.
     let pattern = #"((?:[^"0-9-]|"(?:[^"\\]|\\.)*")*)(-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|$)"#
     let marked = "regexp_replace(\(record), '\(pattern)', '\\1\"' || \(mark) || '\\2\"', 'g')"
-    return """
-      (SELECT s.*, CASE WHEN regexp_matches(\(record), '[0-9][.eE]|[0-9]{16}') AND (\(isNeeded))
-        THEN CAST(replace(\(marked), '"' || \(mark) || '"', '') AS JSON) ELSE s.j END AS x FROM \(table) s)
-      """
+    return "CAST(replace(\(marked), '\"' || \(mark) || '\"', '') AS JSON)"
+  }
+
+  /// The JSON text of a value of the record `s.j`, with numbers as they are written there. For few values: the record is gone through each time.
+  static func asWritten(_ value: String) -> String {
+    let text = "CAST(\(value) AS VARCHAR)"
+    let exact = value.replacingPrefix("json_extract(s.j,", with: "json_extract(\(marked),")
+    return "CASE WHEN regexp_matches(\(text), '\(numberPattern)') THEN \(unmarked("CAST(\(exact) AS VARCHAR)")) ELSE \(text) END"
   }
 
   /// JSON text with its numbers as they were.

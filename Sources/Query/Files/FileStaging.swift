@@ -17,8 +17,8 @@ final class FileStaging {
     /// Columns that are in the files and not in the given schema.
     var newColumns: [Column]
     var badRecords: Int64
-    /// Files of which nothing could be read, by position, with the reason.
-    var badFiles: [(index: Int, reason: String)]
+    /// Files of which nothing could be read.
+    var badFiles: [FileProblem]
   }
 
   /// Columns of one table of raw texts: all files with the same header.
@@ -41,14 +41,14 @@ final class FileStaging {
   let isQuery: Bool
   /// Whether each row keeps which file and line it is of, in the columns `fileColumn` and `lineColumn` of the view.
   var keepsPlaces = false
-  /// Files that are not opened, with the reason, by position.
-  var refused: [Int: String] = [:]
+  /// Files that are not opened, by position.
+  var refused: [Int: FileProblem] = [:]
   /// Files of `read` that are members of archives, by position.
   var members: Set<Int> = []
   /// Files that are others now than those that were listed, as they were read, by position.
   private(set) var replaced: [Int: FileRead.File] = [:]
   var parts: [Part] = []
-  var problems: [(index: Int, reason: String)] = []
+  var problems: [FileProblem] = []
   private var counter = 0
   /// Copies of objects; files that are read twice are fetched once.
   private let fetched: FetchedFiles
@@ -77,15 +77,16 @@ final class FileStaging {
     return "\(read.view)__\(word)\(counter)"
   }
 
-  /// - Throws: `invalidArgument` PLT-3113 when the files have no columns, or `FAILFAST` met a bad record; `cancelled`.
-  func run() throws -> Outcome {
+  /// - Parameter isProbe: only columns are looked for, and there may be none.
+  /// - Throws: `invalidArgument` PLT-3113 when the files have no columns; `invalidFile` PLT-3114 when `FAILFAST` met a bad record; `cancelled`.
+  func run(isProbe: Bool = false) throws -> Outcome {
     try connection.execute(
       """
       CREATE TEMP TABLE \(badTable) (f INTEGER, line BIGINT, byte_offset BIGINT, reason VARCHAR, raw VARCHAR);
       CREATE TEMP TABLE \(filesTable) (f INTEGER, name VARCHAR, base VARCHAR, size BIGINT, modified TIMESTAMP WITH TIME ZONE)
       """)
     try describeFiles()
-    problems += refused.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+    problems += refused.values.sorted { $0.index < $1.index }
     var start = 0
     while start < read.files.count {
       if isCancelled() { throw CancellationError() }
@@ -96,13 +97,10 @@ final class FileStaging {
       try collect(opened.files)
       start = end
     }
+    if !isQuery { try takeUnreadable() }
     let (columns, newColumns) = try decideColumns()
-    guard !columns.isEmpty else {
-      let reason = problems.first.map { ": \(read.files[$0.index].name): \($0.reason)" } ?? ""
-      throw PlatformError(
-        .invalidArgument, "no column can be read from \(read.files.count) files\(reason)", hint: "Give a schema, or check format and options.",
-        number: "PLT-3113", path: read.files.first?.name)
-    }
+    if columns.isEmpty, isProbe { return Outcome(columns: [], newColumns: [], badRecords: 0, badFiles: problems) }
+    guard !columns.isEmpty else { throw noColumns() }
     guard Set(columns.map { $0.name.lowercased() }).count == columns.count else {
       throw PlatformError(.invalidArgument, "two columns of the files have the same name", number: "PLT-3113", path: read.files.first?.name)
     }
@@ -121,6 +119,33 @@ final class FileStaging {
       if let file = opened.found[index] { replaced[index] = listed.asRead(file) }
     }
     return opened
+  }
+
+  func noColumns() -> PlatformError {
+    let reason = problems.first.map { ": \(read.files[$0.index].name): \($0.reason)" } ?? ""
+    return PlatformError(
+      .invalidArgument, "no column can be read from \(read.files.count) files\(reason)", hint: "Give a schema, or check format and options.",
+      number: "PLT-3113", path: read.files.first?.name)
+  }
+
+  /// Files that have records, and not one that can be read. The records stay in `badTable`.
+  private func takeUnreadable() throws {
+    guard read.options.mode != .failFast else { return }  // which names the record
+    let tables = parts.map(\.table).filter { !$0.isEmpty }
+    let readable = tables.isEmpty ? "" : "WHERE f NOT IN (\(tables.map { "SELECT f FROM \($0)" }.joined(separator: " UNION ALL ")))"
+    let found = try connection.rows(
+      """
+      SELECT f, count(*), min(line), arg_min(reason, coalesce(line, 0)), coalesce(bool_or(starts_with(ltrim(raw), '{')), false)
+      FROM \(badTable) \(readable) GROUP BY f ORDER BY f
+      """)
+    let known = Set(problems.map(\.index))
+    for row in found {
+      guard let index = row[0].intValue.map(Int.init), !known.contains(index) else { continue }
+      let place = row[2].intValue.map { "line \($0): " } ?? ""
+      var reason = "none of its records (\(row[1].intValue ?? 0)) can be read: \(place)\(Self.uncut(row[3].stringValue ?? ""))"
+      if read.format == .json, !read.options.multiLine, row[4] == .bool(true) { reason += " (objects that span lines need the option multiLine)" }
+      problems.append(FileProblem(index: index, reason: reason, line: row[2].intValue))
+    }
   }
 
   private func describeFiles() throws {
@@ -161,7 +186,7 @@ final class FileStaging {
     do {
       try body()
     } catch let error as PlatformError where error.code == .invalidArgument || error.code == .invalidFile {
-      problems.append((index, Self.reason(error)))
+      problems.append(FileProblem(index: index, reason: Self.reason(error)))
     }
   }
 
@@ -244,6 +269,7 @@ final class FileStaging {
           let end = min(start + Self.filesAtOnce, part.files.count)
           for index in part.files[start..<end] {
             let opened = try open(index..<index + 1)
+            problems += opened.problems
             guard let file = opened.files.first else { continue }
             try attempt(index) {
               try connection.execute(
@@ -272,7 +298,8 @@ final class FileStaging {
     if quarantinesMisfits {
       try connection.execute(
         """
-        INSERT INTO \(badTable) SELECT __f, __n, NULL, 'values that do not fit their columns', left(__rescued, 65536) FROM \(staged) WHERE __rescued IS NOT NULL;
+        INSERT INTO \(badTable) SELECT __f, __n, NULL, \(Self.reason("'values that do not fit their columns'", cutting: "__rescued")), left(__rescued, \(Self.rawLimit))
+        FROM \(staged) WHERE __rescued IS NOT NULL;
         DELETE FROM \(staged) WHERE __rescued IS NOT NULL
         """)
     }
@@ -333,16 +360,44 @@ final class FileStaging {
   }
 
   private static func member(_ name: String, _ value: String, _ kind: Part.Kind) -> String {
-    "to_json(\(SQLText.literal(name))) || ':' || " + (kind == .json ? "CAST(\(value) AS VARCHAR)" : "to_json(CAST(\(value) AS VARCHAR))")
+    "to_json(\(SQLText.literal(name))) || ':' || " + (kind == .json ? asWritten(value) : "to_json(CAST(\(value) AS VARCHAR))")
   }
+
+  // MARK: texts that are cut
+
+  /// Characters of a bad record that are kept.
+  static let rawLimit = 65536
+  static let cutMark = "; raw is cut: "
+
+  /// The reason of a bad record, which says when not all of its text is kept. Both are expressions.
+  static func reason(_ reason: String, cutting text: String) -> String {
+    "\(reason) || CASE WHEN length(\(text)) > \(rawLimit) THEN '\(cutMark)' || strlen(\(text)) || ' bytes in all' ELSE '' END"
+  }
+
+  /// An expression without what it says of the text.
+  static func uncut(sql reason: String) -> String { "regexp_replace(\(reason), '\(cutMark).*$', '')" }
+
+  private static func uncut(_ reason: String) -> String { reason.firstRange(of: cutMark).map { String(reason[..<$0.lowerBound]) } ?? reason }
 
   /// Bad records and files, as the caller wants them.
   private func settle(_ columns: [Column], bad: Int64) throws {
     if read.options.mode == .failFast || (isQuery && read.options.mode == .permissive && !problems.isEmpty) {
-      if let problem = problems.first {
+      if let problem = problems.first(where: { read.options.mode == .failFast || $0.isGone || read.options.ignoresCorruptFiles != true }) {
         throw PlatformError(
           .invalidFile, problem.reason, hint: "Leave the file out, or use mode => 'DROPMALFORMED'.", number: "PLT-3114", path: read.files[problem.index].name)
       }
+    }
+    // A line of a text has no place for what cannot be read of it.
+    if isQuery, read.format == .text, read.options.mode == .permissive, bad > 0,
+      let row = try connection.rows("SELECT f, line, byte_offset, reason FROM \(badTable) ORDER BY f, line LIMIT 1").first
+    {
+      let isEncoding = row[3].stringValue?.hasPrefix("invalid encoding") == true
+      let place = row[2].intValue.map { " at byte \($0)" } ?? ""
+      throw PlatformError(
+        .invalidFile, isEncoding ? "a line is not UTF-8\(place)" : "a line cannot be read\(place): \(row[3].stringValue ?? "")",
+        hint: (isEncoding ? "Give the file's encoding => 'ISO-8859-1' or another, " : "Leave the file out, ")
+          + "or leave such lines out with mode => 'DROPMALFORMED'.",
+        number: "PLT-3291", path: read.files[Int(row[0].intValue ?? 0)].name, line: row[1].intValue.map { Int($0) })
     }
     if read.options.mode == .failFast, bad > 0, let row = try connection.rows("SELECT f, line, reason FROM \(badTable) LIMIT 1").first {
       throw PlatformError(

@@ -166,58 +166,58 @@ public enum GzipReader {
     return (UInt32(truncatingIfNeeded: checksum), written)
   }
 
-  /// Unpacks a file and keeps nothing of it: whether the checksums in it are true.
-  /// - Throws: as `unpack`.
-  static func check(_ descriptor: Int32) throws {
-    guard let library else { throw Failure.damaged }
+  /// Calls `body` with what comes out of a file's members, piece by piece; their checksums are looked at. Bytes after the last member are left
+  /// alone, as gzip does.
+  /// - Parameter body: false: that is enough.
+  /// - Throws: `PackedDamage`, also for a file that ends too early; `badConfiguration` when zlib is not installed.
+  static func pieces(_ descriptor: Int32, _ body: (UnsafeBufferPointer<UInt8>) throws -> Bool) throws {
+    let library = try installed()
     var stream = Stream()
     var input = [UInt8](repeating: 0, count: 1 << 18)
     var output = [UInt8](repeating: 0, count: 1 << 18)
-    var offset: off_t = 0
+    var offset: Int64 = 0
     try withUnsafeMutablePointer(to: &stream) { pointer in
-      guard library.start(pointer, 31, "1.2.11", Int32(MemoryLayout<Stream>.size)) == 0 else { throw Failure.damaged }
+      func damage(_ detail: String = "") -> PackedDamage {
+        PackedDamage(packing: "gzip", offset: offset - Int64(pointer.pointee.availableIn), detail: detail)
+      }
+      guard library.start(pointer, 31, "1.2.11", Int32(MemoryLayout<Stream>.size)) == 0 else { throw damage() }
       defer { _ = library.end(pointer) }
       var hasEnded = false
       while true {
-        let got = pread(descriptor, &input, input.count, offset)
+        let got = pread(descriptor, &input, input.count, off_t(offset))
         guard got > 0 else {
-          guard got == 0, hasEnded else { throw Failure.damaged }
+          guard got == 0, hasEnded else { throw damage(got == 0 ? "it ends too early" : "") }
           return
         }
-        offset += off_t(got)
+        offset += Int64(got)
         let isOver = try input.withUnsafeBufferPointer { bytes -> Bool in
           pointer.pointee.nextIn = bytes.baseAddress
           pointer.pointee.availableIn = UInt32(got)
-          while pointer.pointee.availableIn > 0 {
+          var isFull = false
+          while pointer.pointee.availableIn > 0 || (isFull && !hasEnded) {
             if hasEnded {
               // Behind a member: the next one, or what gzip leaves alone.
               guard pointer.pointee.nextIn?[0] == 0x1F else { return true }
-              guard library.reset(pointer) == 0 else { throw Failure.damaged }
+              guard library.reset(pointer) == 0 else { throw damage() }
               hasEnded = false
             }
-            let code = output.withUnsafeMutableBufferPointer { buffer in
+            let isDone = try output.withUnsafeMutableBufferPointer { buffer -> Bool in
               pointer.pointee.nextOut = buffer.baseAddress
               pointer.pointee.availableOut = UInt32(buffer.count)
-              return library.inflate(pointer, 0)
+              let code = library.inflate(pointer, 0)
+              // -5: nothing came out, and nothing is left to take.
+              guard code == 0 || code == 1 || (code == -5 && pointer.pointee.availableIn == 0) else { throw damage() }
+              hasEnded = code == 1
+              let count = buffer.count - Int(pointer.pointee.availableOut)
+              isFull = count == buffer.count
+              guard count > 0 else { return false }
+              return try !body(UnsafeBufferPointer(rebasing: UnsafeBufferPointer(buffer)[..<count]))
             }
-            // -5: all input was taken and no output came; more input is to come.
-            guard code == 0 || code == 1 || (code == -5 && pointer.pointee.availableIn == 0) else { throw Failure.damaged }
-            hasEnded = code == 1
+            if isDone { return true }
           }
           return false
         }
         if isOver { return }
-        // What is still to come out of the input that was taken.
-        while !hasEnded {
-          let (code, written) = output.withUnsafeMutableBufferPointer { buffer in
-            pointer.pointee.nextOut = buffer.baseAddress
-            pointer.pointee.availableOut = UInt32(buffer.count)
-            return (library.inflate(pointer, 0), buffer.count - Int(pointer.pointee.availableOut))
-          }
-          guard code == 0 || code == 1 || code == -5 else { throw Failure.damaged }
-          hasEnded = code == 1
-          if written == 0 { break }
-        }
       }
     }
   }

@@ -3,9 +3,29 @@
 import Core
 import Foundation
 
-/// How the lines of a text end. The engine goes on with the first kind that it meets and gives up a file with several; of those a copy is
-/// made whose lines end alike.
+/// How the lines of a text end, and which of them are comments. The engine goes on with the first kind of line end that it meets and gives up a
+/// file with several; and it takes the sign of a comment for one anywhere in a line. Of such files a copy is made.
 struct LineEnds {
+  /// A text that the engine can read.
+  struct Copy {
+    /// Whether what stands in the file stands at another place in the copy.
+    var isMoved: Bool
+    /// What comments begin with in the copy; nothing else has it. Nil: as in the file.
+    var comment: String?
+  }
+
+  /// What the text is, as far as it matters here.
+  struct Rules {
+    /// Nil: nothing is quoted.
+    var quoting: CSVQuoting?
+    /// What becomes of a carriage return that no line feed follows.
+    var lone: UInt8
+    /// Begins a line that is a comment; nil: there are none.
+    var comment: UInt8?
+    /// Lines at the beginning that are passed over, whatever they are.
+    var skippedLines = 0
+  }
+
   private struct Kinds: OptionSet {
     let rawValue: UInt8
     static let feed = Kinds(rawValue: 1)
@@ -14,50 +34,65 @@ struct LineEnds {
     var isOne: Bool { rawValue.nonzeroBitCount < 2 }
   }
 
-  /// Nil: nothing is quoted.
-  private let quoting: CSVQuoting?
-  /// What a carriage return by itself becomes.
-  private let lone: UInt8
+  private let rules: Rules
+  private var quotes: CSVQuoting.Scanner
   private var kinds: Kinds = []
-  private var isInside = false
-  private var isStart = true
-  private var wasClosed = false
-  private var isEscaped = false
   private var isPending = false
+  private var isLineStart = true
+  private var isComment = false
+  private var skippedLines: Int
+  /// How much of a mark of UTF-8 was seen; 4 behind it, or where there is none.
+  private var marked = 0
+  /// Whether the sign of comments stands elsewhere, too.
+  private var hasOtherSigns = false
+  /// Whether the text begins with a mark of UTF-8 and a comment, which the engine does not see behind it.
+  private var hasMarkedComment = false
+  /// Which of the bytes below 32 there are.
+  private var controls: UInt32 = 0
+  /// What the sign of comments becomes.
+  private var sign: UInt8?
 
-  private static let pieceBytes = 1 << 18
-
-  private init(_ quoting: CSVQuoting?, lone: UInt8) {
-    self.quoting = quoting
-    self.lone = lone
+  private init(_ rules: Rules) {
+    self.rules = rules
+    quotes = CSVQuoting.Scanner(rules.quoting)
+    skippedLines = rules.skippedLines
   }
 
-  /// Writes a copy of the file when its lines end in several ways. Line ends inside of quotes stay as they are.
-  /// - Parameter lone: what becomes of a carriage return that no line feed follows.
-  /// - Returns: whether there is a copy.
-  /// - Throws: `unavailable` and the like when file or copy cannot be read or written.
-  static func unify(_ path: String, quoting: CSVQuoting?, lone: UInt8, copy: String) throws -> Bool {
-    let source = open(path, O_RDONLY | O_CLOEXEC)
-    guard source >= 0 else { throw PlatformError.system("open", path) }
-    defer { close(source) }
-    // Most files have no carriage return at all, which is found out fast.
-    var hasCarriage = false
-    try pieces(source, path) { bytes in
-      hasCarriage = bytes.baseAddress.map { memchr($0, 13, bytes.count) != nil } ?? false
-      return !hasCarriage
+  /// Writes a copy of the text when the engine could not read it as it is: all lines end in a line feed, those inside of quotes stay as they are.
+  /// Packed files are looked at to their end, and their copies are not packed.
+  /// - Returns: nil: no copy is needed.
+  /// - Throws: `PackedDamage`; `invalidFile` when no copy can be made; `unavailable` and the like when file or copy cannot be read or written.
+  static func unify(_ text: UnpackedText, _ rules: Rules, copy: String) throws -> Copy? {
+    // Most files need no more than this, which is fast.
+    var look = Look(comment: rules.comment)
+    try text.forEach { piece, _ in
+      look.take(piece)
+      return text.isPacked || !look.needsSurvey
     }
-    guard hasCarriage else { return false }
-    var survey = LineEnds(quoting, lone: lone)
-    try pieces(source, path) { bytes in
-      for byte in bytes { _ = survey.step(byte) }
-      return survey.kinds.isOne
+    look.finish()
+    guard look.needsSurvey else { return nil }
+    var survey = LineEnds(rules)
+    try text.forEach { piece, _ in
+      for byte in piece { _ = survey.step(byte) }
+      return rules.comment != nil || survey.kinds.isOne
     }
-    survey.finish()
-    guard !survey.kinds.isOne else { return false }
+    if survey.isPending { survey.kinds.insert(.carriage) }
+    guard !survey.kinds.isOne || survey.hasOtherSigns || survey.hasMarkedComment else { return nil }
+    var ends = LineEnds(rules)
+    if survey.hasOtherSigns {
+      guard let free = (Array(1...8) + Array(14...31)).first(where: { survey.controls >> UInt32($0) & 1 == 0 }) else {
+        throw PlatformError(.invalidFile, "its comments cannot be told from its values: it has all control characters")
+      }
+      ends.sign = UInt8(free)
+    }
+    try ends.rewrite(text, to: copy, keepsEnds: survey.kinds.isOne, dropsMark: survey.hasMarkedComment)
+    return Copy(isMoved: !survey.kinds.isOne || survey.hasMarkedComment, comment: ends.sign.map { String(decoding: [$0], as: UTF8.self) })
+  }
+
+  private mutating func rewrite(_ text: UnpackedText, to copy: String, keepsEnds: Bool, dropsMark: Bool) throws {
     let output = open(copy, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
     guard output >= 0 else { throw PlatformError.system("open", copy) }
     defer { close(output) }
-    var ends = LineEnds(quoting, lone: lone)
     var out: [UInt8] = []
     func put() throws {
       var done = 0
@@ -68,38 +103,28 @@ struct LineEnds {
       }
       out.removeAll(keepingCapacity: true)
     }
-    try pieces(source, path) { bytes in
-      for byte in bytes {
-        let (first, second) = ends.step(byte)
-        if let first { out.append(first) }
-        if let second { out.append(second) }
+    try text.forEach { piece, position in
+      for (index, byte) in piece.enumerated() {
+        let (first, second) = step(byte)
+        if dropsMark, position + Int64(index) < 3 { continue }
+        if keepsEnds {
+          out.append(second == sign ? second ?? byte : byte)
+        } else {
+          if let first { out.append(first) }
+          if let second { out.append(second) }
+        }
       }
       try put()
       return true
     }
-    if ends.isPending { out.append(lone) }
+    if isPending, !keepsEnds { out.append(rules.lone) }
     try put()
-    return true
   }
-
-  /// - Parameter body: false: that is enough.
-  private static func pieces(_ descriptor: Int32, _ path: String, _ body: (UnsafeBufferPointer<UInt8>) throws -> Bool) throws {
-    var bytes = [UInt8](repeating: 0, count: pieceBytes)
-    var offset: off_t = 0
-    while true {
-      let got = pread(descriptor, &bytes, bytes.count, offset)
-      guard got >= 0 else { throw PlatformError.system("read", path) }
-      if got == 0 { return }
-      offset += off_t(got)
-      guard try bytes.withUnsafeBufferPointer({ try body(UnsafeBufferPointer(rebasing: $0[..<got])) }) else { return }
-    }
-  }
-
-  private mutating func finish() { if isPending { kinds.insert(.carriage) } }
 
   /// - Returns: what stands in the copy, at most two bytes.
   private mutating func step(_ byte: UInt8) -> (UInt8?, UInt8?) {
     var before: UInt8?
+    if byte < 32 { controls |= 1 << UInt32(byte) }
     if isPending {
       isPending = false
       if byte == 10 {
@@ -107,30 +132,70 @@ struct LineEnds {
         return (10, nil)
       }
       kinds.insert(.carriage)
-      before = lone
+      before = rules.lone
     }
-    if let quoting {
-      if isInside {
-        if isEscaped {
-          isEscaped = false
-        } else if byte == quoting.escape, quoting.escape != quoting.quote {
-          isEscaped = true
-        } else if byte == quoting.quote {
-          isInside = false
-          wasClosed = true
-        }
+    var isBehindMark = false
+    if marked < 4 {
+      if marked < 3, byte == ([0xEF, 0xBB, 0xBF] as [UInt8])[marked] {
+        marked += 1
         return (before, byte)
       }
-      // Two quotes in a row are one inside of the value.
-      if byte == quoting.quote, isStart || (wasClosed && quoting.escape == quoting.quote) { isInside = true }
-      wasClosed = false
-      isStart = byte == quoting.delimiter || byte == 10 || byte == 13
+      isBehindMark = marked == 3
+      marked = 4
     }
-    if byte == 13 {
-      isPending = true
-      return (before, nil)
+    let isLineEnd = byte == 10 || byte == 13
+    if skippedLines == 0, !isComment {
+      if byte == rules.comment {
+        if isLineStart, !quotes.isOpen {
+          isComment = true
+          isLineStart = false
+          hasMarkedComment = hasMarkedComment || isBehindMark
+          return (before, sign ?? byte)
+        }
+        hasOtherSigns = true
+      }
+      if quotes.isQuoted(byte) { return (before, byte) }
     }
-    if byte == 10 { kinds.insert(.feed) }
+    isLineStart = isLineEnd
+    if isLineEnd {
+      isComment = false
+      if byte == 13 {
+        if skippedLines > 0 { skippedLines -= 1 }
+        isPending = true
+        return (before, nil)
+      }
+      if skippedLines > 0 { skippedLines -= 1 }
+      kinds.insert(.feed)
+    }
     return (before, byte)
+  }
+
+  /// What can be seen without knowing what is quoted.
+  private struct Look {
+    let comment: UInt8?
+    private var hasComment = false
+    private var kinds: Kinds = []
+    private var wasCarriage = false
+
+    init(comment: UInt8?) { self.comment = comment }
+
+    var needsSurvey: Bool { hasComment || !kinds.isOne }
+
+    mutating func finish() { if wasCarriage { kinds.insert(.carriage) } }
+
+    mutating func take(_ piece: UnsafeBufferPointer<UInt8>) {
+      guard let base = piece.baseAddress, !piece.isEmpty else { return }
+      if let comment, !hasComment { hasComment = memchr(base, Int32(comment), piece.count) != nil }
+      guard kinds.isOne else { return }
+      guard wasCarriage || memchr(base, 13, piece.count) != nil else {
+        if !kinds.contains(.feed), memchr(base, 10, piece.count) != nil { kinds.insert(.feed) }
+        return
+      }
+      for byte in piece {
+        if wasCarriage { kinds.insert(byte == 10 ? .both : .carriage) } else if byte == 10 { kinds.insert(.feed) }
+        wasCarriage = byte == 13
+        if !kinds.isOne { return }
+      }
+    }
   }
 }

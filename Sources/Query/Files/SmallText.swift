@@ -9,7 +9,7 @@ enum SmallText {
   /// The lines as the engine would give them; empty ones are among them. Nil for a file that only the engine understands: a large or packed
   /// one, bytes that are no UTF-8, line ends other than LF.
   static func lines(_ file: OpenedFiles.File) -> [Substring]? {
-    guard file.compression == "none", !file.isRewritten, file.sizeBytes <= limitBytes else { return nil }
+    guard file.compression == "none", file.isOriginal, file.sizeBytes <= limitBytes else { return nil }
     // One more byte: a file that has grown since is no small one.
     let bytes = [UInt8](unsafeUninitializedCapacity: limitBytes + 1) { buffer, count in
       count = 0

@@ -9,7 +9,7 @@ final class ZipExpansion {
   /// What is to be read.
   private(set) var read: FileRead
   /// Why archives cannot be read, by position in `read.files`.
-  private(set) var refused: [Int: String] = [:]
+  private(set) var refused: [Int: FileProblem] = [:]
   /// Which files are members of archives, by position in `read.files`.
   private(set) var members: Set<Int> = []
   /// Archives that are others now than those that were listed, as they were read.
@@ -52,7 +52,7 @@ final class ZipExpansion {
         read.files.removeSubrange(start.files...)
         for copy in copies[start.copies...] { unlink(copy) }
         copies.removeSubrange(start.copies...)
-        refused[read.files.count] = failure.reason
+        refused[read.files.count] = FileProblem(index: read.files.count, reason: failure.reason)
         read.files.append(file)
       }
     }
@@ -65,9 +65,9 @@ final class ZipExpansion {
   private func expand(
     _ file: FileRead.File, _ place: FetchedFiles.Place, _ scratch: String, _ room: inout Int64, _ isCancelled: () -> Bool
   ) throws {
-    guard case .local(let path) = place else { throw ZipArchive.Failure(reason: "the file is gone") }
+    guard case .local(let path) = place else { throw ZipArchive.Failure(reason: FileProblem.gone) }
     let descriptor = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
-    guard descriptor >= 0 else { throw ZipArchive.Failure(reason: errno == ENOENT ? "the file is gone" : "the file cannot be opened") }
+    guard descriptor >= 0 else { throw ZipArchive.Failure(reason: errno == ENOENT ? FileProblem.gone : "the file cannot be opened") }
     defer { close(descriptor) }
     var info = stat()
     if path == file.path, fstat(descriptor, &info) == 0 {

@@ -10,7 +10,8 @@ struct ImportCommand: AsyncParsableCommand {
     commandName: "import", abstract: "Load files, or a table of a Postgres, into a table.",
     discussion: """
       Files and folders of this machine go through the volume 'imports' of the table's schema, and are removed from it afterwards. The table is
-      made when it is not there, with the columns that the files have; records that cannot be read go to TABLE_quarantine.
+      made when it is not there, with the columns that the files have; records that cannot be read go to TABLE_quarantine. A file of which nothing
+      can be read ends the import, as does a row that breaks a rule of the table: with --quarantine they are put there, too.
       The password of a Postgres is read from PGPASSWORD, unless it is in the URL.
 
       EXAMPLES
@@ -23,6 +24,7 @@ struct ImportCommand: AsyncParsableCommand {
   @Argument(help: "catalog.schema.table") var table: String
   @Option(help: "csv, tsv, json, parquet, avro, text or binaryFile; otherwise as the files' names tell.") var format: String?
   @Option(name: .customLong("set"), help: "Option of the format: KEY=VALUE. May be repeated.") var settings: [String] = []
+  @Flag(help: "Put files that cannot be read, and rows that break a rule of the table, into TABLE_quarantine.") var quarantine = false
   @Option(name: .customLong("from"), help: "Postgres: which table.") var from: String?
   @Option(help: "Postgres: which rows, as a query.") var query: String?
   @Flag(help: "Postgres: replace the rows of a table that is there.") var overwrite = false
@@ -81,8 +83,11 @@ struct ImportCommand: AsyncParsableCommand {
     if let format { from["format"] = .string(format) }
     let values = try Workflows.parameters(settings)
     if !values.isEmpty { from["options"] = .object(values.mapValues { .string($0) }) }
-    try await finish(
-      client, "ingest_task", ["source": .object(from), "target": .string(table), "trigger": "available_now", "schema_evolution": "addNewColumns"])
+    var body: [String: JSONValue] = [
+      "source": .object(from), "target": .string(table), "trigger": "available_now", "schema_evolution": "addNewColumns",
+    ]
+    if quarantine { body["bad_rows"] = "quarantine" }
+    try await finish(client, "ingest_task", body)
   }
 
   // MARK: Postgres
@@ -90,7 +95,7 @@ struct ImportCommand: AsyncParsableCommand {
   private func importPostgres(_ client: PlatformClient) async throws {
     func wrong(_ message: String, _ hint: String) -> PlatformError { PlatformError(.invalidArgument, message, hint: hint, number: "PLT-3130") }
     guard (from == nil) != (query == nil) else { throw wrong("which rows are wanted is not said", "Give --from SCHEMA.TABLE or --query.") }
-    guard format == nil, settings.isEmpty else { throw wrong("--format and --set are for files", "Leave them out.") }
+    guard format == nil, settings.isEmpty, !quarantine else { throw wrong("--format, --set and --quarantine are for files", "Leave them out.") }
     guard let url = URLComponents(string: source), let host = url.host, !host.isEmpty, url.path.count > 1, url.path.dropFirst().allSatisfy({ $0 != "/" }) else {
       throw wrong("the URL of the Postgres cannot be read", "Write postgres://USER@HOST:PORT/DATABASE.")
     }
@@ -145,7 +150,9 @@ struct ImportCommand: AsyncParsableCommand {
     }
     if options.output.isStructured { return try Report.structured(task.values, options.output) }
     let quarantined = task.values["quarantined"]?.intValue ?? 0
+    let unreadable = task.values["unreadable_files"]?.intValue ?? 0
     Report.note(
-      "\(Report.check) \(table): \(task.values["rows_out"]?.intValue ?? 0) rows\(quarantined > 0 ? ", \(quarantined) bad records in \(table)_quarantine" : "")")
+      "\(Report.check) \(table): \(task.values["rows_out"]?.intValue ?? 0) rows\(quarantined > 0 ? ", \(quarantined) bad records in \(table)_quarantine" : "")"
+        + (unreadable > 0 ? ", \(unreadable) file\(unreadable == 1 ? "" : "s") of which nothing could be read" : ""))
   }
 }
