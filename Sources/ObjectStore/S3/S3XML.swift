@@ -134,8 +134,9 @@ struct S3XML: Sendable {
       } else if isNext("&") {
         try reference(into: &text)
       } else {
-        text.append(bytes[position])
-        position += 1
+        let end = bytes[position...].firstIndex { $0 == UInt8(ascii: "<") || $0 == UInt8(ascii: "&") } ?? bytes.count
+        text += bytes[position..<end]
+        position = end
       }
     }
   }
