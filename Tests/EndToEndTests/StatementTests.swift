@@ -284,6 +284,9 @@ extension EndToEnd {
       #expect(read.status == 0 && read.out.contains("x;y") && read.out.contains("last"), "\(read.all)")
       let several = try cluster.cli(["sql", "-e", "select 1 as one; select 2 as two", "-e", "select null as n", "--markdown"])
       #expect(several.out == "| one |\n| ---: |\n| 1 |\n| two |\n| ---: |\n| 2 |\n| n |\n| ---: |\n| NULL |\n", "\(several.all)")
+      // A separator of lines that is none to the engine ends no comment.
+      let comment = try cluster.cli(["sql", "select 7 -- seven\u{2028}; and more\n + 1 as n", "-o", "csv"])
+      #expect(comment.status == 0 && comment.out == "n\n8\n", "\(comment.all)")
       #expect(try cluster.cli(["sql", "select nope"]).status == 64)
       let seen = try Peers.run(
         """

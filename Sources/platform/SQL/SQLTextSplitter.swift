@@ -83,7 +83,7 @@ struct SQLTextSplitter {
       case .single: if character == "'" { place = .code }
       case .double: if character == "\"" { place = .code }
       case .backtick: if character == "`" { place = .code }
-      case .line: if character.isNewline { place = .code }
+      case .line: if endsLine(character) { place = .code }
       case .block(let depth):
         if rest.hasPrefix("*/") { (place, step) = (depth == 1 ? .code : .block(depth - 1), 2) }
         if rest.hasPrefix("/*") { (place, step) = (.block(depth + 1), 2) }
@@ -93,6 +93,9 @@ struct SQLTextSplitter {
     }
     return nil
   }
+
+  /// Of what people call the end of a line, only these end a comment for the engine.
+  private static func endsLine(_ character: Character) -> Bool { character == "\n" || character == "\r" || character == "\r\n" }
 
   /// `$$` or `$name$` at the start of a dollar-quoted text.
   private static func dollarTag(_ text: Substring) -> String? {
@@ -109,7 +112,7 @@ struct SQLTextSplitter {
     while true {
       rest = rest.drop(while: \.isWhitespace)
       if rest.hasPrefix("--") {
-        rest = rest.drop { !$0.isNewline }
+        rest = rest.drop { !endsLine($0) }
       } else if rest.hasPrefix("/*"), let close = rest.range(of: "*/") {
         rest = rest[close.upperBound...]
       } else {
