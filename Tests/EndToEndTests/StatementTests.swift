@@ -286,7 +286,7 @@ extension EndToEnd {
       #expect(several.out == "| one |\n| ---: |\n| 1 |\n| two |\n| ---: |\n| 2 |\n| n |\n| ---: |\n| NULL |\n", "\(several.all)")
       // A separator of lines that is none to the engine ends no comment.
       let comment = try cluster.cli(["sql", "select 7 -- seven\u{2028}; and more\n + 1 as n", "-o", "csv"])
-      #expect(comment.status == 0 && comment.out == "n\n8\n", "\(comment.all)")
+      #expect(comment.status == 0 && comment.out == "n\r\n8\r\n", "\(comment.all)")
       #expect(try cluster.cli(["sql", "select nope"]).status == 64)
       let seen = try Peers.run(
         """
