@@ -180,7 +180,7 @@ import Testing
     let folder = TemporaryDirectory("files")
     try Database(settings: .init(threads: 1)).connect().execute(
       """
-      COPY (FROM (VALUES (1, [1.0::DOUBLE, NULL, 2], {'b': 'x', 'a': 3.0::DECIMAL(3, 1)}, MAP {'k': '4'}, {'x': '1.5'}), (2, [1.5], NULL, NULL, NULL),
+      COPY (FROM (VALUES (1, [1.0::DOUBLE, NULL, 2], {'b': NULL::VARCHAR, 'a': 3.0::DECIMAL(3, 1)}, MAP {'k': '4'}, {'x': '1.5'}), (2, [1.5], NULL, NULL, NULL),
         (3, NULL, {'b': 'x', 'a': 1.7}, NULL, NULL), (4, NULL, NULL, MAP {'k': '2.5'}, NULL), (5, NULL, NULL, NULL, {'x': '1_0'})) AS t(id, l, s, m, d))
       TO '\(folder.path)/a.parquet' (FORMAT parquet)
       """)
@@ -188,6 +188,29 @@ import Testing
     let typed = try read(["a.parquet": bytes], .parquet, options.merging(["schema": "id INT, " + (options["schema"] ?? "")]) { $1 }, order: "id").rows
     #expect(typed.map { $0[5] == .null } == [true, false, false, false, false], "\(typed)")
     #expect(text([Array(typed[0].prefix(5))]) == [#"[1,[1,null,2],{"a":3},[{"key":"k","value":4}],{"x":1.5}]"#])
+  }
+
+  @Test func keysThatAStructLacksAreKept() throws {
+    let options = ["schema": "id INT, s STRUCT<a: INT>, l ARRAY<STRUCT<x: INT>>", "rescuedDataColumn": "_rescued_data"]
+    let lines = [
+      #"{"id":1,"s":{"a":1,"extra":"kept"}}"#, #"{"id":2,"s":{"a":1,"extra":null}}"#, #"{"id":3,"l":[{"x":1},{"x":2,"y/~":3}]}"#,
+      #"{"id":4,"s":{"A":1}}"#, #"{"id":5,"s":{"a":2},"l":[{"x":null},null]}"#,
+    ]
+    let files = ["a.json": Array(lines.joined(separator: "\n").utf8)]
+    let rows = try read(files, .json, options, order: "id").rows
+    #expect(rows.map { $0[3] == .null } == [false, true, false, false, true], "\(rows)")
+    #expect(rows[0][3].stringValue?.hasPrefix(#"{"s":{"a":1,"extra":"kept"},"#) == true && rows[2][3].stringValue?.contains(#""y/~":3"#) == true, "\(rows)")
+    #expect(text(rows.map { Array($0[1...2]) })[0] == #"[{"a":1},null]"# && text(rows.map { Array($0[1...2]) })[2] == #"[null,[{"x":1},{"x":2}]]"#)
+    let none = try read(files, .json, options.merging(["schemaEvolutionMode": "none"]) { $1 }, order: "id").rows
+    #expect(none.allSatisfy { $0[3] == .null }, "\(none)")
+    let folder = TemporaryDirectory("files")
+    try Database(settings: .init(threads: 1)).connect().execute(
+      """
+      COPY (FROM (VALUES (1, {'b': 'x', 'a': 3}, [{'x': 1}]), (2, {'b': NULL, 'a': 4}, [{'x': 2}])) AS t(id, s, l)) TO '\(folder.path)/a.parquet' (FORMAT parquet)
+      """)
+    let bytes = Array(try Data(contentsOf: URL(fileURLWithPath: folder.path + "/a.parquet")))
+    let typed = try read(["a.parquet": bytes], .parquet, options, order: "id").rows
+    #expect(typed.map { $0[3] == .null } == [false, true] && text(typed.map { [$0[1]] }) == [#"[{"a":3}]"#, #"[{"a":4}]"#], "\(typed)")
   }
 
   @Test func textsWithUnderscoresAreNoNumbers() throws {

@@ -107,7 +107,7 @@ extension FileStaging {
       let typed = fromText(value, type)
       let isNull = "(\(typed)) IS NULL"
       let json = "CASE WHEN json_valid(\(value)) THEN CAST(\(value) AS JSON) END"
-      return (typed, "\(value) IS NOT NULL AND \(type.isNested ? "(\(isNull) OR \(Self.losesParts(json, typed, type)))" : isNull)")
+      return (typed, "\(value) IS NOT NULL AND \(type.isNested ? "(\(isNull) OR \(Self.losesParts(json, typed, type))\(extras(json, type)))" : isNull)")
     case .typed:
       let source = index < part.types.count ? part.types[index] : .varchar
       if source == type { return ("CAST(\(value) AS \(type.sql))", nil) }
@@ -125,7 +125,8 @@ extension FileStaging {
         guard source.isNested else { return (cast, "\(value) IS NOT NULL AND \(cast) IS NULL") }
         let shape = "TRY_CAST(\(value) AS \(Self.textual(type).sql))"
         let rounds = Self.rounds(value, source, type).map { " OR \($0)" } ?? ""
-        return (cast, "\(value) IS NOT NULL AND (\(cast) IS NULL OR \(Self.nulls(cast)) <> \(Self.nulls(shape))\(rounds))")
+        let extra = Self.hasExtras(source, type) ? extras("CAST(to_json(\(value)) AS JSON)", type) : ""
+        return (cast, "\(value) IS NOT NULL AND (\(cast) IS NULL OR \(Self.nulls(cast)) <> \(Self.nulls(shape))\(rounds)\(extra))")
       default: return (cast, "\(value) IS NOT NULL AND \(cast) IS NULL")
       }
     case .json:
@@ -146,7 +147,8 @@ extension FileStaging {
           let texts = "CAST(replace(\(parts), \(Self.mark), '') AS JSON)"
           typed = "CASE WHEN contains(\(parts), \(Self.mark))\(unless) THEN TRY_CAST(\(texts) AS \(type.sql)) ELSE \(typed) END"
         }
-        return (typed, "\(value) IS NOT NULL AND json_type(\(value)) <> 'NULL' AND (\(typed) IS NULL OR \(Self.losesParts(value, typed, type)))")
+        let lost = "\(typed) IS NULL OR \(Self.losesParts(value, typed, type))\(extras(value, type))"
+        return (typed, "\(value) IS NOT NULL AND json_type(\(value)) <> 'NULL' AND (\(lost))")
       case .blob:
         let typed = "TRY(from_base64(\(text)))"
         return (typed, "\(text) IS NOT NULL AND \(typed) IS NULL")
@@ -166,6 +168,34 @@ extension FileStaging {
     let shape = "TRY_CAST(\(json) AS \(textual(type).sql))"
     return "\(nulls(typed)) <> \(nulls(shape))" + (find(json, type, misplaced).map { " OR \($0)" } ?? "")
       + (find(json, type, unlikeNumber).map { " OR CASE WHEN \(hasFractions(json)) THEN \($0) ELSE false END" } ?? "")
+  }
+
+  /// ` OR` a condition that is true when an object inside of a value has a key that is not null and that its struct lacks.
+  private func extras(_ json: String, _ type: SQLType) -> String {
+    guard read.options.evolution != FileOptions.Evolution.none else { return "" }
+    return Self.find(json, type, Self.extraKeys).map { " OR \($0)" } ?? ""
+  }
+
+  /// Keys count with their case: the engine puts no others into a struct.
+  private static func extraKeys(_ json: String, _ type: SQLType) -> String? {
+    guard case .structure(let fields) = type else { return nil }
+    let known = fields.map { SQLText.literal($0.name) }.joined(separator: ", ")
+    let place = "'/' || replace(replace(k, '~', '~0'), '/', '~1')"
+    let keys = "list_filter(json_keys(\(json)), lambda k: k NOT IN (\(known)) AND coalesce(json_type(\(json), \(place)) <> 'NULL', true))"
+    return "CASE WHEN json_type(\(json)) = 'OBJECT' THEN len(\(keys)) > 0 ELSE false END"
+  }
+
+  /// Whether a struct in `source` has a field that its place in `type` lacks.
+  private static func hasExtras(_ source: SQLType, _ type: SQLType) -> Bool {
+    switch (source, type) {
+    case (.list(let from), .list(let to)), (.array(let from, _), .list(let to)), (.map(_, let from), .map(_, let to)): return hasExtras(from, to)
+    case (.structure(let from), .structure(let to)):
+      return from.contains { field in
+        guard let place = to.first(where: { $0.name.lowercased() == field.name.lowercased() }) else { return true }
+        return hasExtras(field.type, place.type)
+      }
+    default: return false
+    }
   }
 
   /// Whether there may be numbers with fractions, exponents or underscores: what is looked through at once, before every number is.
