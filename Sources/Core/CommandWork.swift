@@ -22,11 +22,12 @@ public struct CommandWork: Codable, Sendable, Equatable {
   public var run: String
   public var task: String
   public var taskAttempt: Int
-  public var limits: CommandLimits
+  /// Nil in work that was stored before there were limits.
+  public var limits: CommandLimits?
 
   public init(
     program: Program, parameters: [String], environment: [String: String], inputs: JSONValue, run: String, task: String, taskAttempt: Int,
-    limits: CommandLimits = CommandLimits()
+    limits: CommandLimits? = nil
   ) {
     self.program = program
     self.parameters = parameters

@@ -110,8 +110,12 @@ extension DeltaTable {
       for action in actions {
         if case .metadata(let value) = action {
           properties = TableProperties(value.configuration)
-          // Rows that the first version has removed are of the schema before it; where that was cleaned up, nobody knows it.
-          if version == range.lowerBound, version > 0, let before = try? snapshot(version: version - 1) { schemas.append(before.schema) }
+          if version == range.lowerBound, version > 0 {
+            // Rows that the first version has removed are of the schema before it; where that was cleaned up, nobody knows it.
+            do { schemas.append(try snapshot(version: version - 1).schema) } catch let error as PlatformError
+              where error.code == .notFound || error.code == .invalidFile
+            {}
+          }
           schemas.append(try StructType(parsing: value.schemaString))
         }
         if case .commitInfo(let info) = action, let own = info.inCommitTimestamp { time = own }

@@ -199,7 +199,9 @@ struct StagedVersions {
   func publish() throws {
     var past: PlatformError?
     for one in all {
-      do { try one.table.publish([one.commit]) } catch let error as PlatformError where error.number == "PLT-2308" { past = error } catch {}
+      do { try one.table.publish([one.commit]) } catch let error as PlatformError where error.number == "PLT-2308" { past = error } catch {
+        // As above.
+      }
     }
     if let past { throw past }
   }

@@ -336,6 +336,7 @@ extension StatementPlan {
   }
 
   private static func kind(of condition: String) -> ConditionKind {
+    // What has no tokens is told by the engine, with its place.
     guard let tokens = try? SQLTokens(condition).tokens, !(tokens.count == 1 && tokens[0].isWord("NULL")) else { return .unknown }
     return tokens.contains { token in ["SELECT", "FROM", "VALUES", "TABLE"].contains { token.isWord($0) } } ? .withQuery : .plain
   }

@@ -62,7 +62,7 @@ struct QualifiedColumns {
   ///   - stars: `demo.t.*`: the parts of the name, by the offset of the last one.
   ///   - qualified: completes a table's name.
   ///   - standIns: names that stand for tables.
-  /// - Throws: `invalidArgument` for a star of a table that is not there, and for names that could mean several tables.
+  /// - Throws: `invalidArgument` for a star of a table that is not there, and PLT-3298 for names that could mean several tables.
   init(
     _ tree: JSONValue, in source: SQLTokens, from start: Int, stars: [Int: [String]], standIns: [String: QualifiedName],
     qualified: @escaping ([String]) -> QualifiedName
@@ -317,7 +317,7 @@ struct QualifiedColumns {
   private func unclear(_ alias: String, _ relations: [Relation]) -> PlatformError {
     PlatformError(
       .invalidArgument, "'\(alias)' could mean several tables: \(relations.map(\.shown).joined(separator: ", "))",
-      hint: "Give each of them an alias, and name columns by it.")
+      hint: "Give each of them an alias, and name columns by it.", number: "PLT-3298")
   }
 }
 

@@ -52,6 +52,7 @@ public struct StoredVocabulary: Sendable {
     switch model {
     case "gpt2":
       let json = try byteLevel(path)
+      // What the faster way does not know, the other does or refuses by name.
       return try (try? BytePairTokenizer(json, names: names, path: path)) ?? PipelineTokenizer(json, names: names, path: path)
     case "llama": return try PipelineTokenizer(sentencePiece(path), names: names, path: path)
     default: throw refusal("the tokenizer kind '\(model)' is not built", path, hint: "Known are gpt2 and llama. Bring the model's tokenizer.json.")

@@ -9,16 +9,9 @@ import Testing
 
 /// What the engine would read as something else, and what begins like no statement.
 @Suite(.enabled(if: isInstalled, "DuckDB is not installed")) struct SparkLiteralTests {
-  private let folder = TemporaryDirectory("literals")
-
-  private func run(_ text: String) throws -> StatementResult {
-    let plan = try StatementPlan(parsing: text, catalog: "main", schema: "demo")
-    var spec = StatementSpec(kind: plan.kind, sql: plan.sql, tables: [])
-    spec.definitions = SQLExtensions.definitions(plan.extensions)
-    return try StatementRunner.run(spec, context: QuietContext(scratchDirectory: folder.path))
-  }
-
-  private func value(_ expression: String) throws -> JSONValue { try #require(run("SELECT \(expression)").rows.first?.first) }
+  private let statements = PlainStatements("literals")
+  private func run(_ text: String) throws -> StatementResult { try statements.run(text) }
+  private func value(_ expression: String) throws -> JSONValue { try statements.value(expression) }
 
   @Test(
     arguments: [

@@ -10,17 +10,9 @@ import Testing
 
 /// What people write who come from Spark, with the answers that Spark's documentation and source give.
 @Suite(.enabled(if: isInstalled, "DuckDB is not installed")) struct SparkTests {
-  private let folder = TemporaryDirectory("spark")
-
-  private func run(_ text: String) throws -> StatementResult {
-    let plan = try StatementPlan(parsing: text, catalog: "main", schema: "demo")
-    var spec = StatementSpec(kind: plan.kind, sql: plan.sql, tables: [])
-    spec.definitions = SQLExtensions.definitions(plan.extensions)
-    return try StatementRunner.run(spec, context: QuietContext(scratchDirectory: folder.path))
-  }
-
-  /// The only value of a row.
-  private func value(_ expression: String) throws -> JSONValue { try #require(run("SELECT \(expression)").rows.first?.first) }
+  private let statements = PlainStatements("spark")
+  private func run(_ text: String) throws -> StatementResult { try statements.run(text) }
+  private func value(_ expression: String) throws -> JSONValue { try statements.value(expression) }
 
   @Test(
     arguments: [

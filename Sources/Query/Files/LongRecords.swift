@@ -21,12 +21,7 @@ enum LongRecords {
     defer { close(output) }
     var out: [UInt8] = []
     func put() throws {
-      var done = 0
-      while done < out.count {
-        let count = out.withUnsafeBytes { write(output, $0.baseAddress.map { $0 + done }, out.count - done) }
-        guard count > 0 || (count < 0 && errno == EINTR) else { throw PlatformError.system("write", copy) }
-        done += max(0, count)
-      }
+      try WholeWrite.write(out, to: output, copy)
       out.removeAll(keepingCapacity: true)
     }
     var scanner = CSVQuoting.Scanner(quoting)

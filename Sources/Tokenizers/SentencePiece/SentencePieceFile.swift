@@ -40,7 +40,7 @@ struct SentencePieceFile: Sendable {
   /// What unknown text becomes when it is decoded.
   var unknownSurface = Array(" \u{2047} ".utf8)
 
-  /// - Throws: `notFound`, `unavailable`; `invalidFile` (PLT-3301) for what is no such file.
+  /// - Throws: `notFound` for a file that cannot be read; `invalidFile` (PLT-3301) for what is no such file.
   init(path: String) throws {
     guard let data = FileManager.default.contents(atPath: path) else {
       throw PlatformError(.notFound, "the tokenizer's file cannot be read", number: "PLT-3301", path: path)

@@ -18,7 +18,7 @@ public final class SentencePieceTokenizer: Tokenizer {
   private let file: SentencePieceFile
   private let normalizer: SentencePieceNormalizer
   private let cutter: any SentencePieceCutter
-  /// By spelling: what text can become, then all pieces.
+  /// By spelling; of equal ones the first.
   private let idsByText: [[UInt8]: Int32]
   private let byteIDs: [Int32]?
   private let added: AddedTokenMatcher
@@ -47,7 +47,6 @@ public final class SentencePieceTokenizer: Tokenizer {
     case .word, .char:
       throw PlatformError.unusableTokenizer("its model is one of words or characters", hint: "Unigram and BPE are built.")
     }
-    // As the reference finds them: an id that text has comes before one that it has not.
     var ids: [[UInt8]: Int32] = [:]
     for (id, piece) in file.pieces.enumerated() where ids[piece.text] == nil { ids[piece.text] = Int32(id) }
     idsByText = ids

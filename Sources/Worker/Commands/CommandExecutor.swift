@@ -48,7 +48,7 @@ enum CommandExecutor {
     let configuration = ChildProcess.Configuration(
       executable: executable, arguments: arguments, environment: environment, directory: folder.home, joinsError: true, deathSignal: SIGKILL,
       account: folder.owner)
-    let watch = ProgramWatch(work.limits, folder: folder.path)
+    let watch = ProgramWatch(work.limits ?? CommandLimits(), folder: folder.path)
     watch.boundChildren(of: folder.owner?.user ?? geteuid())
     let child = try BlockingPool.wait(atMost: .seconds(30), for: "the start of the program") { () async throws -> ChildProcess in
       do {

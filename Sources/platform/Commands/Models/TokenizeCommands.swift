@@ -9,7 +9,7 @@ struct TokenizeCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "tokenize", abstract: "Texts to token ids with a model's tokenizer.",
     discussion: "The last line of the standard output is a JSON list with a list of token ids for each text.")
-  @Argument(help: "A model folder with a tokenizer.json, such a file, or a GGUF file.") var tokenizer: String
+  @Argument(help: "A model folder, or its tokenizer.json, SentencePiece file (.model) or GGUF file.") var tokenizer: String
   @Option(help: "File with a JSON list of texts.") var texts: String
   @Flag(help: "Without the tokens that the model puts around a text.") var noSpecial = false
 
@@ -28,7 +28,7 @@ struct DetokenizeCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "detokenize", abstract: "Token ids to texts with a model's tokenizer.",
     discussion: "The last line of the standard output is a JSON list of texts. Bytes that are no UTF-8 become U+FFFD.")
-  @Argument(help: "A model folder with a tokenizer.json, such a file, or a GGUF file.") var tokenizer: String
+  @Argument(help: "A model folder, or its tokenizer.json, SentencePiece file (.model) or GGUF file.") var tokenizer: String
   @Option(help: "File with a JSON list of lists of token ids.") var ids: String
   @Flag(help: "Without special tokens.") var skipSpecial = false
 
