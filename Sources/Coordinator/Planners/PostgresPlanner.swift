@@ -113,7 +113,6 @@ struct PostgresPlanner: TaskPlanner {
 
   /// The log of a new table, without rows. Columns that cannot be called so in files are mapped.
   private func begin(_ name: ThreePartName, _ columns: [Column], _ call: StageCall) async throws -> Target {
-    let place = try await folders.make(beside: StatementPlanner(services: services).freshLocation(name, call))
     let schema = TypeMapping.schema(columns)
     let isPlain: Bool
     do {
@@ -121,10 +120,17 @@ struct PostgresPlanner: TaskPlanner {
       isPlain = true
     } catch { isPlain = false }
     let new = try NewTable(schema: schema, properties: isPlain ? [:] : ["delta.columnMapping.mode": "name"], name: "\(name)")
-    let snapshot = try await BlockingPool.shared.run {
-      let table = try LakeTables.log(place)
-      _ = try table.create(new.metadata, features: new.features, actions: new.domains)
-      return try table.snapshot()
+    let place = try await folders.make(beside: StatementPlanner(services: services).freshLocation(name, call))
+    let snapshot: Snapshot
+    do {
+      snapshot = try await BlockingPool.shared.run {
+        let table = try LakeTables.log(place)
+        _ = try table.create(new.metadata, features: new.features, actions: new.domains)
+        return try table.snapshot()
+      }
+    } catch {
+      await folders.remove(place)
+      throw error
     }
     let entry = TableEntry(new: name, location: place, by: "run \(call.id.run)")
     return Target(base: LakeTables.Base(entry: entry, snapshot: snapshot), isNew: true)
@@ -152,23 +158,23 @@ struct PostgresPlanner: TaskPlanner {
     let application = body.application
     let last = base.snapshot.transactions[application]?.version
     var entry = base.entry
-    var read = PostgresRead(table: body.table, query: body.query, watermark: body.watermark)
-    if body.isIncremental {
-      read.last = try await ledger.mark(entry.id, application: application, committed: last) {
-        try services.tables.log(base.entry).history(limit: Int(clamping: base.snapshot.version + 1))
-      }
-    }
-    read.lagMilliseconds = Int64((body.lag_seconds ?? 0) * 1000)
-    read.rowLimit = max(1, min(body.batch_rows ?? 1_000_000, 100_000_000))
-    var spec = StatementSpec(kind: .insert, sql: "", tables: [])
-    spec.postgres = read
-    spec.target = base.target
-    spec.targetColumns = try TypeMapping.columns(base.snapshot.schema)
-    spec.outputDirectory = entry.location
     let result: StatementResult
     let outcome: PostgresOutcome
     var version: Int64?
     do {
+      var read = PostgresRead(table: body.table, query: body.query, watermark: body.watermark)
+      if body.isIncremental {
+        read.last = try await ledger.mark(entry.id, application: application, committed: last) {
+          try services.tables.log(base.entry).history(limit: Int(clamping: base.snapshot.version + 1))
+        }
+      }
+      read.lagMilliseconds = Int64((body.lag_seconds ?? 0) * 1000)
+      read.rowLimit = max(1, min(body.batch_rows ?? 1_000_000, 100_000_000))
+      var spec = StatementSpec(kind: .insert, sql: "", tables: [])
+      spec.postgres = read
+      spec.target = base.target
+      spec.targetColumns = try TypeMapping.columns(base.snapshot.schema)
+      spec.outputDirectory = entry.location
       result = try await run(spec, reach)
       guard let found = result.postgres else { throw PlatformError(.internalError, "the executor says nothing of the source") }
       outcome = found
