@@ -33,7 +33,8 @@ final class ThreadGang: @unchecked Sendable {  // everything is protected by `co
       condition.broadcast()
     }
     while generation == mine && !failed { condition.wait() }
-    if failed { throw PlatformError(.unavailable, "a peer has left") }
+    // A peer that left behind this step does not undo it: the ranks agree on what the step said.
+    if generation == mine { throw PlatformError(.unavailable, "a peer has left") }
   }
 
   func fail() {
