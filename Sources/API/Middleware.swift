@@ -84,6 +84,8 @@ struct ErrorMiddleware: RouterMiddleware {
     } else {
       failure = PlatformError.from(error)
     }
+    // Whatever Postgres or a change of the leading coordinator kept from being done may be asked again in a moment.
+    if StatusMapping.isOutage(failure) { failure.code = .unavailable }
     if failure.code == .internalError {
       // The text of an unforeseen error may hold anything: it goes to the log, the client gets the identifier.
       logger.error("request failed", metadata: ["request.id": "\(requestID)", "path": "\(path)", "error": "\(error)"])

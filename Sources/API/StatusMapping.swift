@@ -21,6 +21,9 @@ enum StatusMapping {
     }
   }
 
+  /// Whether the request met a database that was away, or a coordinator that does not lead any more.
+  static func isOutage(_ failure: PlatformError) -> Bool { ["PLT-1109", "PLT-1301"].contains(failure.number) }
+
   /// Databricks' and MLflow's `error_code`.
   static func errorCode(_ code: PlatformError.Code) -> String {
     switch code {

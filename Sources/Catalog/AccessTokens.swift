@@ -26,13 +26,14 @@ public struct AccessTokens: Sendable {
       """, [.text(UUID().uuidString), .text(principal), .text(SHA256Digest.hex(secret)), .optional(ttlSeconds)])
   }
 
+  /// - Parameter bound: how long to wait for the answer; nil takes the pool's.
   /// - Returns: the principal.
   /// - Throws: `unauthenticated` PLT-1402 for an unknown, expired or revoked token, without saying which.
-  public func authenticate(_ secret: String) async throws -> String {
+  public func authenticate(_ secret: String, within bound: Duration? = nil) async throws -> String {
     guard secret.utf8.count <= 256 else { throw Self.refused }
     let rows = try await pool.query(
       "SELECT principal FROM access_tokens WHERE hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())",
-      [.text(SHA256Digest.hex(secret))])
+      [.text(SHA256Digest.hex(secret))], within: bound)
     guard let row = rows.first else { throw Self.refused }
     return try row.string("principal")
   }

@@ -47,7 +47,7 @@ public struct CoordinatorProcess: Sendable {
   public func run() async throws {
     let layout = configuration.layout
     try layout.create()
-    let pool = try PostgresPool(PostgresConfiguration(connectionString: configuration.postgres, poolSize: 6))
+    let pool = try PostgresPool(Self.database(configuration.postgres))
     try await connect(pool)
     let applied = try await Migrator(
       pool: pool,
@@ -63,8 +63,11 @@ public struct CoordinatorProcess: Sendable {
 
     let keys = try KeyPairStore(path: layout.coordinatorKey).loadOrCreate()
     try layout.writePrivate(Data((keys.publicKey.description + "\n").utf8), to: layout.keys + "/coordinator.pub")
-    let leadership = Leadership(pool: pool)
-    let epoch = try await acquire(leadership)
+    // A connection of its own: renewing does not wait behind others.
+    var renewing = PostgresConfiguration(connectionString: configuration.postgres, poolSize: 1)
+    renewing.connectTimeout = .seconds(2)
+    let lease = try await acquire(Leadership(pool: try PostgresPool(renewing)))
+    let epoch = lease.epoch
     logger.info("leading", metadata: ["epoch": "\(epoch)"])
 
     let spool = try InferenceSpool(directory: layout.spool)
@@ -117,7 +120,7 @@ public struct CoordinatorProcess: Sendable {
     let records = RecordService(services: services, dispatcher: dispatcher, logger: logger)
     try await records.recover()
     let service = CoordinatorService(
-      configuration: configuration, epoch: epoch, pool: pool, catalog: catalog, tokens: AccessTokens(pool: pool), store: store,
+      configuration: configuration, lease: lease, pool: pool, catalog: catalog, tokens: AccessTokens(pool: pool), store: store,
       launcher: launcher, telemetry: telemetry, nodes: nodes, plane: plane, gateway: gateway, runner: runner,
       statements: statements, statementHistory: history, records: records, coordinatorKey: keys.publicKey,
       joinAddress: try Self.nextPort(configuration.nodeBind))
@@ -140,7 +143,7 @@ public struct CoordinatorProcess: Sendable {
         return "control link"
       }
       group.addTask {
-        try await Self.renew(leadership, epoch: epoch)
+        try await lease.run()
         return "lease"
       }
       group.addTask {
@@ -192,7 +195,7 @@ public struct CoordinatorProcess: Sendable {
       // What was acknowledged is in the spool; storing it now only makes it visible sooner.
       await history.flush()
       do { try await log.flush() } catch { logger.warning("the spool stays for the next start", metadata: ["error": "\(error)"]) }
-      try await leadership.release(epoch: epoch)
+      try await lease.release()
       server.close()
       // Hummingbird ends by its own signal handling or cancellation; nothing acknowledged depends on it.
       exit(0)
@@ -216,31 +219,24 @@ public struct CoordinatorProcess: Sendable {
     }
   }
 
-  private func acquire(_ leadership: Leadership) async throws -> Int64 {
+  /// Connections that outlive a restart of the server: a request waits for it as long as its client may be expected to wait, and then says so.
+  private static func database(_ connection: String) -> PostgresConfiguration {
+    var database = PostgresConfiguration(connectionString: connection, poolSize: 6)
+    database.outagePatience = .seconds(10)
+    database.silenceLimit = .seconds(3)
+    database.connectTimeout = .seconds(2)
+    return database
+  }
+
+  private func acquire(_ leadership: Leadership) async throws -> LeaseKeeper {
     let holder = "\(ProcessInfo.processInfo.hostName):\(getpid())"
     var waited = false
     while true {
-      if let epoch = try await leadership.acquire(holder: holder) { return epoch }
+      let asked = ContinuousClock.now
+      if let epoch = try await leadership.acquire(holder: holder) { return LeaseKeeper(leadership, epoch: epoch, acquired: asked) }
       if !waited { logger.info("another coordinator leads; waiting for its lease to end") }
       waited = true
       try await Task.sleep(for: .milliseconds(250))
-    }
-  }
-
-  /// - Throws: `conflict` when the epoch is over; what Postgres says when it stays away for longer than the lease.
-  private static func renew(_ leadership: Leadership, epoch: Int64) async throws {
-    var lastRenewed = ContinuousClock.now
-    while true {
-      try await Task.sleep(for: .seconds(1))
-      do {
-        guard try await leadership.renew(epoch: epoch) else {
-          throw PlatformError(.conflict, "another coordinator has taken over from epoch \(epoch)", number: "PLT-1301")
-        }
-        lastRenewed = .now
-      } catch let error as PlatformError where error.isRetryable && error.number != "PLT-1301" {
-        // Nobody else can take the lease while Postgres is away; every write checks the epoch anyway.
-        if ContinuousClock.now - lastRenewed > .seconds(60) { throw error }
-      }
     }
   }
 

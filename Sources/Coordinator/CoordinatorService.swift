@@ -15,7 +15,7 @@ import Transport
 /// The coordinator's answers to the HTTP API.
 final class CoordinatorService: PlatformService {
   let configuration: CoordinatorProcess.Configuration
-  let epoch: Int64
+  let lease: LeaseKeeper
   let pool: PostgresPool
   let catalog: CatalogStore
   let tokens: AccessTokens
@@ -34,16 +34,18 @@ final class CoordinatorService: PlatformService {
   let startedAt = Date()
   let dashboards = SharedSnapshot(seconds: 0.8)
   /// Principals of tokens that were valid a moment ago; revoking takes effect when an entry ages out.
-  private let recentTokens = Mutex<[String: (principal: String, until: ContinuousClock.Instant)]>([:])
+  private let recentTokens = Mutex<[String: (principal: String, checked: ContinuousClock.Instant)]>([:])
+  /// How long a token counts as valid after it was looked up: while Postgres answers, and while it is away, where it cannot be revoked.
+  private static let tokenLasts = (usually: Duration.seconds(1), away: Duration.seconds(600))
 
   init(
-    configuration: CoordinatorProcess.Configuration, epoch: Int64, pool: PostgresPool, catalog: CatalogStore, tokens: AccessTokens,
+    configuration: CoordinatorProcess.Configuration, lease: LeaseKeeper, pool: PostgresPool, catalog: CatalogStore, tokens: AccessTokens,
     store: JobStore, launcher: JobLauncher, telemetry: RunTelemetry, nodes: NodeStore, plane: ControlPlane, gateway: ServingGateway, runner: JobRunner,
     statements: StatementService, statementHistory: StatementHistory, records: RecordService,
     coordinatorKey: CurvePublicKey, joinAddress: String
   ) {
     self.configuration = configuration
-    self.epoch = epoch
+    self.lease = lease
     self.pool = pool
     self.catalog = catalog
     self.tokens = tokens
@@ -63,23 +65,29 @@ final class CoordinatorService: PlatformService {
 
   // MARK: access, health
 
-  /// A valid token is remembered for a second, so that streams of requests do not each ask Postgres, and so that serving
-  /// goes on for that long when Postgres restarts.
+  /// A valid token is remembered for a second, so that streams of requests do not each ask Postgres; while Postgres is away, for ten minutes, so
+  /// that models go on answering.
   func authenticate(token: String) async throws -> Principal {
     let key = SHA256Digest.hex(token)
     let now = ContinuousClock.now
-    if let known = recentTokens.withLock({ $0[key] }), known.until > now { return Principal(name: known.principal) }
-    let principal = try await tokens.authenticate(token)
-    recentTokens.withLock { cache in
-      if cache.count > 10_000 { cache.removeAll() }
-      cache[key] = (principal, now + .seconds(1))
+    let known = recentTokens.withLock { $0[key] }
+    if let known, now - known.checked < (lease.databaseAnswers ? Self.tokenLasts.usually : Self.tokenLasts.away) {
+      return Principal(name: known.principal)
     }
-    return Principal(name: principal)
+    do {
+      let principal = try await tokens.authenticate(token, within: known == nil ? nil : .seconds(3))
+      recentTokens.withLock { cache in
+        if cache.count > 10_000 { cache.removeAll() }
+        cache[key] = (principal, now)
+      }
+      return Principal(name: principal)
+    } catch let error as PlatformError {
+      guard let known, error.code == .unavailable, now - known.checked < Self.tokenLasts.away else { throw error }
+      return Principal(name: known.principal)
+    }
   }
 
-  func readiness() async throws {
-    try await withDeadline(.seconds(2), "Postgres") { [pool] in _ = try await pool.query("SELECT 1") }
-  }
+  func readiness() async throws { _ = try await pool.query("SELECT 1", within: .seconds(2)) }
 
   func status() async throws -> StatusInfo {
     let nodes = plane.nodes()
@@ -88,7 +96,7 @@ final class CoordinatorService: PlatformService {
     let active = runs.filter { $0.record?.state == .running || $0.record?.state == .cancelling }.count
     let drift = try await catalog.latestDrift().filter(\.alert)
     return StatusInfo(
-      version: PlatformVersion.current, epoch: epoch, startedAt: startedAt, postgres: "ok",
+      version: PlatformVersion.current, epoch: lease.epoch, startedAt: startedAt, postgres: "ok",
       storage: "file://\(configuration.layout.lake)", storageFreeBytes: ProcessSupport.freeBytes(at: configuration.layout.root) ?? 0,
       nodesReady: nodes.filter(\.connected).count, nodesTotal: nodes.count,
       endpointsReady: endpoints.filter { $0.ready >= $0.desiredReplicas }.count, endpointsTotal: endpoints.count, runsActive: active,

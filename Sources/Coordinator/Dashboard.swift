@@ -17,7 +17,7 @@ extension CoordinatorService {
     let status = try await status()
     let drift = try await catalog.latestDrift()
     return [
-      "time": .integer(ProcessSupport.wallMilliseconds), "version": .string(PlatformVersion.current), "epoch": .integer(epoch),
+      "time": .integer(ProcessSupport.wallMilliseconds), "version": .string(PlatformVersion.current), "epoch": .integer(lease.epoch),
       "storage_free_bytes": .integer(status.storageFreeBytes), "alerts": .array(status.alerts.map { .string($0) }),
       "nodes": try JSONValue(encoding: await nodes().nodes), "runs": try JSONValue(encoding: runs),
       "endpoints": try JSONValue(encoding: await endpoints().endpoints), "traffic": try await traffic(), "loss": try await loss(),

@@ -218,13 +218,14 @@ public actor Supervisor {
   /// Starts the private Postgres again when it dies.
   private func watchPostgres(_ server: PrivatePostgres) async {
     while !Task.isCancelled && !stopping {
-      try? await Task.sleep(for: .seconds(1))  // cancelled: the loop condition ends it
+      try? await Task.sleep(for: .milliseconds(250))  // cancelled: the loop condition ends it
       guard !server.isRunning, !stopping else { continue }
       logger.warning("postgres ended; starting it again")
       do {
         _ = try await PrivatePostgres.start(directory: configuration.layout.postgres, diesWithParent: true)
       } catch {
         logger.error("postgres does not start", metadata: ["error": "\(error)"])
+        try? await Task.sleep(for: .seconds(1))  // cancelled: the loop condition ends it
       }
     }
   }

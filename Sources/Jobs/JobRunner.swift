@@ -17,13 +17,14 @@ public protocol EffectHandler: AnyObject, Sendable {
 
 /// Drives the scheduler: one event after the other, decisions stored before they are acted on.
 ///
-/// Events that wait are handled as one batch, stored in one transaction, and only then acted on. When the store says that
-/// the epoch is over, or stays away for longer than the lease, the runner stops for good and `run` throws: the process
-/// ends and is started again from what is stored.
+/// Events that wait are handled as one batch, stored in one transaction, and only then acted on. While the store is away the runner waits:
+/// nobody else can schedule then. When the store says that the epoch is over, the runner stops for good and `run` throws: the process ends
+/// and is started again from what is stored.
 public actor JobRunner {
   private struct Mail {
     var event: Event
     var stored: CheckedContinuation<Void, any Error>?
+    var asked = ContinuousClock.now
   }
 
   private var scheduler: Scheduler
@@ -36,6 +37,9 @@ public actor JobRunner {
   private var stopped: PlatformError?
   private var lastInstant: Instant = 0
   private var calls: [Task<Void, Never>] = []
+
+  /// Whoever waits for an event to be stored is told that it may take longer after this time; the event stays.
+  private static let patience = Duration.seconds(10)
 
   /// Events above this many are refused; workers repeat what matters.
   public static let mailboxLimit = 50_000
@@ -91,7 +95,8 @@ public actor JobRunner {
       mailbox = []
       for call in calls { call.cancel() }
     }
-    try await persist()
+    var none: [Mail] = []
+    try await persist(&none)
     perform(initial)
     let ticker = Task { [weak self] in
       while !Task.isCancelled {
@@ -105,12 +110,14 @@ public actor JobRunner {
         await withCheckedContinuation { waiter = $0 }
         continue
       }
-      let batch = mailbox
+      var batch = mailbox
       mailbox = []
       var effects: [Effect] = []
-      for mail in batch { effects += scheduler.handle(mail.event, now: now()) }
+      // Time passes behind what was heard: after a wait for Postgres nobody is late whose sign of life lies in the mailbox.
+      for mail in batch where mail.event != .tick { effects += scheduler.handle(mail.event, now: now()) }
+      if batch.contains(where: { $0.event == .tick }) { effects += scheduler.handle(.tick, now: now()) }
       do {
-        try await persist()
+        try await persist(&batch)
       } catch {
         let failure = PlatformError.from(error)
         stopped = failure
@@ -147,20 +154,33 @@ public actor JobRunner {
     if Task.isCancelled { wake() }
   }
 
-  /// Stores what changed, trying for a few seconds while Postgres is away.
-  private func persist() async throws {
+  /// Stores what changed, trying for as long as Postgres is away.
+  private func persist(_ batch: inout [Mail]) async throws {
     let changes = scheduler.takeChanges()
     guard !changes.isEmpty else { return }
-    var attempt = 0
+    var warned = false
     while true {
       do {
         try await store.save(changes, epoch: epoch)
         return
-      } catch let error as PlatformError where error.isRetryable && error.number != "PLT-1301" && attempt < 20 {
-        attempt += 1
-        logger.warning("storing the scheduler's state failed, trying again", metadata: ["error": "\(error)"])
+      } catch let error as PlatformError where error.isRetryable && error.number != "PLT-1301" {
+        if !warned { logger.warning("storing the scheduler's state failed, trying again", metadata: ["error": "\(error)"]) }
+        warned = true
+        let late = PlatformError(
+          .unavailable, "what was asked is not stored yet: Postgres is away", hint: "Ask again with the same idempotency token.",
+          number: "PLT-1109")
+        Self.refuse(&batch, late)
+        Self.refuse(&mailbox, late)
         try await Task.sleep(for: .milliseconds(250))
       }
+    }
+  }
+
+  private static func refuse(_ mails: inout [Mail], _ error: PlatformError) {
+    let now = ContinuousClock.now
+    for index in mails.indices where mails[index].stored != nil && now - mails[index].asked > patience {
+      mails[index].stored?.resume(throwing: error)
+      mails[index].stored = nil
     }
   }
 

@@ -22,6 +22,12 @@ public struct PostgresConfiguration: Sendable {
   public var answerTimeout: Duration = .seconds(60)
   public var lockTimeout: Duration = .seconds(2)
   public var idleInTransactionTimeout: Duration = .seconds(10)
+  /// How long a call waits for a server that cannot be reached, and goes on trying what a lost connection certainly left undone. Counted
+  /// from the call; zero: it fails at once.
+  public var outagePatience: Duration = .zero
+  /// An answer that takes longer makes the pool ask the server for a sign of life on another connection; where none comes, the call ends
+  /// as one that was not answered, long before `answerTimeout`. Zero: nobody asks.
+  public var silenceLimit: Duration = .zero
   /// Refuses a standby server (`target_session_attrs=read-write`).
   public var requiresWritable = true
 

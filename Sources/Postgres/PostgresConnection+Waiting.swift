@@ -95,10 +95,15 @@ extension PostgresConnection {
     guard descriptor.fd >= 0 else { throw failure(nil) }
     while true {
       // The socket is looked at once more when the time is over: this process may have been stopped, and not the server.
-      let milliseconds = limit.remainingMilliseconds
+      let remaining = limit.remainingMilliseconds
+      let milliseconds = min(remaining, pulse?.sliceMilliseconds ?? remaining)
       let count = poll(&descriptor, 1, milliseconds)
-      if count > 0 { return descriptor.revents }
-      if count == 0 && milliseconds == 0 { throw abandon(limit) }
+      if count > 0 {
+        pulse?.heard()
+        return descriptor.revents
+      }
+      if count == 0 && remaining == 0 { throw abandon(limit) }
+      if count == 0, let pulse, milliseconds < remaining, !pulse.isAlive() { throw abandonSilent(limit) }
       if count < 0 && errno != EINTR {
         throw PostgresError(sqlState: "", message: "poll: \(String(cString: strerror(errno)))")
       }

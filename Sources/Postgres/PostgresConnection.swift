@@ -9,13 +9,14 @@ final class PostgresConnection {
   let handle: OpaquePointer
   let configuration: PostgresConfiguration
   private let canceller: PostgresCanceller?
+  let pulse: ServerPulse?
   /// Set when an answer did not come in time: it may still come, so nothing else can be asked here.
   private(set) var isAbandoned = false
 
   /// Connects and applies the session settings.
   /// - Parameter canceller: asks the server to stop a statement that took too long; without it the connection is only closed.
   /// - Throws: `unavailable` when the server cannot be reached within the deadline, `badConfiguration` when it refuses us.
-  init(_ configuration: PostgresConfiguration, canceller: PostgresCanceller? = nil) throws {
+  init(_ configuration: PostgresConfiguration, canceller: PostgresCanceller? = nil, pulse: ServerPulse? = nil) throws {
     let seconds = max(2, configuration.connectTimeout.settingMilliseconds / 1000)
     let settings = [
       "-c search_path=\(configuration.schema)",
@@ -50,6 +51,7 @@ final class PostgresConnection {
     handle = opened
     self.configuration = configuration
     self.canceller = canceller
+    self.pulse = pulse
     // Writing may wait as long as reading when the server hangs, so neither is left to libpq; nor is the last message, at closing.
     PQsetnonblocking(opened, 1)
     // NOTICE lines of the server have no reader here.
@@ -65,6 +67,12 @@ final class PostgresConnection {
     return PostgresError(
       timeout: "no answer within \(limit.bound) to '\(limit.words)'; the connection was closed"
         + (stopped ? " and the server was asked to stop the statement" : ""))
+  }
+
+  /// Gives the connection up because its server shows no sign of life: there is nobody to ask to stop the statement.
+  func abandonSilent(_ limit: StatementLimit) -> PostgresError {
+    isAbandoned = true
+    return PostgresError(timeout: "the server does not answer: no sign of life while '\(limit.words)' ran; the connection was closed")
   }
 
   /// The connection cannot go on although the server is well.
