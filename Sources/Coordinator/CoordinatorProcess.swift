@@ -338,7 +338,8 @@ final class CoordinatorEffects: EffectHandler {
       "train": TrainPlanner(services: services), "evaluate": EvaluatePlanner(services: services),
       "deploy": DeployPlanner(services: services), "monitor": MonitorPlanner(services: services),
       "sql": StatementPlanner(services: services), "postgres": PostgresPlanner(services: services),
-      "command": CommandPlanner(), "spark_python": CommandPlanner(), "run_job": RunJobPlanner(launcher: services.launcher),
+      "command": CommandPlanner(services: services), "spark_python": CommandPlanner(services: services),
+      "python_wheel": CommandPlanner(services: services), "run_job": RunJobPlanner(launcher: services.launcher),
     ]
   }
 

@@ -121,5 +121,15 @@ public enum JobMigrations {
           handled_until timestamptz NOT NULL
         );
         """),
+    Migration(
+      component: "jobs", number: 4, name: "packages of runs",
+      sql: """
+        CREATE TABLE run_environments (
+          run_id text NOT NULL,
+          digest text NOT NULL,
+          lock jsonb NOT NULL,
+          PRIMARY KEY (run_id, digest)
+        );
+        """),
   ]
 }

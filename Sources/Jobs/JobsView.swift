@@ -324,7 +324,7 @@ public enum JobsView {
       members["error"] = .string(error.message)
       if !logs.isEmpty { members["error_trace"] = .string(String(logs.suffix(4_000))) }
     }
-    if !logs.isEmpty || kind == "command" || kind == "spark_python" {
+    if !logs.isEmpty || ["command", "spark_python", "python_wheel"].contains(kind) {
       members["logs"] = .string(logs)
       members["logs_truncated"] = .bool(isTruncated)
     }

@@ -30,7 +30,7 @@ final class ExecutorChild: Sendable {
     var environment = ProcessInfo.processInfo.environment
     // Executors compute; they get no credentials of the platform, whoever started the worker. How buckets are reached they do get.
     for name in environment.keys where name.hasPrefix("PLATFORM_") && name != "PLATFORM_LIB" && name != "PLATFORM_LOG" {
-      if name.hasPrefix("PLATFORM_S3_") || name.hasPrefix("PLATFORM_OBJECT_CACHE") { continue }
+      if ["PLATFORM_S3_", "PLATFORM_OBJECT_CACHE", "PLATFORM_ENVIRONMENTS"].contains(where: name.hasPrefix) { continue }
       environment[name] = nil
     }
     environment["OPENBLAS_NUM_THREADS"] = "1"

@@ -14,7 +14,11 @@ enum WorkKinds {
   static func run(_ spec: WorkSpec, context: ExecutorContext) throws -> JSONValue {
     // What people wrote stays as it is.
     if spec.kind == CommandWork.kind {
-      return try encode(CommandExecutor.run(spec.decodePayload(), unit: UnitName(spec.unit, attempt: spec.attempt), context: context))
+      return try encode(
+        CommandExecutor.run(spec.decodePayload(), spec.decodePayload(), unit: UnitName(spec.unit, attempt: spec.attempt), context: context))
+    }
+    if spec.kind == EnvironmentWork.kind {
+      return try encode(EnvironmentMaker.run(spec.decodePayload(), unit: UnitName(spec.unit, attempt: spec.attempt), context: context))
     }
     var spec = spec
     spec.payload = ownPaths(spec.payload, attempt: spec.attempt)

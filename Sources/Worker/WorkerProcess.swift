@@ -3,6 +3,7 @@
 import Core
 import Foundation
 public import Logging
+import Pipelines
 import Synchronization
 import Transport
 
@@ -290,7 +291,7 @@ public actor WorkerProcess {
       switch message {
       case .log(let line): pendingLogs[key, default: []].append(line)
       case .ended(let exit):
-        if units[key]?.kind == CommandWork.kind {
+        if [CommandWork.kind, EnvironmentWork.kind].contains(units[key]?.kind) {
           // What the program had started is not the executor's any more.
           let owner = ownPath
           do { try await BlockingPool.shared.run { ProcessTree.killOrphans(of: owner, unit: UnitName(key.unit, attempt: key.attempt)) } } catch {

@@ -11,6 +11,8 @@ import Synchronization
 final class JobLauncher: Sendable {
   /// Bytes of a program or statement that a task names in a volume.
   static let fileLimit = 1 << 20
+  /// Bytes of a wheel that a task names in a volume.
+  static let wheelLimit = 2 << 30
 
   struct Request {
     var settings: JSONValue
@@ -55,9 +57,21 @@ final class JobLauncher: Sendable {
     for path in paths.prefix(1000) {
       let plain = path.hasPrefix("dbfs:") ? String(path.dropFirst("dbfs:".count)) : path
       let real = try await catalog.volumePath(plain)
-      found[path] = try await BlockingPool.shared.run { try Self.text(real, shown: plain) }
+      found[path] = try await BlockingPool.shared.run { plain.hasSuffix(".whl") ? try Self.hash(real, shown: plain) : try Self.text(real, shown: plain) }
     }
     return found
+  }
+
+  /// A wheel is read when it is installed; the run knows it by its hash.
+  private static func hash(_ real: String, shown: String) throws -> String {
+    var info = stat()
+    guard lstat(real, &info) == 0, info.st_mode & S_IFMT == S_IFREG else {
+      throw PlatformError(.notFound, "there is no file '\(shown.prefix(300))'", hint: "Copy it with 'platform fs cp'.", number: "PLT-4218")
+    }
+    guard info.st_size <= wheelLimit else {
+      throw PlatformError(.invalidArgument, "'\(shown.prefix(300))' is larger than \(wheelLimit >> 30) GiB", number: "PLT-4218")
+    }
+    return try "sha256:" + SHA256Digest.hex(contentsOf: real)
   }
 
   private static func text(_ real: String, shown: String) throws -> String {

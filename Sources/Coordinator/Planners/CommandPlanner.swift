@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Catalog
 import Core
+import Jobs
+import Pipelines
 import Scheduling
 
-/// People's programs: a line for the shell, a program with arguments, or a Python file. One attempt runs it once; only when its
-/// worker is lost it runs again within the attempt.
+/// People's programs: a line for the shell, a program with arguments, a Python file, or an entry point of a wheel. One attempt runs it once; only
+/// when its worker is lost it runs again within the attempt. When it needs packages, a stage before it makes their environment, and the exact
+/// packages are the same for the whole run.
 struct CommandPlanner: TaskPlanner {
+  let services: PlanningServices
+
   private struct Body: Decodable {
     var command: JSONValue?
     var python_file: String?
@@ -15,16 +21,57 @@ struct CommandPlanner: TaskPlanner {
     var memory: Int64?
     var processes: Int?
     var disk: Int64?
+    var package_name: String?
+    var entry_point: String?
+    var named_parameters: [String: JSONValue]?
+    var packages: PythonEnvironment?
+
+    var limits: CommandLimits { CommandLimits(memoryBytes: memory, processes: processes, diskBytes: disk) }
   }
 
+  private var store: JobStore { services.launcher.store }
+
   func plan(_ call: StageCall) async throws -> StagePlan {
-    .shards([UnitSpec(index: 0, kind: CommandWork.kind, payload: try JSONValue(encoding: try Self.work(call)))])
+    let body: Body = try call.body()
+    guard var packages = body.packages else { return try Self.program(call, ProgramNeeds()) }
+    let isFirst = call.carry == .null
+    if isFirst, try await store.environmentLock(run: call.id.run, digest: packages.digest) != nil { return .none }
+    for index in packages.wheels.indices {
+      guard let path = packages.wheels[index].path else { continue }
+      packages.wheels[index].path = try await services.catalog.volumePath(path)
+    }
+    if isFirst {
+      let work = EnvironmentWork(python: packages, limits: body.limits)
+      return .shards([UnitSpec(index: 0, kind: EnvironmentWork.kind, payload: try JSONValue(encoding: work))])
+    }
+    packages.lock = try call.carry.decode(PythonLock.self)
+    return try Self.program(call, ProgramNeeds(python: packages))
+  }
+
+  /// The unit that runs the program.
+  private static func program(_ call: StageCall, _ needs: ProgramNeeds) throws -> StagePlan {
+    var members = try JSONValue(encoding: try work(call)).objectValue ?? [:]
+    members.merge(try JSONValue(encoding: needs).objectValue ?? [:]) { own, _ in own }
+    return .shards([UnitSpec(index: 0, kind: CommandWork.kind, payload: .object(members))])
+  }
+
+  /// What the environment's stage has found, kept for the whole run.
+  private func keepLock(_ packages: PythonEnvironment, _ call: StageCall, _ results: [JSONValue]) async throws -> StageOutcome {
+    if let found = try await store.environmentLock(run: call.id.run, digest: packages.digest) { return .nextStage(carry: found) }
+    let all: [PythonLock] = try results.decoded()
+    guard let lock = all.first else { throw PlatformError(.internalError, "what was installed was not reported") }
+    return .nextStage(carry: try await store.keepEnvironmentLock(run: call.id.run, digest: packages.digest, JSONValue(encoding: lock)))
   }
 
   static func work(_ call: StageCall) throws -> CommandWork {
     let body: Body = try call.body()
     let program: CommandWork.Program
-    if let script = body.script {
+    var parameters = (body.parameters ?? []).map(text)
+    if let package = body.package_name {
+      program = .python(name: PythonWheelProgram.name, text: PythonWheelProgram.text)
+      parameters = PythonWheelProgram.arguments(
+        package: package, entryPoint: body.entry_point ?? "", parameters: parameters, named: (body.named_parameters ?? [:]).mapValues(text))
+    } else if let script = body.script {
       let name = body.python_file?.split(separator: "/").last.map(String.init) ?? "main.py"
       program = .python(name: name, text: script)
     } else if let words = body.command?.arrayValue {
@@ -33,14 +80,18 @@ struct CommandPlanner: TaskPlanner {
       program = .shell(body.command.map(text) ?? "")
     }
     return CommandWork(
-      program: program, parameters: (body.parameters ?? []).map(text), environment: (body.env ?? [:]).mapValues(text),
+      program: program, parameters: parameters, environment: (body.env ?? [:]).mapValues(text),
       inputs: .object(call.values.mapValues { $0 }), run: call.id.run, task: call.id.task, taskAttempt: call.id.attempt,
-      limits: CommandLimits(memoryBytes: body.memory, processes: body.processes, diskBytes: body.disk))
+      limits: body.limits)
   }
 
   private static func text(_ value: JSONValue) -> String { value.stringValue ?? value.sortedText }
 
   func commit(_ call: StageCall, results: [JSONValue]) async throws -> StageOutcome {
+    if call.carry == .null {
+      let body: Body = try call.body()
+      if let packages = body.packages { return try await keepLock(packages, call, results) }
+    }
     let all: [CommandResult] = try results.decoded()
     guard let result = all.first else { throw PlatformError(.internalError, "the program's end was not reported") }
     return .taskDone(values: try Self.values(result))

@@ -129,34 +129,44 @@ enum TaskSchema {
       "spark_python_task",
       [.required("python_file", .text), .optional("parameters", .anyTexts), .optional("env", .environment), .optional("source", .word)] + limits
     ),
+    (
+      "python_wheel_task",
+      [
+        .required("package_name", .text), .required("entry_point", .text), .optional("parameters", .anyTexts), .optional("named_parameters", .mapping),
+        .optional("env", .environment),
+      ] + limits
+    ),
     ("run_job_task", [.required("job_id", .integer(1...Int64.max)), .optional("job_parameters", .mapping)]),
     ("condition_task", [.required("op", .word), .required("left", .anyText), .required("right", .anyText)]),
   ]
   /// Read by themselves: what is inside of them is a task again.
   static let loop = "for_each_task"
+  /// Kinds that run people's programs, which may ask for packages.
+  static let programs: Set<String> = ["command_task", "spark_python_task", "python_wheel_task"]
   static let kinds = bodies.map(\.key) + [loop]
 
   static let taskKeys = [
     "task_key", "depends_on", "run_if", "disabled", "max_retries", "min_retry_interval_millis", "retry_on_timeout", "timeout_seconds", "description",
+    "environment_key", "libraries",
   ]
 
   /// Kinds of tasks of Databricks, and of our own design, that no planner exists for.
   static let notBuilt: Set<String> = [
-    "notebook_task", "spark_jar_task", "spark_submit_task", "python_wheel_task", "pipeline_task", "dbt_task", "alert_task", "dashboard_task",
+    "notebook_task", "spark_jar_task", "spark_submit_task", "pipeline_task", "dbt_task", "alert_task", "dashboard_task",
     "power_bi_task", "clean_rooms_notebook_task", "gen_ai_compute_task", "finetune_task",
   ]
 
   static let ignoredTaskKeys: Set<String> = [
-    "job_cluster_key", "existing_cluster_id", "new_cluster", "environment_key", "libraries", "email_notifications",
+    "job_cluster_key", "existing_cluster_id", "new_cluster", "email_notifications",
     "webhook_notifications", "notification_settings", "health", "disable_auto_optimization",
   ]
   static let ignoredJobKeys: Set<String> = [
-    "schedule", "trigger", "continuous", "job_clusters", "environments", "email_notifications", "webhook_notifications",
+    "schedule", "trigger", "continuous", "job_clusters", "email_notifications", "webhook_notifications",
     "notification_settings", "permissions", "run_as", "git_source", "health", "format", "edit_mode", "deployment", "access_control_list",
     "usage_policy_id",
     "performance_target", "budget_policy_id",
   ]
-  static let jobKeys = ["name", "description", "tags", "tasks", "parameters", "max_concurrent_runs", "queue", "timeout_seconds", "priority"]
+  static let jobKeys = ["name", "description", "tags", "tasks", "parameters", "environments", "max_concurrent_runs", "queue", "timeout_seconds", "priority"]
   static let ignoredTopKeys: Set<String> = [
     "targets", "permissions", "run_as", "sync", "artifacts", "scripts", "include", "workspace", "experimental", "presets",
   ]

@@ -25,6 +25,8 @@ struct WorkflowChecker {
   var variables: [String: String] = [:]
   /// Values of `{{job.parameters.x}}`.
   var parameters: [String: String] = [:]
+  /// Packages by `environment_key`.
+  var environments: [String: TaskPackages] = [:]
   /// `{{tasks.X.values.Y}}` of the task that is being read.
   var references: [(task: String, place: String, line: Int)] = []
   var errors: [PlatformError] = []

@@ -146,6 +146,7 @@ extension WorkflowChecker {
     guard let members = map(job.value, place) else { return nil }
     // Before everything that may use them.
     if let tree = job.value["parameters"] { readParameters(tree, given, at("parameters")) }
+    if let tree = job.value["environments"] { readEnvironments(tree, at("environments")) }
     for name in given.keys.sorted() where variables[name] == nil && parameters[name] == nil {
       let known = Set(variables.keys).union(parameters.keys).sorted()
       fail(
@@ -160,7 +161,7 @@ extension WorkflowChecker {
     for member in members where !member.value.isNull {
       switch member.key {
       case "name": name = text(member.value, at("name")) ?? name
-      case "description", "parameters": break
+      case "description", "parameters", "environments": break
       case "tags": readTags(member.value, at("tags"))
       case "max_concurrent_runs": spec.maxConcurrentRuns = integer(member.value, 1...1000, at("max_concurrent_runs")).map { Int($0) }
       case "queue":

@@ -58,6 +58,8 @@ extension WorkflowChecker {
         guard let seconds = integer(value, 0...31_536_000, here) else { continue }
         read.spec.timeoutMs = seconds == 0 ? nil : seconds * 1000
       case "description": _ = text(value, here)
+      case "environment_key", "libraries":
+        if !TaskSchema.programs.contains(where: { tree[$0] != nil }) { ignore(member.key, member.line, place) }
       default:
         if let schema = TaskSchema.bodies.first(where: { $0.key == member.key }) {
           works.append(member.key)
@@ -86,6 +88,13 @@ extension WorkflowChecker {
       fail(
         "PLT-1202", tree.line, place, "says nothing to do",
         hint: "Give it one of \(TaskSchema.kinds.joined(separator: ", ")).")
+    }
+    if TaskSchema.programs.contains(read.spec.kind + "_task") {
+      let packages = packages(of: tree, place)
+      if !packages.isEmpty, case .object(var members) = read.spec.body {
+        members["packages"] = packages.body
+        read.spec.body = .object(members)
+      }
     }
     read.spec.dependsOn = read.dependencies.map(\.key)
     for dependency in read.dependencies {
@@ -150,6 +159,10 @@ extension WorkflowChecker {
       }
     case "sql_task": return statement(body, tree, place)
     case "spark_python_task": return script(body, tree, place)
+    case "python_wheel_task":
+      if let named = tree["named_parameters"], !named.isNull, let list = tree["parameters"], !list.isNull {
+        fail("PLT-1203", named.line, place + ".named_parameters", "has no meaning with 'parameters'", hint: "Remove one of the two.")
+      }
     default: break
     }
     return body

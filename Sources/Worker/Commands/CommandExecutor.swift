@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import CSupport
 import Core
 import Foundation
 import Glibc
-import Synchronization
+import Pipelines
 
 /// Runs a person's program in a folder of its own: without the platform's variables, as another user where the worker is root, with
 /// its output in the attempt's log. When the attempt ends, everything that the program has started ends too.
@@ -12,24 +11,32 @@ enum CommandExecutor {
   /// After it was asked to end, until it is ended with all that it has started. The worker ends an executor after three.
   static let graceSeconds = 1.0
 
-  static func run(_ work: CommandWork, unit: UnitName, context: ExecutorContext) throws -> CommandResult {
-    // What loses its parent becomes our child, and is found when the attempt ends.
-    _ = ps_set_child_subreaper()  // an old kernel: only what stays in the group is found
+  static func run(_ work: CommandWork, _ needs: ProgramNeeds, unit: UnitName, context: ExecutorContext) throws -> CommandResult {
+    ProgramRun.adoptChildren()
     let owner = FileManager.default.currentDirectoryPath
-    let folder = try CommandFolder(account: try CommandFolder.account())
+    let account = try CommandFolder.account()
+    let lease = try needs.python.map { wanted in
+      let maker = EnvironmentMaker(cache: .ofThisMachine(), account: account, limits: work.limits ?? CommandLimits(), unit: unit, context: context)
+      let lease = try maker.lease(wanted)
+      context.log("platform: \(lease.summary)")
+      return lease
+    }
+    let folder = try CommandFolder(account: account)
     defer { folder.remove() }
-    let (executable, arguments) = try program(work, folder)
+    let (executable, arguments) = try program(work, lease, folder)
     let inputs = try folder.write("inputs.json", Data(work.inputs.sortedText.utf8), mode: 0o400)
     let values = try folder.write("values", Data())
     try folder.write("modules/taskvalues.py", Data(TaskValues.pythonModule.utf8), mode: 0o444)
     try folder.handOver()
 
     var environment = work.environment
+    let path = ProcessInfo.processInfo.environment["PATH"] ?? "/usr/local/bin:/usr/bin:/bin"
     let own = [
-      "PATH": ProcessInfo.processInfo.environment["PATH"] ?? "/usr/local/bin:/usr/bin:/bin", "HOME": folder.home, "TMPDIR": folder.home + "/tmp",
+      "PATH": (lease.map { $0.folder + "/bin:" } ?? "") + path, "HOME": folder.home, "TMPDIR": folder.home + "/tmp",
       "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1",
     ]
     environment.merge(own) { given, _ in given }
+    if let lease { environment["VIRTUAL_ENV"] = lease.folder }
     environment["PYTHONPATH"] = ([folder.path + "/modules"] + [work.environment["PYTHONPATH"]].compactMap { $0 }).joined(separator: ":")
     environment["PLATFORM_TASK_VALUES"] = values
     environment["PLATFORM_TASK_INPUTS"] = inputs
@@ -39,31 +46,13 @@ enum CommandExecutor {
     environment[ProcessTree.ownerVariable] = owner
     environment[ProcessTree.unitVariable] = unit.text
 
-    let output = Mutex(CommandOutput())
-    let ended = Ended()
-    let take: @Sendable (UnsafeRawBufferPointer?) -> Void = { bytes in
-      guard let bytes else { return }
-      for line in output.withLock({ $0.feed(bytes) }) { context.log(line) }
-    }
     let configuration = ChildProcess.Configuration(
       executable: executable, arguments: arguments, environment: environment, directory: folder.home, joinsError: true, deathSignal: SIGKILL,
       account: folder.owner)
-    let watch = ProgramWatch(work.limits ?? CommandLimits(), folder: folder.path)
-    watch.boundChildren(of: folder.owner?.user ?? geteuid())
-    let child = try BlockingPool.wait(atMost: .seconds(30), for: "the start of the program") { () async throws -> ChildProcess in
-      do {
-        return try await ChildProcess.start(configuration, onOutput: take) { ended.finish($0) }
-      } catch let error as PlatformError {
-        // Another attempt on the same machine would not find it either.
-        throw PlatformError(.invalidArgument, error.message, hint: "Check that the program is installed on every worker.", number: "PLT-4208")
-      }
-    }
-    ProgramWatch.offer(child.processID)
-    let (exit, excess) = ended.wait(child, watch, context: context)
-    ProcessTree.killDescendants(of: getpid(), reaps: true)
-    try context.checkCancelled()
-    for line in output.withLock({ $0.finish() }) { context.log(line) }
-    return result(exit, excess, output.withLock { $0 }, values: values)
+    let outcome = try ProgramRun.run(configuration, limits: work.limits ?? CommandLimits(), folder: folder.path, context: context)
+    // Until here nobody removes it.
+    withExtendedLifetime(lease) {}
+    return result(outcome.exit, outcome.excess, outcome.output, values: values)
   }
 
   private static func result(_ exit: ChildProcess.Exit, _ excess: String?, _ output: CommandOutput, values path: String) -> CommandResult {
@@ -82,24 +71,25 @@ enum CommandExecutor {
     return result
   }
 
-  private static func program(_ work: CommandWork, _ folder: CommandFolder) throws -> (String, [String]) {
+  private static func program(_ work: CommandWork, _ lease: EnvironmentLease?, _ folder: CommandFolder) throws -> (String, [String]) {
     switch work.program {
     case .shell(let line): return ("/bin/sh", ["-c", line, "sh"] + work.parameters)
     case .words(let words):
       guard let first = words.first, !first.isEmpty else { throw PlatformError(.invalidArgument, "the command is empty", number: "PLT-4208") }
-      return (try find(first, folder.owner), Array(words.dropFirst()) + work.parameters)
+      return (try find(first, folder.owner, in: lease.map { [$0.folder + "/bin"] } ?? []), Array(words.dropFirst()) + work.parameters)
     case .python(let name, let text):
       // Only the last part of the name is used, and only when it is an ordinary one.
       let plain = name.utf8.allSatisfy { (48...57).contains($0) || (65...90).contains($0) || (97...122).contains($0) || "._-".utf8.contains($0) }
       let file = try folder.write("home/" + (plain && name.hasSuffix(".py") && !name.hasPrefix(".") ? name : "main.py"), Data(text.utf8))
-      return (try find("python3", folder.owner), [file] + work.parameters)
+      return (try lease?.python ?? find("python3", folder.owner), [file] + work.parameters)
     }
   }
 
-  /// - Throws: `invalidArgument` PLT-4208 when no folder of `PATH` has it.
-  private static func find(_ name: String, _ account: ChildProcess.Account?) throws -> String {
+  /// - Parameter first: folders that come before those of `PATH`.
+  /// - Throws: `invalidArgument` PLT-4208 when no folder has it.
+  static func find(_ name: String, _ account: ChildProcess.Account?, in first: [String] = []) throws -> String {
     if name.contains("/") { return name }
-    let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "/usr/local/bin:/usr/bin:/bin").split(separator: ":")
+    let folders = first + (ProcessInfo.processInfo.environment["PATH"] ?? "/usr/local/bin:/usr/bin:/bin").split(separator: ":").map(String.init)
     for folder in folders {
       let path = "\(folder)/\(name)"
       if access(path, X_OK) == 0, account == nil || isOpenToAll(path) { return path }
@@ -109,7 +99,7 @@ enum CommandExecutor {
   }
 
   /// Whether users without rights of their own can run it: the folders of `PATH` may be the worker's alone.
-  private static func isOpenToAll(_ path: String) -> Bool {
+  static func isOpenToAll(_ path: String) -> Bool {
     guard let real = realpath(path, nil) else { return false }
     defer { free(real) }
     return [path, String(cString: real)].allSatisfy { file in
@@ -118,46 +108,6 @@ enum CommandExecutor {
         part += "/\(component)"
         var info = stat()
         return stat(part, &info) == 0 && info.st_mode & S_IXOTH != 0
-      }
-    }
-  }
-
-  /// Waits for the program's end, and ends it when the attempt is cancelled or it uses more than it may.
-  private final class Ended: Sendable {
-    private let exit = Mutex<ChildProcess.Exit?>(nil)
-    private let changed = DispatchSemaphore(value: 0)
-
-    func finish(_ how: ChildProcess.Exit) {
-      exit.withLock { $0 = how }
-      changed.signal()
-    }
-
-    /// - Returns: how it ended, and why it was ended when it used too much.
-    func wait(_ child: ChildProcess, _ limits: ProgramWatch, context: ExecutorContext) -> (ChildProcess.Exit, excess: String?) {
-      context.onStop { [changed] _ in changed.signal() }
-      var watch = limits
-      var excess: String?
-      var asked: Date?
-      while true {
-        if let exit = exit.withLock({ $0 }) { return (exit, excess) }
-        if context.isCancelled {
-          if let asked, Date().timeIntervalSince(asked) > CommandExecutor.graceSeconds {
-            child.signal(SIGKILL)
-            ProcessTree.killDescendants(of: getpid())
-          } else if asked == nil {
-            asked = Date()
-            child.signal(SIGTERM)
-          }
-          _ = changed.wait(timeout: .now() + .milliseconds(100))
-        } else if excess != nil {
-          _ = changed.wait(timeout: .now() + .seconds(1))
-        } else if let found = watch.excess(below: getpid()) {
-          excess = found
-          context.log("platform: the program is ended: \(found)")
-          ProcessTree.killDescendants(of: getpid())
-        } else {
-          _ = changed.wait(timeout: .now() + watch.wait)
-        }
       }
     }
   }

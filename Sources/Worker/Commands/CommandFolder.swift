@@ -90,7 +90,7 @@ struct CommandFolder {
 
   /// The tree may change while it is removed: where that is another user's doing, `rm` does it, which opens each folder from the one above
   /// and follows no link. What is left is removed by the next program's start.
-  private static func remove(_ path: String) {
+  static func remove(_ path: String) {
     guard geteuid() == 0 else {
       try? FileManager.default.removeItem(atPath: path)  // as above
       return

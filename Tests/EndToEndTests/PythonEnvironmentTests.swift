@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Foundation
+import TestSupport
+import Testing
+
+extension EndToEnd {
+  /// People's Python with packages: by Databricks' own client, from wheels that the test makes. Nothing is fetched from anywhere.
+  @Suite(.serialized) struct PythonEnvironmentTests {
+    /// Python that writes wheels: `make(path, "name", "1.0", {"name.py": text}, entries)`.
+    static let wheels = #"""
+      import io, json, os, sys, time, zipfile
+      def wheel(name, version, files, entries=""):
+          info, out = f"{name}-{version}.dist-info", io.BytesIO()
+          files = {**files, f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+                   f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"}
+          if entries: files[f"{info}/entry_points.txt"] = f"[console_scripts]\n{entries}\n"
+          with zipfile.ZipFile(out, "w") as archive:
+              for path, text in files.items(): archive.writestr(zipfile.ZipInfo(path), text)
+              archive.writestr(zipfile.ZipInfo(f"{info}/RECORD"), "".join(f"{path},,\n" for path in [*files, f"{info}/RECORD"]))
+          return out.getvalue()
+      """#
+
+    private static let client =
+      wheels + #"""
+
+        from databricks.sdk import WorkspaceClient
+        from databricks.sdk.service import compute as c, jobs as j
+        w = WorkspaceClient(host=sys.argv[1], token=sys.argv[2])
+        house, cache = sys.argv[3:5]
+        V = "/Volumes/main/default/code"
+        def upload(name, data): w.files.upload(f"{V}/{name}", io.BytesIO(data), overwrite=True)
+        def house_wheel(name, version, text):
+            with open(f"{house}/{name}-{version}-py3-none-any.whl", "wb") as file: file.write(wheel(name, version, {f"{name}.py": text}))
+        def ended(run_id):
+            deadline = time.time() + 240
+            while time.time() < deadline:
+                run = w.jobs.get_run(run_id)
+                if run.state.life_cycle_state.value in ("TERMINATED", "SKIPPED", "INTERNAL_ERROR"): return run
+                time.sleep(0.1)
+            raise TimeoutError(str(run.state))
+        def states(run): return {t.task_key: t.state.result_state.value for t in run.tasks}
+        def output(run, key): return w.jobs.get_run_output([t for t in run.tasks if t.task_key == key][0].run_id)
+
+        house_wheel("tinydep", "1.0", "version = '1.0'\n")
+        upload("mine-1.0-py3-none-any.whl", wheel("mine", "1.0", {"mine.py": """
+        import sys, taskvalues, tinydep
+        def main():
+            print("main", sys.argv, tinydep.version)
+            taskvalues.set("version", tinydep.version)
+            return {"not": "an exit code"}
+        def named(): print("named", sys.argv)
+        """}, "run=mine:main"))
+        upload("use.py", b"import sys, tinydep\nprint('uses', tinydep.version, sys.prefix != sys.base_prefix)\n")
+        upload("list.txt", b"# what it needs\ntinydep\n")
+        environment = j.JobEnvironment(environment_key="default", spec=c.Environment(client="2", dependencies=["tinydep", f"{V}/mine-1.0-py3-none-any.whl"]))
+        job = w.jobs.create(name="wheels", environments=[environment], tasks=[
+            j.Task(task_key="wheel", environment_key="default", python_wheel_task=j.PythonWheelTask(package_name="mine", entry_point="run", parameters=["a", "{{job.name}}"])),
+            j.Task(task_key="named", environment_key="default", python_wheel_task=j.PythonWheelTask(package_name="mine", entry_point="named", named_parameters={"n": "1"})),
+            j.Task(task_key="script", environment_key="default", spark_python_task=j.SparkPythonTask(python_file=f"{V}/use.py")),
+            j.Task(task_key="list", libraries=[c.Library(requirements=f"{V}/list.txt")], spark_python_task=j.SparkPythonTask(python_file=f"{V}/use.py")),
+        ]).job_id
+        first = ended(w.jobs.run_now(job).run_id)
+        logs = {key: output(first, key).logs for key in states(first)}
+        assert set(states(first).values()) == {"SUCCESS"}, (states(first), logs)
+        assert logs["wheel"].endswith("main ['run', 'a', 'wheels'] 1.0\n") and "tinydep 1.0" in logs["wheel"], logs
+        assert logs["named"].endswith("named ['named', '--n=1']\n") and logs["script"].endswith("uses 1.0 True\n"), logs
+        # Three tasks at once need the same environment: it was made once.
+        assert sum("makes the environment 'default'" in text for text in logs.values()) == 1, logs
+        def kept(): return [f for f in os.listdir(cache) if f.endswith(".json") and json.load(open(f"{cache}/{f}"))["lock"]["packages"]]
+        assert len(kept()) == 2, os.listdir(cache)
+
+        # What the run has got stays what it gets, also where it has to be made again; another run gets what is newest.
+        house_wheel("tinydep", "2.0", "version = '2.0'\n")
+        for record in kept(): os.unlink(f"{cache}/{record}")
+        w.jobs.repair_run(first.run_id, rerun_tasks=["script"])
+        again = output(ended(first.run_id), "script")
+        assert again.logs.endswith("uses 1.0 True\n") and "makes the environment" in again.logs, again
+        second = ended(w.jobs.run_now(job).run_id)
+        assert output(second, "wheel").logs.endswith("2.0\n"), output(second, "wheel")
+
+        # What cannot be had is said, and what a run was started with does not change under it.
+        def one(name, **more): return j.SubmitTask(task_key="t", python_wheel_task=j.PythonWheelTask(package_name="mine", entry_point=name), **more)
+        missing = ended(w.jobs.submit(tasks=[one("run", libraries=[c.Library(pypi=c.PythonPyPiLibrary(package="nosuch-package==9"))])]).run_id)
+        error = output(missing, "t")
+        assert error.error.endswith("cannot be installed: No matching distribution found for nosuch-package==9"), error
+        assert "ERROR: Could not find a version" in error.logs, error
+        bare = output(ended(w.jobs.submit(tasks=[one("run")]).run_id), "t").error
+        assert "there is no package 'mine' here" in bare, bare
+        """#
+
+    @Test(.enabled(if: Peers.python != nil, "no peer environment"))
+    func programsGetTheirPackagesOnceAndTheSameForAWholeRun() throws {
+      let cluster = try LocalCluster("wheels")
+      let house = cluster.folder.file("house")
+      try FileManager.default.createDirectory(atPath: house, withIntermediateDirectories: true)
+      let up = try cluster.cli(
+        ["up", "--workers", "2", "--bind", cluster.http, "--node-bind", cluster.nodes], environment: ["PIP_FIND_LINKS": house, "PIP_NO_INDEX": "1"])
+      #expect(up.status == 0, "\(up.all)")
+      #expect(try cluster.cli(["sql", "create volume main.default.code"]).status == 0)
+      _ = try Peers.run(Self.client, ["http://\(cluster.http)", cluster.token, house, cluster.data + "/environments"])
+    }
+  }
+}
