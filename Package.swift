@@ -33,6 +33,7 @@ let libraries: [Library] = [
   Library(name: "Postgres", depends: ["Core", "CLibPQ"], layer: 2),
   Library(name: "Transport", depends: ["Core", "CZeroMQ", "CSupport"], products: ["Logging", "SwiftProtobuf"], layer: 2),
   Library(name: "ObjectStore", depends: ["Core", "CSupport"], products: ["AsyncHTTPClient", "NIOCore", "NIOHTTP1"], layer: 2),
+  Library(name: "Egress", depends: ["Core"], products: ["AsyncHTTPClient", "NIOCore", "NIOHTTP1"], layer: 2),
   Library(name: "DuckDB", depends: ["Core", "CDuckDB"], layer: 2),
   Library(name: "Tensor", depends: ["Core", "CKernels", "COpenBLAS"], layer: 2),
   Library(name: "Tokenizers", depends: ["Core", "COnig"], layer: 2),
@@ -63,8 +64,8 @@ let libraries: [Library] = [
   Library(
     name: "Coordinator",
     depends: [
-      "Core", "API", "Catalog", "Client", "DeltaLog", "DuckDB", "Jobs", "Models", "Monitoring", "ObjectStore", "Pipelines", "Postgres", "Query",
-      "Scheduling", "Serving", "Transport",
+      "Core", "API", "Catalog", "Client", "DeltaLog", "DuckDB", "Egress", "Jobs", "Models", "Monitoring", "ObjectStore", "Pipelines", "Postgres",
+      "Query", "Scheduling", "Serving", "Transport",
     ], products: ["Logging"], layer: 7),
   Library(
     name: "Worker",

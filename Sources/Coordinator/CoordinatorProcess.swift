@@ -3,6 +3,7 @@
 import API
 import Catalog
 import Core
+import Egress
 import Foundation
 import Jobs
 public import Logging
@@ -46,6 +47,7 @@ public struct CoordinatorProcess: Sendable {
   /// - Throws: what keeps it from starting or from going on; the supervisor starts it again.
   public func run() async throws {
     let layout = configuration.layout
+    let egress = try EgressRules(environment: ProcessInfo.processInfo.environment)
     try layout.create()
     let pool = try PostgresPool(Self.database(configuration.postgres))
     try await connect(pool)
@@ -122,10 +124,12 @@ public struct CoordinatorProcess: Sendable {
     let service = CoordinatorService(
       configuration: configuration, lease: lease, pool: pool, catalog: catalog, tokens: AccessTokens(pool: pool), store: store,
       launcher: launcher, telemetry: telemetry, nodes: nodes, plane: plane, gateway: gateway, runner: runner,
-      statements: statements, statementHistory: history, records: records, coordinatorKey: keys.publicKey,
+      statements: statements, statementHistory: history, records: records, egress: egress, coordinatorKey: keys.publicKey,
       joinAddress: try Self.nextPort(configuration.nodeBind))
     let api = try APIServer(address: configuration.httpBind, service: service, gateway: gateway, logger: logger)
     let log = InferenceLog(pool: pool, spool: spool, logger: logger)
+    let sender = NotificationSender(
+      store: NotificationStore(pool: pool), jobs: store, client: EgressClient(rules: egress), keyPath: layout.sealingKey, epoch: epoch, logger: logger)
     let signals = SignalWaiter([SIGTERM, SIGINT])
     let restoring = restored.effects
     let logger = self.logger
@@ -157,6 +161,10 @@ public struct CoordinatorProcess: Sendable {
       group.addTask {
         await JobTriggers(store: store, launcher: launcher, epoch: epoch, logger: logger).run()
         return "triggers"
+      }
+      group.addTask {
+        await sender.run()
+        return "notifications"
       }
       group.addTask {
         await statements.keepHouse()

@@ -4,6 +4,7 @@ import API
 import Catalog
 import Client
 import Core
+import Egress
 import Foundation
 import Jobs
 import Postgres
@@ -29,6 +30,8 @@ final class CoordinatorService: PlatformService {
   let statements: StatementService
   let statementHistory: StatementHistory
   let records: RecordService
+  let notifications: NotificationStore
+  let egress: EgressRules
   let coordinatorKey: CurvePublicKey
   let joinAddress: String
   let startedAt = Date()
@@ -42,7 +45,7 @@ final class CoordinatorService: PlatformService {
     configuration: CoordinatorProcess.Configuration, lease: LeaseKeeper, pool: PostgresPool, catalog: CatalogStore, tokens: AccessTokens,
     store: JobStore, launcher: JobLauncher, telemetry: RunTelemetry, nodes: NodeStore, plane: ControlPlane, gateway: ServingGateway, runner: JobRunner,
     statements: StatementService, statementHistory: StatementHistory, records: RecordService,
-    coordinatorKey: CurvePublicKey, joinAddress: String
+    egress: EgressRules, coordinatorKey: CurvePublicKey, joinAddress: String
   ) {
     self.configuration = configuration
     self.lease = lease
@@ -59,6 +62,8 @@ final class CoordinatorService: PlatformService {
     self.statements = statements
     self.statementHistory = statementHistory
     self.records = records
+    notifications = NotificationStore(pool: pool)
+    self.egress = egress
     self.coordinatorKey = coordinatorKey
     self.joinAddress = joinAddress
   }

@@ -17,7 +17,7 @@ extension CoordinatorService {
   }
 
   /// Made at its first use; it never leaves this machine.
-  private func sealing() async throws -> SealingKey {
+  func sealing() async throws -> SealingKey {
     let path = configuration.layout.sealingKey
     return try await BlockingPool.shared.run { try SealingKey(loadingOrCreating: path) }
   }

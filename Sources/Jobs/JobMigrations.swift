@@ -131,5 +131,38 @@ public enum JobMigrations {
           PRIMARY KEY (run_id, digest)
         );
         """),
+    Migration(
+      component: "jobs", number: 5, name: "notifications",
+      sql: """
+        CREATE TABLE notification_destinations (
+          id uuid PRIMARY KEY,
+          display_name text NOT NULL,
+          kind text NOT NULL,
+          secret bytea NOT NULL,
+          created_by text NOT NULL,
+          created_at timestamptz NOT NULL DEFAULT now(),
+          updated_at timestamptz NOT NULL DEFAULT now()
+        );
+        CREATE TABLE notifications (
+          number bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+          id uuid NOT NULL DEFAULT gen_random_uuid(),
+          run_id text NOT NULL,
+          task_key text NOT NULL,
+          occasion text NOT NULL,
+          cycle int NOT NULL,
+          target text NOT NULL,
+          body jsonb NOT NULL,
+          state text NOT NULL DEFAULT 'waiting',
+          attempts int NOT NULL DEFAULT 0,
+          error text NOT NULL DEFAULT '',
+          created_at timestamptz NOT NULL DEFAULT now(),
+          next_at timestamptz NOT NULL DEFAULT now(),
+          ended_at timestamptz,
+          UNIQUE (run_id, task_key, occasion, cycle, target)
+        );
+        CREATE INDEX notifications_waiting ON notifications (target, number) WHERE state = 'waiting';
+        CREATE INDEX notifications_ended ON notifications (ended_at) WHERE state <> 'waiting';
+        ALTER TABLE runs ADD COLUMN notifications jsonb;
+        """),
   ]
 }

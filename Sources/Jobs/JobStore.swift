@@ -12,12 +12,14 @@ public struct JobStore: Sendable {
 
   // MARK: scheduler records
 
-  /// Upserts `records` in one transaction that first checks the epoch.
+  /// Upserts `records`, and notes what people have to be told because of them, in one transaction that first checks the epoch.
   /// - Throws: `conflict` (PLT-1301) when the epoch is over.
   public func save(_ records: [Record], epoch: Int64) async throws {
     guard !records.isEmpty else { return }
     let rows = try records.map(RecordRow.init)
     let body = try String(decoding: JSONEncoder.platform.encode(rows), as: UTF8.self)
+    let notable = Dictionary(grouping: zip(rows, records).filter { $0.0.kind == "run" || $0.0.kind == "task" }, by: { $0.0.run_id ?? "" })
+      .mapValues { $0.map(\.1) }
     try await pool.transaction { transaction in
       try Leadership.check(epoch, transaction)
       try transaction.execute(
@@ -29,6 +31,7 @@ public struct JobStore: Sendable {
         ON CONFLICT (key) DO UPDATE SET state = excluded.state, worker = excluded.worker, terminal = excluded.terminal,
           task_attempt = excluded.task_attempt, stage = excluded.stage, body = excluded.body, updated_at = now()
         """, [.json(body)])
+      try Self.note(notable, transaction)
     }
   }
 
@@ -76,16 +79,18 @@ public struct JobStore: Sendable {
       numbered.id = String(number)
       if let parent = origin.parent { try Self.checkDepth(of: parent, transaction) }
       let body = try String(decoding: JSONEncoder.platform.encode(numbered), as: UTF8.self)
+      let told = try origin.settings.flatMap { RunNotifications(settings: $0, spec: numbered, job: origin.job) }.map { try JSONValue(encoding: $0) }
       try transaction.execute(
         """
-        INSERT INTO runs (run_id, name, idempotency_key, spec, submitted_by, job_id, run_type, settings, parameters, trigger, parent_run, depth)
-        VALUES ($1, $2, $3, $4::jsonb, $5, $6::bigint, $7, $8::jsonb, $9::jsonb, $10, $11,
+        INSERT INTO runs (run_id, name, idempotency_key, spec, submitted_by, job_id, run_type, settings, parameters, trigger, parent_run,
+          notifications, depth)
+        VALUES ($1, $2, $3, $4::jsonb, $5, $6::bigint, $7, $8::jsonb, $9::jsonb, $10, $11, $12::jsonb,
           COALESCE((SELECT depth + 1 FROM runs WHERE run_id = $11), 0))
         """,
         [
           .text(numbered.id), .text(spec.name), .optional(spec.idempotencyKey), .json(body), .text(submittedBy),
           .optional(origin.job.map { Int($0) }), .text(origin.type.rawValue), .optional(origin.settings),
-          .encoding(.object(origin.parameters.mapValues { .string($0) })), .text(origin.trigger), .optional(origin.parent),
+          .encoding(.object(origin.parameters.mapValues { .string($0) })), .text(origin.trigger), .optional(origin.parent), .optional(told),
         ])
       return (numbered.id, true)
     }

@@ -22,7 +22,8 @@ struct Platform: AsyncParsableCommand {
     version: PlatformVersion.current,
     subcommands: [
       UpCommand.self, DownCommand.self, StatusCommand.self, OpenCommand.self, DemoCommand.self, DoctorCommand.self, EnvCommand.self,
-      SubmitCommand.self, JobsCommand.self, RunsCommand.self, SQLCommand.self, ImportCommand.self, IndexCommand.self, ChatCommand.self, ScaleCommand.self,
+      SubmitCommand.self, JobsCommand.self, RunsCommand.self, DestinationsCommand.self, SQLCommand.self, ImportCommand.self, IndexCommand.self,
+      ChatCommand.self, ScaleCommand.self,
       CatalogsCommand.self, SchemasCommand.self, TablesCommand.self, VolumesCommand.self, FunctionsCommand.self,
       ModelsCommand.self, LineageCommand.self, ModelCommand.self, TokenizeCommand.self, DetokenizeCommand.self,
       ConnectionsCommand.self, CredentialsCommand.self, LocationsCommand.self, FilesCommand.self,

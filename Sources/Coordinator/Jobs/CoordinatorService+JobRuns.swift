@@ -73,6 +73,7 @@ extension CoordinatorService {
     settings["name"] = settings["run_name"] ?? "Untitled"
     for name in ["run_name", "idempotency_token", "access_control_list"] { settings[name] = nil }
     var start = JobLauncher.Request(settings: .object(settings), user: principal.name)
+    try await requireDestinations(start.settings)
     start.key = key
     start.type = .submit
     let run = try await launcher.start(start).run

@@ -23,6 +23,7 @@ extension CoordinatorService {
 
   func createJob(_ settings: JSONValue, by principal: Principal) async throws -> JSONValue {
     let settings = try Self.checked(settings, attachments: [:])
+    try await requireDestinations(settings)
     let id = try await store.createJob(settings, attachments: [:], by: principal.name)
     try await catalog.audit(actor: principal.name, action: "create job", object: String(id), outcome: "ok")
     return ["job_id": .integer(id)]
@@ -34,6 +35,7 @@ extension CoordinatorService {
     guard parsed.errors.isEmpty else { throw PlatformErrors(parsed.errors) }
     let found = try JobSettings.settings(text: request.text, path: request.file, job: request.job, variables: request.parameters)
     let settings = try Self.checked(found, attachments: request.attachments)
+    try await requireDestinations(settings)
     var id = job ?? 0
     if let job {
       try await store.changeJob(job, attachments: request.attachments) { _ in settings }
@@ -67,6 +69,7 @@ extension CoordinatorService {
   }
 
   func updateJob(_ id: Int64, _ settings: JSONValue, removing: [String], by principal: Principal) async throws {
+    try await requireDestinations(settings)
     try await store.changeJob(id) { job in
       try Self.checked(JobChange.apply(settings, removing: removing, to: job.settings), attachments: job.attachments)
     }
@@ -74,6 +77,7 @@ extension CoordinatorService {
   }
 
   func resetJob(_ id: Int64, _ settings: JSONValue, by principal: Principal) async throws {
+    try await requireDestinations(settings)
     try await store.changeJob(id) { job in try Self.checked(settings, attachments: job.attachments) }
     try await catalog.audit(actor: principal.name, action: "change job", object: String(id), outcome: "ok")
   }

@@ -184,6 +184,7 @@ extension WorkflowChecker {
           if let read = task(item, index: index) { tasks.append(read) }
         }
       case "schedule" where purpose == .definition, "trigger" where purpose == .definition, "continuous" where purpose == .definition: continue
+      case let key where NotificationRules.keys.contains(key) && purpose != .file: continue
       default:
         if TaskSchema.ignoredJobKeys.contains(member.key) {
           ignore(member.key, member.line, place)
@@ -196,6 +197,7 @@ extension WorkflowChecker {
       fail("PLT-1202", job.line, place, "has no tasks")
     }
     if purpose == .definition { checkTrigger(members, at) }
+    checkNotifications(members, place)
     checkGraph(tasks)
     spec.name = name
     spec.tasks = tasks.map(\.spec)
@@ -213,6 +215,21 @@ extension WorkflowChecker {
       // The message begins with the key.
       let place = at(first.key).dropLast(first.key.count)
       fail(error.number, first.line, place.hasSuffix(".") ? String(place.dropLast()) : String(place), error.message, hint: error.hint)
+    }
+  }
+
+  /// Who is told of the job or a task; nobody of a file that runs once.
+  mutating func checkNotifications(_ members: [YAMLTree.Member], _ place: String) {
+    let given = members.filter { NotificationRules.keys.contains($0.key) && !$0.value.isNull }
+    guard purpose != .file, let first = given.first else { return }
+    do {
+      let rules = try NotificationRules(.object(Dictionary(given.map { ($0.key, $0.value.json(variables)) }, uniquingKeysWith: { $1 })))
+      if isInLoop, !rules.isEmpty {
+        fail("PLT-4312", first.line, place, "nobody can be told of single iterations", hint: "Give it to the task with the loop.")
+      }
+    } catch {
+      let line = given.first { error.message.hasPrefix($0.key) }?.line ?? first.line
+      fail(error.number, line, place, error.message, hint: error.hint)
     }
   }
 

@@ -73,6 +73,8 @@ extension WorkflowChecker {
           fail(
             "PLT-1210", member.line, here, "'\(member.key)' is not built yet",
             hint: "Built: \(TaskSchema.kinds.joined(separator: ", ")).")
+        } else if NotificationRules.keys.contains(member.key), purpose != .file {
+          continue
         } else if TaskSchema.ignoredTaskKeys.contains(member.key) {
           ignore(member.key, member.line, place)
         } else {
@@ -80,6 +82,7 @@ extension WorkflowChecker {
         }
       }
     }
+    checkNotifications(members, place)
     if tree["task_key"] == nil { fail("PLT-1202", tree.line, place, "'task_key' is missing") }
     if works.count > 1 {
       fail(
