@@ -54,6 +54,7 @@ let libraries: [Library] = [
   Library(name: "Pipelines", depends: ["Core", "Query", "DuckDB", "Tokenizers"], layer: 5),
   Library(name: "Evaluation", depends: ["Core", "Tokenizers", "Inference"], layer: 5),
   Library(name: "Monitoring", depends: ["Core", "Query", "DuckDB"], layer: 5),
+  Library(name: "Workspace", depends: ["Core", "Jobs"], layer: 5),
   // 6 surfaces
   Library(name: "Client", depends: ["Core"], products: ["AsyncHTTPClient", "NIOCore", "NIOHTTP1"], layer: 6),
   Library(
@@ -124,7 +125,7 @@ func closure(_ names: [String], into found: Set<String> = []) -> Set<String> {
   names.reduce(into: found) { found, name in
     guard found.insert(name).inserted else { return }
     let extra: [String: [String]] = [
-      "CHNSW": ["CKernels"], "platform": ["Client", "Console", "Coordinator", "Worker", "Models", "Tokenizers", "Core"], "bench": measured,
+      "CHNSW": ["CKernels"], "platform": ["Client", "Console", "Coordinator", "Worker", "Workspace", "Models", "Tokenizers", "Core"], "bench": measured,
     ]
     let next = (extra[name] ?? []) + (libraries.first { $0.name == name }?.depends ?? [])
     found = closure(next, into: found)
@@ -164,7 +165,7 @@ let package = Package(
         .executableTarget(
           name: "platform",
           dependencies: [
-            "Client", "Console", "Coordinator", "Worker", "Models", "Tokenizers", "Core", product("ArgumentParser"), product("Logging"),
+            "Client", "Console", "Coordinator", "Worker", "Workspace", "Models", "Tokenizers", "Core", product("ArgumentParser"), product("Logging"),
           ],
           swiftSettings: shared)
       ] : [])

@@ -68,6 +68,7 @@ public struct APIServer: Sendable {
     SQLStatementRoutes(service: service).add(to: routes)
     IdentityRoutes(service: service).add(to: routes)
     UnityCatalogRoutes(service: service).add(to: routes)
+    DeploymentRoutes(service: service).add(to: routes)
     UnityCatalogFiles(service: service).add(to: routes)
     ServingRoutes(service: service).add(to: router)
     OpenAIRoutes(gateway: gateway, service: service).add(to: router)

@@ -54,7 +54,7 @@ public struct CoordinatorProcess: Sendable {
     let applied = try await Migrator(
       pool: pool,
       migrations: CatalogMigrations.all + JobMigrations.all + InferenceLog.migrations + StatementHistory.migrations
-        + IngestMigrations.all + RecordMigrations.all + PullMigrations.all
+        + IngestMigrations.all + RecordMigrations.all + PullMigrations.all + DeploymentStore.migrations
     ).migrate()
     for name in applied { logger.info("migration", metadata: ["name": "\(name)"]) }
     let catalog = CatalogStore(pool: pool)

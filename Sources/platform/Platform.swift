@@ -22,6 +22,8 @@ struct Platform: AsyncParsableCommand {
     version: PlatformVersion.current,
     subcommands: [
       UpCommand.self, DownCommand.self, StatusCommand.self, OpenCommand.self, DemoCommand.self, DoctorCommand.self, EnvCommand.self,
+      InitCommand.self, ValidateCommand.self, PlanCommand.self, DeployCommand.self, SummaryCommand.self, RunKeyCommand.self, DestroyCommand.self,
+      GenerateCommand.self, SchemaCommand.self, ExplainCommand.self,
       SubmitCommand.self, JobsCommand.self, RunsCommand.self, DestinationsCommand.self, SQLCommand.self, ImportCommand.self, IndexCommand.self,
       ChatCommand.self, ScaleCommand.self,
       CatalogsCommand.self, SchemasCommand.self, TablesCommand.self, VolumesCommand.self, FunctionsCommand.self,

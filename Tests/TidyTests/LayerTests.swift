@@ -61,7 +61,7 @@ import Testing
     for target in targets {
       let declared = Set(target.depends + target.products).union(always)
       for file in try Self.sources("Sources/" + target.name) {
-        for match in try Self.text(file).matches(of: /(?m)^(?:public |internal |@preconcurrency |@testable )*import (?:struct |class |func )?(\w+)/) {
+        for match in try Self.text(file).matches(of: /(?m)^(?:public |package |internal |@preconcurrency |@testable )*import (?:struct |class |func )?(\w+)/) {
           let module = String(match.1)
           #expect(declared.contains(module), "\(file) imports \(module), which its target does not declare")
           if own.contains(module) { #expect(target.depends.contains(module), "\(file)") }

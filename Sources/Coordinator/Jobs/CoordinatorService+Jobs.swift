@@ -12,7 +12,7 @@ import Scheduling
 extension CoordinatorService {
   /// Settings as they may be stored.
   /// - Throws: everything that is wrong with them.
-  private static func checked(_ given: JSONValue, attachments: [String: String]) throws -> JSONValue {
+  static func checked(_ given: JSONValue, attachments: [String: String]) throws -> JSONValue {
     var members = given.objectValue ?? [:]
     members["access_control_list"] = nil
     let settings = JSONValue.object(members)

@@ -90,7 +90,7 @@ extension YAMLTree {
   }
 
   /// What an unquoted text stands for.
-  static func typed(_ text: String) -> JSONValue {
+  package static func typed(_ text: String) -> JSONValue {
     switch text {
     case "true": return .bool(true)
     case "false": return .bool(false)
@@ -103,7 +103,7 @@ extension YAMLTree {
   }
 
   /// As JSON, with `${var.x}` filled in; unknown variables stay.
-  func json(_ variables: [String: String]) -> JSONValue {
+  package func json(_ variables: [String: String] = [:]) -> JSONValue {
     switch content {
     case .list(let items): return .array(items.map { $0.json(variables) })
     case .map(let members): return .object(Dictionary(members.map { ($0.key, $0.value.json(variables)) }, uniquingKeysWith: { $1 }))

@@ -31,6 +31,8 @@ struct WorkflowChecker {
   var references: [(task: String, place: String, line: Int)] = []
   var errors: [PlatformError] = []
   var warnings: [String] = []
+  /// What `warnings` are about: the place of a key, and its line.
+  var ignored: [(place: String, line: Int)] = []
 
   mutating func fail(_ number: String, _ line: Int, _ place: String, _ message: String, hint: String = "") {
     let text = place.isEmpty ? message : "\(place): \(message)"
@@ -38,7 +40,9 @@ struct WorkflowChecker {
   }
 
   mutating func ignore(_ key: String, _ line: Int, _ place: String) {
-    warnings.append("\(path):\(line): '\(place.isEmpty ? key : "\(place).\(key)")' is ignored")
+    let whole = place.isEmpty ? key : "\(place).\(key)"
+    ignored.append((whole, line))
+    warnings.append("\(path):\(line): '\(whole)' is ignored")
   }
 
   mutating func unknown(_ key: String, _ line: Int, _ place: String, known: [String]) {

@@ -1,41 +1,46 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Core
+package import Core
 import Yams
 
 /// A YAML document with the line of every value. Aliases are copies, bounded in number; nesting is bounded too.
-struct YAMLTree: Sendable {
-  struct Member: Sendable {
-    var key: String
-    var line: Int
-    var value: YAMLTree
+package struct YAMLTree: Sendable {
+  package struct Member: Sendable {
+    package var key: String
+    package var line: Int
+    package var value: YAMLTree
+    package init(key: String, line: Int, value: YAMLTree) {
+      self.key = key
+      self.line = line
+      self.value = value
+    }
   }
-  enum Content: Sendable {
+  package enum Content: Sendable {
     /// `plain` is false for quoted and block text.
     case scalar(String, plain: Bool)
     case list([YAMLTree])
     case map([Member])
   }
 
-  static let maximumBytes = 4 << 20
-  static let maximumDepth = 64
-  static let maximumNodes = 200_000
+  package static let maximumBytes = 4 << 20
+  package static let maximumDepth = 64
+  package static let maximumNodes = 200_000
 
-  var content: Content
+  package var content: Content
   /// 1-based.
-  var line: Int
+  package var line: Int
 
-  var isNull: Bool {
+  package var isNull: Bool {
     if case .scalar(let text, plain: true) = content { ["", "~", "null", "Null", "NULL"].contains(text) } else { false }
   }
-  var members: [Member]? { if case .map(let members) = content { members } else { nil } }
-  var items: [YAMLTree]? { if case .list(let items) = content { items } else { nil } }
+  package var members: [Member]? { if case .map(let members) = content { members } else { nil } }
+  package var items: [YAMLTree]? { if case .list(let items) = content { items } else { nil } }
 
-  subscript(key: String) -> YAMLTree? { members?.first { $0.key == key && !$0.value.isNull }?.value }
+  package subscript(key: String) -> YAMLTree? { members?.first { $0.key == key && !$0.value.isNull }?.value }
 
   /// Parses one document.
   /// - Throws: `invalidFile` PLT-1200 with the line.
-  init(parsing text: String, path: String) throws(PlatformError) {
+  package init(parsing text: String, path: String) throws(PlatformError) {
     guard text.utf8.count <= Self.maximumBytes else {
       throw PlatformError(
         .invalidFile, "the file has \(text.utf8.count) bytes; \(Self.maximumBytes) are the most",
@@ -61,7 +66,7 @@ struct YAMLTree: Sendable {
     self.line = line
   }
 
-  init(_ content: Content, at line: Int) { self.init(content, line: line) }
+  package init(_ content: Content, at line: Int) { self.init(content, line: line) }
 
   private static func deep(_ path: String, _ line: Int) -> PlatformError {
     PlatformError(
@@ -114,6 +119,16 @@ struct YAMLTree: Sendable {
       number: "PLT-1200", path: path, line: max(1, line))
   }
 
+  /// The members that `<<` brings in from elsewhere in the document.
+  private static func merging(_ value: YAMLTree, line: Int, path: String) throws(PlatformError) -> [Member] {
+    if let members = value.members { return members }
+    guard let items = value.items, items.allSatisfy({ $0.members != nil }) else {
+      throw PlatformError(
+        .invalidFile, "'<<' needs a mapping, or a list of mappings", hint: "For example <<: *defaults.", number: "PLT-1200", path: path, line: line)
+    }
+    return items.flatMap { $0.members ?? [] }
+  }
+
   private static func convert(
     _ node: Node, depth: Int, line: Int, path: String, budget: inout Int
   ) throws(PlatformError) -> YAMLTree {
@@ -134,6 +149,7 @@ struct YAMLTree: Sendable {
       return YAMLTree(.list(items), line: here)
     case .mapping(let mapping):
       var members: [Member] = []
+      var merged: [Member] = []
       for (key, value) in mapping {
         guard case .scalar(let name) = key else {
           throw PlatformError(
@@ -143,8 +159,15 @@ struct YAMLTree: Sendable {
         }
         let keyLine = key.mark?.line ?? here
         let member = try convert(value, depth: depth + 1, line: keyLine, path: path, budget: &budget)
-        members.append(Member(key: name.string, line: keyLine, value: member))
+        if name.string == "<<", name.style == .plain || name.style == .any {
+          merged += try merging(member, line: keyLine, path: path)
+        } else {
+          members.append(Member(key: name.string, line: keyLine, value: member))
+        }
       }
+      // What stands in the mapping itself, and then what was named first, wins.
+      var taken = Set(members.map(\.key))
+      for member in merged where taken.insert(member.key).inserted { members.append(member) }
       return YAMLTree(.map(members), line: here)
     case .alias:
       throw PlatformError(.invalidFile, "an alias names no anchor", number: "PLT-1200", path: path, line: here)

@@ -17,8 +17,13 @@ struct JobsCommand: AsyncParsableCommand {
     subcommands: [List.self, Get.self, Create.self, Reset.self, Run.self, Pause.self, Resume.self, Delete.self])
 
   /// The number of a job that is named by its number or its name.
-  fileprivate static func number(_ job: String, _ client: PlatformClient) async throws -> Int64 {
+  static func number(_ job: String, _ client: PlatformClient) async throws -> Int64 {
     if let number = Int64(job) { return number }
+    return try await numberOfName(job, client)
+  }
+
+  /// - Throws: `notFound` PLT-4200, `conflict` PLT-4220.
+  static func numberOfName(_ job: String, _ client: PlatformClient) async throws -> Int64 {
     let page: JSONValue = try await client.get("/api/2.2/jobs/list?limit=100&name=\(segment(job))")
     let found = (page["jobs"]?.arrayValue ?? []).compactMap { $0["job_id"]?.intValue }
     guard let first = found.first else {
