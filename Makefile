@@ -21,7 +21,7 @@ build: setup ## the release binary
 
 test: peers  ## everything that continuous integration runs
 	swift build --build-tests
-	SIMULATION_COUNT=200 swift test --skip-build --no-parallel --skip EndToEndTests
+	SIMULATION_COUNT=2000 swift test --skip-build --no-parallel --skip EndToEndTests
 	swift test --skip-build --no-parallel --filter EndToEndTests
 
 check:       ## format, warnings as errors, imports, layers

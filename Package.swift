@@ -120,6 +120,13 @@ let shared: [SwiftSetting] = [
   .treatAllWarnings(as: .error),
 ]
 
+/// The scheduler and its simulation are optimised in debug builds too, so that `make test` can afford thousands of seeds.
+let alwaysOptimised: Set<String> = ["Scheduling", "SimulationTests"]
+
+func settings(of target: String) -> [SwiftSetting] {
+  alwaysOptimised.contains(target) ? shared + [.unsafeFlags(["-O"], .when(configuration: .debug))] : shared
+}
+
 /// `names` and everything that they depend on inside this package.
 func closure(_ names: [String], into found: Set<String> = []) -> Set<String> {
   names.reduce(into: found) { found, name in
@@ -158,7 +165,7 @@ let package = Package(
       .target(
         name: library.name,
         dependencies: library.depends.map { .target(name: $0) } + library.products.map(product),
-        exclude: library.name == "Transport" ? ["Messages/control.proto"] : [], swiftSettings: shared)
+        exclude: library.name == "Transport" ? ["Messages/control.proto"] : [], swiftSettings: settings(of: library.name))
     }
     + (wanted.contains("platform")
       ? [
@@ -178,7 +185,7 @@ let package = Package(
     + suites.map { suite in
       .testTarget(
         name: suite.name, dependencies: suite.depends.map { .target(name: $0) } + ["TestSupport"],
-        swiftSettings: shared)
+        swiftSettings: settings(of: suite.name))
     },
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c11,

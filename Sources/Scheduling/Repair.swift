@@ -37,7 +37,8 @@ public enum Repair {
   /// - Parameter iterations: of a loop.
   static func again(_ old: TaskRecord, iterations: [TaskRecord] = [], keepItems: Bool = false) -> TaskRecord {
     var record = TaskRecord(pending: old.key, of: old.run)
-    record.base = iterations.map(\.attempt).reduce(old.attempt, max)
+    // A task that was repaired and cancelled before it started has no attempt, but those before the repair are its own too.
+    record.base = iterations.reduce(max(old.attempt, old.base ?? 0)) { max($0, $1.attempt, $1.base ?? 0) }
     record.repairs = iterations.compactMap(\.repairs).reduce(old.repairs ?? 0, max) + 1
     if keepItems { record.items = old.items }
     return record

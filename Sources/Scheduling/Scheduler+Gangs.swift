@@ -31,6 +31,9 @@ extension Scheduler {
     if leaves, room >= runs[run].tasks[task].units.count { restartGang(run, task, notBefore: nil) }
   }
 
+  /// Whether ranks of an older generation may run that this scheduler has not heard of.
+  func waitsForUnheard(_ task: TaskRecord) -> Bool { now < gangsWaitUntil && (task.generation > 0 || task.attempt > 1) }
+
   /// Places all ranks, over as many workers as possible. Returns false when the gang waits for slots, so that younger
   /// work does not take them.
   mutating func placeGang(_ run: Int, _ task: Int) -> Bool {

@@ -59,7 +59,7 @@ extension Scheduler {
   /// Whether all ranks of a gang wait and none of them has to wait longer.
   private func isDue(_ run: Int, _ task: Int) -> Bool {
     runs[run].tasks[task].record.state == .running && runs[run].tasks[task].waiting == runs[run].tasks[task].units.count
-      && runs[run].tasks[task].units.allSatisfy { $0.notBefore ?? now <= now }
+      && !waitsForUnheard(runs[run].tasks[task].record) && runs[run].tasks[task].units.allSatisfy { $0.notBefore ?? now <= now }
   }
 
   /// The worker with the most free slots, by name when equal; nil when there is none.

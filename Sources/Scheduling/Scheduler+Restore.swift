@@ -12,6 +12,7 @@ extension Scheduler {
   ) -> (scheduler: Scheduler, effects: [Effect]) {
     var scheduler = Scheduler(configuration: configuration, now: now)
     scheduler.load(records)
+    scheduler.gangsWaitUntil = now + configuration.leaseMs + configuration.marginMs
     scheduler.issueAgain()
     let effects = scheduler.settle()
     return (scheduler, effects)

@@ -34,6 +34,7 @@ extension Scheduler {
       }
       earliest = min(earliest, services[at: index].wakeAt ?? .max)
     }
+    if now < gangsWaitUntil, !runs.isEmpty { earliest = min(earliest, gangsWaitUntil) }
     return earliest == .max ? nil : earliest
   }
 

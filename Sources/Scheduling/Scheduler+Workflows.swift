@@ -543,7 +543,7 @@ extension Scheduler {
       let waiting = task.units.count { $0.state == .waiting }
       guard waiting > 0 else { return nil }
       if !workers.contains(where: { $0.value.acceptsWork }) { return "no worker is connected" }
-      if holdsStopping(run: id, task: key), task.record.shape == .gang {
+      if task.record.shape == .gang, holdsStopping(run: id, task: key) || waitsForUnheard(task.record) {
         return "ranks of the last generation are still stopping"
       }
       return "\(waiting) of \(task.units.count) units wait for a free slot"

@@ -29,6 +29,9 @@ public struct Scheduler: Sendable {
   var workersChanged = false
   /// A run ended and is forgotten with the next `takeChanges`.
   var runsEnded = false
+  /// Gangs that may have run before wait until then: the coordinator that this one follows may have stored that their ranks
+  /// stop without telling the workers. By then each of those has fenced itself, or has reported what it holds.
+  var gangsWaitUntil: Instant = .min
   var jitter: SplitMix64
   var nextSequence: Int64 = 1
   /// The latest time that was seen; a clock that steps back stands still here.

@@ -64,6 +64,24 @@ import Testing
     #expect(bench.run()?.state == .succeeded && bench.task("a")?.attempt == 4)
   }
 
+  @Test func aTaskThatWasRepairedButNotStartedNeverUsesTheNamesOfItsFirstAttempts() throws {
+    var bench = Bench()
+    bench.submit(chain)
+    finish(&bench, failing: ["b"])
+    try repair(&bench, ["b", "c"])
+    // Cancelled while b plans again and c has not begun.
+    bench.send(.runCancelRequested(run: "1"))
+    try repair(&bench, ["b", "c"], number: 2)
+    bench.send(.runCancelRequested(run: "1"))
+    try repair(&bench, ["a", "b", "c"], number: 3)
+    bench.send(.runCancelRequested(run: "1"))
+    #expect(bench.task("b")?.attempt == 0 && bench.task("b")?.base == 3)
+    try repair(&bench, ["a", "b", "c"], number: 4)
+    finish(&bench)
+    #expect(bench.run()?.state == .succeeded)
+    #expect(bench.task("a")?.attempt == 3 && bench.task("b")?.attempt == 4 && bench.task("b")?.repairs == 4)
+  }
+
   @Test func aRepairIsRefusedWhileTheRunGoesOnAndARepeatedOneChangesNothing() throws {
     var bench = Bench()
     bench.submit(chain)

@@ -96,6 +96,27 @@ import Testing
     #expect(Set(again.filter { ($0.gang?.generation ?? 0) > generation }.map(\.unit)) == Set(ranks.map(\.unit)))
   }
 
+  @Test func aGangWhoseRestartWasStoredAndNotToldWaitsUntilItsOldRanksHaveFencedThemselves() throws {
+    var bench = Bench()
+    for name in ["a", "b"] { bench.join(name, slots: 1) }
+    bench.submit([TaskSpec(key: "t", kind: "train"), TaskSpec(key: "s", kind: "k")])
+    bench.send(.stagePlanned(StageID(run: "1", task: "t", attempt: 1, stage: 0), .gang(units(2))))
+    let ranks = bench.assignments
+    bench.send(.unitFinished(worker: "a", unit: ranks[0].unit, attempt: 1, outcome: .failed(PlatformError(.unavailable, "killed"))))
+    // The coordinator dies before it can tell the other rank to stop. Two workers come that know nothing, that one is not heard.
+    bench.restart()
+    bench.join("c", slots: 1)
+    bench.join("d", slots: 1)
+    #expect(bench.assignments.isEmpty && bench.scheduler.waitingReason(run: "1", task: "t")?.contains("last generation") == true)
+    bench.send(.stagePlanned(StageID(run: "1", task: "s", attempt: 1, stage: 0), .shards(units(1))))
+    #expect(bench.assignments.count == 1, "others go on")
+    bench.finish(bench.assignments[0])
+    let begin = bench.now
+    let placed = bench.pass(8_000, alive: ["c": [], "d": []]).assignments
+    #expect(Set(placed.map(\.worker)) == ["c", "d"] && placed.allSatisfy { $0.gang?.generation == 2 })
+    #expect(bench.now - begin >= 5_000)
+  }
+
   @Test func aCancelledRunEndsAndItsUnitsAreStopped() throws {
     var bench = try running()
     let one = try #require(bench.assignments.first)

@@ -6,10 +6,12 @@ import Foundation
 import Synchronization
 import Testing
 
-/// Seeds that once failed, each with what it found.
-let regressionSeeds: [UInt64] = [
-  6,  // a rejoined, fenced worker was taken for a running older generation
-  18,  // a removed service that was set again reused the names of its replicas
+/// Seeds that once failed, each with what it found, and what a seed meant then.
+let regressionSeeds: [(seed: UInt64, vintage: Simulation.Vintage)] = [
+  (6, .first),  // a rejoined, fenced worker was taken for a running older generation
+  (18, .first),  // a removed service that was set again reused the names of its replicas
+  (315, .repairs),  // a task that was repaired, cancelled before it started, and repaired again used the names of its first attempt
+  (1530, .repairs),  // after a crash between storing a gang's restart and stopping its ranks, the next generation started beside them
 ]
 
 /// `SIMULATION_SEED=n SIMULATION_COUNT=m` runs the seeds n ..< n + m, one thread a core.
@@ -27,7 +29,7 @@ let regressionSeeds: [UInt64] = [
     let first = number("SIMULATION_SEED") ?? 1
     let count = number("SIMULATION_COUNT") ?? 200
     let traced = Int(number("SIMULATION_TRACE") ?? 25)
-    let seeds = (number("SIMULATION_SEED") == nil ? regressionSeeds : []) + Array(first..<(first + count))
+    let seeds = (number("SIMULATION_SEED") == nil ? regressionSeeds : []) + (first..<(first + count)).map { ($0, .newest) }
     let totals = Mutex(Totals())
     let next = Atomic(0)
     let start = ContinuousClock.now
@@ -35,13 +37,13 @@ let regressionSeeds: [UInt64] = [
       while true {
         let index = next.wrappingAdd(1, ordering: .relaxed).oldValue
         guard index < seeds.count else { return }
-        var simulation = Simulation(seed: seeds[index])
+        var simulation = Simulation(seed: seeds[index].seed, vintage: seeds[index].vintage)
         simulation.run()
         totals.withLock { totals in
           totals.events += simulation.events
           totals.injected.merge(simulation.injected, uniquingKeysWith: +)
           if !simulation.problems.isEmpty {
-            totals.failed.append((seeds[index], simulation.problems, simulation.trace.suffix(traced)))
+            totals.failed.append((seeds[index].seed, simulation.problems, simulation.trace.suffix(traced)))
           }
         }
       }

@@ -8,18 +8,25 @@ extension Simulation {
   // MARK: Network
 
   private mutating func travel(_ name: String, _ action: Action) {
-    if workers[name]!.partitioned || roll(.drop, 0.05) { return }
+    if workers[name]!.partitioned || roll(.drop, 0.05) || isCut(name, action) { return }
     var delay = 1 + Instant(random.next() % 8)
+    if vintage >= .weather { delay = inOrder(name, action, delay) }
     if roll(.delay, 0.05) { delay += Instant(random.next() % 4_000) }
+    if vintage >= .weather { delay = weathered(name, delay) }
     schedule(delay, action)
     if roll(.duplicate, 0.05) { schedule(delay + Instant(random.next() % 3_000), action) }
+    if gust(.replay, 0.01) { schedule(delay + 5_000 + Instant(weather.next() % 40_000), action) }
   }
 
-  mutating func send(_ worker: String, _ effect: Effect) {
-    if workers[worker] != nil { travel(worker, .toWorker(worker, effect)) }
+  mutating func send(_ worker: String, _ effect: Effect, _ epoch: Int) {
+    lastMessage += 1
+    if workers[worker] != nil { travel(worker, .toWorker(worker, effect, epoch: epoch, sequence: lastMessage)) }
   }
 
-  private mutating func report(_ worker: String, _ event: Event) { travel(worker, .toCoordinator(event)) }
+  mutating func report(_ worker: String, _ event: Event) {
+    lastMessage += 1
+    travel(worker, vintage >= .weather ? .fromWorker(worker, event, sequence: lastMessage) : .toCoordinator(event))
+  }
 
   // MARK: Workers
 
@@ -32,6 +39,8 @@ extension Simulation {
     workers[name]!.tombstones = []
     workers[name]!.beat = 0
     workers[name]!.sentBeats = [:]
+    workers[name]!.heard = (0, 0)
+    prepareStart(name)
     let lease = time + configuration.leaseMs
     workers[name]!.leaseUntil = lease
     note("\(name) starts")
@@ -101,9 +110,14 @@ extension Simulation {
     )
   }
 
-  mutating func receive(_ name: String, _ effect: Effect) {
-    guard workers[name]!.isUp, !postponed(name, .toWorker(name, effect)) else { return }
+  mutating func receive(_ name: String, _ effect: Effect, _ message: (epoch: Int, sequence: Int)) {
+    let action = Action.toWorker(name, effect, epoch: message.epoch, sequence: message.sequence)
+    guard workers[name]!.isUp, !postponed(name, action) else { return }
     fence(name)
+    if vintage >= .weather {
+      guard message > workers[name]!.heard else { return }
+      workers[name]!.heard = message
+    }
     let incarnation = workers[name]!.incarnation
     switch effect {
     case .assign(let assignment):
@@ -112,6 +126,7 @@ extension Simulation {
         !workers[name]!.tombstones.contains(key), time < workers[name]!.leaseUntil
       else { return }
       checkGang(name, assignment)
+      checkAlone(assignment)
       workers[name]!.work[key] = Execution(assignment: assignment)
       report(name, .unitStarted(worker: name, unit: key.unit, attempt: key.attempt))
       if assignment.gang != nil || assignment.service != nil {
@@ -137,7 +152,8 @@ extension Simulation {
       workers[name]!.tombstones.insert(key)
     case .heartbeatAccepted(_, let of, let sequence):
       guard of == incarnation, let sent = workers[name]!.sentBeats[sequence] else { return }
-      let lease = max(workers[name]!.leaseUntil, sent + configuration.leaseMs)
+      let length = Instant(Double(configuration.leaseMs) * workers[name]!.drift)
+      let lease = max(workers[name]!.leaseUntil, sent + length)
       workers[name]!.leaseUntil = lease
     case .requestJoin: hello(name)
     case .peerTable(let table):
@@ -172,6 +188,16 @@ extension Simulation {
     }
   }
 
+  /// No other attempt at a shard may run anywhere either.
+  private mutating func checkAlone(_ assignment: Assignment) {
+    guard assignment.gang == nil, assignment.service == nil, vintage >= .weather, !enabled.contains(.clockForward) else { return }
+    for other in names where workers[other]!.isUp && time < workers[other]!.leaseUntil && workers[other]!.stalledUntil <= time {
+      for (key, execution) in workers[other]!.work where execution.outcome == nil && key.unit == assignment.unit {
+        problems.append("\(assignment.unit) attempt \(assignment.attempt) starts while attempt \(key.attempt) runs on \(other)")
+      }
+    }
+  }
+
   mutating func ready(_ name: String, _ incarnation: Int64, _ key: UnitAttempt) {
     guard isCurrent(name, incarnation), !postponed(name, .ready(name, incarnation: incarnation, key)) else { return }
     guard workers[name]!.work[key]?.outcome == nil, workers[name]!.work[key] != nil else { return }
@@ -195,11 +221,12 @@ extension Simulation {
       return end(name, key, .failed(PlatformError(random.nextUnit() < 0.1 ? .invalidFile : .internalError, "failed")))
     }
     let attempt = Int64(key.unit.split(separator: "/").dropLast(2).last ?? "") ?? 0
-    end(name, key, .succeeded(["index": .integer(index), "task": .integer(attempt)]))
+    end(name, key, .succeeded(["index": .integer(index), "task": .integer(attempt), "lease": .integer(Int64(key.attempt))]))
   }
 
   private mutating func end(_ name: String, _ key: UnitAttempt, _ outcome: UnitOutcome) {
     workers[name]!.work[key]!.outcome = outcome
+    workers[name]!.history = workers[name]!.history.suffix(19) + [(key, outcome)]
     report(name, .unitFinished(worker: name, unit: key.unit, attempt: key.attempt, outcome: outcome))
   }
 
@@ -208,7 +235,7 @@ extension Simulation {
   mutating func injectFault() {
     guard !faultsOver else { return }
     schedule(100 + Instant(random.next() % 1_500), .fault)
-    let fault = Fault.allCases[Int(random.next() % UInt64(Fault.allCases.count))]
+    let fault = Fault.first[Int(random.next() % UInt64(Fault.first.count))]
     guard enabled.contains(fault) else { return }
     let name = names[Int(random.next() % 4)]
     note("fault \(fault) \(name)")
@@ -219,8 +246,7 @@ extension Simulation {
       workers[name]!.partitioned = true
       schedule(500 + Instant(random.next() % 15_000), .heal(name))
     case .workerCrash:
-      workers[name]!.isUp = false
-      workers[name]!.work = [:]
+      crashWorker(name)
       schedule(200 + Instant(random.next() % 15_000), .startWorker(name))
       if random.nextUnit() < 0.3 {
         schedule(5, .toCoordinator(.workerLost(worker: name, incarnation: workers[name]!.incarnation)))
@@ -250,9 +276,12 @@ extension Simulation {
           name: service, kind: "serve", payload: .integer(Int64(random.next() % 3)), replicas: Int(random.next() % 4))
         schedule(1, .client(.serviceSet(spec)))
       }
-    case .drop, .duplicate, .delay, .executorFailure, .crashBeforePersist, .crashAfterPersist, .planFailure, .commitFailure,
-      .commitUnclear, .poison:
-      break  // rolled where they happen
+    default: break  // rolled where they happen, or made by a storm
     }
+  }
+
+  mutating func crashWorker(_ name: String) {
+    workers[name]!.isUp = false
+    workers[name]!.work = [:]
   }
 }

@@ -7,10 +7,38 @@ import Core
 /// A cluster on virtual time: one coordinator around the real scheduler, four workers, a store that survives crashes, and a
 /// lake that counts commits. Everything follows from the seed.
 struct Simulation {
+  /// What a seed means grows: each step draws what it adds from streams of its own, and a seed of the regression list is
+  /// replayed with what there was when it failed.
+  enum Vintage: Int, Comparable {
+    case first
+    /// Runs that did not succeed are repaired.
+    case repairs
+    /// The faults of `Fault.later`, and workers that know the epoch.
+    case weather
+
+    static let newest = Vintage.weather
+    static func < (a: Vintage, b: Vintage) -> Bool { a.rawValue < b.rawValue }
+  }
+
   enum Fault: Int, CaseIterable {
     case drop, duplicate, delay, partition, workerCrash, executorCrash, executorFailure, workerStall, workerDrain
     case crashBeforePersist, crashAfterPersist, coordinatorStall, clockForward, clockBackward, planFailure, commitFailure
     case commitUnclear, poison, cancel, scale
+    // Of the network: one direction only, everything overtakes everything, held up and then all at once, once more much later.
+    case oneWayOut, oneWayIn, reorder, clog, replay
+    // Of the store, and of a leader that pauses between storing and acting while another one takes over.
+    case slowStore, storeRestart, leaderPaused
+    // Of workers: all at once with the coordinator, old or false reports, clocks that run at another rate, other slots after a restart.
+    case powerCut, staleReport, lie, workerDrift, workerResized
+    // A second, different answer to one planning.
+    case planTwice
+
+    static let first = allCases.filter { $0.rawValue <= scale.rawValue }
+    static let later = allCases.filter { $0.rawValue > scale.rawValue }
+    /// Those of `later` that the injector makes.
+    static let storms: [Fault] = [
+      .oneWayOut, .oneWayIn, .reorder, .clog, .slowStore, .storeRestart, .powerCut, .staleReport, .lie,
+    ]
 
     /// Whether it is decided where it happens, not by the fault injector.
     var isRolled: Bool {
@@ -25,7 +53,8 @@ struct Simulation {
 
   enum Action {
     case toCoordinator(Event)
-    case toWorker(String, Effect)
+    case fromWorker(String, Event, sequence: Int)
+    case toWorker(String, Effect, epoch: Int, sequence: Int)
     case beat(String, incarnation: Int64)
     case finish(String, incarnation: Int64, UnitAttempt)
     case ready(String, incarnation: Int64, UnitAttempt)
@@ -39,6 +68,14 @@ struct Simulation {
     case repair(String)
     case client(Event)
     case fault
+    case storm
+    /// The store has what was being stored; or the coordinator gives up on it.
+    case stored(epoch: Int)
+    case storeLost(epoch: Int)
+    /// A paused leader acts on what it had stored, not knowing that its epoch is over.
+    case lateEffects([Effect], epoch: Int)
+    /// An answer that comes once more.
+    case repeated(Event, epoch: Int)
   }
 
   struct Execution {
@@ -47,6 +84,23 @@ struct Simulation {
     var isReady = false
     /// Finished and not acknowledged.
     var outcome: UnitOutcome?
+  }
+
+  /// What is wrong with the way to a worker, and until when.
+  struct Link {
+    var outCutUntil: Instant = 0
+    var inCutUntil: Instant = 0
+    var shuffledUntil: Instant = 0
+    var cloggedUntil: Instant = 0
+    /// When the last message arrives, in each direction: without a fault a later one is not earlier.
+    var lastIn: Instant = 0
+    var lastOut: Instant = 0
+  }
+
+  /// A transaction of the coordinator that has not been answered.
+  struct Storing {
+    var changes: [Record]
+    var effects: [Effect]
   }
 
   struct SimulatedWorker {
@@ -60,13 +114,29 @@ struct Simulation {
     var work: [UnitAttempt: Execution] = [:]
     var tombstones: Set<UnitAttempt> = []
     var slots = 2
+    var link = Link()
+    /// The last message that it has taken. Older ones are dropped, as the transport does.
+    var heard = (epoch: 0, sequence: 0)
+    /// How long a lease is by its clock, in parts of what it should be.
+    var drift = 1.0
+    /// The last attempts that it finished, of any incarnation.
+    var history: [(key: UnitAttempt, outcome: UnitOutcome)] = []
   }
 
   /// What the workload uses.
   enum Feature: CaseIterable { case runIf, conditions, loops, queues, shares }
 
   let seed: UInt64
+  let vintage: Vintage
   var random: SplitMix64
+  /// Decides the faults of `Fault.later`.
+  var weather: SplitMix64
+  /// Whether reports that others have overtaken, or that come again, are dropped as the transport does; the scheduler has to
+  /// get along without.
+  var dropsOvertaken = false
+  var lastMessage = 0
+  /// The last report that was taken, by worker.
+  var lastReports: [String: Int] = [:]
   var features: Set<Feature> = []
   var enabled: Set<Fault> = []
   var faultsOver = false
@@ -77,6 +147,11 @@ struct Simulation {
   var epoch = 0
   var tickAt: Instant?
   var stalledCoordinatorUntil: Instant = 0
+  var storing: Storing?
+  /// What came while the coordinator was storing; handled as one batch, as the runner does.
+  var mailbox: [Event] = []
+  var storeSlowUntil: Instant = 0
+  var storeDownUntil: Instant = 0
   var workers: [String: SimulatedWorker] = [:]
   let names = ["w0", "w1", "w2", "w3"]
   var store: [String: Record] = [:]
@@ -91,13 +166,18 @@ struct Simulation {
   var problems: [String] = []
   let configuration = Scheduler.Configuration()
 
-  init(seed: UInt64) {
+  init(seed: UInt64, vintage: Vintage = .newest) {
     self.seed = seed
+    self.vintage = vintage
     random = SplitMix64(seed: seed)
-    for fault in Fault.allCases where random.nextUnit() < 0.5 { enabled.insert(fault) }
+    weather = SplitMix64(seed: seed &* 0x9E37_79B9_7F4A_7C15 ^ 0x5851_F42D)
+    for fault in Fault.first where random.nextUnit() < 0.5 { enabled.insert(fault) }
     for feature in Feature.allCases where random.nextUnit() < 0.4 { features.insert(feature) }
     var apart = SplitMix64(seed: ~seed)
-    repairs = apart.nextUnit() < 0.4 && !regressionSeeds.contains(seed)
+    repairs = apart.nextUnit() < 0.4 && vintage >= .repairs
+    guard vintage >= .weather else { return }
+    for fault in Fault.later where weather.nextUnit() < 0.35 { enabled.insert(fault) }
+    dropsOvertaken = weather.nextUnit() < 0.5
   }
 
   // MARK: Running
@@ -117,6 +197,7 @@ struct Simulation {
       schedule(Instant(random.next() % 5_000), .client(.serviceSet(spec)))
     }
     schedule(500, .fault)
+    if vintage >= .weather { schedule(700, .storm) }
     let limit: Instant = 60_000 + 3_600_000
     while let next = queue.pop(), problems.isEmpty {
       time = max(time, next.time)
@@ -132,6 +213,9 @@ struct Simulation {
     faultsOver = true
     note("faults end")
     for name in names where workers[name]!.isUp { workers[name]!.partitioned = false }
+    for name in names { workers[name]!.link = Link() }
+    storeSlowUntil = 0
+    storeDownUntil = min(storeDownUntil, time)
     for name in names { schedule(100, .client(.workerUncordon(worker: name))) }
   }
 
@@ -140,7 +224,7 @@ struct Simulation {
     for run in submitted.keys {
       guard case .run(let record)? = store["run:\(run)"], record.state.isTerminal else { return false }
     }
-    guard scheduler != nil, submitted.count > 0,
+    guard scheduler != nil, storing == nil, submitted.count > 0,
       !queue.contains(where: {
         switch $0 {
         case .submit, .repair: true
@@ -195,7 +279,7 @@ struct Simulation {
       }
     }
     if !servicesAreReady { problems.append("services did not converge") }
-    guard let scheduler else { return problems.append("there is no coordinator at the end") }
+    guard let scheduler, storing == nil else { return problems.append("there is no coordinator at the end") }
     compareStore(scheduler)
     var restored = Scheduler(configuration: configuration, now: time + clockOffset)
     restored.load(Array(store.values))
@@ -285,8 +369,14 @@ struct Simulation {
     switch action {
     case .toCoordinator(let event):
       if time < stalledCoordinatorUntil { schedule(stalledCoordinatorUntil - time, action) } else { deliver(event) }
+    case .fromWorker(let name, let event, let sequence):
+      if time < stalledCoordinatorUntil { return schedule(stalledCoordinatorUntil - time, action) }
+      if dropsOvertaken, sequence <= lastReports[name] ?? 0 { return }
+      lastReports[name] = sequence
+      deliver(event)
     case .startCoordinator:
       guard scheduler == nil else { return }
+      if time < storeDownUntil { return schedule(storeDownUntil - time + 100, action) }
       epoch += 1
       note("coordinator starts, epoch \(epoch)")
       let (restored, effects) = Scheduler.restore(
@@ -298,21 +388,33 @@ struct Simulation {
       if time < stalledCoordinatorUntil { return schedule(stalledCoordinatorUntil - time, action) }
       tickAt = nil
       deliver(.tick)
-    case .planned(let call, let of): if of == epoch { deliver(plan(call)) }
+    case .planned(let call, let of):
+      guard of == epoch else { return }
+      let answer = plan(call)
+      deliver(answer)
+      repeatPlanning(answer)
     case .committed(let call, let results, let of):
       // The commit lands even when the coordinator that asked for it is gone.
       let answer = commit(call, results)
       if of == epoch { deliver(answer) }
     case .submit(let spec):
-      if scheduler == nil || time < stalledCoordinatorUntil { return schedule(700, action) }
+      if isBusy { return schedule(700, action) }
       if store["run:\(spec.id)"] == nil { deliver(.runSubmitted(spec)) }
       if store["run:\(spec.id)"] == nil { schedule(700, action) } else { submitted[spec.id] = spec }
     case .repair(let run): repair(run)
     case .client(let event):
-      if scheduler == nil || time < stalledCoordinatorUntil { return schedule(700, action) }
+      if isBusy { return schedule(700, action) }
+      // It had to wait until all workers were wanted again.
+      if faultsOver, case .workerCordon = event { return }
+      if faultsOver, case .workerDrain = event { return }
       deliver(event)
     case .fault: injectFault()
-    case .toWorker(let name, let effect): receive(name, effect)
+    case .storm: injectStorm()
+    case .stored(let of): if of == epoch { stored() }
+    case .storeLost(let of): if of == epoch { storeLost() }
+    case .lateEffects(let effects, let of): for effect in effects { act(effect, epoch: of) }
+    case .repeated(let event, let of): if of == epoch { deliver(event) }
+    case .toWorker(let name, let effect, let epoch, let sequence): receive(name, effect, (epoch, sequence))
     case .beat(let name, let incarnation): beat(name, incarnation)
     case .finish(let name, let incarnation, let key): finish(name, incarnation, key)
     case .ready(let name, let incarnation, let key): ready(name, incarnation, key)
@@ -321,23 +423,62 @@ struct Simulation {
     }
   }
 
+  /// Whether a client has to try again later.
+  private var isBusy: Bool { scheduler == nil || time < stalledCoordinatorUntil || storing != nil }
+
   private mutating func deliver(_ event: Event) {
     guard scheduler != nil else { return }
-    events += 1
-    if case .workerHeartbeat = event {} else { trace.add(.event(event), at: time) }
+    if storing == nil { handle([event]) } else { mailbox.append(event) }
+  }
+
+  private mutating func handle(_ batch: [Event]) {
+    var effects: [Effect] = []
     let now = time + clockOffset
-    let effects = scheduler!.handle(event, now: now)
-    if let violation = scheduler!.violations().first { problems.append(violation) }
+    for event in batch {
+      events += 1
+      if case .workerHeartbeat = event {} else { trace.add(.event(event), at: time) }
+      effects += scheduler!.handle(event, now: now)
+      if let violation = scheduler!.violations().first { problems.append(violation) }
+    }
     settle(effects)
   }
 
   private mutating func settle(_ effects: [Effect]) {
     let changes = scheduler!.takeChanges()
     if !changes.isEmpty, roll(.crashBeforePersist, 0.005) { return crashCoordinator("before persist") }
+    if !changes.isEmpty, time < max(storeSlowUntil, storeDownUntil) {
+      storing = Storing(changes: changes, effects: effects)
+      if time >= storeDownUntil { return schedule(20 + Instant(weather.next() % 1_500), .stored(epoch: epoch)) }
+      let patience: Instant = 5_000
+      let wait = storeDownUntil - time + 50
+      return schedule(min(wait, patience), wait <= patience ? .stored(epoch: epoch) : .storeLost(epoch: epoch))
+    }
+    persist(changes, then: effects)
+  }
+
+  /// The transaction is through, and with it what came in the meantime can be handled.
+  private mutating func stored() {
+    guard let done = storing else { return }
+    storing = nil
+    persist(done.changes, then: done.effects)
+    guard scheduler != nil, !mailbox.isEmpty else { return }
+    let batch = mailbox
+    mailbox = []
+    handle(batch)
+  }
+
+  /// Nobody knows whether the last transaction was committed.
+  private mutating func storeLost() { crashCoordinator("without its store") }
+
+  private mutating func persist(_ changes: [Record], then effects: [Effect]) {
     for record in changes { persist(record) }
     if events % 32 == 0, let live = scheduler { compareStore(live) }
     if !effects.isEmpty, roll(.crashAfterPersist, 0.004) { return crashCoordinator("after persist") }
-    for effect in effects { act(effect) }
+    if !effects.isEmpty, gust(.leaderPaused, 0.003) {
+      schedule(3_000 + Instant(weather.next() % 12_000), .lateEffects(effects, epoch: epoch))
+      return crashCoordinator("pauses, and another one takes over")
+    }
+    for effect in effects { act(effect, epoch: epoch) }
     if let deadline = scheduler!.nextDeadline {
       let at = max(time + 1, deadline - clockOffset)
       if tickAt.map({ at < $0 || $0 < time }) ?? true {
@@ -362,6 +503,9 @@ struct Simulation {
     if case .unit(let new) = record, case .unit(let old)? = store[record.key], new.attempt < old.attempt {
       problems.append("\(record.key) went back")
     }
+    if case .unit(let unit) = record, unit.state == .succeeded, unit.result["lease"]?.intValue != unit.attempt {
+      problems.append("\(record.key) attempt \(unit.attempt) has the result \(unit.result.sortedText)")
+    }
     store[record.key] = record
   }
 
@@ -378,14 +522,14 @@ struct Simulation {
   private func isRepair(_ old: Record, _ new: Record) -> Bool {
     switch (old, new) {
     case (.run(let old), .run(let new)): (new.repairs ?? 0) == (old.repairs ?? 0) + 1
-    case (.task(let old), .task(let new)): (new.repairs ?? 0) > (old.repairs ?? 0) && new.base ?? 0 >= old.attempt
+    case (.task(let old), .task(let new)): (new.repairs ?? 0) > (old.repairs ?? 0) && new.base ?? 0 >= max(old.attempt, old.base ?? 0)
     default: false
     }
   }
 
   /// As a client's request that is noted first, and told to the scheduler until it has taken it up.
   private mutating func repair(_ id: String) {
-    if scheduler == nil || time < stalledCoordinatorUntil { return schedule(700, .repair(id)) }
+    if isBusy { return schedule(700, .repair(id)) }
     guard case .run(let run)? = store["run:\(id)"], run.state.isTerminal else { return }
     let tasks = store.values.compactMap { if case .task(let task) = $0, task.run == id { task } else { nil } }.sorted { $0.key < $1.key }
     let rerun = Repair.failed(run.spec, tasks)
@@ -395,24 +539,30 @@ struct Simulation {
     if case .run(let after)? = store["run:\(id)"], after.repairs == run.repairs { schedule(700, .repair(id)) }
   }
 
-  private mutating func crashCoordinator(_ when: String) {
+  mutating func crashCoordinator(_ when: String) {
     note("coordinator crashes \(when)")
+    if let open = storing {
+      // Its transaction may have been committed all the same.
+      if weather.nextUnit() < 0.5 { for record in open.changes { persist(record) } }
+      storing = nil
+    }
+    mailbox = []
     scheduler = nil
     tickAt = nil
     epoch += 1
     schedule(300 + Instant(random.next() % 4_000), .startCoordinator)
   }
 
-  private mutating func act(_ effect: Effect) {
+  private mutating func act(_ effect: Effect, epoch: Int) {
     switch effect {
     case .planStage(let call): schedule(5 + Instant(random.next() % 200), .planned(call, epoch: epoch))
     case .commitStage(let call, let results):
       schedule(5 + Instant(random.next() % 300), .committed(call, results, epoch: epoch))
-    case .assign(let assignment): send(assignment.worker, effect)
+    case .assign(let assignment): send(assignment.worker, effect, epoch)
     case .cancelUnit(let worker, _, _), .drainReplica(let worker, _, _), .acknowledge(let worker, _, _),
       .heartbeatAccepted(let worker, _, _), .requestJoin(let worker):
-      send(worker, effect)
-    case .peerTable(let table): for name in Set(table.members.map(\.worker)).sorted() { send(name, effect) }
+      send(worker, effect, epoch)
+    case .peerTable(let table): for name in Set(table.members.map(\.worker)).sorted() { send(name, effect, epoch) }
     case .replicaReady, .replicaGone, .runStateChanged, .taskStateChanged, .refused: break
     }
   }
