@@ -25,12 +25,19 @@ public struct WorkerHello: Codable, Sendable, Equatable {
   /// Names the machine, so that ranks know whom they share memory with.
   public var hostID: String
   public var labels: [String: String]
+  /// Its processors, when they are not as many as its slots, and its memory. Nil of older workers, to whom nothing that asks
+  /// for memory is given.
+  public var cpus: Double?
+  public var memoryBytes: Int64?
   /// What it holds: running, or finished and not acknowledged yet.
   public var held: [UnitAttempt]
 
   public init(
-    worker: String, incarnation: Int64, slots: Int, hostID: String, labels: [String: String] = [:], held: [UnitAttempt] = []
+    worker: String, incarnation: Int64, slots: Int, hostID: String, labels: [String: String] = [:], held: [UnitAttempt] = [],
+    cpus: Double? = nil, memoryBytes: Int64? = nil
   ) {
+    self.cpus = cpus
+    self.memoryBytes = memoryBytes
     self.worker = worker
     self.incarnation = incarnation
     self.slots = slots

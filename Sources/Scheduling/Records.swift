@@ -122,6 +122,8 @@ public struct UnitRecord: Codable, Sendable, Equatable {
   public var publicKey: String?
   public var result: JSONValue
   public var error: PlatformError?
+  /// Absent in what older versions stored, and where a slot is all that it needs.
+  public var demand: Demand?
 
   public var key: UnitAttempt { UnitAttempt(unit: name, attempt: attempt) }
 }

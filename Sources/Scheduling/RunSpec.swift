@@ -30,12 +30,15 @@ public struct TaskSpec: Codable, Sendable, Equatable {
   public var retryOnTimeout: Bool?
   /// It is skipped, as if a condition had decided so.
   public var disabled: Bool?
+  /// What each of its units needs of a worker; also its replicas, when its service does not say. Nil: a slot.
+  public var demand: Demand?
 
   public init(
     key: String, kind: String, dependsOn: [String] = [], maxRetries: Int = 0, retryBackoff: Backoff = Backoff(),
     timeoutMs: Int64? = nil, body: JSONValue = .null, runIf: RunIf? = nil, outcomes: [String: Bool]? = nil,
-    condition: Condition? = nil, forEach: ForEach? = nil, retryOnTimeout: Bool? = nil, disabled: Bool? = nil
+    condition: Condition? = nil, forEach: ForEach? = nil, retryOnTimeout: Bool? = nil, disabled: Bool? = nil, demand: Demand? = nil
   ) {
+    self.demand = demand
     self.retryOnTimeout = retryOnTimeout
     self.disabled = disabled
     self.runIf = runIf
@@ -151,10 +154,14 @@ public struct ServiceSpec: Codable, Sendable, Equatable {
   public var generation: Int
   /// How long a task that sets this service waits for `replicas` ready ones.
   public var readyTimeoutMs: Int64
+  /// What each replica needs of a worker. Another demand is another generation.
+  public var demand: Demand?
 
   public init(
-    name: String, kind: String, payload: JSONValue, replicas: Int, generation: Int = 0, readyTimeoutMs: Int64 = 300_000
+    name: String, kind: String, payload: JSONValue, replicas: Int, generation: Int = 0, readyTimeoutMs: Int64 = 300_000,
+    demand: Demand? = nil
   ) {
+    self.demand = demand
     self.name = name
     self.kind = kind
     self.payload = payload

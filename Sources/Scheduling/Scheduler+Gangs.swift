@@ -26,49 +26,63 @@ extension Scheduler {
       runs[run].tasks[task].units.allSatisfy({ $0.state.isLeased })
     else { return }
     let leaves = runs[run].tasks[task].units.contains { workers[$0.worker ?? ""]?.availability == .draining }
-    let room = workers.values.filter(\.acceptsWork).reduce(0) { $0 + $1.slots }
     // Without room it stays and may finish where it is.
-    if leaves, room >= runs[run].tasks[task].units.count { restartGang(run, task, notBefore: nil) }
+    if leaves, gangCapacity(runs[run].tasks[task]) >= runs[run].tasks[task].units.count { restartGang(run, task, notBefore: nil) }
   }
 
   /// Whether ranks of an older generation may run that this scheduler has not heard of.
   func waitsForUnheard(_ task: TaskRecord) -> Bool { now < gangsWaitUntil && (task.generation > 0 || task.attempt > 1) }
 
-  /// Places all ranks, over as many workers as possible. Returns false when the gang waits for slots, so that younger
-  /// work does not take them.
-  mutating func placeGang(_ run: Int, _ task: Int) -> Bool {
-    guard runs[run].tasks[task].waiting == runs[run].tasks[task].units.count else { return true }
-    let units = runs[run].tasks[task].units
-    guard units.allSatisfy({ $0.notBefore ?? now <= now }) else { return true }
-    let record = runs[run].tasks[task].record
-    guard !holdsStopping(run: record.run, task: record.key) else { return false }
-    var free: [(worker: Int, free: Int, ranks: Int)] = []
+  /// How many ranks of a gang fit on the workers that take everything when nothing but replicas runs there, up to its size.
+  func gangCapacity(_ task: Task) -> Int {
+    guard let rank = task.units.first else { return 0 }
+    let load = rank.load
     var capacity = 0
-    for worker in workers.indices where workers[at: worker].acceptsWork {
-      capacity += workers[at: worker].slots
-      free.append((worker, workers[at: worker].freeSlots, 0))
+    for worker in workers.indices where workers[at: worker].acceptsWork && suits(worker, rank.demand) && capacity < task.units.count {
+      capacity += workers[at: worker].idleRoom.count(load, upTo: task.units.count - capacity)
     }
-    guard capacity > 0 else { return false }
-    let beyondSlots = capacity < units.count
+    return capacity
+  }
+
+  /// Places all ranks, over as many workers as possible. A gang that waits for room keeps the workers that it could use, so that
+  /// younger work does not take them: all of them, unless it asks for labels.
+  mutating func placeGang(_ run: Int, _ task: Int, _ kept: inout Set<Int>) -> Step {
+    guard isDue(run, task) else { return .nothing }
+    let units = runs[run].tasks[task].units
+    let record = runs[run].tasks[task].record
+    let demand = units[0].demand
+    let load = units[0].load
+    let suitable = workers.indices.filter { workers[at: $0].acceptsWork && suits($0, demand) }
+    func wait() -> Step {
+      guard demand?.labels != nil else { return .blocked }
+      kept.formUnion(suitable)
+      return .nothing
+    }
+    if holdsStopping(run: record.run, task: record.key) { return wait() }
+    // The whole cluster is too small: it has to be idle, and ranks share slots. Processors and memory are not shared.
+    let beyondSlots = gangCapacity(runs[run].tasks[task]) < units.count
     if beyondSlots {
-      // The whole cluster is too small: it has to be idle, and ranks share slots.
-      guard workers.values.allSatisfy({ !$0.acceptsWork || $0.usedSlots == 0 }) else { return false }
-    } else {
-      guard free.reduce(0, { $0 + max(0, $1.free) }) >= units.count else { return false }
+      guard load == .slot else { return .nothing }
+      guard kept.isEmpty, suitable.contains(where: { workers[at: $0].room.slots > 0 }), workers.values.allSatisfy({ !$0.acceptsWork || $0.isIdle })
+      else { return wait() }
+    }
+    var free: [(worker: Int, room: Room, ranks: Int)] = suitable.compactMap { worker in
+      let room = workers[at: worker].room
+      return !kept.contains(worker) && (beyondSlots ? room.slots > 0 : room.fits(load)) ? (worker, room, 0) : nil
     }
     var chosen: [Int] = []
     for _ in units {
       var best: Int?
-      for index in free.indices where beyondSlots ? workers[at: free[index].worker].slots > 0 : free[index].free > 0 {
+      for index in free.indices where beyondSlots || free[index].room.fits(load) {
         guard let other = best else {
           best = index
           continue
         }
-        if (free[index].ranks, -free[index].free) < (free[other].ranks, -free[other].free) { best = index }
+        if (free[index].ranks, -free[index].room.free) < (free[other].ranks, -free[other].room.free) { best = index }
       }
-      guard let best else { return false }
+      guard let best else { return wait() }
       free[best].ranks += 1
-      free[best].free -= 1
+      free[best].room.take(load)
       chosen.append(free[best].worker)
     }
     changeTask(run, task) { $0.generation += 1 }
@@ -76,9 +90,9 @@ extension Scheduler {
     for (rank, worker) in chosen.enumerated() {
       let place = Place.task(run: run, task: task, unit: rank)
       change(place) { $0.generation = generation }
-      lease(place, to: worker, slots: 1, beyondSlots: beyondSlots)
+      lease(place, to: worker, beyondSlots: beyondSlots)
     }
-    return true
+    return .placed
   }
 
   /// Sends everyone's endpoint once all ranks have reported theirs; again when a rank repeats its report.

@@ -25,13 +25,13 @@ extension Scheduler {
 
   /// Returns how many active leases the worker has.
   private func leaseViolations(_ index: Int, _ found: inout [String]) -> Int {
-    var granted = 0
-    var used = 0
+    var granted = workers[at: index].room.emptied
+    var used = Load.none
     var active = 0
     let name = workers.keys[index]
     for lease in workers[at: index].leases.values {
-      used += lease.slots
-      if !lease.beyondSlots { granted += lease.slots }
+      used = used + lease.load
+      if !lease.beyondSlots { granted.take(lease.load) }
       guard lease.active else { continue }
       active += 1
       guard let place = find(lease.key.unit) else {
@@ -45,10 +45,8 @@ extension Scheduler {
         )
       }
     }
-    if workers[at: index].state != .restored, granted > workers[at: index].slots {
-      found.append("worker \(name) has \(granted) of \(workers[at: index].slots) slots taken")
-    }
-    if used != workers[at: index].usedSlots { found.append("worker \(name) counts its slots wrongly") }
+    if workers[at: index].state != .restored, granted.isOverfull { found.append("worker \(name) has given more than it has: \(granted)") }
+    if used != workers[at: index].room.used { found.append("worker \(name) counts its slots wrongly") }
     return active
   }
 

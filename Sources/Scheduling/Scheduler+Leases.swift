@@ -23,10 +23,10 @@ extension Scheduler {
     var worker =
       workers[hello.worker]
       ?? Worker(
-        incarnation: hello.incarnation, slots: 0, hostID: hello.hostID, labels: hello.labels, state: .live,
+        incarnation: hello.incarnation, room: Room(slots: 0), hostID: hello.hostID, labels: hello.labels, state: .live,
         availability: availability[hello.worker]?.availability ?? .open, lastHeard: now)
-    if worker.state != .live || worker.slots == 0 {
-      worker.slots = max(0, hello.slots)
+    if worker.state != .live || worker.room.slots == 0 {
+      worker.resize(hello)
       worker.hostID = hello.hostID
       worker.labels = hello.labels
     }
@@ -95,8 +95,9 @@ extension Scheduler {
     }
     for key in held where workers[at: index].leases.index(of: key) == nil {
       // Unknown work: of a task that ended, or of an older attempt. It takes its slot until it has stopped.
+      let isReplica = key.unit.hasPrefix("service/")
       let lease = Lease(
-        key: key, slots: key.unit.hasPrefix("service/") ? 0 : 1, active: false, confirmed: true, sentAt: now,
+        key: key, load: isReplica ? .none : .slot, isReplica: isReplica, active: false, confirmed: true, sentAt: now,
         beyondSlots: true, foreign: true, listed: isBeat)
       workers[at: index].add(lease)
       effects.append(.cancelUnit(worker: name, unit: key.unit, attempt: key.attempt))

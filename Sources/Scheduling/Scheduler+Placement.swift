@@ -4,12 +4,16 @@ import Core
 
 /// Which worker gets what.
 extension Scheduler {
-  private enum Step { case placed, nothing, blocked }
+  /// Nothing: what waits has to wait, and others may go on. Blocked: so have they.
+  enum Step { case placed, nothing, blocked }
 
   /// Replicas first (they take no slots). Then, one unit after the other, the run of the highest priority; among equals
   /// the run of the user with the fewest slots, then the oldest.
+  ///
+  /// What asks for more than is free anywhere keeps a worker: nothing that comes after it is placed there, so that it is not starved.
   mutating func place() {
-    placeReplicas()
+    var kept: Set<Int> = []
+    placeReplicas(&kept)
     var candidates = runs.indices.filter { run in
       !runs[run].record.state.isTerminal && runs[run].tasks.contains { $0.waiting > 0 }
     }
@@ -24,7 +28,7 @@ extension Scheduler {
       let run = candidates[position]
       let user = runs[run].record.spec.user ?? ""
       let before = runs[run].tasks.reduce(0) { $0 + $1.leased }
-      switch placeOne(run) {
+      switch placeOne(run, &kept) {
       case .placed: shares[user, default: 0] += runs[run].tasks.reduce(0) { $0 + $1.leased } - before
       case .nothing: candidates.remove(at: position)
       // The slots are gone, or kept for a gang.
@@ -34,11 +38,15 @@ extension Scheduler {
   }
 
   /// Places one gang, or one shard of the run's tasks in turn.
-  private mutating func placeOne(_ run: Int) -> Step {
+  private mutating func placeOne(_ run: Int, _ kept: inout Set<Int>) -> Step {
     let count = runs[run].tasks.count
     for task in runs[run].tasks.indices
     where runs[run].tasks[task].waiting > 0 && runs[run].tasks[task].record.shape == .gang && isDue(run, task) {
-      return placeGang(run, task) ? .placed : .blocked
+      switch placeGang(run, task, &kept) {
+      case .placed: return .placed
+      case .blocked: return .blocked
+      case .nothing: continue
+      }
     }
     for _ in 0..<count {
       let task = runs[run].nextTask % count
@@ -46,33 +54,49 @@ extension Scheduler {
       guard runs[run].tasks[task].waiting > 0, runs[run].tasks[task].record.state == .running,
         runs[run].tasks[task].record.shape == .shards, let unit = runs[run].tasks[task].nextWaiting(now: now)
       else { continue }
-      guard let worker = freestWorker() else {
+      if let worker = freestWorker(for: runs[run].tasks[task].units[unit], kept) {
+        lease(.task(run: run, task: task, unit: unit), to: worker, beyondSlots: false)
+        return .placed
+      }
+      guard runs[run].tasks[task].spec.demand != nil else {
         runs[run].nextTask = task
         return .blocked
       }
-      lease(.task(run: run, task: task, unit: unit), to: worker, slots: 1, beyondSlots: false)
-      return .placed
+      keepWorker(for: runs[run].tasks[task].units[unit], &kept)
     }
     return .nothing
   }
 
   /// Whether all ranks of a gang wait and none of them has to wait longer.
-  private func isDue(_ run: Int, _ task: Int) -> Bool {
+  func isDue(_ run: Int, _ task: Int) -> Bool {
     runs[run].tasks[task].record.state == .running && runs[run].tasks[task].waiting == runs[run].tasks[task].units.count
       && !waitsForUnheard(runs[run].tasks[task].record) && runs[run].tasks[task].units.allSatisfy { $0.notBefore ?? now <= now }
   }
 
-  /// The worker with the most free slots, by name when equal; nil when there is none.
-  private func freestWorker() -> Int? {
-    var best: (index: Int, free: Int)?
-    for index in workers.indices where workers[at: index].acceptsWork {
-      let free = workers[at: index].freeSlots
-      if free > (best?.free ?? 0) { best = (index, free) }
+  /// The worker with the most free slots that has what the unit needs, by name when equal; nil when there is none.
+  private func freestWorker(for unit: UnitRecord, _ kept: Set<Int>) -> Int? {
+    let load = unit.load
+    var best: (index: Int, free: Int64)?
+    for index in workers.indices where workers[at: index].acceptsWork && !kept.contains(index) {
+      let free = workers[at: index].room.free
+      if free > best?.free ?? .min, workers[at: index].room.fits(load), suits(index, unit.demand) { best = (index, free) }
     }
     return best?.index
   }
 
-  mutating func lease(_ place: Place, to worker: Int, slots: Int, beyondSlots: Bool) {
+  /// Keeps the worker where a unit will have room first.
+  func keepWorker(for unit: UnitRecord, _ kept: inout Set<Int>) {
+    let load = unit.load
+    guard load != .none, unit.demand != nil else { return }
+    var best: (index: Int, free: Int64)?
+    for index in workers.indices where workers[at: index].acceptsWork && !kept.contains(index) && suits(index, unit.demand) {
+      let free = workers[at: index].room.free
+      if free > best?.free ?? .min, workers[at: index].idleRoom.fits(load) { best = (index, free) }
+    }
+    if let best { kept.insert(best.index) }
+  }
+
+  mutating func lease(_ place: Place, to worker: Int, beyondSlots: Bool) {
     let name = workers.keys[worker]
     let incarnation = workers[at: worker].incarnation
     change(place) {
@@ -83,7 +107,8 @@ extension Scheduler {
       $0.notBefore = nil
     }
     let unit = self[place]
-    let lease = Lease(key: unit.key, slots: slots, active: true, confirmed: false, sentAt: now, beyondSlots: beyondSlots)
+    let lease = Lease(
+      key: unit.key, load: unit.load, isReplica: unit.service != nil, active: true, confirmed: false, sentAt: now, beyondSlots: beyondSlots)
     workers[at: worker].add(lease)
     effects.append(.assign(assignment(unit)))
   }

@@ -53,22 +53,22 @@ extension Scheduler {
       let replicas = (units["service/\(name)"] ?? []).filter { !$0.state.isTerminal }.sorted { $0.index < $1.index }
       services.update(name) { $0.replicas = replicas }
     }
-    for run in runs { for task in run.tasks { for unit in task.units { restoreLease(unit, slots: 1) } } }
-    for (_, service) in services { for unit in service.replicas { restoreLease(unit, slots: 0) } }
+    for run in runs { for task in run.tasks { for unit in task.units { restoreLease(unit) } } }
+    for (_, service) in services { for unit in service.replicas { restoreLease(unit) } }
   }
 
-  private mutating func restoreLease(_ unit: UnitRecord, slots: Int) {
+  private mutating func restoreLease(_ unit: UnitRecord) {
     guard unit.state.isLeased, let name = unit.worker else { return }
     if workers[name] == nil {
       workers.set(
         name,
         Worker(
-          incarnation: unit.incarnation, slots: 0, hostID: "", labels: [:], state: .restored,
+          incarnation: unit.incarnation, room: Room(slots: 0), hostID: "", labels: [:], state: .restored,
           availability: availability[name]?.availability ?? .open, lastHeard: now))
     }
     // Leases of an older incarnation of the same worker stay with it and end when the newer one is known.
     workers.update(name) { $0.incarnation = max($0.incarnation, unit.incarnation) }
-    let lease = Lease(key: unit.key, slots: slots, active: true, confirmed: false, sentAt: now, beyondSlots: true)
+    let lease = Lease(key: unit.key, load: unit.load, isReplica: unit.service != nil, active: true, confirmed: false, sentAt: now, beyondSlots: true)
     workers.update(name) { $0.add(lease) }
   }
 

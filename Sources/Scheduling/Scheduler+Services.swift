@@ -14,7 +14,7 @@ extension Scheduler {
     var record = ServiceRecord(spec: spec, nextReplica: 0, removing: false, removed: false)
     if let known = services[spec.name] {
       record = known.record
-      let same = known.record.spec.kind == spec.kind && known.record.spec.payload == spec.payload
+      let same = known.record.spec.kind == spec.kind && known.record.spec.payload == spec.payload && known.record.spec.demand == spec.demand
       if spec.generation == 0 { spec.generation = known.record.spec.generation + (same && !record.removing ? 0 : 1) }
       guard spec.generation >= known.record.spec.generation else {
         return .failure(
@@ -105,7 +105,7 @@ extension Scheduler {
     let record = services[at: index].record
     var unit = UnitRecord(
       name: "service/\(record.spec.name)/\(record.nextReplica)", kind: record.spec.kind, payload: record.spec.payload,
-      index: record.nextReplica, service: record.spec.name, generation: record.spec.generation)
+      index: record.nextReplica, service: record.spec.name, generation: record.spec.generation, demand: record.spec.demand)
     unit.replaces = old
     services[at: index].replicas.append(unit)
     changes["unit:\(unit.name)"] = .unit(unit)
@@ -160,26 +160,43 @@ extension Scheduler {
     }
   }
 
-  /// On the worker with the fewest replicas of the same generation, then of the same service, then with the fewest at all.
-  mutating func placeReplicas() {
+  /// In the zone, then on the machine, then on the worker with the fewest replicas of the same generation, then of the same service, then
+  /// with the fewest at all. For one that needs room and finds none, a worker is kept.
+  mutating func placeReplicas(_ kept: inout Set<Int>) {
     for service in services.indices {
       for index in services[at: service].replicas.indices {
         let place = Place.replica(service: service, index: index)
         guard self[place].state == .waiting, self[place].notBefore ?? now <= now else { continue }
-        guard let worker = workerForReplica(of: service) else { return }
-        lease(place, to: worker, slots: 0, beyondSlots: false)
+        if let worker = workerForReplica(of: service, self[place]) {
+          lease(place, to: worker, beyondSlots: false)
+        } else {
+          keepWorker(for: self[place], &kept)
+        }
       }
     }
   }
 
-  private func workerForReplica(of service: Int) -> Int? {
+  private func workerForReplica(of service: Int, _ unit: UnitRecord) -> Int? {
     let generation = services[at: service].record.spec.generation
     let same = replicasByWorker(service) { $0.generation == generation }
     let others = replicasByWorker(service)
-    var best: (worker: Int, load: (Int, Int, Int))?
+    var zones: [String: Int] = [:]
+    var hosts: [String: Int] = [:]
+    // One that evens out the workers goes to the emptiest of them, wherever that is: two rules would undo each other for ever.
+    if unit.replaces == nil {
+      for worker in workers.indices {
+        let count = same[workers.keys[worker]] ?? 0
+        zones[workers[at: worker].labels["zone"] ?? "", default: 0] += count
+        hosts[workers[at: worker].hostID, default: 0] += count
+      }
+    }
+    let load = unit.load
+    var best: (worker: Int, load: (Int, Int, Int, Int, Int))?
     for worker in workers.indices where workers[at: worker].acceptsWork {
+      guard suits(worker, unit.demand), workers[at: worker].room.fits(load) else { continue }
       let name = workers.keys[worker]
-      let load = (same[name] ?? 0, others[name] ?? 0, workers[at: worker].replicas)
+      let (zone, host) = (zones[workers[at: worker].labels["zone"] ?? ""] ?? 0, hosts[workers[at: worker].hostID] ?? 0)
+      let load = (zone, host, same[name] ?? 0, others[name] ?? 0, workers[at: worker].replicas)
       if best.map({ load < $0.load }) ?? true { best = (worker, load) }
     }
     return best?.worker

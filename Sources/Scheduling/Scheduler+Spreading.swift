@@ -49,12 +49,14 @@ extension Scheduler {
     let counts = replicasByWorker(index)
     var fullest: (name: String, count: Int)?
     var emptiest = Int.max
+    let load = Load(service.record.spec.demand, isReplica: true)
     for worker in workers.indices where workers[at: worker].acceptsWork {
+      guard suits(worker, service.record.spec.demand) else { continue }
       let count = counts[workers.keys[worker]] ?? 0
       if count > (fullest?.count ?? 0) { fullest = (workers.keys[worker], count) }
-      emptiest = min(emptiest, count)
+      if workers[at: worker].room.fits(load) { emptiest = min(emptiest, count) }
     }
-    guard let fullest, emptiest <= fullest.count - 2 else { return nil }
+    guard let fullest, emptiest < fullest.count - 1 else { return nil }
     return service.replicas.last { $0.worker == fullest.name }?.name
   }
 

@@ -389,7 +389,8 @@ extension Scheduler {
     case .none: startCommitting(run, task)
     case .shards(let specs): startUnits(run, task, specs, shape: .shards)
     case .gang(let specs): startUnits(run, task, specs, shape: .gang)
-    case .service(let spec):
+    case .service(var spec):
+      spec.demand = spec.demand ?? runs[run].tasks[task].spec.demand
       switch setService(spec) {
       case .failure(let error): failAttempt(run, task, error)
       case .success(let generation):
@@ -414,11 +415,12 @@ extension Scheduler {
       $0.unitCount = specs.count
     }
     let prefix = "\(id.run)/\(id.task)/\(id.attempt)/\(id.stage)/"
+    let demand = runs[run].tasks[task].spec.demand
     runs[run].tasks[task].setUnits(
       specs.enumerated().map { index, spec in
         UnitRecord(
           name: prefix + String(index), kind: spec.kind, payload: spec.payload, index: index, run: id.run, task: id.task,
-          taskAttempt: id.attempt, stage: id.stage)
+          taskAttempt: id.attempt, stage: id.stage, demand: demand)
       })
     runs[run].isDirty = true
     for unit in runs[run].tasks[task].units { changes["unit:\(unit.name)"] = .unit(unit) }
@@ -535,7 +537,10 @@ extension Scheduler {
         "attempt \(task.record.attempt) failed; the next one starts in \(max(0, (task.record.notBefore ?? now) - now)) ms"
     case .running where task.record.shape == .service:
       let ready = services[task.record.service ?? ""].map(readyReplicas) ?? 0
-      return "\(ready) of \(task.record.serviceReplicas) replicas are ready"
+      let service = services[task.record.service ?? ""]
+      let waits = service?.replicas.contains { $0.state == .waiting } ?? false
+      let reason = waits ? unmet(service?.record.spec.demand, isReplica: true) : nil
+      return "\(ready) of \(task.record.serviceReplicas) replicas are ready" + (reason.map { "; \($0)" } ?? "")
     case .running where task.spec.forEach != nil:
       let ended = run.tasks.count { $0.loop != nil && $0.record.state.isTerminal && run.tasks[$0.loop!].record.key == key }
       return "\(ended) of \(task.record.items?.count ?? 0) iterations have ended"
@@ -543,10 +548,14 @@ extension Scheduler {
       let waiting = task.units.count { $0.state == .waiting }
       guard waiting > 0 else { return nil }
       if !workers.contains(where: { $0.value.acceptsWork }) { return "no worker is connected" }
+      if let reason = unmet(task.spec.demand, isReplica: false) { return reason }
       if task.record.shape == .gang, holdsStopping(run: id, task: key) || waitsForUnheard(task.record) {
         return "ranks of the last generation are still stopping"
       }
-      return "\(waiting) of \(task.units.count) units wait for a free slot"
+      if task.record.shape == .gang, let demand = task.spec.demand, gangCapacity(task) < task.units.count {
+        return "the connected workers together have no room for \(task.units.count) ranks with \(demand.text) each"
+      }
+      return "\(waiting) of \(task.units.count) units wait for " + (task.spec.demand.map { "a worker with \($0.text)" } ?? "a free slot")
     case .planning, .committing, .succeeded, .failed, .cancelled, .skipped: return nil
     }
   }
@@ -565,13 +574,13 @@ extension UnitRecord {
   /// A unit that has never been leased.
   init(
     name: String, kind: String, payload: JSONValue, index: Int, run: String = "", task: String = "", taskAttempt: Int = 0,
-    stage: Int = 0, service: String? = nil, generation: Int = 0
+    stage: Int = 0, service: String? = nil, generation: Int = 0, demand: Demand? = nil
   ) {
     self.init(
       name: name, run: run, task: task, taskAttempt: taskAttempt, stage: stage, index: index, service: service,
       replaces: nil, generation: generation, kind: kind, payload: payload, state: .waiting, attempt: 0, worker: nil, incarnation: 0,
       failures: 0, losses: 0, notBefore: nil, readySince: nil, drainDeadline: nil, address: nil, publicKey: nil,
       result: .null,
-      error: nil)
+      error: nil, demand: demand)
   }
 }

@@ -106,7 +106,8 @@ extension Scheduler {
   /// Slot and fencing state of one unit attempt on a worker.
   struct Lease: Sendable, Equatable {
     var key: UnitAttempt
-    var slots: Int
+    var load: Load
+    var isReplica: Bool
     /// False once the scheduler does not want it any more; the slot stays taken until the worker says that it ended.
     var active: Bool
     /// The worker has listed or reported it.
@@ -124,7 +125,7 @@ extension Scheduler {
     /// live -> suspect (silent for a lease) -> gone; restored (known from records only) -> live | gone.
     enum State: Sendable, Equatable { case live, suspect, restored }
     var incarnation: Int64
-    var slots: Int
+    var room: Room
     var hostID: String
     var labels: [String: String]
     var state: State
@@ -133,16 +134,14 @@ extension Scheduler {
     var lastBeat: Int64 = .min
     /// By unit.
     private(set) var leases = SortedTable<UnitAttempt, Lease>()
-    private(set) var usedSlots = 0
-    /// Leases that take no slots: replicas.
     private(set) var replicas = 0
 
     init(
-      incarnation: Int64, slots: Int, hostID: String, labels: [String: String], state: State, availability: WorkerAvailability,
+      incarnation: Int64, room: Room, hostID: String, labels: [String: String], state: State, availability: WorkerAvailability,
       lastHeard: Instant
     ) {
       self.incarnation = incarnation
-      self.slots = slots
+      self.room = room
       self.hostID = hostID
       self.labels = labels
       self.state = state
@@ -151,24 +150,40 @@ extension Scheduler {
     }
 
     var acceptsWork: Bool { state == .live && availability == .open }
-    var freeSlots: Int { slots - usedSlots }
+    /// Whether it runs nothing but replicas.
+    var isIdle: Bool { leases.count == replicas }
+
+    /// Its room if nothing but its replicas ran there.
+    var idleRoom: Room {
+      var idle = room.emptied
+      if replicas > 0 { for lease in leases.values where lease.isReplica { idle.take(lease.load) } }
+      return idle
+    }
 
     mutating func add(_ lease: Lease) {
       remove(lease.key)
       leases.set(lease.key, lease)
-      usedSlots += lease.slots
-      if lease.slots == 0 { replicas += 1 }
+      room.take(lease.load)
+      if lease.isReplica { replicas += 1 }
     }
 
     @discardableResult
     mutating func remove(_ key: UnitAttempt) -> Lease? {
       guard let lease = leases.remove(key) else { return nil }
-      usedSlots -= lease.slots
-      if lease.slots == 0 { replicas -= 1 }
+      room.give(lease.load)
+      if lease.isReplica { replicas -= 1 }
       return lease
     }
 
-    /// Changes a lease but not its slots.
+    /// The slots, processors and memory that it says it has; what is taken stays taken.
+    mutating func resize(_ hello: WorkerHello) {
+      let cpus = hello.cpus.map { Int64(min(max($0.isFinite ? $0 : 0, 0), 1e6) * 1000) }
+      var new = Room(slots: min(hello.slots, 1_000_000), milliCPUs: cpus, memory: min(max(0, hello.memoryBytes ?? 0), 1 << 50))
+      new.take(room.used)
+      room = new
+    }
+
+    /// Changes a lease but not what it takes.
     mutating func change(_ key: UnitAttempt, _ body: (inout Lease) -> Void) { leases.update(key, body) }
   }
 }

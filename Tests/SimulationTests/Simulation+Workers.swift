@@ -55,7 +55,8 @@ extension Simulation {
       name,
       .workerJoined(
         WorkerHello(
-          worker: name, incarnation: worker.incarnation, slots: worker.slots, hostID: name, held: worker.work.keys.sorted()))
+          worker: name, incarnation: worker.incarnation, slots: worker.slots, hostID: name, labels: labels(of: name),
+          held: worker.work.keys.sorted(), cpus: demands == nil ? nil : Self.cpus, memoryBytes: demands == nil ? nil : Self.memory))
     )
   }
 

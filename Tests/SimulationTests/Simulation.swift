@@ -15,8 +15,10 @@ struct Simulation {
     case repairs
     /// The faults of `Fault.later`, and workers that know the epoch.
     case weather
+    /// Work that asks for processors, memory and labels, and workers that have them.
+    case resources
 
-    static let newest = Vintage.weather
+    static let newest = Vintage.resources
     static func < (a: Vintage, b: Vintage) -> Bool { a.rawValue < b.rawValue }
   }
 
@@ -129,6 +131,8 @@ struct Simulation {
   let seed: UInt64
   let vintage: Vintage
   var random: SplitMix64
+  /// Decides who asks for which resources; nil when nobody does.
+  var demands: SplitMix64?
   /// Decides the faults of `Fault.later`.
   var weather: SplitMix64
   /// Whether reports that others have overtaken, or that come again, are dropped as the transport does; the scheduler has to
@@ -178,6 +182,9 @@ struct Simulation {
     guard vintage >= .weather else { return }
     for fault in Fault.later where weather.nextUnit() < 0.35 { enabled.insert(fault) }
     dropsOvertaken = weather.nextUnit() < 0.5
+    guard vintage >= .resources else { return }
+    var resources = SplitMix64(seed: seed &+ 0x0BAD_5EED)
+    if resources.nextUnit() < 0.4 { demands = resources }
   }
 
   // MARK: Running
@@ -246,6 +253,7 @@ struct Simulation {
         }
       }
       if service.removing || ready != service.spec.replicas { return false }
+      if service.spec.demand != nil { continue }
       // Faults are over and every worker is back: no worker has two more than another.
       let spread = names.map { name in
         store.values.count {
@@ -333,6 +341,7 @@ struct Simulation {
         let items = (0..<(random.next() % 6)).map { JSONValue.integer(Int64($0)) }
         task.forEach = ForEach(inputs: .array(items), concurrency: 1 + Int(random.next() % 3))
       }
+      task.demand = demand(of: shape)
       tasks.append(task)
     }
     var run = RunSpec(id: id, name: id, tasks: tasks)
