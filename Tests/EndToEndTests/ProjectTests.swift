@@ -152,6 +152,17 @@ extension EndToEnd {
       #expect(try project.actions(["deploy", "-t", "prod", "--adopt", "by_hand=\(number)"]).contains("update by_hand"))
       #expect(try jobs(cluster).filter { $0["settings"]?["name"] == "By Hand" }.map { $0["job_id"]?.intValue } == [Int(number)])
 
+      // What only the cluster knows has the place of its job; afterwards the deployment goes on.
+      try project.write(
+        "resources/told.yml",
+        "resources:\n  jobs:\n    told: { webhook_notifications: { on_failure: [ { id: nobody } ] }, tasks: [ { task_key: a, command_task: { command: date } } ] }"
+      )
+      let untold = try project.cli(["deploy"])
+      #expect(untold.status == 64 && untold.err.contains("resources/told.yml:3") && untold.err.contains("resources.jobs.told"), "\(untold.all)")
+      #expect(try project.json(["summary"])["state"] == "IN_PROGRESS")
+      try FileManager.default.removeItem(atPath: project.path + "/resources/told.yml")
+      #expect(try project.cli(["deploy"]).status == 0 && project.json(["summary"])["state"] == "DEPLOYED")
+
       #expect(try project.json(["summary", "-t", "prod"])["resources"]?.arrayValue?.count == 6)
       for target in ["dev", "prod"] { #expect(try project.cli(["destroy", "-t", target, "--yes"]).status == 0) }
       #expect(try jobs(cluster).isEmpty && cluster.cli(["schemas", "get", "main.sample"]).status == 66)
@@ -174,7 +185,7 @@ extension EndToEnd {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: LocalCluster.binary)
         process.arguments = ["deploy", "--project", project.path]
-        process.environment = ProcessInfo.processInfo.environment.merging(["PLATFORM_HOME": cluster.data]) { $1 }
+        process.environment = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("PLATFORM_") }.merging(["PLATFORM_HOME": cluster.data]) { $1 }
         process.standardOutput = FileHandle.nullDevice
         process.standardError = FileHandle.nullDevice
         try process.run()
@@ -182,21 +193,28 @@ extension EndToEnd {
         kill(process.processIdentifier, SIGKILL)
         process.waitUntilExit()
       }
-      // Noted and made by one that was killed before it could say so; noted, and not made.
-      let version =
-        try JSONValue(parsing: cluster.http("GET", "/api/2.0/deployments/get?root_path=\(path)", token: cluster.token).body)["version"]?.intValue ?? 0
+      func version() throws -> JSONValue {
+        try JSONValue(parsing: cluster.http("GET", "/api/2.0/deployments/get?root_path=\(path)", token: cluster.token).body)["version"] ?? 0
+      }
       func post(_ call: String, _ body: JSONValue) throws -> (status: Int, body: JSONValue) {
         let file = try cluster.write("body.json", body.sortedText)
         let answer = try cluster.http("POST", "/api/2.0/deployments/\(call)", token: cluster.token, body: "@\(file)")
         return (answer.status, try JSONValue(parsing: answer.body))
       }
-      #expect(try project.cli(["deploy"]).status == 0)
-      let begun = try post("begin", ["root_path": .string(path), "bundle": "killed", "target": "default", "planned": .integer(Int64(version))])
+      func begin(_ planned: JSONValue) throws -> (status: Int, body: JSONValue) {
+        try post("begin", ["root_path": .string(path), "bundle": "killed", "target": "default", "planned": planned])
+      }
+      func note(_ key: String, _ version: JSONValue) throws -> (status: Int, body: JSONValue) {
+        try post(
+          "put-resource",
+          ["root_path": .string(path), "version": version, "kind": "schemas", "key": .string(key), "id": .string("main.\(key)"), "pending": true])
+      }
       // Whoever planned with what was before is told, and so is whoever was overtaken.
-      #expect(begun.status == 409 && begun.body["code"] == "PLT-4272", "\(begun)")
-      let late = try post(
-        "put-resource", ["root_path": .string(path), "version": .integer(Int64(version)), "kind": "schemas", "key": "x", "id": "main.x", "pending": true])
-      #expect(late.status == 409 && late.body["code"] == "PLT-4272", "\(late)")
+      #expect(try project.cli(["deploy"]).status == 0)
+      let before = try version()
+      #expect(try begin(before).status == 200)
+      for late in [try begin(before), try note("x", before)] { #expect(late.status == 409 && late.body["code"] == "PLT-4272", "\(late)") }
+      #expect(try project.cli(["deploy"]).status == 0)
 
       let deployed = try noted()
       #expect(deployed.count == count + 3 && deployed.allSatisfy { $0["pending"] == false })
@@ -206,12 +224,8 @@ extension EndToEnd {
       // A schema that was made, and whose maker was killed before it could say so.
       try project.write(
         "platform.yml", "bundle: { name: killed }\nresources:\n  schemas: { \(schemas), late: { catalog_name: main, name: late } }\n  jobs:\n\(all)")
-      let now = try JSONValue(parsing: cluster.http("GET", "/api/2.0/deployments/get?root_path=\(path)", token: cluster.token).body)["version"]?.intValue ?? 0
-      let mine =
-        try post("begin", ["root_path": .string(path), "bundle": "killed", "target": "default", "planned": .integer(Int64(now))]).body["version"]?.intValue ?? 0
-      let note = try post(
-        "put-resource", ["root_path": .string(path), "version": .integer(Int64(mine)), "kind": "schemas", "key": "late", "id": "main.late", "pending": true])
-      #expect(note.status == 200, "\(note)")
+      let mine = try begin(try version()).body["version"] ?? 0
+      #expect(try note("late", mine).status == 200)
       #expect(try cluster.cli(["schemas", "create", "main.late"]).status == 0)
       #expect(try project.actions(["deploy"]).contains("update late"))
       #expect(try project.json(["plan"])["changes"] == false)

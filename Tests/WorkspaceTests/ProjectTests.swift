@@ -334,6 +334,54 @@ import Testing
     #expect(reading.errors.map(\.number) == ["PLT-4278"])
   }
 
+  @Test func onlyJobsHoldNumbersOfJobs() {
+    let reading = Self.read(
+      "bundle: { name: p }\nresources: { schemas: { s: { catalog_name: main, name: s, comment: \"${resources.jobs.j.id}\" } }, jobs: { j: { \(Self.task) } } }")
+    #expect(reading.errors.map(\.number) == ["PLT-4278"] && reading.errors[0].line == 2)
+  }
+
+  /// Whatever a file holds, it is read or refused, with a place for every error.
+  @Test func mutatedFilesNeverTrap() {
+    let text = """
+      bundle: { name: p }
+      include: [ "a/*.yml" ]
+      variables: { a: { default: [ x, { y: 1 } ] }, b: { type: complex, default: { c: "${var.a[0]}" } }, c: { lookup: { job: x } } }
+      resources:
+        schemas: { s: { catalog_name: main, name: s, properties: { k: v } } }
+        volumes: { v: { catalog_name: main, schema_name: "${resources.schemas.s.name}", name: v, targets: [ dev ] } }
+        jobs:
+          j:
+            <<: { timeout_seconds: 3 }
+            name: "x ${var.b.c} ${bundle.git.branch}"
+            schedule: { quartz_cron_expression: "0 0 3 * * ?", timezone_id: UTC }
+            environments: [ { environment_key: e, spec: { dependencies: [ "*.whl", "-r r.txt" ] } } ]
+            tasks:
+              - { task_key: a, spark_python_task: { python_file: a.py }, libraries: [ { whl: "*.whl" } ], environment_key: e }
+              - { task_key: b, depends_on: [ { task_key: a } ], for_each_task: { inputs: [ 1 ], task: { task_key: c, run_job_task: { job_id: "${var.c}" } } } }
+      targets:
+        dev: { mode: development, default: true, variables: { a: [ 1 ] }, resources: { jobs: { j: { tasks: [ { task_key: a, max_retries: 1 } ] } } } }
+      """
+    let files = ["a/x.yml": "resources: { jobs: }", "a.py": "", "o-1-py3-none-any.whl": "", "r.txt": "six"]
+    #expect(Self.read(text, files).errors == [])
+    let pieces = [
+      "{", "}", "[", "]", ":", "null", "${var.a}", "${resources.jobs.j.id}", "${", "\n", "- ", "\"", "*a", "&a ", "<<", "~", "0", "x", ",", "é", "  ",
+    ]
+    let characters = Array(text)
+    var random = SplitMix64(seed: 7)
+    for round in 0..<400 {
+      var mutated = characters
+      for _ in 0..<(1 + round % 3) {
+        let from = Int.random(in: 0..<mutated.count, using: &random)
+        let to = min(mutated.count, from + Int.random(in: 0...(round % 5 == 0 ? 60 : 3), using: &random))
+        mutated.replaceSubrange(from..<to, with: round % 4 == 3 ? [] : Array(pieces[Int.random(in: 0..<pieces.count, using: &random)]))
+      }
+      let reading = Self.read(String(mutated), files)
+      #expect(reading.errors.allSatisfy { $0.path != nil && ($0.line ?? 0) > 0 && !$0.number.isEmpty }, "\(String(mutated)) \(reading.errors)")
+      if let project = reading.project { _ = DeploymentPlan(project, DeploymentState()) { $0 } }
+    }
+    for end in stride(from: 0, to: characters.count, by: 7) { _ = Self.read(String(characters[..<end]), files) }
+  }
+
   @Test func textsOfFilesMayBePutIn() throws {
     let project = try Self.project(
       "bundle: { name: p }\nresources: { jobs: { j: { tasks: [ { task_key: a, sql_task: { statement: \"${file:sql/a.sql}\" } } ] } } }",

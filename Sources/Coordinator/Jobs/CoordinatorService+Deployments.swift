@@ -72,6 +72,7 @@ extension CoordinatorService {
       return number
     }
     let settings = try Self.checked(given, attachments: files)
+    try await requireDestinations(settings)
     let id = try await deploymentStore.putJob(
       change.rootPath, version: change.version, key: change.key, settings: settings, attachments: files, adopting: adopting, by: principal.name)
     try await catalog.audit(actor: principal.name, action: "deploy job", object: String(id), outcome: "ok")

@@ -153,6 +153,10 @@ extension ProjectReader {
           hint: "Add volume_type: EXTERNAL, or remove it.")
       }
     }
+    // Jobs come last: what is made before them cannot hold their numbers. Other references that are left have had their error.
+    if !Self.jobsNamed(in: member.value).isEmpty {
+      fail("PLT-4278", member.line, place, "a \(kind.noun) cannot hold the number of a job", hint: "Jobs are made last.")
+    }
     guard let name = Self.fullName(kind.rawValue, member.value) else { return nil }
     var definition: [String: JSONValue] = [:]
     for key in ["comment", "storage_location"] {
@@ -235,7 +239,7 @@ extension ProjectReader {
     case .map(let members): return members.flatMap { jobsNamed(in: $0.value) }
     case .scalar(let text, _):
       var unclosed = false
-      return References.all(in: text, unclosed: &unclosed).filter { $0.name.hasPrefix("resources.jobs.") }.map {
+      return References.all(in: text, unclosed: &unclosed).filter { $0.name.hasPrefix("resources.jobs.") && $0.name.hasSuffix(".id") }.map {
         String($0.name.dropFirst("resources.jobs.".count).dropLast(".id".count))
       }
     }

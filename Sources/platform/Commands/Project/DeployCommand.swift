@@ -29,7 +29,7 @@ struct DeployCommand: AsyncParsableCommand {
     let deployment = ProjectDeployment(client: session.client, rootPath: identity.rootPath)
     let info = try await deployment.info()
     let state = try await deployment.state(info, for: project)
-    let lookups = try await deployment.numbers(project.lookups)
+    let lookups = try await session.placing { try await deployment.numbers(project.lookups) }
     let todo = DeploymentPlan(project, state, lookups: lookups, adopting: adopting) { SHA256Digest.hex($0) }
     try PlanPrinter.refuse(todo, session.local, options.output)
     if plan {
@@ -40,8 +40,10 @@ struct DeployCommand: AsyncParsableCommand {
     // One that was cut short is brought to its end.
     if todo.changesAnything || info.state == "IN_PROGRESS" {
       try Removal.confirm(todo, "deploying \(identity.name) to \(identity.target)", yes: yes)
-      try await deployment.carryOut(todo, project, identity, state, lookups: lookups, adopting: adopting) { step in
-        if options.output == .text || options.output == .wide { Report.note(PlanPrinter.line(step)) }
+      try await session.placing {
+        try await deployment.carryOut(todo, project, identity, state, lookups: lookups, adopting: adopting) { step in
+          if options.output == .text || options.output == .wide { Report.note(PlanPrinter.line(step)) }
+        }
       }
     }
     if options.output.isStructured { return try Report.structured(try PlanPrinter.json(todo, identity), options.output) }

@@ -86,12 +86,18 @@ struct ProjectDeployment {
       guard let resource = project?.resources.first(where: { $0.kind == step.kind && $0.key == step.key }) else { continue }
       if step.action == .unchanged { continue }
       if step.kind == .jobs {
-        let made: DeploymentResource = try await client.post(
-          "\(Self.base)/put-resource",
-          DeploymentChange(
-            rootPath: rootPath, version: version, kind: step.kind.rawValue, key: step.key, id: adopting[step.key].flatMap { $0.isEmpty ? nil : $0 },
-            settings: resource.definition(ids: ids), files: resource.attachments))
-        if let id = Int64(made.id) { ids["resources.jobs.\(step.key).id"] = id }
+        let change = DeploymentChange(
+          rootPath: rootPath, version: version, kind: step.kind.rawValue, key: step.key, id: adopting[step.key].flatMap { $0.isEmpty ? nil : $0 },
+          settings: resource.definition(ids: ids), files: resource.attachments)
+        do {
+          let made: DeploymentResource = try await client.post("\(Self.base)/put-resource", change)
+          if let id = Int64(made.id) { ids["resources.jobs.\(step.key).id"] = id }
+        } catch let error as PlatformError where error.code == .invalidArgument {
+          // What only the cluster knows, a destination that is not there for example.
+          var error = error.wrapping("resources.jobs.\(step.key)")
+          (error.path, error.line) = (resource.path, resource.line)
+          throw error
+        }
       } else {
         try await makeObject(step, resource, version)
       }
@@ -128,13 +134,23 @@ struct ProjectDeployment {
       do {
         let _: JSONValue = try await client.post(Self.path(step.kind), Self.creation(resource))
       } catch let error as PlatformError where !error.isRetryable {
-        // It was not made, and what others may make of that name is not this deployment's.
-        try await remove(step.kind, step.key, version)
-        throw error
+        let isOwn = error.code == .alreadyExists ? try await isYoungerThanItsNote(step, resource) : false
+        if !isOwn {
+          // It was not made, and what others may make of that name is not this deployment's.
+          try await remove(step.kind, step.key, version)
+          throw error
+        }
       }
     }
     try await noteObject(step, resource, version, isPending: false)
     if let former = step.formerKey { try await remove(step.kind, former, version) }
+  }
+
+  /// Whether an object was made since this deployment noted it: one that was killed may have been answered after the plan was made.
+  private func isYoungerThanItsNote(_ step: DeploymentPlan.Step, _ resource: ProjectResource) async throws -> Bool {
+    let note = try await info().resources.first { $0.kind == step.kind.rawValue && $0.key == step.key }
+    guard let note, let there = try await object(step.kind, resource.name) else { return false }
+    return there.createdAt >= note.notedAt
   }
 
   private static func creation(_ resource: ProjectResource) -> JSONValue {

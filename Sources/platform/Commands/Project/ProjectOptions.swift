@@ -122,6 +122,17 @@ struct ProjectSession {
     return project
   }
 
+  /// Does something for the project; what the cluster refuses has its place in a file as this shell names it.
+  func placing<T>(_ body: () async throws -> T) async throws -> T {
+    do {
+      return try await body()
+    } catch let error as PlatformError where error.path != nil {
+      var error = error
+      error.path = error.path.map(local.shown)
+      throw error
+    }
+  }
+
   /// Which deployment is meant, also when other parts of the files have errors.
   func identity(_ output: OutputFormat) throws -> Project.Identity {
     if let identity = reading.identity { return identity }

@@ -56,7 +56,8 @@ struct PlanCommand: AsyncParsableCommand {
     let project = try session.valid(options.output)
     let deployment = ProjectDeployment(client: session.client, rootPath: project.identity.rootPath)
     let state = try await deployment.state(try await deployment.info(), for: project)
-    let plan = DeploymentPlan(project, state, lookups: try await deployment.numbers(project.lookups)) { SHA256Digest.hex($0) }
+    let lookups = try await session.placing { try await deployment.numbers(project.lookups) }
+    let plan = DeploymentPlan(project, state, lookups: lookups) { SHA256Digest.hex($0) }
     try PlanPrinter.refuse(plan, session.local, options.output)
     if options.output.isStructured { return try Report.structured(try PlanPrinter.json(plan, project.identity), options.output) }
     PlanPrinter.show(plan) { Report.data($0) }
