@@ -33,7 +33,7 @@ let libraries: [Library] = [
   Library(name: "Postgres", depends: ["Core", "CLibPQ"], layer: 2),
   Library(name: "Transport", depends: ["Core", "CZeroMQ", "CSupport"], products: ["Logging", "SwiftProtobuf"], layer: 2),
   Library(name: "ObjectStore", depends: ["Core", "CSupport"], products: ["AsyncHTTPClient", "NIOCore", "NIOHTTP1"], layer: 2),
-  Library(name: "Egress", depends: ["Core"], products: ["AsyncHTTPClient", "NIOCore", "NIOHTTP1"], layer: 2),
+  Library(name: "Egress", depends: ["Core", "CMail"], products: ["AsyncHTTPClient", "NIOCore", "NIOHTTP1"], layer: 2),
   Library(name: "DuckDB", depends: ["Core", "CDuckDB"], layer: 2),
   Library(name: "Tensor", depends: ["Core", "CKernels", "COpenBLAS"], layer: 2),
   Library(name: "Tokenizers", depends: ["Core", "COnig"], layer: 2),
@@ -46,7 +46,7 @@ let libraries: [Library] = [
   // 4 services
   Library(name: "Catalog", depends: ["Core", "Postgres"], layer: 4),
   Library(name: "Query", depends: ["Core", "Catalog", "DuckDB", "DeltaLog", "ObjectStore", "Postgres"], layer: 4),
-  Library(name: "Jobs", depends: ["Core", "Scheduling", "Postgres"], products: ["Logging", "Yams"], layer: 4),
+  Library(name: "Jobs", depends: ["Core", "Egress", "Scheduling", "Postgres"], products: ["Logging", "Yams"], layer: 4),
   Library(name: "Training", depends: ["Core", "Tensor", "Models", "CKernels", "CSupport"], layer: 4),
   Library(name: "Inference", depends: ["Core", "Tensor", "Models", "Tokenizers", "CKernels", "CSupport"], layer: 4),
   Library(name: "Serving", depends: ["Core", "Catalog", "Postgres", "Transport"], products: ["Logging"], layer: 4),
@@ -86,6 +86,7 @@ let cTargets: [Target] = [
   .target(name: "CDuckDB"),
   .target(name: "CKernels", cSettings: [.unsafeFlags(["-O3", "-ffp-contract=fast", "-fno-math-errno"])]),
   .target(name: "CSupport"),
+  .target(name: "CMail"),
   .target(
     name: "CHNSW", dependencies: ["CKernels"], cxxSettings: [.unsafeFlags(["-O3"])], linkerSettings: [.linkedLibrary("stdc++")]),
   .target(name: "CConsoleAssets", exclude: ["assets"], cSettings: [.unsafeFlags(["-std=c23"])]),

@@ -48,6 +48,7 @@ public struct CoordinatorProcess: Sendable {
   public func run() async throws {
     let layout = configuration.layout
     let egress = try EgressRules(environment: ProcessInfo.processInfo.environment)
+    let mail = try MailSettings(environment: ProcessInfo.processInfo.environment)
     try layout.create()
     let pool = try PostgresPool(Self.database(configuration.postgres))
     try await connect(pool)
@@ -129,7 +130,8 @@ public struct CoordinatorProcess: Sendable {
     let api = try APIServer(address: configuration.httpBind, service: service, gateway: gateway, logger: logger)
     let log = InferenceLog(pool: pool, spool: spool, logger: logger)
     let sender = NotificationSender(
-      store: NotificationStore(pool: pool), jobs: store, client: EgressClient(rules: egress), keyPath: layout.sealingKey, epoch: epoch, logger: logger)
+      store: NotificationStore(pool: pool), jobs: store, client: EgressClient(rules: egress), mail: mail.map { MailClient(settings: $0) },
+      host: "http://\(configuration.httpBind)", keyPath: layout.sealingKey, epoch: epoch, logger: logger)
     let signals = SignalWaiter([SIGTERM, SIGINT])
     let restoring = restored.effects
     let logger = self.logger

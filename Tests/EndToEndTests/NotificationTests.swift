@@ -14,7 +14,7 @@ extension EndToEnd {
       from databricks.sdk.errors import DatabricksError, InvalidParameterValue, NotFound
       from databricks.sdk.service import jobs as j, settings as s
       w = WorkspaceClient(host=sys.argv[1], token=sys.argv[2])
-      data = sys.argv[3]
+      data, mails = sys.argv[3], sys.argv[4]
       V = "/Volumes/main/default/code"
       SECRET = os.urandom(32)
 
@@ -126,6 +126,17 @@ extension EndToEnd {
       lost = w.jobs.create(name="lost", tasks=[task("flaky")], webhook_notifications=j.WebhookNotifications(on_failure=to(gone.id))).job_id
       n.delete(gone.id)
       lost = ended(w.jobs.run_now(lost).run_id)
+      # People read mail; an address that does not exist is given up.
+      read = w.jobs.create(name="nächtlich", tasks=[task("flaky")], email_notifications=j.JobEmailNotifications(
+          on_start=["nobody@example.com"], on_failure=["ops@example.com"])).job_id
+      read = ended(w.jobs.run_now(read).run_id)
+      mail = json.loads(wait("the mail", lambda: open(mails).read()).splitlines()[0])
+      text = base64.b64decode(mail["text"].partition("\r\n\r\n")[2]).decode()
+      assert "ops@example.com" in mail["to"] and "exit code 1" in text and f"platform runs repair {read.run_id}" in text, (mail, text)
+      given_up = wait("the refused address", lambda: [d for d in deliveries(run_id=read.run_id) if d["state"] == "FAILED"])
+      assert given_up[0]["address"] == "nobody@example.com" and "550" in given_up[0]["error"], given_up
+      refused(InvalidParameterValue, lambda: w.jobs.create(name="x", tasks=[task("flaky")], email_notifications=j.JobEmailNotifications(
+          on_start=["a@b\r\nBcc: c@d"])), "is no address")
       failed = wait("giving up", lambda: [d for d in deliveries(run_id=lost.run_id) if d["state"] == "FAILED"])
       assert gone.id in failed[0]["error"], failed
       """#
@@ -133,11 +144,16 @@ extension EndToEnd {
     @Test(.enabled(if: Peers.python != nil, "no peer environment"))
     func whatHappensIsToldThoughTheReceiverFailsAndTheCoordinatorIsKilled() throws {
       let cluster = try LocalCluster("notifications")
+      let mail = try MailServer()
       let started = try cluster.cli(
-        ["up", "--workers", "1", "--bind", cluster.http, "--node-bind", cluster.nodes], environment: ["PLATFORM_EGRESS_ALLOW": "127.0.0.1"])
+        ["up", "--workers", "1", "--bind", cluster.http, "--node-bind", cluster.nodes],
+        environment: [
+          "PLATFORM_EGRESS_ALLOW": "127.0.0.1", "PLATFORM_SMTP_URL": "smtp://127.0.0.1:\(mail.port)", "PLATFORM_SMTP_TLS": "none",
+          "PLATFORM_SMTP_FROM": "platform@example.com",
+        ])
       #expect(started.status == 0, "\(started.all)")
       #expect(try cluster.cli(["sql", "create volume main.default.code"]).status == 0)
-      _ = try Peers.run(Self.client, ["http://\(cluster.http)", cluster.token, cluster.data])
+      _ = try Peers.run(Self.client, ["http://\(cluster.http)", cluster.token, cluster.data, mail.file])
       let sent = try cluster.cli(["destinations", "sent", "--state", "FAILED"])
       #expect(sent.status == 0 && sent.out.contains("jobs.on_failure"), "\(sent.all)")
       let made = try cluster.cli(["destinations", "create", "cli", "--url", "HOOK"], environment: ["HOOK": "https://hooks.example.com/1"])

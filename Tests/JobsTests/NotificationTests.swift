@@ -20,9 +20,12 @@ import Testing
       """
       {"webhook_notifications": {"on_start": [{"id": "A"}], "on_failure": [{"id": "a"}, {"id": "b"}, {"id": "b"}], "on_success": [],
         "on_streaming_backlog_exceeded": []}, "notification_settings": {"no_alert_for_skipped_runs": true, "no_alert_for_canceled_runs": false},
-       "health": {"rules": [{"metric": "RUN_DURATION_SECONDS", "op": "GREATER_THAN", "value": 60}]}, "email_notifications": {}, "tasks": []}
+       "health": {"rules": [{"metric": "RUN_DURATION_SECONDS", "op": "GREATER_THAN", "value": 60}]}, "email_notifications": {"on_failure": ["Ops@Example.com"],
+        "no_alert_for_skipped_runs": true, "on_start": []}, "tasks": []}
       """)
-    #expect(rules.targets(.start) == ["webhook:a"] && rules.targets(.failure) == ["webhook:a", "webhook:b"] && rules.targets(.success) == [])
+    #expect(rules.isMailQuietOnSkip)
+    #expect(rules.targets(.start) == ["webhook:a"] && rules.targets(.success) == [])
+    #expect(rules.targets(.failure) == ["webhook:a", "webhook:b", "email:Ops@Example.com"])
     #expect(rules.isQuietOnSkip && !rules.isQuietOnCancel && rules.slowAfterSeconds == 60 && rules.destinations == ["a", "b"])
     #expect(try Self.rules(#"{"webhook_notifications": {}, "health": null}"#).isEmpty)
   }
@@ -34,6 +37,8 @@ import Testing
     (#"{"webhook_notifications": {"on_start": [{"url":"1"}]}}"#, "'id' is missing"),
     (#"{"webhook_notifications": {"on_start": "1"}}"#, "must be a list"),
     (#"{"webhook_notifications": [1]}"#, "must be a mapping"),
+    (#"{"email_notifications": {"on_failure": ["a@b\\r\\nBcc: c@d"]}}"#, "is no address"),
+    (#"{"email_notifications": {"on_failure": "a@b"}}"#, "must be a list"),
     (#"{"notification_settings": {"no_alert_for_cancelled_runs": true}}"#, "Did you mean 'no_alert_for_canceled_runs'?"),
     (#"{"notification_settings": {"no_alert_for_skipped_runs": "x"}}"#, "true or false"),
     (#"{"health": {"rules": [{"metric": "STREAMING_BACKLOG_BYTES", "op": "GREATER_THAN", "value": 1}]}}"#, "is not built"),
@@ -110,6 +115,17 @@ import Testing
       rules.notices(Self.run(.succeeded))[1].body == [
         "event_type": "jobs.on_success", "workspace_id": "1", "run": ["run_id": "7"], "job": ["job_id": "12", "name": "nightly"],
       ])
+  }
+
+  @Test func mailIsTextForPeople() throws {
+    let rules = try #require(
+      RunNotifications(
+        settings: ["email_notifications": ["on_failure": ["o@example.com"], "no_alert_for_skipped_runs": true]], spec: Self.spec, job: 12))
+    #expect(rules.notices(Self.run(.skipped, started: false)).isEmpty)
+    let notice = try #require(rules.notices(Self.run(.failed)).first)
+    #expect(notice.target == "email:o@example.com" && NotificationText.subject(notice) == "[platform] nightly did not succeed (run 7)")
+    let body = NotificationText.body(notice, error: PlatformError(.failed, "it broke", hint: "Mend it."), host: "http://h")
+    #expect(body.contains("it broke. Mend it.") && body.contains("http://h/#/runs/7") && body.contains("platform runs repair 7"))
   }
 
   @Test func tasksAreToldOf() throws {

@@ -5,6 +5,7 @@ import Egress
 import Foundation
 import Jobs
 import Logging
+import Scheduling
 import Synchronization
 
 /// Sends what the store says is to be told, and looks for runs that take too long. Only the leader has one; its successor goes on with
@@ -13,6 +14,9 @@ final class NotificationSender: Sendable {
   let store: NotificationStore
   let jobs: JobStore
   let client: EgressClient
+  /// Nil: the operator named no mail server.
+  let mail: MailClient?
+  let host: String
   let keyPath: String
   let epoch: Int64
   let logger: Logger
@@ -25,10 +29,14 @@ final class NotificationSender: Sendable {
   /// Notices that one receiver is sent before others are looked for.
   static let turnLimit = 20
 
-  init(store: NotificationStore, jobs: JobStore, client: EgressClient, keyPath: String, epoch: Int64, logger: Logger) {
+  init(
+    store: NotificationStore, jobs: JobStore, client: EgressClient, mail: MailClient?, host: String, keyPath: String, epoch: Int64, logger: Logger
+  ) {
     self.store = store
     self.jobs = jobs
     self.client = client
+    self.mail = mail
+    self.host = host
     self.keyPath = keyPath
     self.epoch = epoch
     self.logger = logger
@@ -100,6 +108,7 @@ final class NotificationSender: Sendable {
 
   private func deliver(_ stored: NotificationStore.Stored) async throws {
     let target = stored.notice.target
+    if target.hasPrefix("email:") { return try await post(stored, to: String(target.dropFirst("email:".count))) }
     guard target.hasPrefix("webhook:") else { throw PlatformError(.invalidArgument, "'\(target.prefix(20))' is no kind of receiver") }
     let path = keyPath
     let key = try await BlockingPool.shared.run { try SealingKey(loadingOrCreating: path) }
@@ -115,5 +124,21 @@ final class NotificationSender: Sendable {
         .unavailable, "the receiver answered with status \(answer.status)",
         hint: isRedirect ? "Redirects are not followed: give the destination the URL that it leads to." : "", number: "PLT-4309")
     }
+  }
+
+  private func post(_ stored: NotificationStore.Stored, to address: String) async throws {
+    guard let mail else {
+      throw PlatformError(
+        .badConfiguration, "the coordinator knows no mail server", hint: "Start it with PLATFORM_SMTP_URL and PLATFORM_SMTP_FROM.", number: "PLT-4314")
+    }
+    var error: PlatformError?
+    if stored.notice.occasion == .failure {
+      let (run, tasks) = try await jobs.runAndTasks(of: stored.notice.runID)
+      error = stored.notice.taskKey.isEmpty ? run?.error : tasks.first { $0.key == stored.notice.taskKey }?.error
+    }
+    try await mail.send(
+      MailMessage(
+        id: stored.id, from: mail.settings.from, to: address, subject: NotificationText.subject(stored.notice),
+        body: NotificationText.body(stored.notice, error: error, host: host), seconds: ProcessSupport.wallMilliseconds / 1000))
   }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import Core
+import Egress
 
 /// What people are told of, as the settings of jobs name it.
 public enum Occasion: String, Sendable, Codable, CaseIterable {
@@ -18,6 +19,8 @@ public struct NotificationRules: Codable, Sendable, Equatable {
   /// By `Occasion`: `webhook:ID` of a destination, or `email:ADDRESS`.
   public var targets: [String: [String]] = [:]
   public var isQuietOnSkip = false
+  /// The same for mail alone, as older settings have it.
+  public var isMailQuietOnSkip = false
   public var isQuietOnCancel = false
   /// Of a task: silent about attempts that are followed by another.
   public var isForLastAttempt = false
@@ -28,6 +31,8 @@ public struct NotificationRules: Codable, Sendable, Equatable {
   public static let keys: Set<String> = ["webhook_notifications", "email_notifications", "notification_settings", "health"]
   /// Destinations of one event.
   public static let destinationLimit = 3
+  /// Addresses of one event.
+  public static let addressLimit = 50
 
   public var isEmpty: Bool { targets.isEmpty }
 
@@ -41,6 +46,7 @@ public struct NotificationRules: Codable, Sendable, Equatable {
   /// - Throws: `invalidArgument` PLT-4312, the message beginning with the field's name.
   public init(_ settings: JSONValue) throws(PlatformError) {
     try readWebhooks(settings)
+    try readMail(settings)
     try readSettings(settings)
     try readHealth(settings)
   }
@@ -83,6 +89,26 @@ public struct NotificationRules: Codable, Sendable, Equatable {
           throw Self.bad("\(key).\(name): 'id' is missing", "The number of a destination: 'platform destinations list'.")
         }
         add("webhook:\(id.lowercased())", occasion)
+      }
+    }
+  }
+
+  private mutating func readMail(_ settings: JSONValue) throws(PlatformError) {
+    let key = "email_notifications"
+    for (name, value) in try Self.members(settings, key) {
+      if name == "no_alert_for_skipped_runs" {
+        guard let flag = value.boolValue else { throw Self.bad("\(key).\(name): must be true or false") }
+        isMailQuietOnSkip = flag
+        continue
+      }
+      let occasion = try Self.occasion(name, of: key)
+      guard let items = value.arrayValue else { throw Self.bad("\(key).\(name): must be a list of addresses") }
+      guard items.count <= Self.addressLimit else { throw Self.bad("\(key).\(name): has \(items.count) addresses; \(Self.addressLimit) are the most") }
+      for item in items {
+        guard let address = item.stringValue, MailMessage.isAddress(address) else {
+          throw Self.bad("\(key).\(name): '\(item.stringValue?.prefix(60) ?? "")' is no address", "For example operations@example.com.")
+        }
+        add("email:\(address)", occasion)
       }
     }
   }

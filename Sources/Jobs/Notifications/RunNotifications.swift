@@ -66,7 +66,8 @@ public struct RunNotifications: Codable, Sendable, Equatable {
     }
     var all: [Occasion] = record.startedAt == nil ? [] : [.start]
     if let occasion { all.append(occasion) }
-    return all.flatMap { notices($0, run, runID: record.spec.id, task: nil, cycle: record.repairs ?? 0) }
+    let found = all.flatMap { notices($0, run, runID: record.spec.id, task: nil, cycle: record.repairs ?? 0) }
+    return record.state == .skipped && run.isMailQuietOnSkip ? found.filter { !$0.target.hasPrefix("email:") } : found
   }
 
   /// What has to be told because of how a task stands.

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+
+/// A few lines of SMTP on a free port of this machine, for as long as the value lives. It refuses `nobody` for good and `busy` for now.
+public final class MailServer: Sendable {
+  public let port: Int
+  /// One JSON object a line: `auth`, `to` and `text` of a message that was taken.
+  public let file: String
+  private let folder = TemporaryDirectory("mail")
+  private let process: Int32
+  /// Its end tells the server that nobody needs it any more.
+  private let input: Pipe
+
+  public init() throws {
+    file = folder.file("taken")
+    _ = FileManager.default.createFile(atPath: file, contents: nil)
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+    process.arguments = ["python3", "-c", Self.script, file]
+    let out = Pipe()
+    input = Pipe()
+    process.standardOutput = out
+    process.standardInput = input
+    try process.run()
+    self.process = process.processIdentifier
+    var text = ""
+    while !text.contains("\n") {
+      let data = out.fileHandleForReading.availableData
+      guard !data.isEmpty else { throw Peers.PeerError(text: "the mail server did not start") }
+      text += String(decoding: data, as: UTF8.self)
+    }
+    guard let port = Int(text.trimmingCharacters(in: .whitespacesAndNewlines)) else { throw Peers.PeerError(text: "the mail server said: \(text)") }
+    self.port = port
+  }
+
+  deinit { kill(process, SIGKILL) }
+
+  public var taken: [String] {
+    String(decoding: FileManager.default.contents(atPath: file) ?? Data(), as: UTF8.self).split(separator: "\n").map(String.init)
+  }
+
+  private static let script = #"""
+    import json, os, socket, sys, threading
+    def watch():
+        sys.stdin.read()
+        os._exit(0)
+    threading.Thread(target=watch, daemon=True).start()
+    listener = socket.create_server(("127.0.0.1", 0))
+    print(listener.getsockname()[1], flush=True)
+    def serve(peer):
+        lines = peer.makefile("rb")
+        def say(text): peer.sendall(text.encode() + b"\r\n")
+        auth = to = ""
+        say("220 test ESMTP")
+        while True:
+            line = lines.readline().decode().strip()
+            word = line.split(" ")[0].upper()
+            if not line: break
+            if word == "QUIT":
+                say("221 bye")
+                break
+            elif word == "EHLO": peer.sendall(b"250-test\r\n250 AUTH PLAIN\r\n")
+            elif word == "AUTH":
+                auth = line
+                say("235 welcome")
+            elif word == "RCPT" and "nobody" in line: say("550 no such user")
+            elif word == "RCPT" and "busy" in line: say("451 later")
+            elif word == "RCPT":
+                to = line
+                say("250 ok")
+            elif word == "DATA":
+                say("354 go on")
+                text = b""
+                while (part := lines.readline()) not in (b".\r\n", b""): text += part
+                with open(sys.argv[1], "a") as out: out.write(json.dumps({"auth": auth, "to": to, "text": text.decode()}) + "\n")
+                say("250 taken")
+            else: say("250 ok")
+        peer.close()
+    while True:
+        peer, _ = listener.accept()
+        threading.Thread(target=serve, args=(peer,), daemon=True).start()
+    """#
+}
