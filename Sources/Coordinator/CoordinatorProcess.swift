@@ -122,10 +122,11 @@ public struct CoordinatorProcess: Sendable {
     try await statements.recover()
     let records = RecordService(services: services, dispatcher: dispatcher, logger: logger)
     try await records.recover()
+    let triggers = JobTriggers(store: store, launcher: launcher, tables: tables, listing: services.listing, epoch: epoch, logger: logger)
     let service = CoordinatorService(
       configuration: configuration, lease: lease, pool: pool, catalog: catalog, tokens: AccessTokens(pool: pool), store: store,
       launcher: launcher, telemetry: telemetry, nodes: nodes, plane: plane, gateway: gateway, runner: runner,
-      statements: statements, statementHistory: history, records: records, egress: egress, coordinatorKey: keys.publicKey,
+      statements: statements, statementHistory: history, records: records, egress: egress, triggers: triggers, coordinatorKey: keys.publicKey,
       joinAddress: try Self.nextPort(configuration.nodeBind))
     let api = try APIServer(address: configuration.httpBind, service: service, gateway: gateway, logger: logger)
     let log = InferenceLog(pool: pool, spool: spool, logger: logger)
@@ -161,7 +162,7 @@ public struct CoordinatorProcess: Sendable {
         return "inference log"
       }
       group.addTask {
-        await JobTriggers(store: store, launcher: launcher, epoch: epoch, logger: logger).run()
+        await triggers.run()
         return "triggers"
       }
       group.addTask {

@@ -32,6 +32,7 @@ final class CoordinatorService: PlatformService {
   let records: RecordService
   let notifications: NotificationStore
   let egress: EgressRules
+  let triggers: JobTriggers
   let coordinatorKey: CurvePublicKey
   let joinAddress: String
   let startedAt = Date()
@@ -45,7 +46,7 @@ final class CoordinatorService: PlatformService {
     configuration: CoordinatorProcess.Configuration, lease: LeaseKeeper, pool: PostgresPool, catalog: CatalogStore, tokens: AccessTokens,
     store: JobStore, launcher: JobLauncher, telemetry: RunTelemetry, nodes: NodeStore, plane: ControlPlane, gateway: ServingGateway, runner: JobRunner,
     statements: StatementService, statementHistory: StatementHistory, records: RecordService,
-    egress: EgressRules, coordinatorKey: CurvePublicKey, joinAddress: String
+    egress: EgressRules, triggers: JobTriggers, coordinatorKey: CurvePublicKey, joinAddress: String
   ) {
     self.configuration = configuration
     self.lease = lease
@@ -64,6 +65,7 @@ final class CoordinatorService: PlatformService {
     self.records = records
     notifications = NotificationStore(pool: pool)
     self.egress = egress
+    self.triggers = triggers
     self.coordinatorKey = coordinatorKey
     self.joinAddress = joinAddress
   }

@@ -164,5 +164,6 @@ public enum JobMigrations {
         CREATE INDEX notifications_ended ON notifications (ended_at) WHERE state <> 'waiting';
         ALTER TABLE runs ADD COLUMN notifications jsonb;
         """),
+    Migration(component: "jobs", number: 6, name: "what triggers have seen", sql: "ALTER TABLE job_triggers ADD COLUMN state jsonb;"),
   ]
 }

@@ -155,6 +155,7 @@ public enum JobsView {
       "cleanup_duration": 0, "start_time": .integer(submitted),
     ]
     if let job = run.origin.job { members["job_id"] = .integer(job) }
+    if let parent = run.origin.parent.flatMap({ Int64($0) }) { members["trigger_info"] = ["run_id": .integer(parent)] }
     let ended = record?.finishedAt
     if let ended {
       members["end_time"] = .integer(ended)

@@ -163,7 +163,7 @@ extension EndToEnd {
       refused(InvalidParameterValue, lambda: w.jobs.run_now(created.job_id, job_parameters={"m": "1"}), "'--param m'" if False else "m")
       refused(InvalidParameterValue, lambda: w.jobs.create(name="x", schedule=j.CronSchedule("0 0 3 * *", "Europe/Belin"), tasks=[
           j.Task(task_key="q", spark_python_task=py("quick.py"))]), "Europe/Berlin")
-      refused(InvalidParameterValue, lambda: w.jobs.create(name="x", continuous=j.Continuous(), tasks=[
+      refused(InvalidParameterValue, lambda: w.jobs.create(name="x", continuous=j.Continuous(task_retry_mode=j.TaskRetryMode.ON_FAILURE), tasks=[
           j.Task(task_key="q", spark_python_task=py("quick.py"))]), "continuous")
       # Every second, until it is paused.
       ticking = w.jobs.create(name="tick", schedule=j.CronSchedule("* * * * * ?", "Europe/Berlin"), tasks=[

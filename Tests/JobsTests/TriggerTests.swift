@@ -2,6 +2,7 @@
 
 import Core
 import Foundation
+import Scheduling
 import Testing
 
 @testable import Jobs
@@ -103,10 +104,23 @@ import Testing
     }
     #expect(try JobTrigger(["name": "x"]) == nil && JobTrigger(schedule("0 0 0 * * ?", pause: "PAUSED")) == nil)
     #expect(try JobTrigger(["trigger": ["periodic": ["interval": 2, "unit": "HOURS"]]])?.kind == .periodic(7_200))
-    #expect(try JobTrigger(["trigger": ["file_arrival": ["url": "x"], "pause_status": "PAUSED"]]) == nil)
+    #expect(try JobTrigger(["trigger": ["file_arrival": ["url": "/Volumes/a/b/c"], "pause_status": "PAUSED"]]) == nil)
+    #expect(try JobTrigger(["continuous": [:], "schedule": .null])?.kind == .continuous && JobTrigger(["continuous": ["pause_status": "PAUSED"]]) == nil)
+    let files: JSONValue = ["file_arrival": ["url": "s3://b/in/", "min_time_between_triggers_seconds": 60, "wait_after_last_change_seconds": 90]]
+    #expect(try JobTrigger(["trigger": files])?.kind == .change(WatchRule(source: .files(url: "s3://b/in/"), secondsBetween: 60, quietSeconds: 90)))
+    let tables: JSONValue = ["table_update": ["table_names": ["a.b.c", "a.b.d"], "condition": "ALL_UPDATED"], "sql_condition": .null]
+    #expect(try JobTrigger(["trigger": tables])?.kind == .change(WatchRule(source: .tables(["a.b.c", "a.b.d"], all: true))))
+    let model: JSONValue = ["model": ["condition": "MODEL_ALIAS_SET", "securable_name": "a.b.m", "aliases": ["champion"]]]
+    #expect(try JobTrigger(["trigger": model])?.kind == .change(WatchRule(source: .modelAliases("a.b.m", ["champion"]))))
     let bad: [JSONValue] = [
       schedule("0 0 0 30 2 ?"), schedule("0 0 0 * * ?", "Europe/Belin"), schedule("nonsense", pause: "PAUSED"), schedule("0 0 0 * * ?", pause: "MAYBE"),
-      ["schedule": "daily"], ["schedule": [:]], ["continuous": [:]], ["trigger": ["file_arrival": ["url": "x"]]],
+      ["schedule": "daily"], ["schedule": [:]], ["continuous": ["task_retry_mode": "ON_FAILURE"]], ["trigger": [:]],
+      ["trigger": ["file_arrival": ["url": "x"]]], ["trigger": ["file_arrival": ["url": "/x", "wait_after_last_change_seconds": 59]]],
+      ["trigger": ["table_update": ["table_names": []]]], ["trigger": ["table_update": ["table_names": ["a.b"]]]],
+      ["trigger": ["table_update": ["table_names": ["a.b.c"], "condition": "SOME"]]], ["trigger": ["model": ["condition": "MODEL_CREATED"]]],
+      ["trigger": ["model": ["condition": "MODEL_VERSION_READY", "securable_name": "a.b.m", "aliases": ["x"]]]],
+      ["trigger": ["file_arrival": ["url": "/x"], "table_update": ["table_names": ["a.b.c"]]]],
+      ["trigger": ["file_arrival": ["url": "/x"], "sql_condition": ["x": "y"]]],
       ["trigger": ["periodic": ["interval": 0, "unit": "HOURS"]]], ["trigger": ["periodic": ["interval": 1, "unit": "MINUTES"]]],
       ["schedule": ["quartz_cron_expression": "0 0 0 * * ?", "timezone_id": "UTC"], "continuous": [:]],
     ]
@@ -115,6 +129,107 @@ import Testing
       "name": "x", "schedule": ["quartz_cron_expression": "x"], "tasks": [["task_key": "a", "sql_task": ["statement": "SELECT 1"]]],
     ])
     #expect(parsed.errors.map(\.number) == ["PLT-4230"])
+  }
+
+  // MARK: changes
+
+  private static func starts(_ watch: inout ChangeWatch, _ now: [String: String], _ rule: WatchRule, _ second: Int64) -> Bool {
+    let before = watch.starts
+    watch.look(now, rule, at: second * 1000)
+    defer { watch.isStarting = false }
+    return watch.starts == before + 1 && watch.isStarting
+  }
+
+  @Test func newFilesStartOneRun() {
+    let rule = WatchRule(source: .files(url: "/x"))
+    var watch = ChangeWatch(series: "s", seen: ["a": "", "b": ""])
+    #expect(!Self.starts(&watch, ["a": "", "b": ""], rule, 1))
+    // Gone files are no news, and neither is one that is there already.
+    #expect(!Self.starts(&watch, ["a": ""], rule, 2))
+    #expect(Self.starts(&watch, ["a": "", "c": "", "d": ""], rule, 3) && watch.key(job: 7) == "trigger:7:s:1")
+    #expect(!Self.starts(&watch, ["a": "", "c": "", "d": ""], rule, 4))
+    #expect(Self.starts(&watch, ["b": ""], rule, 5) && watch.key(job: 7) == "trigger:7:s:2")
+  }
+
+  @Test func startsWaitForQuietAndKeepTheirDistance() {
+    let rule = WatchRule(source: .files(url: "/x"), secondsBetween: 100, quietSeconds: 60)
+    var watch = ChangeWatch(series: "s", seen: [:])
+    var files: [String: String] = [:]
+    for second: Int64 in stride(from: 0, through: 200, by: 50) {
+      files["\(second)"] = ""
+      #expect(!Self.starts(&watch, files, rule, second))
+    }
+    #expect(!Self.starts(&watch, files, rule, 259))
+    #expect(Self.starts(&watch, files, rule, 260))
+    files["new"] = ""
+    #expect(!Self.starts(&watch, files, rule, 270) && !Self.starts(&watch, files, rule, 359))
+    #expect(Self.starts(&watch, files, rule, 360) && !Self.starts(&watch, files, rule, 999))
+  }
+
+  @Test func tablesStartWhenAnyOrAllHaveNewVersions() {
+    let any = WatchRule(source: .tables(["a", "b"], all: false))
+    var watch = ChangeWatch(series: "s", seen: ["a": "1"])
+    #expect(!Self.starts(&watch, ["a": "1"], any, 1))
+    #expect(Self.starts(&watch, ["a": "1", "b": "0"], any, 2))
+    // Away for a moment, or made anew.
+    #expect(!Self.starts(&watch, ["b": "0"], any, 3) && !Self.starts(&watch, ["a": "1", "b": "0"], any, 4))
+    #expect(Self.starts(&watch, ["a": "9:0", "b": "0"], any, 5))
+    let all = WatchRule(source: .tables(["a", "b"], all: true))
+    var both = ChangeWatch(series: "s", seen: ["a": "1", "b": "1"])
+    #expect(!Self.starts(&both, ["a": "2", "b": "1"], all, 1) && !Self.starts(&both, ["a": "3", "b": "1"], all, 2))
+    #expect(Self.starts(&both, ["a": "3", "b": "2"], all, 3))
+    #expect(!Self.starts(&both, ["a": "3", "b": "3"], all, 4))
+  }
+
+  @Test func whatChangesWhileARunIsBeingStartedStartsTheNext() throws {
+    let rule = WatchRule(source: .modelAliases("m", []))
+    var watch = ChangeWatch(series: "s", seen: ["champion": "1"])
+    watch.look(["champion": "2"], rule, at: 1)
+    #expect(watch.isStarting && watch.starts == 1)
+    watch.look(["champion": "3"], rule, at: 2)
+    #expect(watch.isStarting && watch.starts == 1)
+    // As it was stored, taken up by another process.
+    var restored: ChangeWatch = try JSONValue(encoding: watch).decode()
+    #expect(restored == watch)
+    #expect(Self.starts(&restored, ["champion": "3"], rule, 3) == false)
+    #expect(Self.starts(&restored, ["champion": "3"], rule, 4) && restored.starts == 2)
+    #expect(!Self.starts(&restored, ["champion": "3"], rule, 5))
+  }
+
+  @Test func aContinuousJobAlwaysHasARunAndBacksOff() {
+    var watch = ContinuousWatch(series: "s")
+    func started(_ run: String) {
+      watch.isStarting = false
+      watch.run = run
+    }
+    watch.look(last: nil, isActive: true, at: 0, unit: 0)
+    #expect(!watch.isStarting)
+    watch.look(last: nil, isActive: false, at: 1, unit: 0)
+    #expect(watch.isStarting && watch.key(job: 3) == "trigger:3:s:1")
+    started("1")
+    for state: RunState? in [nil, .pending, .running, .cancelling] {
+      watch.look(last: state, isActive: true, at: 2, unit: 0)
+      #expect(!watch.isStarting)
+    }
+    watch.look(last: .succeeded, isActive: false, at: 3, unit: 0)
+    #expect(watch.isStarting && watch.starts == 2)
+    started("2")
+    var time: Int64 = 10
+    var waits: [Int64] = []
+    for _ in 0..<12 {
+      watch.look(last: .failed, isActive: false, at: time, unit: 0)
+      #expect(!watch.isStarting)
+      waits.append((watch.notBefore ?? 0) - time)
+      time = watch.notBefore ?? 0
+      watch.look(last: nil, isActive: false, at: time - 1, unit: 0)
+      #expect(!watch.isStarting)
+      watch.look(last: nil, isActive: false, at: time, unit: 0)
+      #expect(watch.isStarting)
+      started("x")
+    }
+    #expect(waits.first == 2_000 && waits == waits.sorted() && waits.last == 1_800_000)
+    watch.look(last: .cancelled, isActive: false, at: time + 1, unit: 0)
+    #expect(watch.isStarting && watch.failures == 0)
   }
 
   @Test func ofMissedTimesTheLastOneIsDue() throws {

@@ -24,7 +24,9 @@ extension CoordinatorService {
   func createJob(_ settings: JSONValue, by principal: Principal) async throws -> JSONValue {
     let settings = try Self.checked(settings, attachments: [:])
     try await requireDestinations(settings)
+    try await triggers.check(settings)
     let id = try await store.createJob(settings, attachments: [:], by: principal.name)
+    await triggers.begin(id)
     try await catalog.audit(actor: principal.name, action: "create job", object: String(id), outcome: "ok")
     return ["job_id": .integer(id)]
   }
@@ -36,12 +38,14 @@ extension CoordinatorService {
     let found = try JobSettings.settings(text: request.text, path: request.file, job: request.job, variables: request.parameters)
     let settings = try Self.checked(found, attachments: request.attachments)
     try await requireDestinations(settings)
+    try await triggers.check(settings)
     var id = job ?? 0
     if let job {
       try await store.changeJob(job, attachments: request.attachments) { _ in settings }
     } else {
       id = try await store.createJob(settings, attachments: request.attachments, by: principal.name)
     }
+    await triggers.begin(id)
     try await catalog.audit(actor: principal.name, action: job == nil ? "create job" : "change job", object: String(id), outcome: "ok")
     return [
       "job_id": .integer(id), "name": .string(JobStore.name(settings)), "warnings": .array(parsed.warnings.map { .string($0) }),
@@ -70,15 +74,19 @@ extension CoordinatorService {
 
   func updateJob(_ id: Int64, _ settings: JSONValue, removing: [String], by principal: Principal) async throws {
     try await requireDestinations(settings)
+    try await triggers.check(settings)
     try await store.changeJob(id) { job in
       try Self.checked(JobChange.apply(settings, removing: removing, to: job.settings), attachments: job.attachments)
     }
+    await triggers.begin(id)
     try await catalog.audit(actor: principal.name, action: "change job", object: String(id), outcome: "ok")
   }
 
   func resetJob(_ id: Int64, _ settings: JSONValue, by principal: Principal) async throws {
     try await requireDestinations(settings)
+    try await triggers.check(settings)
     try await store.changeJob(id) { job in try Self.checked(settings, attachments: job.attachments) }
+    await triggers.begin(id)
     try await catalog.audit(actor: principal.name, action: "change job", object: String(id), outcome: "ok")
   }
 
