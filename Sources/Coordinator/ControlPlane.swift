@@ -18,6 +18,9 @@ final class ControlPlane: Sendable {
     var name: String
     var hostID: String
     var slots: Int
+    var cpus: Double
+    var memoryBytes: Int64
+    var labels: [String: String]
     var incarnation: Int64
     var version: String
     var connected: Bool
@@ -90,7 +93,8 @@ final class ControlPlane: Sendable {
     state.withLock { state in
       if state.nodes[hello.node]?.incarnation != incarnation { state.beats[hello.node] = 0 }
       state.nodes[hello.node] = NodeView(
-        name: hello.node, hostID: hello.hostID, slots: hello.cpuSlots, incarnation: incarnation,
+        name: hello.node, hostID: hello.hostID, slots: hello.cpuSlots, cpus: hello.cpus > 0 ? hello.cpus : Double(hello.cpuSlots),
+        memoryBytes: hello.memoryBytes, labels: hello.labels, incarnation: incarnation,
         version: hello.platformVersion, connected: true, lastSeen: Date(), residentBytes: 0, load: 0,
         running: held.map(\.unit))
     }
@@ -98,7 +102,8 @@ final class ControlPlane: Sendable {
     await runner.post(
       .workerJoined(
         Scheduling.WorkerHello(
-          worker: hello.node, incarnation: incarnation, slots: hello.cpuSlots, hostID: hello.hostID, labels: hello.labels, held: held)))
+          worker: hello.node, incarnation: incarnation, slots: hello.cpuSlots, hostID: hello.hostID, labels: hello.labels, held: held,
+          cpus: hello.cpus > 0 ? hello.cpus : nil, memoryBytes: hello.memoryBytes)))
   }
 
   private func received(_ message: ControlMessage, from node: String, _ runner: JobRunner) async {

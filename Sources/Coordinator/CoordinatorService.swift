@@ -189,7 +189,12 @@ final class CoordinatorService: PlatformService {
   func run(_ runID: String) async throws -> RunInfo {
     let row = try await store.row(of: runID)
     let (_, tasks, units) = try await store.records(of: runID)
-    return RunView.info(row, spec: try await store.spec(of: runID), tasks: tasks, units: units)
+    let spec = try await store.spec(of: runID)
+    let keys = spec.tasks.map(\.key)
+    let reasons = await runner.inspect { scheduler in
+      Dictionary(keys.compactMap { key in scheduler.waitingReason(run: runID, task: key).map { (key, $0) } }, uniquingKeysWith: { $1 })
+    }
+    return RunView.info(row, spec: spec, tasks: tasks, units: units, reasons: reasons)
   }
 
   func cancelRun(_ runID: String, by principal: Principal) async throws -> RunInfo {
@@ -276,7 +281,8 @@ final class CoordinatorService: PlatformService {
         }
         return NodeInfo(
           name: node.name, state: state, hostID: node.hostID, slots: node.slots, running: node.running,
-          residentBytes: node.residentBytes, lastSeen: node.lastSeen, version: node.version)
+          residentBytes: node.residentBytes, lastSeen: node.lastSeen, version: node.version,
+          cpus: node.cpus, memoryBytes: node.memoryBytes, labels: node.labels)
       })
   }
 

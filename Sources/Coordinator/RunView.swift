@@ -29,7 +29,7 @@ enum RunView {
     }
   }
 
-  static func info(_ row: JobStore.RunRow, spec: RunSpec, tasks: [TaskRecord], units: [UnitRecord]) -> RunInfo {
+  static func info(_ row: JobStore.RunRow, spec: RunSpec, tasks: [TaskRecord], units: [UnitRecord], reasons: [String: String] = [:]) -> RunInfo {
     var info = summary(row)
     info.tasks = spec.tasks.map { task in
       let record = tasks.first { $0.key == task.key }
@@ -42,7 +42,7 @@ enum RunView {
         workers: Set(own.compactMap(\.worker)).sorted(),
         unitsDone: task.forEach == nil ? current.filter { $0.state == .succeeded }.count : iterations.count { $0.state == .succeeded },
         unitsTotal: record?.items?.count ?? record?.unitCount ?? 0, values: record?.values ?? .null,
-        summary: record?.values["summary"]?.stringValue ?? "", error: record?.error)
+        summary: record?.values["summary"]?.stringValue ?? reasons[task.key] ?? "", error: record?.error)
     }
     return info
   }

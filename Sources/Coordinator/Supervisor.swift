@@ -19,10 +19,18 @@ public actor Supervisor {
     public var slotsPerWorker: Int?
     /// A Postgres that exists; nil starts a private one under the data folder.
     public var postgresURL: String?
+    /// Processors and memory of each worker; nil divides the machine's. Labels, as NAME=VALUE, are those of all.
+    public var cpusPerWorker: Double?
+    public var memoryPerWorker: Int64?
+    public var labels: [String]
 
     public init(
-      layout: DataLayout, httpBind: String, nodeBind: String, workers: Int, slotsPerWorker: Int?, postgresURL: String?
+      layout: DataLayout, httpBind: String, nodeBind: String, workers: Int, slotsPerWorker: Int?, postgresURL: String?,
+      cpusPerWorker: Double? = nil, memoryPerWorker: Int64? = nil, labels: [String] = []
     ) {
+      self.cpusPerWorker = cpusPerWorker
+      self.memoryPerWorker = memoryPerWorker
+      self.labels = labels
       self.layout = layout
       self.httpBind = httpBind
       self.nodeBind = nodeBind
@@ -118,15 +126,18 @@ public actor Supervisor {
     // The connection string may carry a password: it goes through the environment, never through the argument list.
     loops.append(Task { await self.keepRunning(coordinator, environment: ["PLATFORM_POSTGRES": connection]) })
     let cores = ProcessInfo.processInfo.activeProcessorCount
-    let slots = configuration.slotsPerWorker ?? max(1, cores / max(1, configuration.workers))
+    let workers = max(1, configuration.workers)
+    let slots = configuration.slotsPerWorker ?? max(1, cores / workers)
+    let cpus = configuration.cpusPerWorker ?? Double(cores) / Double(workers)
+    let memory = configuration.memoryPerWorker ?? Int64(ProcessInfo.processInfo.physicalMemory) / Int64(workers)
     for index in 0..<configuration.workers {
       let name = "w\(index)"
       let worker = Part(
         name: name,
         arguments: [
           "worker", "--data-dir", layout.workers + "/" + name, "--name", name, "--coordinator", configuration.nodeBind,
-          "--cluster-dir", layout.root, "--slots", String(slots),
-        ])
+          "--cluster-dir", layout.root, "--slots", String(slots), "--cpus", String(cpus), "--memory-bytes", String(memory),
+        ] + configuration.labels.flatMap { ["--label", $0] })
       parts.append(worker)
       loops.append(Task { await self.keepRunning(worker, environment: [:]) })
     }

@@ -18,8 +18,13 @@ public actor WorkerProcess {
     /// Shards and ranks at once.
     public var slots: Int
     public var labels: [String: String]
+    /// Processors and bytes of memory for work that says how much it needs; nil: as many processors as slots, all of the machine's memory.
+    public var cpus: Double?
+    public var memoryBytes: Int64?
 
-    public init(name: String, directory: String, slots: Int, labels: [String: String]) {
+    public init(name: String, directory: String, slots: Int, labels: [String: String], cpus: Double? = nil, memoryBytes: Int64? = nil) {
+      self.cpus = cpus
+      self.memoryBytes = memoryBytes
       self.name = name
       self.directory = directory
       self.slots = slots
@@ -85,6 +90,8 @@ public actor WorkerProcess {
     let name = configuration.name
     let slots = configuration.slots
     let labels = configuration.labels
+    let cpus = configuration.cpus ?? 0
+    let memory = configuration.memoryBytes ?? Int64(ProcessInfo.processInfo.physicalMemory)
     let incarnation = UInt64(self.incarnation)
     let shared = SharedBox(self)
     let client = try ControlClient(
@@ -93,8 +100,7 @@ public actor WorkerProcess {
         let now = shared.snapshot()
         return WorkerHello(
           node: name, platformVersion: PlatformVersion.current, incarnation: incarnation, cpuSlots: slots,
-          memoryBytes: Int64(ProcessInfo.processInfo.physicalMemory), labels: labels, running: now.running,
-          unacknowledged: now.finished)
+          memoryBytes: memory, labels: labels, running: now.running, unacknowledged: now.finished, cpus: cpus)
       },
       heartbeat: {
         let now = shared.snapshot()

@@ -70,8 +70,8 @@ final class LocalCluster: Sendable {
     } == 0
   }
 
-  func start(workers: Int = 2) throws -> Output {
-    try cli(["up", "--workers", String(workers), "--bind", http, "--node-bind", nodes], timeout: 120)
+  func start(workers: Int = 2, _ arguments: [String] = []) throws -> Output {
+    try cli(["up", "--workers", String(workers), "--bind", http, "--node-bind", nodes] + arguments, timeout: 120)
   }
 
   /// Runs the command line against this cluster's folder.

@@ -57,6 +57,10 @@ import Testing
     Bad(text: job("task_key: t, max_retry: 1, \(embed)"), number: "PLT-1202", line: 5, says: "unknown key 'max_retry'"),
     Bad(
       text: job("task_key: t, max_retires: 1, \(embed)"), number: "PLT-1202", line: 5, says: "Did you mean 'max_retries'?"),
+    Bad(text: job("task_key: t, resources: { cpus: 0 }, \(embed)"), number: "PLT-1203", line: 5, says: "out of range"),
+    Bad(text: job("task_key: t, resources: { gpus: 1 }, \(embed)"), number: "PLT-1202", line: 5, says: "unknown key 'gpus'"),
+    Bad(text: job("task_key: t, resources: { memory: much }, \(embed)"), number: "PLT-1202", line: 5, says: "no number of bytes"),
+    Bad(text: job("task_key: t, node_labels: ssd, \(embed)"), number: "PLT-1202", line: 5, says: "must be a mapping"),
     Bad(text: job("task_key: t, max_retries: 101, \(embed)"), number: "PLT-1203", line: 5, says: "Use 0 to 100."),
     Bad(text: job("task_key: t, timeout_seconds: soon, \(embed)"), number: "PLT-1202", line: 5, says: "whole number"),
     Bad(

@@ -12,7 +12,7 @@ let everyMessage: [ControlMessage] = {
     .hello(
       WorkerHello(
         node: "a", platformVersion: "1.0", hostID: "h", incarnation: 7, processID: 9, cpuSlots: 4, memoryBytes: 1 << 33,
-        labels: ["zone": "x"], running: [unit], unacknowledged: [unit])),
+        labels: ["zone": "x"], running: [unit], unacknowledged: [unit], cpus: 2.5)),
     .heartbeat(Heartbeat(load: 1.5, residentBytes: 5, running: [unit])), .unitStarted(unit),
     .unitProgress(unit, done: 1, total: 2, unit: "rows"), .unitMetric(unit, name: "loss", step: 5, value: 0.25),
     .unitLog(unit, lines: ["a", "b"]),

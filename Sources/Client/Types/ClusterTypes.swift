@@ -13,11 +13,18 @@ public struct NodeInfo: Codable, Sendable, Equatable {
   public var residentBytes: Int64
   public var lastSeen: Date?
   public var version: String
+  /// For tasks that say how much they need. These three are absent in answers of older coordinators.
+  public var cpus: Double?
+  public var memoryBytes: Int64?
+  public var labels: [String: String]?
 
   public init(
     name: String, state: String, hostID: String, slots: Int, running: [String], residentBytes: Int64, lastSeen: Date?,
-    version: String
+    version: String, cpus: Double? = nil, memoryBytes: Int64? = nil, labels: [String: String]? = nil
   ) {
+    self.cpus = cpus
+    self.memoryBytes = memoryBytes
+    self.labels = labels
     self.name = name
     self.state = state
     self.hostID = hostID
@@ -29,7 +36,8 @@ public struct NodeInfo: Codable, Sendable, Equatable {
   }
 
   enum CodingKeys: String, CodingKey {
-    case name, state, slots, running, version
+    case name, state, slots, running, version, cpus, labels
+    case memoryBytes = "memory_bytes"
     case hostID = "host_id"
     case residentBytes = "resident_bytes"
     case lastSeen = "last_seen"

@@ -142,6 +142,7 @@ extension TaskSpec {
   mutating func take(_ other: TaskSpec, given tree: YAMLTree) {
     kind = other.kind
     body = other.body
+    demand = other.demand ?? demand
     if tree["max_retries"] != nil { maxRetries = other.maxRetries }
     if tree["min_retry_interval_millis"] != nil { retryBackoff = other.retryBackoff }
     if tree["timeout_seconds"] != nil { timeoutMs = other.timeoutMs }

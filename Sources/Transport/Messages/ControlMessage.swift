@@ -30,12 +30,15 @@ public struct WorkerHello: Sendable, Equatable {
   public var running: [UnitAttempt]
   /// Finished, and no `acknowledge` seen yet.
   public var unacknowledged: [UnitAttempt]
+  /// Processors for what says how many it needs; 0: as many as slots.
+  public var cpus: Double
 
   public init(
     node: String, platformVersion: String, hostID: String = ProcessSupport.hostID, incarnation: UInt64,
     processID: Int32 = ProcessInfo.processInfo.processIdentifier, cpuSlots: Int, memoryBytes: Int64,
-    labels: [String: String] = [:], running: [UnitAttempt] = [], unacknowledged: [UnitAttempt] = []
+    labels: [String: String] = [:], running: [UnitAttempt] = [], unacknowledged: [UnitAttempt] = [], cpus: Double = 0
   ) {
+    self.cpus = cpus
     self.node = node
     self.platformVersion = platformVersion
     self.hostID = hostID

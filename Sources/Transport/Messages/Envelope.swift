@@ -264,13 +264,13 @@ extension UnitAttempt {
 
 extension WorkerHello {
   fileprivate init(_ m: Platform_Control_WorkerHello) throws {
-    guard !m.node.isEmpty, m.cpuSlots >= 0, m.memoryBytes >= 0 else {
+    guard !m.node.isEmpty, m.cpuSlots >= 0, m.memoryBytes >= 0, m.cpus >= 0 else {
       throw PlatformError(.invalidArgument, "a hello without a node name, or with negative capacity")
     }
     self.init(
       node: m.node, platformVersion: m.platformVersion, hostID: m.hostID, incarnation: m.incarnation, processID: m.processID,
       cpuSlots: Int(m.cpuSlots), memoryBytes: m.memoryBytes, labels: m.labels, running: try m.running.map(UnitAttempt.init),
-      unacknowledged: try m.unacknowledged.map(UnitAttempt.init))
+      unacknowledged: try m.unacknowledged.map(UnitAttempt.init), cpus: m.cpus)
   }
   fileprivate var wire: Platform_Control_WorkerHello {
     .with {
@@ -284,6 +284,7 @@ extension WorkerHello {
       $0.labels = labels
       $0.running = running.map(\.wire)
       $0.unacknowledged = unacknowledged.map(\.wire)
+      $0.cpus = cpus
     }
   }
 }

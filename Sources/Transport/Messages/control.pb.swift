@@ -313,6 +313,9 @@ nonisolated struct Platform_Control_WorkerHello: Sendable {
 
   var unacknowledged: [Platform_Control_UnitAttempt] = []
 
+  /// 0: as many as slots.
+  var cpus: Double = 0
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -1128,7 +1131,7 @@ nonisolated extension Platform_Control_UnitAttempt: SwiftProtobuf.Message, Swift
 
 nonisolated extension Platform_Control_WorkerHello: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".WorkerHello"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{3}platform_version\0\u{3}host_id\0\u{1}incarnation\0\u{3}process_id\0\u{3}cpu_slots\0\u{3}memory_bytes\0\u{1}labels\0\u{1}running\0\u{1}unacknowledged\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{3}platform_version\0\u{3}host_id\0\u{1}incarnation\0\u{3}process_id\0\u{3}cpu_slots\0\u{3}memory_bytes\0\u{1}labels\0\u{1}running\0\u{1}unacknowledged\0\u{1}cpus\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1146,6 +1149,7 @@ nonisolated extension Platform_Control_WorkerHello: SwiftProtobuf.Message, Swift
       case 8: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufString>.self, value: &self.labels) }()
       case 9: try { try decoder.decodeRepeatedMessageField(value: &self.running) }()
       case 10: try { try decoder.decodeRepeatedMessageField(value: &self.unacknowledged) }()
+      case 11: try { try decoder.decodeSingularDoubleField(value: &self.cpus) }()
       default: break
       }
     }
@@ -1182,6 +1186,9 @@ nonisolated extension Platform_Control_WorkerHello: SwiftProtobuf.Message, Swift
     if !self.unacknowledged.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.unacknowledged, fieldNumber: 10)
     }
+    if self.cpus.bitPattern != 0 {
+      try visitor.visitSingularDoubleField(value: self.cpus, fieldNumber: 11)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1196,6 +1203,7 @@ nonisolated extension Platform_Control_WorkerHello: SwiftProtobuf.Message, Swift
     if lhs.labels != rhs.labels {return false}
     if lhs.running != rhs.running {return false}
     if lhs.unacknowledged != rhs.unacknowledged {return false}
+    if lhs.cpus != rhs.cpus {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

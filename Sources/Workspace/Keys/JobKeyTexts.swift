@@ -54,6 +54,8 @@ struct JobKeyTexts {
     "timeout_seconds": JobKeyTexts("Of one attempt; 0 is none.", .wholeNumber(0...31_536_000), fallback: "0"),
     "description": JobKeyTexts("What it is for.", .text),
     "environment_key": JobKeyTexts("Which of the job's `environments` its program gets.", .text),
+    "resources": JobKeyTexts("Room that each of its parts takes of a worker.", .any, example: "resources: { cpus: 4, memory: 8GB }"),
+    "node_labels": JobKeyTexts("Labels that its worker must have.", .mapping),
     "libraries": JobKeyTexts("Further packages: `pypi`, `whl` or `requirements`.", .any, example: "libraries: [ { pypi: { package: six } } ]"),
   ].merging(told) { $1 }
 

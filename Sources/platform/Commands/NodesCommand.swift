@@ -16,10 +16,12 @@ struct NodesCommand: AsyncParsableCommand {
       let list: NodeList = try await options.client().get("/api/2.0/nodes")
       if options.output.isStructured { return try Report.structured(list, options.output) }
       Report.table(
-        ["NODE", "STATE", "SLOTS", "MEMORY", "SEEN", "RUNNING"],
+        ["NODE", "STATE", "SLOTS", "CPUS", "MEMORY", "LABELS", "USED", "SEEN", "RUNNING"],
         list.nodes.map {
           [
-            $0.name, $0.state, "\($0.slots)", Report.bytes($0.residentBytes), $0.lastSeen.map(Report.ago) ?? "never",
+            $0.name, $0.state, "\($0.slots)", $0.cpus.map { String(format: "%g", $0) } ?? "", $0.memoryBytes.map(Report.bytes) ?? "",
+            ($0.labels ?? [:]).sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: " "), Report.bytes($0.residentBytes),
+            $0.lastSeen.map(Report.ago) ?? "never",
             $0.running.joined(separator: " "),
           ]
         })

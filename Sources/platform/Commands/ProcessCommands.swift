@@ -38,6 +38,9 @@ struct SuperviseCommand: AsyncParsableCommand {
     commandName: "supervise", abstract: "Keep the processes of this machine running (started by 'up').", shouldDisplay: false)
   @Option var workers: Int
   @Option var slots: Int?
+  @Option var cpus: Double?
+  @Option var memoryBytes: Int64?
+  @Option var label: [String] = []
   @Option var bind: String
   @Option var nodeBind: String
   @OptionGroup var data: DataOptions
@@ -50,7 +53,8 @@ struct SuperviseCommand: AsyncParsableCommand {
     try await ProcessStart.failing {
       try await Supervisor(
         configuration: .init(
-          layout: data.layout, httpBind: bind, nodeBind: nodeBind, workers: workers, slotsPerWorker: slots, postgresURL: url),
+          layout: data.layout, httpBind: bind, nodeBind: nodeBind, workers: workers, slotsPerWorker: slots, postgresURL: url,
+          cpusPerWorker: cpus, memoryPerWorker: memoryBytes, labels: label),
         logger: logger
       ).run()
     }
@@ -84,6 +88,9 @@ struct WorkerCommand: AsyncParsableCommand {
   @Option var coordinator: String
   @Option var clusterDir: String
   @Option var slots: Int = 1
+  @Option var cpus: Double?
+  @Option var memoryBytes: Int64?
+  @Option var label: [String] = []
   @Option var dataDir: String
 
   func run() async throws {
@@ -93,7 +100,8 @@ struct WorkerCommand: AsyncParsableCommand {
         name: name, directory: dataDir, cluster: DataLayout(root: clusterDir).localNodes,
         coordinatorKey: DataLayout(root: clusterDir).keys + "/coordinator.pub", coordinator: coordinator)
       try await WorkerProcess(
-        configuration: .init(name: name, directory: dataDir, slots: slots, labels: [:]),
+        configuration: .init(
+          name: name, directory: dataDir, slots: slots, labels: try Capacity.labels(label), cpus: cpus, memoryBytes: memoryBytes),
         identity: identity, logger: logger
       ).run()
     }
@@ -123,17 +131,22 @@ struct JoinCommand: AsyncParsableCommand {
     discussion: """
       EXAMPLES
         platform join 127.0.0.1:7400 --token pt1.k7Q...      (the line that 'platform token create' prints)
+        platform join 127.0.0.1:7400 --token pt1.k7Q... --label zone=b --label disk=ssd --memory 48GB
       """)
   @Argument(help: "The coordinator's node address, HOST:PORT.") var address: String
   @Option(help: "Join token.") var token: String
   @Option(help: "Name of this node. Default: the host's name.") var name: String?
   @Option(help: "Shards and ranks at once. Default: the number of processors.") var slots: Int?
-  @Option(help: "LABEL=VALUE; may be repeated.") var label: [String] = []
+  @Option(help: "LABEL=VALUE, for node_labels of tasks; may be repeated. Replicas are spread over the values of 'zone'.") var label: [String] = []
+  @Option(help: "Processors for tasks that say how many they need. Default: the machine's.") var cpus: Double?
+  @Option(help: "Memory for tasks that say how much they need, for example 48GB. Default: the machine's.") var memory: String?
   @OptionGroup var data: DataOptions
 
   func run() async throws {
     try UpCommand.checkAddress(address)
-    let labels = try Workflows.parameters(label)
+    let labels = try Capacity.labels(label)
+    try Capacity.check(cpus: cpus)
+    let bytes = try memory.map(Capacity.memory)
     let node = name ?? ProcessInfo.processInfo.hostName
     guard node.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-" || $0 == "." || $0 == "_") }), !node.isEmpty else {
       throw PlatformError(.invalidArgument, "'\(node)' is not a node name", hint: "Use letters, digits, '-', '.' and '_'.")
@@ -144,7 +157,8 @@ struct JoinCommand: AsyncParsableCommand {
     Report.note("\(Report.check) \(node) joined \(address); Ctrl-C leaves")
     try await WorkerProcess(
       configuration: .init(
-        name: node, directory: directory, slots: slots ?? ProcessInfo.processInfo.activeProcessorCount, labels: labels),
+        name: node, directory: directory, slots: slots ?? ProcessInfo.processInfo.activeProcessorCount, labels: labels,
+        cpus: cpus ?? Double(ProcessInfo.processInfo.activeProcessorCount), memoryBytes: bytes),
       identity: identity, logger: logger
     ).run()
   }

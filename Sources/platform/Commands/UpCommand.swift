@@ -18,6 +18,10 @@ struct UpCommand: AsyncParsableCommand {
       """)
   @Option(help: "How many workers to start here.") var workers: Int = 1
   @Option(help: "Slots of each worker; by default the processors are shared out.") var slots: Int?
+  @Option(help: "Processors of each worker for tasks that say how many they need; by default the machine's are shared out.") var cpus: Double?
+  @Option(help: "Memory of each worker for tasks that say how much they need, for example 8GB; by default the machine's is shared out.")
+  var memory: String?
+  @Option(help: "LABEL=VALUE of the workers here, for node_labels of tasks; may be repeated.") var label: [String] = []
   @Option(name: .long, help: "Address for people and clients.") var bind: String = "127.0.0.1:8400"
   @Option(name: .long, help: "Address for other nodes.") var nodeBind: String = "127.0.0.1:7400"
   @Option(help: "Use this Postgres instead of a private one.") var postgres: String?
@@ -27,6 +31,9 @@ struct UpCommand: AsyncParsableCommand {
   func run() async throws {
     guard (0...64).contains(workers) else { throw PlatformError(.invalidArgument, "--workers must be 0 to 64") }
     for address in [bind, nodeBind] { try Self.checkAddress(address) }
+    _ = try Capacity.labels(label)
+    try Capacity.check(cpus: cpus)
+    let memoryBytes = try memory.map(Capacity.memory)
     let layout = data.layout
     if let state = layout.loadState(), kill(state.supervisorPID, 0) == 0, state.phase != "failed",
       await Self.ready(state.url)
@@ -42,6 +49,9 @@ struct UpCommand: AsyncParsableCommand {
     try layout.create()
     var arguments = ["supervise", "--data-dir", layout.root, "--workers", String(workers), "--bind", bind, "--node-bind", nodeBind]
     if let slots { arguments += ["--slots", String(slots)] }
+    if let cpus { arguments += ["--cpus", String(cpus)] }
+    if let memoryBytes { arguments += ["--memory-bytes", String(memoryBytes)] }
+    for one in label { arguments += ["--label", one] }
     var environment = ProcessInfo.processInfo.environment
     if let postgres { environment["PLATFORM_POSTGRES"] = postgres }
     unlink(layout.stateFile)
