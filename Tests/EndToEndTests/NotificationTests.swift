@@ -84,6 +84,7 @@ extension EndToEnd {
       job = w.jobs.create(
           name="nightly", webhook_notifications=j.WebhookNotifications(on_start=to(ops.id), on_success=to(ops.id), on_failure=to(ops.id)),
           tasks=[task("flaky", max_retries=1, min_retry_interval_millis=1, webhook_notifications=j.WebhookNotifications(on_failure=to(ops.id)))]).job_id
+      began = time.time()
       run = ended(w.jobs.run_now(job).run_id)
       assert run.state.result_state == j.RunResultState.SUCCESS, run.state
       assert not Receiver.taken
@@ -94,19 +95,21 @@ extension EndToEnd {
           except OSError: continue
           if "coordinator" in words and any(x.startswith(data) for x in words): os.kill(int(entry), signal.SIGKILL)
       Receiver.is_open = True
-      wait("what happened before the kill", lambda: len(Receiver.taken) == 3)
+      # The next attempt is at most as far away as the first one is past.
+      wait("what happened before the kill", lambda: len(Receiver.taken) == 3, 120 + 3 * (time.time() - began))
       got = sorted((b[0]["event_type"], b[0].get("task", {}).get("task_key"), b[0]["run"].get("parent_run_id", b[0]["run"]["run_id"])) for b in Receiver.taken.values())
       me = str(run.run_id)
       assert got == [("jobs.on_failure", "flaky", me), ("jobs.on_start", None, me), ("jobs.on_success", None, me)], got
       body = [b[0] for b in Receiver.taken.values() if b[0]["event_type"] == "jobs.on_success"][0]
       assert body == {"event_type": "jobs.on_success", "workspace_id": "1", "run": {"run_id": me}, "job": {"job_id": str(job), "name": "nightly"}}, body
       assert not Receiver.wrong, Receiver.wrong
+      # An attempt that the kill cut off was not counted.
       def sent():
           try: found = deliveries(run_id=me)
           except Exception: return None  # the coordinator starts again
           return found if all(d["state"] == "SENT" for d in found) else None
       found = wait("the deliveries", sent)
-      assert len(found) == 3 and all(d["attempts"] > 2 and d["destination_id"] == ops.id for d in found), found
+      assert len(found) == 3 and all(d["attempts"] >= 2 and d["destination_id"] == ops.id for d in found), found
       assert {d["id"] for d in found} == set(Receiver.taken)
 
       # One that takes too long; nobody wants to hear that it was cancelled.
