@@ -62,6 +62,7 @@ public struct APIServer: Sendable {
     JobRoutes(service: service).add(to: router)
     JobsAPIRoutes(service: service).add(to: router)
     NotificationRoutes(service: service).add(to: router)
+    SecretRoutes(service: service).add(to: router)
     DataRoutes(service: service).add(to: router)
     let description = APIDescription()
     let routes = DescribedRoutes(router: router, description: description, tag: "System")

@@ -249,5 +249,16 @@ public enum CatalogMigrations {
     Migration(
       component: "catalog", number: 8, name: "versions are given back to a table's log",
       sql: "ALTER TABLE delta_commits ADD COLUMN is_last boolean NOT NULL DEFAULT false;"),
+    Migration(
+      component: "catalog", number: 9, name: "secrets of programs",
+      sql: """
+        CREATE TABLE secret_scopes (
+          name text PRIMARY KEY, created_by text NOT NULL, created_at timestamptz NOT NULL DEFAULT now()
+        );
+        CREATE TABLE secrets (
+          scope text NOT NULL REFERENCES secret_scopes (name) ON DELETE CASCADE, key text NOT NULL, value bytea NOT NULL,
+          updated_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (scope, key)
+        );
+        """),
   ]
 }

@@ -51,14 +51,16 @@ final class ControlPlane: Sendable {
   private let state = Mutex(State())
   private let statements: StatementDispatcher
   private let waiters: RunWaiters
+  private let secrets: SecretReader
 
   init(
     server: any ControlServing, telemetry: RunTelemetry, gateway: ServingGateway, statements: StatementDispatcher, waiters: RunWaiters,
-    logger: Logger
+    secrets: SecretReader, logger: Logger
   ) {
     self.server = server
     self.statements = statements
     self.waiters = waiters
+    self.secrets = secrets
     self.telemetry = telemetry
     self.gateway = gateway
     self.logger = logger
@@ -223,10 +225,18 @@ final class ControlPlane: Sendable {
         incarnation: assignment.incarnation, payload: assignment.payload,
         gang: assignment.gang.map { .init(gang: $0.gang, generation: $0.generation, rank: $0.rank, size: $0.size) },
         isReplica: assignment.service != nil, keys: KeyRing.shared.keys(neededBy: assignment.payload))
-      guard let payload = try? JSONEncoder.platform.encode(work) else { return }  // holds only encodable values
-      send(
-        .assign(.init(unit: assignment.unit, attempt: assignment.attempt), kind: assignment.kind, payload: payload, timeoutMilliseconds: 0),
-        to: assignment.worker)
+      let wanted = Set((assignment.payload["secrets"]?.objectValue ?? [:]).values.compactMap(\.stringValue))
+      guard assignment.kind == CommandWork.kind, !wanted.isEmpty else { return assign(assignment, work) }
+      // Read now and kept nowhere. While they cannot be read the work is not handed over; the scheduler asks again.
+      Task { [work] in
+        do {
+          var complete = work
+          complete.secrets = try await secrets.values(wanted)
+          assign(assignment, complete)
+        } catch {
+          logger.warning("secrets cannot be read", metadata: ["unit": "\(assignment.unit)", "error": "\(error)"])
+        }
+      }
     case .cancelUnit(let worker, let unit, let attempt):
       send(.cancel(.init(unit: unit, attempt: attempt), reason: "cancelled"), to: worker)
     case .drainReplica(let worker, let unit, let attempt):
@@ -254,6 +264,13 @@ final class ControlPlane: Sendable {
     // The transport renews its own lease with its heartbeats; plans and commits are the runner's.
     case .heartbeatAccepted, .taskStateChanged, .planStage, .commitStage: break
     }
+  }
+
+  private func assign(_ assignment: Assignment, _ work: AssignedWork) {
+    guard let payload = try? JSONEncoder.platform.encode(work) else { return }  // holds only encodable values
+    send(
+      .assign(.init(unit: assignment.unit, attempt: assignment.attempt), kind: assignment.kind, payload: payload, timeoutMilliseconds: 0),
+      to: assignment.worker)
   }
 
   /// `service/<name>/<number>`

@@ -103,7 +103,8 @@ public struct CoordinatorProcess: Sendable {
     let launcher = JobLauncher(store: store, catalog: catalog, waiters: waiters)
     let dispatcher = StatementDispatcher(server: server, logger: logger)
     let plane = ControlPlane(
-      server: server, telemetry: telemetry, gateway: gateway, statements: dispatcher, waiters: waiters, logger: logger)
+      server: server, telemetry: telemetry, gateway: gateway, statements: dispatcher, waiters: waiters,
+      secrets: SecretReader(catalog: catalog, keyPath: layout.sealingKey), logger: logger)
     let tables = LakeTables(catalog: catalog, root: layout.lake)
     let services = PlanningServices(
       layout: layout, catalog: catalog, tables: tables, gateway: gateway,

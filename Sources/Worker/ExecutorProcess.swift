@@ -60,9 +60,9 @@ final class ExecutorSession: Sendable {
 
   private func handle(_ command: ExecutorCommand) {
     switch command {
-    case .run(let spec, let scratch, let gang, let keys):
+    case .run(let spec, let scratch, let gang, let keys, let secrets):
       KeyRing.shared.replace(keys)
-      let context = ExecutorContext(session: self, scratch: scratch, gang: gang)
+      let context = ExecutorContext(session: self, scratch: scratch, gang: gang, secrets: secrets)
       state.withLock { $0.context = context }
       let thread = Thread { [self] in perform(spec, context) }
       thread.stackSize = 64 << 20
@@ -104,11 +104,14 @@ final class ExecutorContext: WorkContext {
 
   let scratchDirectory: String
   let gang: GangSeat?
+  /// Values of secrets by `scope/key`.
+  let secrets: [String: String]
   private let session: ExecutorSession
   private let state = Mutex(State())
   private let changed = DispatchSemaphore(value: 0)
 
-  init(session: ExecutorSession, scratch: String, gang: GangSeat?) {
+  init(session: ExecutorSession, scratch: String, gang: GangSeat?, secrets: [String: String]) {
+    self.secrets = secrets
     self.session = session
     scratchDirectory = scratch
     self.gang = gang

@@ -6,7 +6,8 @@ import Foundation
 /// What a worker writes to its executor child's standard input, one JSON object a line.
 enum ExecutorCommand: Codable, Sendable {
   /// Start this work. An executor runs one work at a time. The keys open the places in buckets that it needs, and no others.
-  case run(WorkSpec, scratch: String, gang: GangSeat?, keys: [StorageKeys])
+  /// Secrets are those that a program asks for, by `scope/key`.
+  case run(WorkSpec, scratch: String, gang: GangSeat?, keys: [StorageKeys], secrets: [String: String])
   /// Everybody's address, for a gang rank that has reported its own.
   case peers([GangPeer])
   case cancel(reason: String)

@@ -269,7 +269,8 @@ public actor WorkerProcess {
       noteProcess(key, child)
       let scratch = scratchRoot + "/" + key.unit.replacingOccurrences(of: "/", with: "_") + "-\(key.attempt)"
       let seat = work.gang.map { GangSeat(gang: $0.gang, generation: $0.generation, rank: $0.rank, size: $0.size) }
-      child.send(.run(WorkSpec(unit: key.unit, attempt: key.attempt, kind: kind, payload: work.payload), scratch: scratch, gang: seat, keys: work.keys ?? []))
+      let spec = WorkSpec(unit: key.unit, attempt: key.attempt, kind: kind, payload: work.payload)
+      child.send(.run(spec, scratch: scratch, gang: seat, keys: work.keys ?? [], secrets: work.secrets ?? [:]))
       Task { await self.follow(child, key, scratch: scratch) }
     } catch {
       finish(key, .failed, error: PlatformError.from(error))

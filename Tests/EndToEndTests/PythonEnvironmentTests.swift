@@ -88,6 +88,36 @@ extension EndToEnd {
         assert "ERROR: Could not find a version" in error.logs, error
         bare = output(ended(w.jobs.submit(tasks=[one("run")]).run_id), "t").error
         assert "there is no package 'mine' here" in bare, bare
+
+        # Secrets reach the program and nobody else.
+        from databricks.sdk.errors import NotFound, ResourceAlreadyExists, InvalidParameterValue
+        import base64
+        def refused(error, call):
+            try: call()
+            except error: return
+            raise AssertionError("not refused")
+        value = "s3cret-of-the-team"
+        w.secrets.create_scope("team")
+        refused(ResourceAlreadyExists, lambda: w.secrets.create_scope("team"))
+        refused(InvalidParameterValue, lambda: w.secrets.create_scope("a/b"))
+        w.secrets.put_secret("team", "token", string_value="first")
+        w.secrets.put_secret("team", "token", string_value=value)
+        w.secrets.put_secret("team", "bytes", bytes_value=base64.b64encode(b"\xff").decode())
+        assert [s.name for s in w.secrets.list_scopes()] == ["team"] and [s.key for s in w.secrets.list_secrets("team")] == ["bytes", "token"]
+        assert base64.b64decode(w.secrets.get_secret("team", "token").value).decode() == value
+        upload("tell.py", b"import os, sys, taskvalues\nv = os.environ['TOKEN']\nassert len(v) == 18\nprint('it is', v)\ntaskvalues.set('v', [v])\nsys.exit(0 if 'OK' in os.environ else v)\n")
+        def told(env): return ended(w.api_client.do("POST", "/api/2.2/jobs/runs/submit", body={"tasks": [
+            {"task_key": "t", "spark_python_task": {"python_file": f"{V}/tell.py", "env": env}}]})["run_id"])
+        good = told({"TOKEN": "{{secrets/team/token}}", "OK": "1"})
+        assert output(good, "t").logs == "it is [REDACTED]\n", output(good, "t")
+        assert w.api_client.do("GET", "/api/2.2/jobs/runs/get", query={"run_id": good.tasks[0].run_id})["tasks"][0]["values"]["v"] == ["[REDACTED]"]
+        failed = output(told({"TOKEN": "{{secrets/team/token}}"}), "t")
+        assert failed.error == "the program ended with exit code 1: [REDACTED]" and value not in str(failed.as_dict()), failed
+        assert "the secret 'team/bytes' is not there" in output(told({"TOKEN": "{{secrets/team/bytes}}"}), "t").error
+        w.secrets.delete_secret("team", "token")
+        refused(NotFound, lambda: w.secrets.get_secret("team", "token"))
+        w.secrets.delete_scope("team")
+        refused(NotFound, lambda: list(w.secrets.list_secrets("team")))
         """#
 
     @Test(.enabled(if: Peers.python != nil, "no peer environment"))
@@ -100,6 +130,9 @@ extension EndToEnd {
       #expect(up.status == 0, "\(up.all)")
       #expect(try cluster.cli(["sql", "create volume main.default.code"]).status == 0)
       _ = try Peers.run(Self.client, ["http://\(cluster.http)", cluster.token, house, cluster.data + "/environments"])
+      // Neither what runs, nor what was logged, nor any other record of the database holds the value.
+      let dump = try LocalCluster.run("/bin/sh", ["-c", "grep -rl s3cret-of-the-team \"$0\"/pg/base \"$0\"/logs \"$0\"/workers", cluster.data], timeout: 60)
+      #expect(dump.out.isEmpty, "\(dump.out)")
     }
   }
 }

@@ -81,4 +81,22 @@ import Testing
     #expect(parsed.errors.map(\.number).sorted() == ["PLT-1202", "PLT-1202", "PLT-1203", "PLT-1205", "PLT-1205", "PLT-1210"], "\(parsed.errors)")
     #expect(parsed.errors.contains { $0.hint == "Did you mean 'one'?" })
   }
+
+  @Test func aSecretIsTheWholeValueOfAVariable() throws {
+    func run(_ env: String, parameter: String = "1") throws -> ParsedWorkflow {
+      JobSettings.run(
+        [
+          "parameters": [["name": "p", "default": ""]],
+          "tasks": [["task_key": "a", "command_task": ["command": "true", "env": ["A": .string(env)]]]],
+        ],
+        parameters: ["p": parameter], attachments: [:])
+    }
+    #expect(try run("{{ secrets/team/key.1 }}").run?.tasks[0].body["env"] == ["A": ["secret": "team/key.1"]])
+    for bad in ["x{{secrets/team/key}}", "{{secrets/team}}", "{{secrets/team/a b/c}}", "{{secrets//k}}"] {
+      #expect(try run(bad).errors.map(\.number) == ["PLT-1206"], "\(bad)")
+    }
+    // What is given when a job is started names no secret.
+    let body = try #require(try run("{{job.parameters.p}}", parameter: "{{secrets/team/key}}").run).tasks[0].body
+    #expect(try Template.texts(in: body, TemplateScope())["env"] == ["A": "{{secrets/team/key}}"])
+  }
 }

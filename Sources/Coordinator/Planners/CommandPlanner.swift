@@ -33,7 +33,9 @@ struct CommandPlanner: TaskPlanner {
 
   func plan(_ call: StageCall) async throws -> StagePlan {
     let body: Body = try call.body()
-    guard var packages = body.packages else { return try Self.program(call, ProgramNeeds()) }
+    var needs = ProgramNeeds()
+    needs.secrets = Self.secrets(body)
+    guard var packages = body.packages else { return try Self.program(call, needs) }
     let isFirst = call.carry == .null
     if isFirst, try await store.environmentLock(run: call.id.run, digest: packages.digest) != nil { return .none }
     for index in packages.wheels.indices {
@@ -45,7 +47,14 @@ struct CommandPlanner: TaskPlanner {
       return .shards([UnitSpec(index: 0, kind: EnvironmentWork.kind, payload: try JSONValue(encoding: work))])
     }
     packages.lock = try call.carry.decode(PythonLock.self)
-    return try Self.program(call, ProgramNeeds(python: packages))
+    needs.python = packages
+    return try Self.program(call, needs)
+  }
+
+  /// Variables whose value is a secret, which only the worker gets to see.
+  private static func secrets(_ body: Body) -> [String: String]? {
+    let found = (body.env ?? [:]).compactMapValues { $0["secret"]?.stringValue }
+    return found.isEmpty ? nil : found
   }
 
   /// The unit that runs the program.
@@ -80,7 +89,7 @@ struct CommandPlanner: TaskPlanner {
       program = .shell(body.command.map(text) ?? "")
     }
     return CommandWork(
-      program: program, parameters: parameters, environment: (body.env ?? [:]).mapValues(text),
+      program: program, parameters: parameters, environment: (body.env ?? [:]).filter { $0.value["secret"] == nil }.mapValues(text),
       inputs: .object(call.values.mapValues { $0 }), run: call.id.run, task: call.id.task, taskAttempt: call.id.attempt,
       limits: body.limits)
   }

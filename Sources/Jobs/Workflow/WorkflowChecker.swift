@@ -127,6 +127,10 @@ struct WorkflowChecker {
           fail(
             "PLT-1207", line, place, "unknown job parameter '\(parts[2])'", hint: known.isEmpty ? "" : "Declared: \(known).")
         }
+      } else if name.hasPrefix("secrets/") {
+        fail(
+          "PLT-1206", line, place, "'{{\(name)}}' is not possible here",
+          hint: "A secret is the whole value of a variable: env: { TOKEN: \"{{secrets/SCOPE/KEY}}\" }.")
       } else {
         fail(
           "PLT-1206", line, place, "'{{\(name)}}' is not a reference",
@@ -188,7 +192,13 @@ struct WorkflowChecker {
       guard let members = map(tree, place) else { return nil }
       var result: [String: JSONValue] = [:]
       for member in members {
-        if case .environment = kind { checkVariable(member.key, member.line, place) }
+        if case .environment = kind {
+          checkVariable(member.key, member.line, place)
+          if let secret = secret(member.value, "\(place).\(member.key)") {
+            result[member.key] = ["secret": .string(secret)]
+            continue
+          }
+        }
         result[member.key] = member.value.isNull ? "" : text(member.value, "\(place).\(member.key)").map { .string($0) }
       }
       return .object(result)

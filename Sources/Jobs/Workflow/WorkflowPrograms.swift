@@ -37,6 +37,26 @@ extension WorkflowChecker {
     }
   }
 
+  /// The `scope/key` of a value that is `{{secrets/scope/key}}` and nothing else: a secret becomes part of no other text.
+  mutating func secret(_ tree: YAMLTree, _ place: String) -> String? {
+    guard case .scalar(let raw, _) = tree.content else { return nil }
+    let text = raw.filter { !$0.isWhitespace }
+    guard text.hasPrefix("{{secrets/"), text.hasSuffix("}}") else { return nil }
+    let name = String(text.dropFirst("{{secrets/".count).dropLast(2))
+    let parts = name.split(separator: "/", omittingEmptySubsequences: false)
+    let isGood =
+      parts.count == 2
+      && parts.allSatisfy { part in
+        (1...128).contains(part.utf8.count)
+          && part.utf8.allSatisfy { (48...57).contains($0) || (65...90).contains($0) || (97...122).contains($0) || "-_@.".utf8.contains($0) }
+      }
+    guard isGood else {
+      fail("PLT-1206", tree.line, place, "'\(Self.short(raw))' names no secret", hint: "Write {{secrets/SCOPE/KEY}}.")
+      return ""
+    }
+    return name
+  }
+
   /// The text of a file that a task names: sent along, or read from a volume beforehand.
   mutating func attached(_ path: String, _ line: Int, _ place: String) -> String? {
     if let text = attachments[path] { return text }

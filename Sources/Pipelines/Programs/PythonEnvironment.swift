@@ -163,8 +163,13 @@ extension PythonLock {
 /// Members that the work of a program has beside those of `CommandWork`.
 public struct ProgramNeeds: Codable, Sendable, Equatable {
   public var python: PythonEnvironment?
+  /// Variables of its environment that hold secrets: `scope/key` by name. The values are in no record.
+  public var secrets: [String: String]?
 
-  public init(python: PythonEnvironment? = nil) { self.python = python }
+  public init(python: PythonEnvironment? = nil, secrets: [String: String]? = nil) {
+    self.python = python
+    self.secrets = secrets
+  }
 }
 
 /// The making of an environment, before the program that needs it: work of the kind `environment`. What comes out is a `PythonLock`.

@@ -24,8 +24,13 @@ public struct AssignedWork: Codable, Sendable {
   public var isReplica: Bool
   /// What opens the places in buckets that the work reads or writes. The link is encrypted.
   public var keys: [StorageKeys]?
+  /// Values of the secrets that a program asks for, by `scope/key`, without those that are not there.
+  public var secrets: [String: String]?
 
-  public init(incarnation: Int64, payload: JSONValue, gang: Seat? = nil, isReplica: Bool = false, keys: [StorageKeys]? = nil) {
+  public init(
+    incarnation: Int64, payload: JSONValue, gang: Seat? = nil, isReplica: Bool = false, keys: [StorageKeys]? = nil, secrets: [String: String]? = nil
+  ) {
+    self.secrets = secrets
     self.incarnation = incarnation
     self.payload = payload
     self.gang = gang

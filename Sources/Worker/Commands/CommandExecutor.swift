@@ -36,6 +36,14 @@ enum CommandExecutor {
       "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1",
     ]
     environment.merge(own) { given, _ in given }
+    for (name, secret) in needs.secrets ?? [:] {
+      guard let value = context.secrets[secret] else {
+        throw PlatformError(
+          .invalidArgument, "the secret '\(secret)' is not there, or is no text", hint: "Put it there with the API of secrets.", number: "PLT-4336")
+      }
+      environment[name] = value
+    }
+    let redaction = Redaction(context.secrets.values)
     if let lease { environment["VIRTUAL_ENV"] = lease.folder }
     environment["PYTHONPATH"] = ([folder.path + "/modules"] + [work.environment["PYTHONPATH"]].compactMap { $0 }).joined(separator: ":")
     environment["PLATFORM_TASK_VALUES"] = values
@@ -49,10 +57,13 @@ enum CommandExecutor {
     let configuration = ChildProcess.Configuration(
       executable: executable, arguments: arguments, environment: environment, directory: folder.home, joinsError: true, deathSignal: SIGKILL,
       account: folder.owner)
-    let outcome = try ProgramRun.run(configuration, limits: work.limits ?? CommandLimits(), folder: folder.path, context: context)
+    let outcome = try ProgramRun.run(configuration, limits: work.limits ?? CommandLimits(), folder: folder.path, context: context, redaction: redaction)
     // Until here nobody removes it.
     withExtendedLifetime(lease) {}
-    return result(outcome.exit, outcome.excess, outcome.output, values: values)
+    var ended = result(outcome.exit, outcome.excess, outcome.output, values: values)
+    ended.tail = redaction.text(ended.tail)
+    ended.values = redaction.value(.object(ended.values)).objectValue ?? [:]
+    return ended
   }
 
   private static func result(_ exit: ChildProcess.Exit, _ excess: String?, _ output: CommandOutput, values path: String) -> CommandResult {

@@ -26,13 +26,14 @@ enum ProgramRun {
   ///   - logs: whether its lines become the attempt's.
   /// - Throws: `invalidArgument` PLT-4208 when it cannot be started, `CancellationError` when the attempt was.
   static func run(
-    _ configuration: ChildProcess.Configuration, limits: CommandLimits, folder: String, context: ExecutorContext, logs: Bool = true
+    _ configuration: ChildProcess.Configuration, limits: CommandLimits, folder: String, context: ExecutorContext, logs: Bool = true,
+    redaction: Redaction = Redaction([])
   ) throws -> Outcome {
     let output = Mutex(CommandOutput())
     let ended = Ended()
     let take: @Sendable (UnsafeRawBufferPointer?) -> Void = { bytes in
       guard let bytes else { return }
-      for line in output.withLock({ $0.feed(bytes) }) where logs { context.log(line) }
+      for line in output.withLock({ $0.feed(bytes) }) where logs { context.log(redaction.text(line)) }
     }
     let watch = ProgramWatch(limits, folder: folder)
     watch.boundChildren(of: configuration.account?.user ?? geteuid())
@@ -48,7 +49,7 @@ enum ProgramRun {
     let (exit, excess) = ended.wait(child, watch, context: context)
     ProcessTree.killDescendants(of: getpid(), reaps: true)
     try context.checkCancelled()
-    for line in output.withLock({ $0.finish() }) where logs { context.log(line) }
+    for line in output.withLock({ $0.finish() }) where logs { context.log(redaction.text(line)) }
     return Outcome(exit: exit, excess: excess, output: output.withLock { $0 })
   }
 
