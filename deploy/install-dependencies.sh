@@ -86,5 +86,10 @@ if [ "$peers" = 1 ]; then
         "$folder/bin/pip" install -q --disable-pip-version-check filelock typing-extensions sympy networkx jinja2 fsspec; }
     printf '%s' "$stamp" > "$folder/.wanted"
   fi
+  if [ ! -e "$folder/wheels/.done" ]; then
+    say "wheels of a notebook's kernel -> $folder/wheels"
+    "$folder/bin/pip" download -q --disable-pip-version-check --only-binary :all: -d "$folder/wheels" ipykernel nbclient nbformat
+    touch "$folder/wheels/.done"
+  fi
 fi
 say "done"

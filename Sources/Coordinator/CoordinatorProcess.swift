@@ -351,7 +351,7 @@ final class CoordinatorEffects: EffectHandler {
       "deploy": DeployPlanner(services: services), "monitor": MonitorPlanner(services: services),
       "sql": StatementPlanner(services: services), "postgres": PostgresPlanner(services: services),
       "command": CommandPlanner(services: services), "spark_python": CommandPlanner(services: services),
-      "python_wheel": CommandPlanner(services: services), "run_job": RunJobPlanner(launcher: services.launcher),
+      "python_wheel": CommandPlanner(services: services), "notebook": CommandPlanner(services: services), "run_job": RunJobPlanner(launcher: services.launcher),
     ]
   }
 

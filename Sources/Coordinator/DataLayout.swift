@@ -24,6 +24,9 @@ public struct DataLayout: Sendable {
   public var indexes: String { root + "/indexes" }
   public var checkpoints: String { root + "/checkpoints" }
   public var staging: String { root + "/staging" }
+  /// Notebooks with their outputs, one file an attempt.
+  public var notebooks: String { root + "/notebooks" }
+  func notebook(run: String, task: String, attempt: Int) -> String { "\(notebooks)/\(run)/\(task)/\(attempt).ipynb" }
   public var spool: String { root + "/spool" }
   public var logs: String { root + "/logs" }
   public var keys: String { root + "/keys" }

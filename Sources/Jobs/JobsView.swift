@@ -325,11 +325,14 @@ public enum JobsView {
       members["error"] = .string(error.message)
       if !logs.isEmpty { members["error_trace"] = .string(String(logs.suffix(4_000))) }
     }
-    if !logs.isEmpty || ["command", "spark_python", "python_wheel"].contains(kind) {
+    if !logs.isEmpty || ["command", "spark_python", "python_wheel", "notebook"].contains(kind) {
       members["logs"] = .string(logs)
       members["logs_truncated"] = .bool(isTruncated)
     }
     if let child = record?.values["run_id"]?.intValue, kind == "run_job" { members["run_job_output"] = ["run_id": .integer(Int64(child))] }
+    if kind == "notebook", let result = record?.values["notebook_output"]?.stringValue {
+      members["notebook_output"] = ["result": .string(result), "truncated": false]
+    }
     if let values = record?.values.objectValue {
       if let summary = values["summary"]?.stringValue { members["info"] = .string(summary) }
       if let response = values["response"], kind == "sql" { members["statement_output"] = response }

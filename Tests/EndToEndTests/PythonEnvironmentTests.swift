@@ -134,5 +134,60 @@ extension EndToEnd {
       let dump = try LocalCluster.run("/bin/sh", ["-c", "grep -rl s3cret-of-the-team \"$0\"/pg/base \"$0\"/logs \"$0\"/workers", cluster.data], timeout: 60)
       #expect(dump.out.isEmpty, "\(dump.out)")
     }
+
+    private static let notebooks = #"""
+      import io, sys, time
+      from databricks.sdk import WorkspaceClient
+      from databricks.sdk.service import jobs as j
+      w = WorkspaceClient(host=sys.argv[1], token=sys.argv[2])
+      V = "/Volumes/main/default/code"
+      def upload(name, text): w.files.upload(f"{V}/{name}", io.BytesIO(text.encode()), overwrite=True)
+      def ended(run_id):
+          deadline = time.time() + 240
+          while time.time() < deadline:
+              run = w.jobs.get_run(run_id)
+              if run.state.life_cycle_state.value in ("TERMINATED", "SKIPPED", "INTERNAL_ERROR"): return run
+              time.sleep(0.1)
+          raise TimeoutError(str(run.state))
+      def output(run, key): return w.jobs.get_run_output([t for t in run.tasks if t.task_key == key][0].run_id)
+      upload("good.py", '''
+      # Databricks notebook source
+      # MAGIC %md
+      # MAGIC # Squares
+      # COMMAND ----------
+      n = int(dbutils.widgets.get("n"))
+      print("n is", n)
+      n * n
+      # COMMAND ----------
+      dbutils.jobs.taskValues.set("square", n * n)
+      dbutils.notebook.exit(f"<b>{n * n}</b>")
+      # COMMAND ----------
+      print("never")
+      '''.replace("\n      ", "\n").lstrip())
+      upload("bad.ipynb", '{"cells": [{"cell_type": "code", "source": "print(\'before\')"}, {"cell_type": "code", "source": "1 / 0"}], "metadata": {}, "nbformat": 4}')
+      def nb(name, **p): return j.NotebookTask(notebook_path=f"{V}/{name}", base_parameters=p)
+      run = ended(w.jobs.submit(tasks=[j.SubmitTask(task_key="good", notebook_task=nb("good.py", n="7")), j.SubmitTask(task_key="bad", notebook_task=nb("bad.ipynb"))]).run_id)
+      good, bad = output(run, "good"), output(run, "bad")
+      assert good.notebook_output and good.notebook_output.result == "<b>49</b>", good
+      assert "n is 7\n49\n" in good.logs and "never" not in good.logs, good.logs
+      assert bad.error.endswith("cell 2: ZeroDivisionError: division by zero") and "before\n" in bad.logs, bad
+      views = {v.name: v.content for v in w.jobs.export_run(run.run_id).views}
+      assert "n is 7" in views["good"] and "# Squares" in views["good"] and "ZeroDivisionError" in views["bad"], views
+      import json
+      assert json.loads(views["bad.ipynb"])["cells"][1]["outputs"][0]["ename"] == "ZeroDivisionError"
+      """#
+
+    @Test(.enabled(if: Peers.kernelWheels != nil, "no wheels of a notebook's kernel"))
+    func notebooksRunOnAKernelAndKeepTheirOutputs() throws {
+      let cluster = try LocalCluster("notebooks")
+      let house = cluster.folder.file("house")
+      // Others than this user have to be able to read them.
+      try FileManager.default.copyItem(atPath: #require(Peers.kernelWheels), toPath: house)
+      let up = try cluster.cli(
+        ["up", "--workers", "1", "--bind", cluster.http, "--node-bind", cluster.nodes], environment: ["PIP_FIND_LINKS": house, "PIP_NO_INDEX": "1"])
+      #expect(up.status == 0, "\(up.all)")
+      #expect(try cluster.cli(["sql", "create volume main.default.code"]).status == 0)
+      _ = try Peers.run(Self.notebooks, ["http://\(cluster.http)", cluster.token])
+    }
   }
 }

@@ -67,8 +67,8 @@ import Testing
       text: job("task_key: t, \(embed), sql_task: { statement: SELECT 1 }"), number: "PLT-1202", line: 5,
       says: "embed_task and sql_task"),
     Bad(
-      text: job("task_key: t, notebook_task: { notebook_path: x }"), number: "PLT-1210", line: 5,
-      says: "'notebook_task' is not built yet"),
+      text: job("task_key: t, spark_jar_task: { notebook_path: x }"), number: "PLT-1210", line: 5,
+      says: "'spark_jar_task' is not built yet"),
     Bad(
       text: job("task_key: t, embed_task: { source: b.c, output: a.b.c }"), number: "PLT-1204", line: 5,
       says: "tasks[0].embed_task.source: 'b.c'"),
@@ -149,7 +149,7 @@ import Testing
     let parsed = Self.parse(
       Self.job(
         "task_key: a, embed_tsk: {}", "task_key: b, max_retries: -1, \(Self.embed)",
-        "task_key: c, notebook_task: { notebook_path: x }"))
+        "task_key: c, spark_jar_task: { notebook_path: x }"))
     #expect(Set(parsed.errors.map(\.number)).isSuperset(of: ["PLT-1202", "PLT-1203", "PLT-1210"]))
     #expect(parsed.errors.map { $0.line ?? 0 } == parsed.errors.map { $0.line ?? 0 }.sorted())
   }

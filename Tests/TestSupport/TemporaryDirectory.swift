@@ -28,6 +28,13 @@ public enum Peers {
   /// Whether they include `gguf`, which came later than the others.
   public static var hasGGUF: Bool { python != nil && (try? run("import gguf")) != nil }  // a failed import is the answer
 
+  /// A folder with the wheels of a notebook's kernel, when they were fetched.
+  public static var kernelWheels: String? {
+    guard let python else { return nil }
+    let folder = ((python as NSString).deletingLastPathComponent as NSString).deletingLastPathComponent + "/wheels"
+    return FileManager.default.fileExists(atPath: folder + "/.done") ? folder : nil
+  }
+
   /// Runs a Python script with the peers' interpreter; returns its standard output.
   /// A non-zero exit throws with the last lines of its standard error.
   public static func run(_ script: String, _ arguments: [String] = []) throws -> String {

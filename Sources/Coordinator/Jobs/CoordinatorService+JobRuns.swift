@@ -121,6 +121,9 @@ extension CoordinatorService {
   func deleteRun(_ id: Int64, by principal: Principal) async throws {
     let run = try await located(id).run
     try await store.deleteRun(run.id)
+    let notebooks = "\(configuration.layout.notebooks)/\(run.id)"
+    // There may be none; what cannot be removed is seen by nobody.
+    _ = try? await BlockingPool.shared.run { try FileManager.default.removeItem(atPath: notebooks) }
     try await catalog.audit(actor: principal.name, action: "delete run", object: run.id, outcome: "ok")
   }
 
@@ -193,8 +196,17 @@ extension CoordinatorService {
       let task = TaskRunID(run: Int64(run.id) ?? 0, task: index, iteration: given?.iteration)
       guard let key = JobsView.recordKey(task, of: run) else { continue }
       let record = tasks.first { $0.key == key }
+      let path = configuration.layout.notebook(run: run.id, task: key, attempt: record?.attempt ?? 1)
+      let notebook = try await BlockingPool.shared.run { FileManager.default.contents(atPath: path) }
       let text = try await log(run.id, key, attempt: record?.attempt ?? 1).text
       let state = (record?.state ?? .pending).rawValue + (record?.error.map { ": \($0.message)" } ?? "")
+      // What a person's program wrote need not be a notebook: then its log is shown.
+      if run.spec.tasks[index].kind == "notebook", let notebook, let value = try? JSONValue(parsing: notebook) {
+        let page = NotebookPage.html(value, title: "\(run.row.name): \(key)", state: state)
+        views.append(["name": .string(key), "type": "NOTEBOOK", "content": .string(page)])
+        views.append(["name": .string(key + ".ipynb"), "type": "NOTEBOOK", "content": .string(String(decoding: notebook, as: UTF8.self))])
+        continue
+      }
       views.append([
         "name": .string(key), "type": "NOTEBOOK", "content": .string(JobsView.page(title: "\(run.row.name): \(key)", state: state, logs: text)),
       ])

@@ -2,6 +2,7 @@
 
 import Catalog
 import Core
+import Foundation
 import Jobs
 import Pipelines
 import Scheduling
@@ -25,6 +26,8 @@ struct CommandPlanner: TaskPlanner {
     var entry_point: String?
     var named_parameters: [String: JSONValue]?
     var packages: PythonEnvironment?
+    var notebook: String?
+    var base_parameters: [String: JSONValue]?
 
     var limits: CommandLimits { CommandLimits(memoryBytes: memory, processes: processes, diskBytes: disk) }
   }
@@ -48,6 +51,12 @@ struct CommandPlanner: TaskPlanner {
     }
     packages.lock = try call.carry.decode(PythonLock.self)
     needs.python = packages
+    if let notebook = body.notebook {
+      let place = services.layout.notebook(run: call.id.run, task: call.id.task, attempt: call.id.attempt)
+      try FileManager.default.createDirectory(
+        atPath: (place as NSString).deletingLastPathComponent, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+      needs.notebook = ProgramNeeds.Notebook(source: notebook, keptAt: place)
+    }
     return try Self.program(call, needs)
   }
 
@@ -80,6 +89,9 @@ struct CommandPlanner: TaskPlanner {
       program = .python(name: PythonWheelProgram.name, text: PythonWheelProgram.text)
       parameters = PythonWheelProgram.arguments(
         package: package, entryPoint: body.entry_point ?? "", parameters: parameters, named: (body.named_parameters ?? [:]).mapValues(text))
+    } else if body.notebook != nil {
+      program = .python(name: NotebookProgram.name, text: NotebookProgram.text)
+      parameters = [JSONValue.object((body.base_parameters ?? [:]).mapValues { .string(text($0)) }).sortedText]
     } else if let script = body.script {
       let name = body.python_file?.split(separator: "/").last.map(String.init) ?? "main.py"
       program = .python(name: name, text: script)

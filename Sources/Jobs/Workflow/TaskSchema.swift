@@ -136,13 +136,20 @@ enum TaskSchema {
         .optional("env", .environment),
       ] + limits
     ),
+    (
+      "notebook_task",
+      [
+        .required("notebook_path", .text), .optional("base_parameters", .mapping), .optional("env", .environment), .optional("source", .word),
+        .optional("warehouse_id", .anyText),
+      ] + limits
+    ),
     ("run_job_task", [.required("job_id", .integer(1...Int64.max)), .optional("job_parameters", .mapping)]),
     ("condition_task", [.required("op", .word), .required("left", .anyText), .required("right", .anyText)]),
   ]
   /// Read by themselves: what is inside of them is a task again.
   static let loop = "for_each_task"
   /// Kinds that run people's programs, which may ask for packages.
-  static let programs: Set<String> = ["command_task", "spark_python_task", "python_wheel_task"]
+  static let programs: Set<String> = ["command_task", "spark_python_task", "python_wheel_task", "notebook_task"]
   static let kinds = bodies.map(\.key) + [loop]
 
   static let taskKeys = [
@@ -153,7 +160,7 @@ enum TaskSchema {
 
   /// Kinds of tasks of Databricks, and of our own design, that no planner exists for.
   static let notBuilt: Set<String> = [
-    "notebook_task", "spark_jar_task", "spark_submit_task", "pipeline_task", "dbt_task", "alert_task", "dashboard_task",
+    "spark_jar_task", "spark_submit_task", "pipeline_task", "dbt_task", "alert_task", "dashboard_task",
     "power_bi_task", "clean_rooms_notebook_task", "gen_ai_compute_task", "finetune_task",
   ]
 

@@ -127,7 +127,7 @@ extension WorkflowChecker {
   ]
 
   /// One line as in a requirements file.
-  private mutating func requirement(_ raw: String, _ line: Int, _ place: String, into packages: inout TaskPackages, isInFile: Bool = false) {
+  mutating func requirement(_ raw: String, _ line: Int, _ place: String, into packages: inout TaskPackages, isInFile: Bool = false) {
     func bad(_ message: String, _ hint: String) { fail("PLT-4333", line, place, message, hint: hint) }
     let text = raw.trimmingCharacters(in: .whitespaces)
     if text.isEmpty || text.hasPrefix("#") { return }

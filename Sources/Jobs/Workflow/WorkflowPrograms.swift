@@ -87,6 +87,34 @@ extension WorkflowChecker {
     return .object(members)
   }
 
+  /// The notebook takes the place of its path, as one of Jupyter's.
+  mutating func notebook(_ body: JSONValue, _ tree: YAMLTree, _ place: String) -> JSONValue {
+    guard let path = body["notebook_path"]?.stringValue, let file = tree["notebook_path"] else { return body }
+    if body["source"]?.stringValue == "GIT" { refuseGit(tree["source"]?.line ?? tree.line, place + ".source") }
+    guard let text = attached(path, file.line, place + ".notebook_path") else { return body }
+    var members = body.objectValue ?? [:]
+    members["source"] = nil
+    // Settings that are stored: it is read when they run.
+    if text.isEmpty, purpose == .definition { return .object(members) }
+    do {
+      let source = try NotebookSource(text)
+      // Braces of the notebook are its own.
+      members["notebook"] = .string(Template.escape(source.notebook.sortedText))
+      members["pip"] = .array(source.requirements.map { .string(Template.escape($0)) })
+    } catch {
+      fail("PLT-4340", file.line, place + ".notebook_path", "'\(Self.short(path))' \(error.message)", hint: error.hint)
+    }
+    return .object(members)
+  }
+
+  /// What a notebook asks pip for, and the kernel that it runs on.
+  mutating func addNotebookPackages(_ spec: inout TaskSpec, _ tree: YAMLTree, _ place: String, to packages: inout TaskPackages) {
+    guard spec.kind == "notebook", var members = spec.body.objectValue else { return }
+    let asked = (members.removeValue(forKey: "pip")?.arrayValue ?? []).compactMap(\.stringValue)
+    spec.body = .object(members)
+    for line in asked + NotebookSource.kernelPackages { requirement(line, tree.line, place + ".notebook_task", into: &packages) }
+  }
+
   // MARK: Loops and conditions
 
   mutating func condition(_ body: JSONValue, _ tree: YAMLTree, _ place: String) -> Condition? {

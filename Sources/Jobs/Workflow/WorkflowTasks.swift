@@ -94,7 +94,8 @@ extension WorkflowChecker {
         hint: "Give it one of \(TaskSchema.kinds.joined(separator: ", ")).")
     }
     if TaskSchema.programs.contains(read.spec.kind + "_task") {
-      let packages = packages(of: tree, place)
+      var packages = packages(of: tree, place)
+      addNotebookPackages(&read.spec, tree, place, to: &packages)
       if !packages.isEmpty, case .object(var members) = read.spec.body {
         members["packages"] = packages.body
         read.spec.body = .object(members)
@@ -163,6 +164,7 @@ extension WorkflowChecker {
       }
     case "sql_task": return statement(body, tree, place)
     case "spark_python_task": return script(body, tree, place)
+    case "notebook_task": return notebook(body, tree, place)
     case "python_wheel_task":
       if let named = tree["named_parameters"], !named.isNull, let list = tree["parameters"], !list.isNull {
         fail("PLT-1203", named.line, place + ".named_parameters", "has no meaning with 'parameters'", hint: "Remove one of the two.")

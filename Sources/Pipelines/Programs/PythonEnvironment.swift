@@ -165,6 +165,18 @@ public struct ProgramNeeds: Codable, Sendable, Equatable {
   public var python: PythonEnvironment?
   /// Variables of its environment that hold secrets: `scope/key` by name. The values are in no record.
   public var secrets: [String: String]?
+  /// The notebook that the program runs, and where it is kept with its outputs.
+  public var notebook: Notebook?
+
+  public struct Notebook: Codable, Sendable, Equatable {
+    public var source: String
+    public var keptAt: String
+
+    public init(source: String, keptAt: String) {
+      self.source = source
+      self.keptAt = keptAt
+    }
+  }
 
   public init(python: PythonEnvironment? = nil, secrets: [String: String]? = nil) {
     self.python = python

@@ -27,6 +27,10 @@ enum CommandExecutor {
     let inputs = try folder.write("inputs.json", Data(work.inputs.sortedText.utf8), mode: 0o400)
     let values = try folder.write("values", Data())
     try folder.write("modules/taskvalues.py", Data(TaskValues.pythonModule.utf8), mode: 0o444)
+    if let notebook = needs.notebook {
+      try folder.write("home/" + NotebookProgram.source, Data(notebook.source.utf8))
+      try folder.write("modules/" + NotebookProgram.moduleName, Data(NotebookProgram.module.utf8), mode: 0o444)
+    }
     try folder.handOver()
 
     var environment = work.environment
@@ -58,12 +62,27 @@ enum CommandExecutor {
       executable: executable, arguments: arguments, environment: environment, directory: folder.home, joinsError: true, deathSignal: SIGKILL,
       account: folder.owner)
     let outcome = try ProgramRun.run(configuration, limits: work.limits ?? CommandLimits(), folder: folder.path, context: context, redaction: redaction)
+    if let notebook = needs.notebook { keep(notebook, folder, redaction, context) }
     // Until here nobody removes it.
     withExtendedLifetime(lease) {}
     var ended = result(outcome.exit, outcome.excess, outcome.output, values: values)
     ended.tail = redaction.text(ended.tail)
     ended.values = redaction.value(.object(ended.values)).objectValue ?? [:]
     return ended
+  }
+
+  /// Puts the executed notebook where it is kept. An attempt does not fail for it.
+  private static func keep(_ notebook: ProgramNeeds.Notebook, _ folder: CommandFolder, _ redaction: Redaction, _ context: ExecutorContext) {
+    do {
+      let data = try CommandFolder.read(folder.home + "/" + NotebookProgram.executed, limit: 64 << 20)
+      guard !data.isEmpty else { return }
+      let value = redaction.value(try JSONValue(parsing: data))
+      let temporary = "\(notebook.keptAt).\(getpid())"
+      try Data(value.sortedText.utf8).write(to: URL(fileURLWithPath: temporary))
+      guard rename(temporary, notebook.keptAt) == 0 else { throw PlatformError.system("write", notebook.keptAt) }
+    } catch {
+      context.log("platform: the notebook with its outputs is not kept: \(PlatformError.from(error).message)")
+    }
   }
 
   private static func result(_ exit: ChildProcess.Exit, _ excess: String?, _ output: CommandOutput, values path: String) -> CommandResult {

@@ -77,12 +77,12 @@ enum Workflows {
     return text
   }
 
-  /// SQL and Python files, lists of requirements and wheels beside the workflow that its text names: sent along, so that the server never opens a path of ours.
+  /// SQL and Python files, lists of requirements, wheels and notebooks beside the workflow that its text names: sent along, so that the server never opens a path of ours.
   static func attachments(_ text: String, beside file: String) -> [String: String] {
     let folder = (file as NSString).deletingLastPathComponent
     var found: [String: String] = [:]
     for word in text.split(whereSeparator: { " \t\n\"'{},[]".contains($0) })
-    where [".sql", ".py", ".txt", ".whl"].contains(where: { word.hasSuffix($0) }) && !word.contains("..") {
+    where [".sql", ".py", ".txt", ".whl", ".ipynb"].contains(where: { word.hasSuffix($0) }) && !word.contains("..") {
       let path = folder.isEmpty ? String(word) : folder + "/" + word
       if let data = FileManager.default.contents(atPath: path), data.count <= 1 << 20 {
         found[String(word)] = word.hasSuffix(".whl") ? "base64:" + data.base64EncodedString() : String(decoding: data, as: UTF8.self)
