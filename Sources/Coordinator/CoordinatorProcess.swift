@@ -100,7 +100,7 @@ public struct CoordinatorProcess: Sendable {
     let store = JobStore(pool: pool)
     let telemetry = RunTelemetry(pool: pool)
     let waiters = RunWaiters()
-    let launcher = JobLauncher(store: store, catalog: catalog, waiters: waiters)
+    let launcher = JobLauncher(store: store, catalog: catalog, waiters: waiters, root: layout.root, egress: egress)
     let dispatcher = StatementDispatcher(server: server, logger: logger)
     let plane = ControlPlane(
       server: server, telemetry: telemetry, gateway: gateway, statements: dispatcher, waiters: waiters,

@@ -164,7 +164,7 @@ final class CoordinatorService: PlatformService {
     var parsed = WorkflowFile.parse(
       text: request.text, path: request.file, job: request.job, parameters: request.parameters, attachments: request.attachments)
     if !parsed.missingFiles.isEmpty {
-      let files = try await launcher.files(parsed.missingFiles)
+      let files = try await launcher.files(parsed.missingFiles, git: parsed.git).texts
       parsed = WorkflowFile.parse(
         text: request.text, path: request.file, job: request.job, parameters: request.parameters, attachments: request.attachments.merging(files) { $1 })
     }

@@ -34,7 +34,7 @@ extension EndToEnd {
         def house_wheel(name, version, text):
             with open(f"{house}/{name}-{version}-py3-none-any.whl", "wb") as file: file.write(wheel(name, version, {f"{name}.py": text}))
         def ended(run_id):
-            deadline = time.time() + 240
+            deadline = time.time() + 600
             while time.time() < deadline:
                 run = w.jobs.get_run(run_id)
                 if run.state.life_cycle_state.value in ("TERMINATED", "SKIPPED", "INTERNAL_ERROR"): return run
@@ -143,7 +143,7 @@ extension EndToEnd {
       V = "/Volumes/main/default/code"
       def upload(name, text): w.files.upload(f"{V}/{name}", io.BytesIO(text.encode()), overwrite=True)
       def ended(run_id):
-          deadline = time.time() + 240
+          deadline = time.time() + 600
           while time.time() < deadline:
               run = w.jobs.get_run(run_id)
               if run.state.life_cycle_state.value in ("TERMINATED", "SKIPPED", "INTERNAL_ERROR"): return run
@@ -188,6 +188,75 @@ extension EndToEnd {
       #expect(up.status == 0, "\(up.all)")
       #expect(try cluster.cli(["sql", "create volume main.default.code"]).status == 0)
       _ = try Peers.run(Self.notebooks, ["http://\(cluster.http)", cluster.token])
+    }
+
+    private static let repository = #"""
+      import os, subprocess, sys, time
+      from databricks.sdk import WorkspaceClient
+      from databricks.sdk.errors import DatabricksError
+      from databricks.sdk.service import jobs as j
+      w = WorkspaceClient(host=sys.argv[1], token=sys.argv[2])
+      folder = sys.argv[3]
+      repo = folder + "/repo"
+      environment = {**os.environ, "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "HOME": folder}
+      for who in ("AUTHOR", "COMMITTER"): environment.update({f"GIT_{who}_NAME": "t", f"GIT_{who}_EMAIL": "t@example.org"})
+      def git(*words): return subprocess.run(["git", *words], check=True, capture_output=True, text=True, env=environment).stdout.strip()
+      def commit(files):
+          for name, text in files.items():
+              os.makedirs(os.path.dirname(f"{repo}/{name}"), exist_ok=True)
+              with open(f"{repo}/{name}", "w") as file: file.write(text)
+          git("-C", repo, "add", "-A"); git("-C", repo, "commit", "-q", "-m", "x")
+          return git("-C", repo, "rev-parse", "HEAD")
+      def ended(run_id):
+          deadline = time.time() + 120
+          while time.time() < deadline:
+              run = w.jobs.get_run(run_id)
+              if run.state.life_cycle_state.value in ("TERMINATED", "SKIPPED", "INTERNAL_ERROR"): return run
+              time.sleep(0.1)
+          raise TimeoutError(str(run.state))
+      git("init", "-q", "-b", "main", repo)
+      first = commit({"jobs/say.py": "print('first')\n", "q.sql": "select 1 as n"})
+      git("-C", repo, "tag", "v1")
+      os.symlink("/etc/passwd", repo + "/link.py")
+      second = commit({"jobs/say.py": "print('second')\n"})
+      say = j.SparkPythonTask(python_file="jobs/say.py", source=j.Source.GIT)
+      def source(**more): return j.GitSource(git_url=repo, git_provider=j.GitProvider.GIT_HUB, **more)
+      job = w.jobs.create(name="g", git_source=source(git_branch="main"), tasks=[
+          j.Task(task_key="say", spark_python_task=say), j.Task(task_key="sql", sql_task=j.SqlTask(file=j.SqlTaskFile(path="q.sql"), warehouse_id="x"))]).job_id
+      def logs(run): return w.jobs.get_run_output([t for t in run.tasks if t.task_key == "say"][0].run_id).logs
+      run = ended(w.jobs.run_now(job).run_id)
+      assert run.state.result_state.value == "SUCCESS" and logs(run) == "second\n", run
+      assert run.git_source.git_snapshot.used_commit == second, run.git_source
+      commit({"jobs/say.py": "print('third')\n"})
+      # A repair stays with the commit of its run.
+      w.jobs.repair_run(run.run_id, rerun_tasks=["say"])
+      assert logs(ended(run.run_id)) == "second\n"
+      for more, text in [({"git_tag": "v1"}, "first\n"), ({"git_commit": second}, "second\n"), ({"git_branch": "main"}, "third\n")]:
+          assert logs(ended(w.jobs.submit(git_source=source(**more), tasks=[j.SubmitTask(task_key="say", spark_python_task=say)]).run_id)) == text, more
+      def refused(words, git_source, path="jobs/say.py"):
+          try: w.jobs.submit(git_source=git_source, tasks=[j.SubmitTask(task_key="say", spark_python_task=j.SparkPythonTask(python_file=path, source=j.Source.GIT))])
+          except DatabricksError as error:
+              assert words in str(error), (words, str(error))
+              return
+          raise AssertionError(words)
+      refused("no ordinary file", source(git_branch="main"), "link.py")
+      refused("is not in commit", source(git_branch="main"), "none.py")
+      refused("no path inside", source(git_branch="main"), "../x.py")
+      refused("cannot be fetched", source(git_branch="none"))
+      refused("outside of the folders", j.GitSource(git_url="/etc", git_provider=j.GitProvider.GIT_HUB, git_branch="main"))
+      refused("no public address", j.GitSource(git_url="https://127.0.0.1:1/a", git_provider=j.GitProvider.GIT_HUB, git_branch="main"))
+      refused("is not possible", j.GitSource(git_url="ext::sh -c id", git_provider=j.GitProvider.GIT_HUB, git_branch="main"))
+      """#
+
+    @Test(.enabled(if: Peers.python != nil, "no peer environment"))
+    func filesOfAJobComeFromOneCommit() throws {
+      let cluster = try LocalCluster("git")
+      let folder = cluster.folder.file("allowed")
+      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+      #expect(try cluster.start(workers: 1).status == 0)
+      let made = try cluster.cli(["locations", "create", "repositories", "file://" + folder])
+      #expect(made.status == 0, "\(made.all)")
+      _ = try Peers.run(Self.repository, ["http://\(cluster.http)", cluster.token, folder])
     }
   }
 }

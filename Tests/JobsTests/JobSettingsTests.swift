@@ -64,7 +64,7 @@ import Testing
     ("command_task: { command: ls, env: { PLATFORM_X: 1 } }", "PLT-1204", "the platform's own"),
     ("command_task: { commnad: ls }", "PLT-1202", "Did you mean 'command'?"),
     ("spark_python_task: { python_file: a.py }", "PLT-1211", "'a.py' was not sent"),
-    ("spark_python_task: { python_file: a.py, source: GIT }", "PLT-1210", "from git"),
+    ("spark_python_task: { python_file: a.py, source: GIT }", "PLT-4345", "from git"),
     ("sql_task: { query: { query_id: abc } }", "PLT-1210", "saved queries"),
     ("condition_task: { op: EQUALS, left: a, right: b }", "PLT-1203", "Use EQUAL_TO"),
     ("condition_task: { op: EQUAL_TO, left: a }", "PLT-1202", "'right' is missing"),

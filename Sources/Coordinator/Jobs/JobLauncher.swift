@@ -2,6 +2,7 @@
 
 import Catalog
 import Core
+import Egress
 import Foundation
 import Jobs
 import Scheduling
@@ -32,10 +33,15 @@ final class JobLauncher: Sendable {
   let store: JobStore
   let catalog: CatalogStore
   let waiters: RunWaiters
+  /// The cluster's own folder, where no repository is.
+  let root: String
+  let egress: EgressRules
   /// The runner is made after the planners that start runs.
   private let runner = Mutex<JobRunner?>(nil)
 
-  init(store: JobStore, catalog: CatalogStore, waiters: RunWaiters) {
+  init(store: JobStore, catalog: CatalogStore, waiters: RunWaiters, root: String, egress: EgressRules) {
+    self.egress = egress
+    self.root = root
     self.store = store
     self.catalog = catalog
     self.waiters = waiters
@@ -50,9 +56,27 @@ final class JobLauncher: Sendable {
 
   // MARK: files
 
-  /// Texts of files in volumes, read now: what is changed later does not change the run.
+  /// Texts of files in volumes and in a repository, read now: what is changed later does not change the run.
+  /// - Returns: the commit besides, when there are files of a repository.
+  func files(_ paths: [String], git: GitSource?) async throws -> (texts: [String: String], commit: String?) {
+    let prefix = "git:"
+    var texts = try await files(paths.filter { !$0.hasPrefix(prefix) })
+    let wanted = paths.filter { $0.hasPrefix(prefix) }.prefix(1000).map { String($0.dropFirst(prefix.count)) }
+    guard !wanted.isEmpty, var git else { return (texts, nil) }
+    if git.isLocal {
+      let (url, allowed, root) = (git.url, try await catalog.externalFolders(), root)
+      git.url = try await BlockingPool.shared.run {
+        try CatalogStore.externalFolder(url, of: "the repository of git_source", allowedIn: allowed, apartFrom: root)
+      }
+    }
+    let found = try await GitFetch(source: git, egress: egress).files(wanted)
+    for (path, text) in found.texts { texts[prefix + path] = text }
+    return (texts, found.commit)
+  }
+
+  /// Texts of files in volumes.
   /// - Throws: `notFound`, `invalidArgument` PLT-4218 for a file that is no text of at most 1 MB.
-  func files(_ paths: [String]) async throws -> [String: String] {
+  private func files(_ paths: [String]) async throws -> [String: String] {
     var found: [String: String] = [:]
     for path in paths.prefix(1000) {
       let plain = path.hasPrefix("dbfs:") ? String(path.dropFirst("dbfs:".count)) : path
@@ -105,9 +129,12 @@ final class JobLauncher: Sendable {
       return (try await store.create(RunSpec(id: "", name: "", idempotencyKey: key, tasks: []), submittedBy: request.user).runID, false)
     }
     var attachments = request.attachments
+    var commit: String?
     var parsed = JobSettings.run(request.settings, parameters: request.parameters, attachments: attachments, only: request.only)
     if !parsed.missingFiles.isEmpty {
-      attachments.merge(try await files(parsed.missingFiles)) { $1 }
+      let found = try await files(parsed.missingFiles, git: parsed.git)
+      attachments.merge(found.texts) { $1 }
+      commit = found.commit
       parsed = JobSettings.run(request.settings, parameters: request.parameters, attachments: attachments, only: request.only)
     }
     if let error = Self.joined(parsed.errors) { throw error }
@@ -118,7 +145,7 @@ final class JobLauncher: Sendable {
     var origin = RunOrigin()
     origin.job = request.job
     origin.type = request.type
-    origin.settings = request.settings
+    origin.settings = Self.settings(request.settings, commit: commit)
     origin.parameters = request.parameters
     origin.trigger = request.trigger
     origin.parent = request.parent
@@ -136,6 +163,14 @@ final class JobLauncher: Sendable {
       try await currentRunner().submit(.runSubmitted(spec))
     }
     return (run, created)
+  }
+
+  /// What is shown of a run says which commit its files are of.
+  private static func settings(_ settings: JSONValue, commit: String?) -> JSONValue {
+    guard let commit, var members = settings.objectValue, var source = members["git_source"]?.objectValue else { return settings }
+    source["git_snapshot"] = ["used_commit": .string(commit)]
+    members["git_source"] = .object(source)
+    return .object(members)
   }
 
   /// Cancels a run and what its tasks have started.

@@ -170,11 +170,13 @@ enum TaskSchema {
   ]
   static let ignoredJobKeys: Set<String> = [
     "schedule", "trigger", "continuous", "job_clusters", "email_notifications", "webhook_notifications",
-    "notification_settings", "permissions", "run_as", "git_source", "health", "format", "edit_mode", "deployment", "access_control_list",
+    "notification_settings", "permissions", "run_as", "health", "format", "edit_mode", "deployment", "access_control_list",
     "usage_policy_id",
     "performance_target", "budget_policy_id",
   ]
-  static let jobKeys = ["name", "description", "tags", "tasks", "parameters", "environments", "max_concurrent_runs", "queue", "timeout_seconds", "priority"]
+  static let jobKeys = [
+    "name", "description", "tags", "tasks", "parameters", "environments", "git_source", "max_concurrent_runs", "queue", "timeout_seconds", "priority",
+  ]
   static let ignoredTopKeys: Set<String> = [
     "targets", "permissions", "run_as", "sync", "artifacts", "scripts", "include", "workspace", "experimental", "presets",
   ]

@@ -25,6 +25,8 @@ struct WorkflowChecker {
   var variables: [String: String] = [:]
   /// Values of `{{job.parameters.x}}`.
   var parameters: [String: String] = [:]
+  /// Where files of tasks come from that say so, or that say nothing.
+  var git: GitSource?
   /// Packages by `environment_key`.
   var environments: [String: TaskPackages] = [:]
   /// `{{tasks.X.values.Y}}` of the task that is being read.

@@ -12,6 +12,8 @@ public struct ParsedWorkflow: Sendable {
   public var errors: [PlatformError] = []
   /// Files in volumes that its tasks name and that were not given along.
   public var missingFiles: [String] = []
+  /// Where those of them come from that begin with `git:`.
+  public var git: GitSource?
   /// Values of the job's parameters, with defaults.
   public var parameters: [String: String] = [:]
 }
@@ -49,7 +51,7 @@ extension WorkflowChecker {
     }
     let ordered = errors.enumerated().sorted { ($0.element.line ?? 0, $0.offset) < ($1.element.line ?? 0, $1.offset) }
     return ParsedWorkflow(
-      run: errors.isEmpty ? run : nil, warnings: warnings, errors: ordered.map(\.element), missingFiles: missingFiles, parameters: parameters)
+      run: errors.isEmpty ? run : nil, warnings: warnings, errors: ordered.map(\.element), missingFiles: missingFiles, git: git, parameters: parameters)
   }
 }
 
@@ -146,6 +148,13 @@ extension WorkflowChecker {
     guard let members = map(job.value, place) else { return nil }
     // Before everything that may use them.
     if let tree = job.value["parameters"] { readParameters(tree, given, at("parameters")) }
+    if let tree = job.value["git_source"], !tree.isNull {
+      do {
+        git = try GitSource(tree.json(variables))
+      } catch {
+        fail(error.number, tree.line, at("git_source"), error.message, hint: error.hint)
+      }
+    }
     if let tree = job.value["environments"] { readEnvironments(tree, at("environments")) }
     for name in given.keys.sorted() where variables[name] == nil && parameters[name] == nil {
       let known = Set(variables.keys).union(parameters.keys).sorted()
@@ -161,7 +170,7 @@ extension WorkflowChecker {
     for member in members where !member.value.isNull {
       switch member.key {
       case "name": name = text(member.value, at("name")) ?? name
-      case "description", "parameters", "environments": break
+      case "description", "parameters", "environments", "git_source": break
       case "tags": readTags(member.value, at("tags"))
       case "max_concurrent_runs": spec.maxConcurrentRuns = integer(member.value, 1...1000, at("max_concurrent_runs")).map { Int($0) }
       case "queue":

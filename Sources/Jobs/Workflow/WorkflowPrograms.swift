@@ -61,7 +61,7 @@ extension WorkflowChecker {
   mutating func attached(_ path: String, _ line: Int, _ place: String) -> String? {
     if let text = attachments[path] { return text }
     let plain = path.hasPrefix("dbfs:") ? String(path.dropFirst("dbfs:".count)) : path
-    if plain.hasPrefix("/Volumes/") {
+    if plain.hasPrefix("/Volumes/") || path.hasPrefix(GitSource.prefix) {
       if !missingFiles.contains(path) { missingFiles.append(path) }
       if purpose == .definition { return "" }
     }
@@ -71,15 +71,27 @@ extension WorkflowChecker {
     return nil
   }
 
-  mutating func refuseGit(_ line: Int, _ place: String) {
-    fail("PLT-1210", line, place, "files from git are not built yet", hint: "Put the file beside the workflow file, or into a volume.")
+  /// The name under which a task's file is known to the run: its path, or its path in the repository.
+  /// - Parameter source: `GIT`, `WORKSPACE`, or nothing: then what has no place of its own comes from git, when the job has a repository.
+  mutating func located(_ path: String, _ source: String?, _ line: Int, _ place: String) -> String {
+    if source == "GIT" || (source ?? "").isEmpty && git != nil && !path.hasPrefix("/") && !path.hasPrefix("dbfs:") && attachments[path] == nil {
+      guard git != nil else {
+        fail(
+          "PLT-4345", line, place, "'\(Self.short(path))' comes from git, and the job has no usable 'git_source'",
+          hint: "git_source: { git_url: https://..., git_branch: main }")
+        return path
+      }
+      return GitSource.prefix + path
+    }
+    return path
   }
 
   /// The file's text takes the place of its path: what is changed later does not change the run.
   mutating func script(_ body: JSONValue, _ tree: YAMLTree, _ place: String) -> JSONValue {
     guard let path = body["python_file"]?.stringValue, let file = tree["python_file"] else { return body }
-    if body["source"]?.stringValue == "GIT" { refuseGit(tree["source"]?.line ?? tree.line, place + ".source") }
-    guard let text = attached(path, file.line, place + ".python_file") else { return body }
+    guard let text = attached(located(path, body["source"]?.stringValue, file.line, place + ".python_file"), file.line, place + ".python_file") else {
+      return body
+    }
     var members = body.objectValue ?? [:]
     members["source"] = nil
     // Braces of the program are its own.
@@ -90,8 +102,8 @@ extension WorkflowChecker {
   /// The notebook takes the place of its path, as one of Jupyter's.
   mutating func notebook(_ body: JSONValue, _ tree: YAMLTree, _ place: String) -> JSONValue {
     guard let path = body["notebook_path"]?.stringValue, let file = tree["notebook_path"] else { return body }
-    if body["source"]?.stringValue == "GIT" { refuseGit(tree["source"]?.line ?? tree.line, place + ".source") }
-    guard let text = attached(path, file.line, place + ".notebook_path") else { return body }
+    let name = located(path, body["source"]?.stringValue, file.line, place + ".notebook_path")
+    guard let text = attached(name, file.line, place + ".notebook_path") else { return body }
     var members = body.objectValue ?? [:]
     members["source"] = nil
     // Settings that are stored: it is read when they run.

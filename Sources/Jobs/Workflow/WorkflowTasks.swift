@@ -252,8 +252,8 @@ extension WorkflowChecker {
     case (_?, _?): fail("PLT-1202", tree.line, place, "has both 'statement' and 'file'")
     case (nil, let file?):
       guard let path = body["file"]?["path"]?.stringValue else { return body }
-      if body["file"]?["source"]?.stringValue == "GIT" { refuseGit(file.line, place + ".file.source") }
-      if let text = attached(path, file.line, place + ".file.path") {
+      let name = located(path, body["file"]?["source"]?.stringValue, file.line, place + ".file.path")
+      if let text = attached(name, file.line, place + ".file.path") {
         var members = body.objectValue ?? [:]
         members["file"] = nil
         members["statement"] = .string(text)

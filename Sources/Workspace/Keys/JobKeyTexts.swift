@@ -28,6 +28,10 @@ struct JobKeyTexts {
     "environments": JobKeyTexts(
       "Packages for programs, by `environment_key`.", .any,
       example: "environments: [ { environment_key: default, spec: { dependencies: [ six ] } } ]"),
+    "git_source": JobKeyTexts(
+      "The repository that files of tasks come from whose `source` is GIT.", .any,
+      example: "git_source: { git_url: https://example.org/jobs.git, git_branch: main }"
+    ),
     "schedule": JobKeyTexts(
       "Starts it at times, as Quartz writes them.", .any, example: "schedule: { quartz_cron_expression: \"0 30 2 * * ?\", timezone_id: Europe/Berlin }"),
     "trigger": JobKeyTexts("Starts it when something happens.", .any, example: "trigger: { periodic: { interval: 1, unit: DAYS } }"),
@@ -81,6 +85,7 @@ struct JobKeyTexts {
     "command_task": JobKeyTexts("Runs a program, or a line for the shell.", example: "command_task: { command: [ ./load, \"{{job.parameters.day}}\" ] }"),
     "spark_python_task": JobKeyTexts("Runs a Python file, without Spark.", example: "spark_python_task: { python_file: load.py }"),
     "python_wheel_task": JobKeyTexts("Calls an entry point of an installed package.", example: "python_wheel_task: { package_name: mine, entry_point: run }"),
+    "notebook_task": JobKeyTexts("Runs a notebook.", example: "notebook_task: { notebook_path: report.ipynb, base_parameters: { day: 2026-01-31 } }"),
     "run_job_task": JobKeyTexts("Runs another job and waits for it.", example: "run_job_task: { job_id: \"${resources.jobs.other.id}\" }"),
     "condition_task": JobKeyTexts(
       "Compares two texts or numbers; tasks after it ask for its `outcome`.",

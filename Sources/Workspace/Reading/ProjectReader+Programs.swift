@@ -7,7 +7,9 @@ import Jobs
 /// Programs and statements in files: their texts travel with the job that names them, under their paths in the project.
 extension ProjectReader {
   /// Where tasks name files: body, and the keys down to the path.
-  private static let places: [(body: String, path: [String])] = [("sql_task", ["file", "path"]), ("spark_python_task", ["python_file"])]
+  private static let places: [(body: String, path: [String])] = [
+    ("sql_task", ["file", "path"]), ("spark_python_task", ["python_file"]), ("notebook_task", ["notebook_path"]),
+  ]
 
   /// A job whose paths are those from the project's folder.
   mutating func attaching(_ job: YAMLTree, _ place: String, _ attachments: inout [String: String]) -> YAMLTree {
