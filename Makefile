@@ -48,6 +48,9 @@ fuzz:        ## damaged logs, checkpoints, vectors, data files and files to load
 soak:        ## writers of a log, and statements on a cluster, while their processes are killed: make soak SECONDS=600
 	SOAK_SECONDS=$(or $(SECONDS),600) swift test --no-parallel --filter 'DeltaLogTests.SoakTests|EndToEndTests.*StatementSoakTests'
 
+chaos:       ## three nodes on a network of their own, cut off, stopped and killed: make chaos FAULTS=100 SEED=7
+	CHAOS_FAULTS=$(or $(FAULTS),100) CHAOS_SEED=$(or $(SEED),20) swift test --no-parallel --filter 'EndToEndTests.*ChaosTests'
+
 bench: peers ## ratios against what others use instead: make bench ONLY=encoder,delta ROUNDS=7
 	PLATFORM_ONLY=bench swift build -c release --product bench --scratch-path .build-bench
 	.build-bench/release/bench --rounds $(ROUNDS) $(if $(ONLY),--only $(ONLY))
@@ -55,4 +58,4 @@ bench: peers ## ratios against what others use instead: make bench ONLY=encoder,
 clean:       ## remove what was built
 	rm -rf .build .build-*
 
-.PHONY: help setup peers build test check format demo simulate fuzz soak bench clean
+.PHONY: help setup peers build test check format demo simulate fuzz soak chaos bench clean

@@ -8,17 +8,18 @@ import Hummingbird
 import HummingbirdCore
 public import Logging
 import NIOCore
-public import Serving
+import Serving
 
 /// The HTTP server of a coordinator: console, platform API and OpenAI API on one port.
 public struct APIServer: Sendable {
-  private let application: Application<RouterResponder<PlatformRequestContext>>
+  private let application: Application<SwitchResponder>
 
   /// - Parameters:
   ///   - address: `HOST:PORT`.
+  ///   - requests: who answers.
   ///   - onReady: called when the socket listens.
   public init(
-    address: String, service: any PlatformService, gateway: ServingGateway, logger: Logger,
+    address: String, requests: RequestSwitch, logger: Logger,
     onReady: @escaping @Sendable () async -> Void = {}
   ) throws {
     let parts = address.split(separator: ":")
@@ -30,7 +31,7 @@ public struct APIServer: Sendable {
     var limits = HTTP1Channel.Configuration(idleTimeout: .seconds(75))
     limits.httpDecoder = .init(maxHeaderFieldSize: 16 << 10, maxHeaderListSize: 64 << 10, maxHeaderFieldCount: 100)
     application = Application(
-      router: Self.router(service: service, gateway: gateway, logger: logger),
+      responder: SwitchResponder(requests: requests),
       server: .http1(configuration: limits),
       configuration: .init(
         address: .hostname(String(parts[0]), port: port), serverName: "platform", backlog: 1024,

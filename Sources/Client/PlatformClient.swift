@@ -10,6 +10,8 @@ import NIOHTTP1
 public struct PlatformClient: Sendable {
   /// `http://127.0.0.1:8400`
   public var host: String
+  /// The same cluster's other coordinators, asked when `host` takes no connection.
+  public var others: [String] = []
   public var token: String?
   /// Limit for one ordinary call; streams have none of their own.
   public var timeout: Duration
@@ -106,12 +108,19 @@ public struct PlatformClient: Sendable {
   /// - Throws: as `unreachable`.
   func perform(_ request: HTTPClientRequest, within timeout: Duration) async throws -> HTTPClientResponse {
     let end = ContinuousClock.now + Self.patience
+    var request = request
+    let hosts = [host] + others
+    var turn = 0
     do {
       while true {
         do {
           return try await Self.http.execute(request, timeout: .milliseconds(Int64(timeout / .milliseconds(1))))
         } catch  where Self.isRefused(error) && ContinuousClock.now < end {
           try await Task.sleep(for: .milliseconds(200))
+          guard request.url.hasPrefix(hosts[turn]) else { continue }
+          let path = request.url.dropFirst(hosts[turn].count)
+          turn = (turn + 1) % hosts.count
+          request.url = hosts[turn] + path
         }
       }
     } catch {

@@ -7,13 +7,17 @@ import Egress
 import Foundation
 import Jobs
 public import Logging
+import ObjectStore
 import Postgres
 import Scheduling
 import Serving
+import Synchronization
 import Transport
 
 /// One coordinator: catalog, scheduler, router and HTTP API over one Postgres. Everything that matters is stored there, so it
 /// may be killed at any moment and started again.
+///
+/// Several may share a Postgres. One holds the lease and leads; the others hand requests on to it and wait for the lease.
 public struct CoordinatorProcess: Sendable {
   public struct Configuration: Sendable {
     public var layout: DataLayout
@@ -47,31 +51,119 @@ public struct CoordinatorProcess: Sendable {
   /// - Throws: what keeps it from starting or from going on; the supervisor starts it again.
   public func run() async throws {
     let layout = configuration.layout
-    let egress = try EgressRules(environment: ProcessInfo.processInfo.environment)
-    let mail = try MailSettings(environment: ProcessInfo.processInfo.environment)
     try layout.create()
-    let pool = try PostgresPool(Self.database(configuration.postgres))
+    let own = CoordinatorAddress(instance: UUID().uuidString.lowercased(), http: configuration.httpBind, nodes: configuration.nodeBind)
+    var database = Self.database(configuration.postgres)
+    database.applicationName = own.applicationName
+    let pool = try PostgresPool(database)
     try await connect(pool)
     let applied = try await Migrator(
       pool: pool,
-      migrations: CatalogMigrations.all + JobMigrations.all + InferenceLog.migrations + StatementHistory.migrations
+      migrations: CatalogMigrations.all + JobMigrations.all + Leadership.migrations + InferenceLog.migrations + StatementHistory.migrations
         + IngestMigrations.all + RecordMigrations.all + PullMigrations.all + DeploymentStore.migrations
     ).migrate()
     for name in applied { logger.info("migration", metadata: ["name": "\(name)"]) }
+    let keys = try KeyPairStore(path: layout.coordinatorKey).loadOrCreate()
+    try layout.writePrivate(Data((keys.publicKey.description + "\n").utf8), to: layout.keys + "/coordinator.pub")
+
+    // Connections of their own: renewing does not wait behind others.
+    database.poolSize = 2
+    database.outagePatience = .zero
+    let leadership = Leadership(pool: try PostgresPool(database))
+    let requests = RequestSwitch(logger: logger)
+    let api = try APIServer(address: configuration.httpBind, requests: requests, logger: logger)
+    let signals = SignalWaiter([SIGTERM, SIGINT])
+    let goodbye = Goodbye()
+    try await withThrowingTaskGroup(of: String.self) { group in
+      group.addTask {
+        try await api.run()
+        return "http"
+      }
+      group.addTask {
+        await signals.wait()
+        return "signal"
+      }
+      group.addTask {
+        let lease = try await standBy(own, leadership, requests)
+        return try await lead(lease, leadership, own, pool: pool, keys: keys, requests: requests, goodbye: goodbye)
+      }
+      // The first part that ends, ends the process: the others are of no use alone.
+      defer { group.cancelAll() }
+      if let ended = try await group.next() { logger.info("stopping", metadata: ["because": "\(ended)"]) }
+      try await goodbye.say()
+      // Hummingbird ends by its own signal handling or cancellation; nothing acknowledged depends on it.
+      exit(0)
+    }
+  }
+
+  /// Hands requests on to whoever leads, until the lease can be taken.
+  private func standBy(_ own: CoordinatorAddress, _ leadership: Leadership, _ requests: RequestSwitch) async throws -> LeaseKeeper {
+    var followed: String?
+    var lastBeat: ContinuousClock.Instant?
+    while true {
+      do {
+        if lastBeat.map({ .now - $0 > .seconds(1) }) ?? true {
+          lastBeat = .now
+          try await leadership.beat(own)
+        }
+        let leader = try await leadership.leader()
+        if leader.isValid {
+          if followed != leader.address.instance { logger.info("standing by", metadata: ["leader": "\(leader.address.http)", "epoch": "\(leader.epoch)"]) }
+          followed = leader.address.instance
+          requests.follow(leader.address.http, epoch: leader.epoch)
+        } else {
+          let asked = ContinuousClock.now
+          if let epoch = try await leadership.acquire(own) {
+            logger.info("leading", metadata: ["epoch": "\(epoch)"])
+            requests.follow(nil, epoch: epoch)
+            return LeaseKeeper(leadership, epoch: epoch, acquired: asked)
+          }
+        }
+      } catch let error as PlatformError where error.isRetryable {
+        // Postgres is away: whoever leads still does.
+        logger.debug("the lease cannot be read", metadata: ["error": "\(error)"])
+      }
+      try await Task.sleep(for: .milliseconds(200))
+    }
+  }
+
+  /// Leads until something ends it.
+  private func lead(
+    _ lease: LeaseKeeper, _ leadership: Leadership, _ own: CoordinatorAddress, pool: PostgresPool, keys: CurveKeyPair, requests: RequestSwitch,
+    goodbye: Goodbye
+  ) async throws -> String {
+    try await withThrowingTaskGroup(of: String.self) { group in
+      group.addTask { [logger] in
+        do { try await lease.run() } catch let error as PlatformError where error.number == "PLT-1301" {
+          // Nothing that is under way may have an effect any more, nor may anything be waited for.
+          logger.error("stopping at once", metadata: ["because": "\(error)"])
+          _exit(EX_TEMPFAIL)
+        }
+        return "lease"
+      }
+      group.addTask {
+        try await work(lease, leadership, own, pool: pool, keys: keys, requests: requests, goodbye: goodbye)
+      }
+      defer { group.cancelAll() }
+      return try await group.next() ?? "nothing"
+    }
+  }
+
+  private func work(
+    _ lease: LeaseKeeper, _ leadership: Leadership, _ own: CoordinatorAddress, pool: PostgresPool, keys: CurveKeyPair, requests: RequestSwitch,
+    goodbye: Goodbye
+  ) async throws -> String {
+    let layout = configuration.layout
+    let egress = try EgressRules(environment: ProcessInfo.processInfo.environment)
+    let mail = try MailSettings(environment: ProcessInfo.processInfo.environment)
+    let epoch = lease.epoch
+    pool.setFence { try Leadership.check(epoch, $0) }
+    WriteGate.shared.set { try lease.require() }
     let catalog = CatalogStore(pool: pool)
     try await catalog.bootstrap()
     try await catalog.seedLocations(CoordinatorService.seededFolders)
     try await registerEncoder(catalog)
     try await adminToken(AccessTokens(pool: pool))
-
-    let keys = try KeyPairStore(path: layout.coordinatorKey).loadOrCreate()
-    try layout.writePrivate(Data((keys.publicKey.description + "\n").utf8), to: layout.keys + "/coordinator.pub")
-    // A connection of its own: renewing does not wait behind others.
-    var renewing = PostgresConfiguration(connectionString: configuration.postgres, poolSize: 1)
-    renewing.connectTimeout = .seconds(2)
-    let lease = try await acquire(Leadership(pool: try PostgresPool(renewing)))
-    let epoch = lease.epoch
-    logger.info("leading", metadata: ["epoch": "\(epoch)"])
 
     let spool = try InferenceSpool(directory: layout.spool)
     let dataKeys = keys
@@ -90,6 +182,8 @@ public struct CoordinatorProcess: Sendable {
     var control = ControlServer.Configuration(keys: keys, platformVersion: PlatformVersion.current, epoch: UInt64(epoch))
     control.address = "tcp://\(configuration.nodeBind)"
     control.joinAddress = "tcp://\(try Self.nextPort(configuration.nodeBind))"
+    try await leadership.beat(own)
+    control.coordinators = try await leadership.nodeAddresses().map { "tcp://\($0)" }
     let server = try ControlServer(control, admitted: admitted) { request in
       await Self.join(request, nodes: nodes, admitted: admitted)
     }
@@ -129,17 +223,23 @@ public struct CoordinatorProcess: Sendable {
       launcher: launcher, telemetry: telemetry, nodes: nodes, plane: plane, gateway: gateway, runner: runner,
       statements: statements, statementHistory: history, records: records, egress: egress, triggers: triggers, coordinatorKey: keys.publicKey,
       joinAddress: try Self.nextPort(configuration.nodeBind))
-    let api = try APIServer(address: configuration.httpBind, service: service, gateway: gateway, logger: logger)
+    requests.lead(service: service, gateway: gateway) { try await lease.verify() }
     let log = InferenceLog(pool: pool, spool: spool, logger: logger)
     let sender = NotificationSender(
       store: NotificationStore(pool: pool), jobs: store, client: EgressClient(rules: egress), mail: mail.map { MailClient(settings: $0) },
       host: "http://\(configuration.httpBind)", keyPath: layout.sealingKey, epoch: epoch, logger: logger)
-    let signals = SignalWaiter([SIGTERM, SIGINT])
-    let restoring = restored.effects
     let logger = self.logger
+    goodbye.set {
+      // What was acknowledged is in the spool; storing it now only makes it visible sooner.
+      await history.flush()
+      do { try await log.flush() } catch { logger.warning("the spool stays for the next start", metadata: ["error": "\(error)"]) }
+      try await lease.release()
+      server.close()
+    }
+    let restoring = restored.effects
     let localNodes = layout.localNodes
 
-    try await withThrowingTaskGroup(of: String.self) { group in
+    return try await withThrowingTaskGroup(of: String.self) { group in
       group.addTask {
         try await runner.run(initial: restoring)
         return "scheduler"
@@ -151,12 +251,8 @@ public struct CoordinatorProcess: Sendable {
         return "control link"
       }
       group.addTask {
-        try await lease.run()
-        return "lease"
-      }
-      group.addTask {
-        try await api.run()
-        return "http"
+        await Self.tellNodes(server, leadership, own)
+        return "coordinators"
       }
       group.addTask {
         await log.run()
@@ -197,20 +293,21 @@ public struct CoordinatorProcess: Sendable {
         }
         return "table upkeep"
       }
-      group.addTask {
-        await signals.wait()
-        return "signal"
-      }
-      // The first part that ends, ends the process: the others are of no use alone.
       defer { group.cancelAll() }
-      if let ended = try await group.next() { logger.info("stopping", metadata: ["because": "\(ended)"]) }
-      // What was acknowledged is in the spool; storing it now only makes it visible sooner.
-      await history.flush()
-      do { try await log.flush() } catch { logger.warning("the spool stays for the next start", metadata: ["error": "\(error)"]) }
-      try await lease.release()
-      server.close()
-      // Hummingbird ends by its own signal handling or cancellation; nothing acknowledged depends on it.
-      exit(0)
+      return try await group.next() ?? "nothing"
+    }
+  }
+
+  /// Keeps the nodes informed of where coordinators are, until the task is cancelled.
+  private static func tellNodes(_ server: ControlServer, _ leadership: Leadership, _ own: CoordinatorAddress) async {
+    while !Task.isCancelled {
+      do {
+        try await leadership.beat(own)
+        server.setCoordinators(try await leadership.nodeAddresses().map { "tcp://\($0)" })
+      } catch {
+        // Postgres is away: nothing has changed that could be known.
+      }
+      try? await Task.sleep(for: .seconds(2))  // cancelled: the loop condition ends it
     }
   }
 
@@ -238,18 +335,6 @@ public struct CoordinatorProcess: Sendable {
     database.silenceLimit = .seconds(3)
     database.connectTimeout = .seconds(2)
     return database
-  }
-
-  private func acquire(_ leadership: Leadership) async throws -> LeaseKeeper {
-    let holder = "\(ProcessInfo.processInfo.hostName):\(getpid())"
-    var waited = false
-    while true {
-      let asked = ContinuousClock.now
-      if let epoch = try await leadership.acquire(holder: holder) { return LeaseKeeper(leadership, epoch: epoch, acquired: asked) }
-      if !waited { logger.info("another coordinator leads; waiting for its lease to end") }
-      waited = true
-      try await Task.sleep(for: .milliseconds(250))
-    }
   }
 
   /// `host:port` with the next port.
@@ -326,6 +411,13 @@ public struct CoordinatorProcess: Sendable {
       try? await Task.sleep(for: .milliseconds(200))  // cancelled: the loop condition ends it
     }
   }
+}
+
+/// What a leader does before its process ends.
+private final class Goodbye: Sendable {
+  private let steps = Mutex<(@Sendable () async throws -> Void)?>(nil)
+  func set(_ steps: @escaping @Sendable () async throws -> Void) { self.steps.withLock { $0 = steps } }
+  func say() async throws { try await steps.withLock { $0 }?() }
 }
 
 /// A replica over the data plane.

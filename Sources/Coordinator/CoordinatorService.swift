@@ -310,6 +310,8 @@ final class CoordinatorService: PlatformService {
     let token = JoinToken(coordinatorKey: coordinatorKey)
     try await nodeStore.addToken(digest: token.secretDigest, ttlSeconds: request.ttlSeconds, uses: request.uses)
     try await catalog.audit(actor: principal.name, action: "create join token", object: coordinatorKey.fingerprint, outcome: "ok")
-    return JoinTokenResponse(token: token.text, address: joinAddress)
+    // Of several coordinators any may lead when the node comes.
+    let others = try await Leadership(pool: pool).nodeAddresses(within: 60).map { try CoordinatorProcess.nextPort($0) }.filter { $0 != joinAddress }
+    return JoinTokenResponse(token: token.text, address: ([joinAddress] + others).joined(separator: ","))
   }
 }

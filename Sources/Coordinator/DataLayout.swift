@@ -43,6 +43,8 @@ public struct DataLayout: Sendable {
   /// What `platform up` decided, read by every other command.
   public struct State: Codable, Sendable {
     public var url: String
+    /// Of the further coordinators on this machine.
+    public var otherURLs: [String]?
     public var nodeAddress: String
     public var supervisorPID: Int32
     public var workers: Int

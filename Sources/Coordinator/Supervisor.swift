@@ -15,6 +15,8 @@ public actor Supervisor {
     public var httpBind: String
     public var nodeBind: String
     public var workers: Int
+    /// Coordinators on this machine: one leads, the others stand by.
+    public var coordinators = 1
     /// Slots of each worker; nil divides the processors.
     public var slotsPerWorker: Int?
     /// A Postgres that exists; nil starts a private one under the data folder.
@@ -40,13 +42,23 @@ public actor Supervisor {
     }
   }
 
+  /// Where each coordinator listens: the addresses that were given, and the same with ports ten apart for the others.
+  public static func addresses(_ first: String, _ count: Int) throws -> [String] {
+    guard let colon = first.lastIndex(of: ":"), let port = Int(first[first.index(after: colon)...]), port + 10 * count < 65_536 else {
+      throw PlatformError(.invalidArgument, "'\(first)' is not HOST:PORT, or its port is too high", number: "PLT-1003")
+    }
+    return (0..<max(1, count)).map { "\(first[..<colon]):\(port + 10 * $0)" }
+  }
+
   /// One process that shall always run.
   private final class Part: Sendable {
     let name: String
+    let isCoordinator: Bool
     let arguments: [String]
     let child = Mutex<ChildProcess?>(nil)
-    init(name: String, arguments: [String]) {
+    init(name: String, isCoordinator: Bool = false, arguments: [String]) {
       self.name = name
+      self.isCoordinator = isCoordinator
       self.arguments = arguments
     }
   }
@@ -65,6 +77,8 @@ public actor Supervisor {
       url: "http://\(configuration.httpBind)", nodeAddress: configuration.nodeBind, supervisorPID: getpid(),
       workers: configuration.workers, postgresURL: configuration.postgresURL,
       startedAt: Date().timeIntervalSince1970, phase: "starting")
+    // What is wrong with the addresses is said at the start.
+    state.otherURLs = (try? Self.addresses(configuration.httpBind, configuration.coordinators))?.dropFirst().map { "http://\($0)" }
   }
 
   /// Runs until SIGTERM or SIGINT, then stops everything in reverse order.
@@ -117,14 +131,16 @@ public actor Supervisor {
 
   private func start(connection: String) async throws {
     let layout = configuration.layout
-    let coordinator = Part(
-      name: "coordinator",
-      arguments: [
-        "coordinator", "--data-dir", layout.root, "--bind", configuration.httpBind, "--node-bind", configuration.nodeBind,
-      ])
-    parts = [coordinator]
-    // The connection string may carry a password: it goes through the environment, never through the argument list.
-    loops.append(Task { await self.keepRunning(coordinator, environment: ["PLATFORM_POSTGRES": connection]) })
+    let https = try Self.addresses(configuration.httpBind, configuration.coordinators)
+    let nodes = try Self.addresses(configuration.nodeBind, configuration.coordinators)
+    for (index, (http, node)) in zip(https, nodes).enumerated() {
+      let coordinator = Part(
+        name: index == 0 ? "coordinator" : "coordinator-\(index)", isCoordinator: true,
+        arguments: ["coordinator", "--data-dir", layout.root, "--bind", http, "--node-bind", node])
+      parts.append(coordinator)
+      // The connection string may carry a password: it goes through the environment, never through the argument list.
+      loops.append(Task { await self.keepRunning(coordinator, environment: ["PLATFORM_POSTGRES": connection]) })
+    }
     let cores = ProcessInfo.processInfo.activeProcessorCount
     let workers = max(1, configuration.workers)
     let slots = configuration.slotsPerWorker ?? max(1, cores / workers)
@@ -135,7 +151,7 @@ public actor Supervisor {
       let worker = Part(
         name: name,
         arguments: [
-          "worker", "--data-dir", layout.workers + "/" + name, "--name", name, "--coordinator", configuration.nodeBind,
+          "worker", "--data-dir", layout.workers + "/" + name, "--name", name, "--coordinator", nodes.joined(separator: ","),
           "--cluster-dir", layout.root, "--slots", String(slots), "--cpus", String(cpus), "--memory-bytes", String(memory),
         ] + configuration.labels.flatMap { ["--label", $0] })
       parts.append(worker)
@@ -244,7 +260,7 @@ public actor Supervisor {
   private func stopParts() async {
     stopping = true
     // Workers first, so that they can say goodbye to the coordinator.
-    for group in [parts.filter { $0.name != "coordinator" }, parts.filter { $0.name == "coordinator" }] {
+    for group in [parts.filter { !$0.isCoordinator }, parts.filter(\.isCoordinator)] {
       for part in group { part.child.withLock { $0?.signal(SIGTERM) } }
       let deadline = Date().addingTimeInterval(15)
       while Date() < deadline && group.contains(where: { part in part.child.withLock { $0 != nil } }) {

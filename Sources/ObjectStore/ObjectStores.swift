@@ -20,7 +20,8 @@ public enum ObjectStores {
     _ location: String, keys: KeyRing = .shared, readOnly: ReadOnlyPlaces = .shared,
     environment: [String: String] = ProcessInfo.processInfo.environment, home: String = NSHomeDirectory()
   ) throws -> (store: any ObjectStorage, path: ObjectPath) {
-    let (store, path) = try writable(location, keys: keys, environment: environment, home: home)
+    var (store, path) = try writable(location, keys: keys, environment: environment, home: home)
+    if WriteGate.shared.isSet { store = GatedStorage(inner: store, gate: .shared) }
     return (readOnly.refusal(of: location).map { ReadOnlyStorage(inner: store, refusal: $0) } ?? store, path)
   }
 

@@ -66,10 +66,17 @@ public final class InferenceSpool: Sendable {
         state.dropped += 1
         return
       }
-      if state.descriptor < 0 {
+      var info = stat()
+      if state.descriptor >= 0, fstat(state.descriptor, &info) == 0, info.st_nlink == 0 {
+        // A successor has stored the segment: this process was taken for dead.
+        close(state.descriptor)
+        state.descriptor = -1
+      }
+      while state.descriptor < 0 {
         state.sequence += 1
         state.active = Self.segmentName(state.sequence)
-        state.descriptor = open(directory + "/" + state.active, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+        state.descriptor = open(directory + "/" + state.active, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0o600)
+        if state.descriptor < 0, errno != EEXIST { break }
       }
       let written = frame.withUnsafeBytes { write(state.descriptor, $0.baseAddress, $0.count) }
       if written == frame.count {

@@ -94,8 +94,11 @@ public actor WorkerProcess {
     let memory = configuration.memoryBytes ?? Int64(ProcessInfo.processInfo.physicalMemory)
     let incarnation = UInt64(self.incarnation)
     let shared = SharedBox(self)
+    guard let first = identity.controlEndpoints.first else { throw PlatformError(.badConfiguration, "no coordinator was named") }
+    var link = ControlClient.Configuration(address: first, serverKey: identity.coordinatorKey, keys: identity.keys)
+    link.others = Array(identity.controlEndpoints.dropFirst())
     let client = try ControlClient(
-      .init(address: identity.controlEndpoint, serverKey: identity.coordinatorKey, keys: identity.keys),
+      link,
       hello: {
         let now = shared.snapshot()
         return WorkerHello(
@@ -106,7 +109,7 @@ public actor WorkerProcess {
         let now = shared.snapshot()
         return Heartbeat(load: Self.load(), residentBytes: now.residentBytes, running: now.running + now.finished)
       })
-    link = client
+    self.link = client
     let concurrency = StatementLink.concurrency(slots: slots)
     let statements = StatementPool(
       .init(directory: configuration.directory, concurrency: concurrency, warm: min(2, concurrency)), logger: logger

@@ -22,7 +22,8 @@ final class InsertLedger: Sendable {
   init(_ cluster: LocalCluster, table: String, addresses: [String]? = nil) throws {
     self.table = table
     let addresses = addresses ?? [cluster.http]
-    let made = try cluster.cli(["sql", "create table \(table) (i bigint)"])
+    let made = try cluster.cli(
+      ["sql", "create table \(table) (i bigint)"], environment: ["PLATFORM_HOST": "http://\(addresses[0])", "PLATFORM_TOKEN": cluster.token])
     guard made.status == 0 else { throw PlatformError(.internalError, "no table: \(made.all)") }
     let token = cluster.token
     let thread = Thread {

@@ -23,8 +23,9 @@ final class LocalCluster: Sendable {
     // The private Postgres runs as another user when the tests run as root: its parents must be traversable.
     chmod(folder.path, 0o755)
     data = folder.file("data")
-    http = "127.0.0.1:\(try Self.freePort())"
-    nodes = "127.0.0.1:\(try Self.freePort())"
+    let port = try Self.freePort()
+    http = "127.0.0.1:\(port)"
+    nodes = "127.0.0.1:\(try Self.freePort(farFrom: port))"
   }
 
   deinit {
@@ -46,12 +47,12 @@ final class LocalCluster: Sendable {
     return "platform"
   }()
 
-  /// A port with a free one above it: the join socket takes the next. It lies below those that the system gives to outgoing connections: a client
+  /// A port with a free one above it: the join socket takes the next, and a second coordinator the same ones ten higher. It lies below those that the system gives to outgoing connections: a client
   /// that asks again and again for a server that was killed would at some time be given that server's port and connect to itself.
-  static func freePort() throws -> Int {
+  static func freePort(farFrom other: Int = 0) throws -> Int {
     for _ in 0..<200 {
       let port = Int.random(in: 10_000..<32_000)
-      if isFree(port) && isFree(port + 1) { return port }
+      if abs(port - other) > 20, [0, 1, 10, 11].allSatisfy({ isFree(port + $0) }) { return port }
     }
     throw PlatformError(.unavailable, "no free port")
   }

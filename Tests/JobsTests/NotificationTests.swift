@@ -216,7 +216,7 @@ import Testing
     chmod(folder.path, 0o755)
     let server = try await PrivatePostgres.start(directory: folder.file("pg"), diesWithParent: true)
     let pool = try PostgresPool(PostgresConfiguration(connectionString: server.connectionString, poolSize: 2))
-    try await Migrator(pool: pool, migrations: JobMigrations.all).migrate()
+    try await Migrator(pool: pool, migrations: JobMigrations.all + Leadership.migrations).migrate()
     return (folder, server, pool, JobStore(pool: pool))
   }
 
@@ -224,7 +224,7 @@ import Testing
     let (folder, server, pool, jobs) = try await makeStore()
     defer { withExtendedLifetime(folder) {} }
     let store = NotificationStore(pool: pool)
-    let epoch = try #require(await Leadership(pool: pool, seconds: 600).acquire(holder: "test"))
+    let epoch = try #require(await Leadership(pool: pool, seconds: 600).acquire(CoordinatorAddress(instance: "test", http: "", nodes: "")))
     let key = try SealingKey([UInt8](repeating: 1, count: 32))
 
     let settings = try WebhookSettings(["generic_webhook": ["url": "https://secret.example/"]], freshSecret: [UInt8](repeating: 2, count: 32))

@@ -146,6 +146,41 @@ func first<E: Sendable, T: Sendable>(
     after?.close()
   }
 
+  /// Two coordinators with one key: the worker has heard of the second from the first, and turns to it when the first is gone.
+  @Test func workerTurnsToTheCoordinatorThatTakesOver() async throws {
+    let keys = try CurveKeyPair.generate()
+    let mine = try CurveKeyPair.generate()
+    func server(_ address: String, epoch: UInt64) throws -> ControlServer {
+      var configuration = ControlServer.Configuration(keys: keys, platformVersion: "1.0", epoch: epoch)
+      configuration.timing = ControlTiming(heartbeatMilliseconds: 50, leaseMilliseconds: 400)
+      configuration.address = address
+      return try ControlServer(configuration, admitted: AdmittedKeys([mine.publicKey: "a"])) { _ in .refused(PlatformError(.notFound, "")) }
+    }
+    let first = try server("tcp://127.0.0.1:0", epoch: 1)
+    let second = try server("tcp://127.0.0.1:0", epoch: 2)
+    let worker = try ControlClient(
+      .init(address: first.endpoint, serverKey: keys.publicKey, keys: mine), hello: helloOf("a"), heartbeat: { Heartbeat() })
+    defer { worker.close() }
+    _ = try await TransportTests.first(worker.events, "welcome") { if case .connected = $0 { true } else { nil } }
+    first.setCoordinators([first.endpoint, second.endpoint])
+    // There and back and there again, so that a heartbeat was answered with the list and the answer was read.
+    func told(_ reason: String) async throws {
+      try first.send(.drain(reason: reason), to: "a")
+      _ = try await TransportTests.first(worker.events, reason) { $0 == .message(.drain(reason: reason)) ? true : nil }
+    }
+    try await told("one")
+    try worker.send(.unitStarted(oneUnit))
+    _ = try await TransportTests.first(first.events, "unit") { if case .message(_, _, .unitStarted) = $0 { true } else { nil } }
+    _ = try await TransportTests.first(first.events, "heartbeat") { if case .message(_, _, .heartbeat) = $0 { true } else { nil } }
+    try await told("two")
+    first.close()
+    await first.closed()
+    _ = try await TransportTests.first(worker.events, "the second's welcome") {
+      if case .restored(let welcome) = $0, welcome.epoch == 2 { true } else { nil }
+    }
+    second.close()
+  }
+
   @Test func keyMayBeAdmittedAfterTheWorkerHasCome() async throws {
     let keys = try CurveKeyPair.generate()
     let mine = try CurveKeyPair.generate()

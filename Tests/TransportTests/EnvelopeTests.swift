@@ -21,6 +21,8 @@ let everyMessage: [ControlMessage] = {
     .unitEndpoint(unit, address: "tcp://127.0.0.1:1", publicKey: "k"),
     .welcome(Welcome(epoch: 3, heartbeatMilliseconds: 100, leaseMilliseconds: 900)),
     .refused(PlatformError(.conflict, "m", hint: "h", number: "PLT-1")), .heartbeatAck(epoch: 3),
+    .heartbeatAck(epoch: 3, coordinators: ["tcp://a:1", "tcp://b:2"]),
+    .welcome(Welcome(epoch: 3, heartbeatMilliseconds: 100, leaseMilliseconds: 900, coordinators: ["tcp://a:1"])),
     .assign(unit, kind: "ingest", payload: Data([0, 1, 255]), timeoutMilliseconds: 6), .cancel(unit, reason: "r"),
     .acknowledge(unit),
     .peerTable(

@@ -5,11 +5,13 @@ import Foundation
 import Synchronization
 
 /// A worker's control link: connects, says hello, sends heartbeats from its own thread, and goes on for ever with the
-/// same identity when the coordinator goes away and comes back.
+/// same identity when the coordinator goes away and comes back, or another one takes over.
 public final class ControlClient: ControlConnecting {
   public struct Configuration: Sendable {
     /// As in `tcp://10.0.0.5:7077`.
     public var address: String
+    /// Further coordinators, which have the same key; the first to answer counts. More are learned from its welcome.
+    public var others: [String] = []
     public var serverKey: CurvePublicKey
     public var keys: CurveKeyPair
     /// Largest control message in bytes.
@@ -85,8 +87,13 @@ final class ControlClientHandler: LoopHandler {
   private var nextHello: Int64 = 0
   private var nextBeat: Int64 = 0
   /// libzmq does not always come back by itself after a refused handshake, and the key may be admitted at any time.
-  private var nextOpen: Int64 = monotonicMilliseconds() + reopenMilliseconds
+  private var nextOpen: Int64
   private static let reopenMilliseconds: Int64 = 3000
+  /// As long as a handshake may take; longer with each round, for machines that are overloaded.
+  private static let turnMilliseconds: Int64 = 1000
+  /// Where coordinators are, beginning with the one that is tried or used now.
+  private var addresses: [String]
+  private var turns: Int64 = 0
   /// Messages that the socket did not take yet; bounded, and dropped with the session.
   private var backlog: [ControlMessage] = []
 
@@ -100,13 +107,22 @@ final class ControlClientHandler: LoopHandler {
     self.heartbeat = heartbeat
     self.events = events
     self.online = online
-    socket = try Self.open(context, configuration)
+    addresses = [configuration.address] + configuration.others.filter { $0 != configuration.address }
+    socket = try Self.open(context, configuration, configuration.address)
+    nextOpen = 0
+    nextOpen = monotonicMilliseconds() + patience
   }
 
-  private static func open(_ context: MessageContext, _ configuration: ControlClient.Configuration) throws -> Socket {
+  /// How long one coordinator is tried.
+  private var patience: Int64 {
+    guard addresses.count > 1 else { return Self.reopenMilliseconds }
+    return min(Self.reopenMilliseconds, Self.turnMilliseconds + turns / Int64(addresses.count) * 250)
+  }
+
+  private static func open(_ context: MessageContext, _ configuration: ControlClient.Configuration, _ address: String) throws -> Socket {
     let socket = try Socket(.dealer, context: context, limits: SocketLimits(messageBytesMax: configuration.messageBytesMax))
     try socket.authenticate(keys: configuration.keys, server: configuration.serverKey)
-    try socket.connect(configuration.address)
+    try socket.connect(address)
     return socket
   }
 
@@ -123,6 +139,7 @@ final class ControlClientHandler: LoopHandler {
         nextHello = 0
       case .event(let event):
         updateOnline()
+        if session.state == .online { turns = 0 }
         if case .refused = event {
           if before == .online { emit(.lost) }
           // Nothing changes by itself within moments.
@@ -169,9 +186,10 @@ final class ControlClientHandler: LoopHandler {
       updateOnline()
       emit(.lost)
       nextHello = 0
+      if addresses.count > 1 || session.coordinators.count > 1 { nextOpen = now }
     }
     if session.state == .online {
-      nextOpen = now + Self.reopenMilliseconds
+      nextOpen = now + patience
       while let first = backlog.first, transmit(first) == .sent { backlog.removeFirst() }
       let interval = Int64(session.welcome?.heartbeatMilliseconds ?? 500)
       if now >= nextBeat {
@@ -181,9 +199,13 @@ final class ControlClientHandler: LoopHandler {
       return backlog.isEmpty ? max(1, Int(nextBeat - now)) : 5
     }
     if now >= nextOpen {
-      nextOpen = now + Self.reopenMilliseconds
+      if !session.coordinators.isEmpty { addresses = [addresses[0]] + session.coordinators.filter { $0 != addresses[0] } }
+      addresses.append(addresses.removeFirst())
+      turns += 1
+      nextOpen = now + patience
+      nextHello = now
       // Where no socket can be opened (no descriptors left), the old one stays until the next try.
-      if let fresh = try? Self.open(context, configuration) {
+      if let fresh = try? Self.open(context, configuration, addresses[0]) {
         socket.close()
         socket = fresh
       }

@@ -174,6 +174,8 @@ struct ClientSession {
 
   private(set) var state: State = .searching
   private(set) var welcome: Welcome?
+  /// Control endpoints of all coordinators, as the last one said that said any.
+  private(set) var coordinators: [String] = []
   private var highestEpoch: UInt64 = 0
   private var server: (incarnation: UInt64, sequence: UInt64) = (0, 0)
   private var wasOnline = false
@@ -203,10 +205,13 @@ struct ClientSession {
     switch message {
     case .welcome(let welcome):
       self.welcome = welcome
+      if !welcome.coordinators.isEmpty { coordinators = welcome.coordinators }
       state = .online
       defer { wasOnline = true }
       return .event(wasOnline ? .restored(welcome) : .connected(welcome))
-    case .heartbeatAck: return .ignore
+    case .heartbeatAck(_, let endpoints):
+      if !endpoints.isEmpty { coordinators = endpoints }
+      return .ignore
     case .assign, .cancel, .acknowledge, .peerTable, .drain, .shutdown:
       return state == .online ? .event(.message(message)) : .ignore
     default: return .ignore

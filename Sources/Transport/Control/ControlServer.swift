@@ -23,6 +23,8 @@ public final class ControlServer: ControlServing {
     public var advertisedAddress: String?
     public var platformVersion: String
     public var epoch: UInt64
+    /// Control endpoints of all coordinators, which nodes are told.
+    public var coordinators: [String] = []
     public var timing = ControlTiming()
     /// Largest control message in bytes; a peer that sends a larger one is disconnected.
     public var messageBytesMax: Int = 16 << 20
@@ -81,6 +83,11 @@ public final class ControlServer: ControlServing {
     try? loop.post(.disconnect(node, reason))  // a closed server has no sessions left to end
   }
 
+  /// What nodes are told of where coordinators are, with the next answers to their heartbeats.
+  public func setCoordinators(_ endpoints: [String]) {
+    try? loop.post(.coordinators(endpoints))  // a closed server has nobody to tell
+  }
+
   public func close() { loop.close() }
 
   /// Returns when the sockets are closed.
@@ -119,6 +126,7 @@ final class ControlServerHandler: LoopHandler {
     case send(ControlMessage, String)
     case disconnect(String, String)
     case joinAnswer(JoinReply, route: Data)
+    case coordinators([String])
   }
 
   let endpoint: String
@@ -128,7 +136,7 @@ final class ControlServerHandler: LoopHandler {
   private let context: MessageContext
   private let control: Socket
   private let joining: Socket
-  private let configuration: ControlServer.Configuration
+  private var configuration: ControlServer.Configuration
   private let admitted: AdmittedKeys
   private let join: @Sendable (JoinRequest) async -> JoinReply
   private let events: AsyncStream<ControlEvent>.Continuation
@@ -198,17 +206,20 @@ final class ControlServerHandler: LoopHandler {
     case .connected(let hello):
       routes[node] = route
       connected.insert(node)
-      let welcome = Welcome(
-        epoch: configuration.epoch, heartbeatMilliseconds: configuration.timing.heartbeatMilliseconds,
-        leaseMilliseconds: configuration.timing.leaseMilliseconds)
       if deliver(.connected(hello), of: node), transmit(.welcome(welcome), to: route) != .sent {
         end(node, reason: "it went away during its hello")
       }
     case .deliver(let message):
       routes[node] = route
-      if isBeat { _ = transmit(.heartbeatAck(epoch: configuration.epoch), to: route) }
+      if isBeat { _ = transmit(.heartbeatAck(epoch: configuration.epoch, coordinators: configuration.coordinators), to: route) }
       _ = deliver(.message(node: node, epoch: envelope.epoch, message), of: node)
     }
+  }
+
+  private var welcome: Welcome {
+    Welcome(
+      epoch: configuration.epoch, heartbeatMilliseconds: configuration.timing.heartbeatMilliseconds,
+      leaseMilliseconds: configuration.timing.leaseMilliseconds, coordinators: configuration.coordinators)
   }
 
   private func receivedJoin(_ envelope: Envelope, key: CurvePublicKey, route: Data) {
@@ -268,6 +279,7 @@ final class ControlServerHandler: LoopHandler {
     case .joinAnswer(let reply, let route):
       joinsRunning -= 1
       answer(reply, route)
+    case .coordinators(let endpoints): configuration.coordinators = endpoints
     }
   }
 

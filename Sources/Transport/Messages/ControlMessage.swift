@@ -59,10 +59,13 @@ public struct Welcome: Sendable, Equatable {
   public var heartbeatMilliseconds: Int
   /// A node that was not heard for so long is taken for gone; a node that hears nothing for so long must stop its side effects.
   public var leaseMilliseconds: Int
-  public init(epoch: UInt64, heartbeatMilliseconds: Int, leaseMilliseconds: Int) {
+  /// Control endpoints of all coordinators, this one among them; one of the others may lead next.
+  public var coordinators: [String]
+  public init(epoch: UInt64, heartbeatMilliseconds: Int, leaseMilliseconds: Int, coordinators: [String] = []) {
     self.epoch = epoch
     self.heartbeatMilliseconds = heartbeatMilliseconds
     self.leaseMilliseconds = leaseMilliseconds
+    self.coordinators = coordinators
   }
 }
 
@@ -111,7 +114,7 @@ public enum ControlMessage: Sendable, Equatable {
   // Coordinator to worker
   case welcome(Welcome)
   case refused(PlatformError)
-  case heartbeatAck(epoch: UInt64)
+  case heartbeatAck(epoch: UInt64, coordinators: [String] = [])
   /// `payload` is the JSON of the kind's specification; `timeoutMilliseconds` 0 means no limit.
   case assign(UnitAttempt, kind: String, payload: Data, timeoutMilliseconds: Int64)
   case cancel(UnitAttempt, reason: String)

@@ -76,12 +76,12 @@ extension Envelope.Body {
         .welcome(
           Welcome(
             epoch: m.epoch, heartbeatMilliseconds: Int(clamping: m.heartbeatMilliseconds),
-            leaseMilliseconds: Int(clamping: m.leaseMilliseconds))))
+            leaseMilliseconds: Int(clamping: m.leaseMilliseconds), coordinators: m.coordinators)))
     case .refused(let m): self = .message(.refused(PlatformError(m)))
     case .heartbeat(let m):
       self = .message(
         .heartbeat(Heartbeat(load: m.load, residentBytes: m.residentBytes, running: try m.running.map(UnitAttempt.init))))
-    case .heartbeatAck(let m): self = .message(.heartbeatAck(epoch: m.epoch))
+    case .heartbeatAck(let m): self = .message(.heartbeatAck(epoch: m.epoch, coordinators: m.coordinators))
     case .assign(let m):
       self = .message(
         .assign(
@@ -209,9 +209,15 @@ extension ControlMessage {
           $0.epoch = welcome.epoch
           $0.heartbeatMilliseconds = Int64(welcome.heartbeatMilliseconds)
           $0.leaseMilliseconds = Int64(welcome.leaseMilliseconds)
+          $0.coordinators = welcome.coordinators
         })
     case .refused(let error): return .refused(error.wire)
-    case .heartbeatAck(let epoch): return .heartbeatAck(.with { $0.epoch = epoch })
+    case .heartbeatAck(let epoch, let coordinators):
+      return .heartbeatAck(
+        .with {
+          $0.epoch = epoch
+          $0.coordinators = coordinators
+        })
     case .assign(let unit, let kind, let payload, let timeout):
       return .assign(
         .with {

@@ -332,6 +332,8 @@ nonisolated struct Platform_Control_Welcome: Sendable {
 
   var leaseMilliseconds: Int64 = 0
 
+  var coordinators: [String] = []
+
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
   init() {}
@@ -377,6 +379,8 @@ nonisolated struct Platform_Control_HeartbeatAck: Sendable {
   // methods supported on all messages.
 
   var epoch: UInt64 = 0
+
+  var coordinators: [String] = []
 
   var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1211,7 +1215,7 @@ nonisolated extension Platform_Control_WorkerHello: SwiftProtobuf.Message, Swift
 
 nonisolated extension Platform_Control_Welcome: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".Welcome"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}epoch\0\u{3}heartbeat_milliseconds\0\u{3}lease_milliseconds\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}epoch\0\u{3}heartbeat_milliseconds\0\u{3}lease_milliseconds\0\u{1}coordinators\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1222,6 +1226,7 @@ nonisolated extension Platform_Control_Welcome: SwiftProtobuf.Message, SwiftProt
       case 1: try { try decoder.decodeSingularUInt64Field(value: &self.epoch) }()
       case 2: try { try decoder.decodeSingularInt64Field(value: &self.heartbeatMilliseconds) }()
       case 3: try { try decoder.decodeSingularInt64Field(value: &self.leaseMilliseconds) }()
+      case 4: try { try decoder.decodeRepeatedStringField(value: &self.coordinators) }()
       default: break
       }
     }
@@ -1237,6 +1242,9 @@ nonisolated extension Platform_Control_Welcome: SwiftProtobuf.Message, SwiftProt
     if self.leaseMilliseconds != 0 {
       try visitor.visitSingularInt64Field(value: self.leaseMilliseconds, fieldNumber: 3)
     }
+    if !self.coordinators.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.coordinators, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1244,6 +1252,7 @@ nonisolated extension Platform_Control_Welcome: SwiftProtobuf.Message, SwiftProt
     if lhs.epoch != rhs.epoch {return false}
     if lhs.heartbeatMilliseconds != rhs.heartbeatMilliseconds {return false}
     if lhs.leaseMilliseconds != rhs.leaseMilliseconds {return false}
+    if lhs.coordinators != rhs.coordinators {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1336,7 +1345,7 @@ nonisolated extension Platform_Control_Heartbeat: SwiftProtobuf.Message, SwiftPr
 
 nonisolated extension Platform_Control_HeartbeatAck: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   static let protoMessageName: String = _protobuf_package + ".HeartbeatAck"
-  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}epoch\0")
+  static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}epoch\0\u{1}coordinators\0")
 
   mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1345,6 +1354,7 @@ nonisolated extension Platform_Control_HeartbeatAck: SwiftProtobuf.Message, Swif
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularUInt64Field(value: &self.epoch) }()
+      case 2: try { try decoder.decodeRepeatedStringField(value: &self.coordinators) }()
       default: break
       }
     }
@@ -1354,11 +1364,15 @@ nonisolated extension Platform_Control_HeartbeatAck: SwiftProtobuf.Message, Swif
     if self.epoch != 0 {
       try visitor.visitSingularUInt64Field(value: self.epoch, fieldNumber: 1)
     }
+    if !self.coordinators.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.coordinators, fieldNumber: 2)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   static func ==(lhs: Platform_Control_HeartbeatAck, rhs: Platform_Control_HeartbeatAck) -> Bool {
     if lhs.epoch != rhs.epoch {return false}
+    if lhs.coordinators != rhs.coordinators {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

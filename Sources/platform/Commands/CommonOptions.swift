@@ -43,7 +43,9 @@ struct ClientOptions: ParsableArguments {
         hint: "Start one with 'platform up', or set PLATFORM_HOST and PLATFORM_TOKEN.", number: "PLT-1501")
     }
     let token = environment["PLATFORM_TOKEN"].flatMap { $0.isEmpty ? nil : $0 } ?? layout.loadAdminToken()
-    return PlatformClient(host: url, token: token, timeout: .seconds(timeout))
+    var client = PlatformClient(host: url, token: token, timeout: .seconds(timeout))
+    if url == state?.url { client.others = state?.otherURLs ?? [] }
+    return client
   }
 }
 

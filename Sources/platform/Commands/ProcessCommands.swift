@@ -37,6 +37,7 @@ struct SuperviseCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "supervise", abstract: "Keep the processes of this machine running (started by 'up').", shouldDisplay: false)
   @Option var workers: Int
+  @Option var coordinators = 1
   @Option var slots: Int?
   @Option var cpus: Double?
   @Option var memoryBytes: Int64?
@@ -51,19 +52,25 @@ struct SuperviseCommand: AsyncParsableCommand {
     let logger = ProcessStart.logger("supervisor")
     let url = ProcessInfo.processInfo.environment["PLATFORM_POSTGRES"].flatMap { $0.isEmpty ? nil : $0 }
     try await ProcessStart.failing {
-      try await Supervisor(
-        configuration: .init(
-          layout: data.layout, httpBind: bind, nodeBind: nodeBind, workers: workers, slotsPerWorker: slots, postgresURL: url,
-          cpusPerWorker: cpus, memoryPerWorker: memoryBytes, labels: label),
-        logger: logger
-      ).run()
+      var configuration = Supervisor.Configuration(
+        layout: data.layout, httpBind: bind, nodeBind: nodeBind, workers: workers, slotsPerWorker: slots, postgresURL: url,
+        cpusPerWorker: cpus, memoryPerWorker: memoryBytes, labels: label)
+      configuration.coordinators = coordinators
+      try await Supervisor(configuration: configuration, logger: logger).run()
     }
   }
 }
 
 struct CoordinatorCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "coordinator", abstract: "Run a coordinator (started by 'up').", shouldDisplay: false)
+    commandName: "coordinator", abstract: "Run a coordinator (started by 'up').",
+    discussion: """
+      Several may share one Postgres, given as PLATFORM_POSTGRES: one leads, the others stand by. On another machine it needs the keys and the token
+      of the first (keys/ and admin-token of its data folder) and the lake at the same path.
+
+      EXAMPLES
+        PLATFORM_POSTGRES=postgresql://me@db/platform platform coordinator --data-dir /var/lib/platform --bind 10.0.0.2:8400 --node-bind 10.0.0.2:7400
+      """, shouldDisplay: false)
   @Option var bind: String = "127.0.0.1:8400"
   @Option var nodeBind: String = "127.0.0.1:7400"
   @OptionGroup var data: DataOptions
@@ -72,7 +79,8 @@ struct CoordinatorCommand: AsyncParsableCommand {
     let logger = ProcessStart.logger("coordinator")
     try await ProcessStart.failing {
       guard let connection = ProcessInfo.processInfo.environment["PLATFORM_POSTGRES"], !connection.isEmpty else {
-        throw PlatformError(.badConfiguration, "PLATFORM_POSTGRES is not set", hint: "'platform up' starts coordinators.")
+        throw PlatformError(
+          .badConfiguration, "PLATFORM_POSTGRES is not set", hint: "It is the connection string that all coordinators of a cluster share.")
       }
       try await CoordinatorProcess(
         configuration: .init(layout: data.layout, httpBind: bind, nodeBind: nodeBind, postgres: connection), logger: logger
@@ -133,7 +141,7 @@ struct JoinCommand: AsyncParsableCommand {
         platform join 127.0.0.1:7400 --token pt1.k7Q...      (the line that 'platform token create' prints)
         platform join 127.0.0.1:7400 --token pt1.k7Q... --label zone=b --label disk=ssd --memory 48GB
       """)
-  @Argument(help: "The coordinator's node address, HOST:PORT.") var address: String
+  @Argument(help: "The coordinator's node address, HOST:PORT; of several coordinators all, parted by commas.") var address: String
   @Option(help: "Join token.") var token: String
   @Option(help: "Name of this node. Default: the host's name.") var name: String?
   @Option(help: "Shards and ranks at once. Default: the number of processors.") var slots: Int?
@@ -143,7 +151,8 @@ struct JoinCommand: AsyncParsableCommand {
   @OptionGroup var data: DataOptions
 
   func run() async throws {
-    try UpCommand.checkAddress(address)
+    let addresses = address.split(separator: ",").map(String.init)
+    for one in addresses.isEmpty ? [address] : addresses { try UpCommand.checkAddress(one) }
     let labels = try Capacity.labels(label)
     try Capacity.check(cpus: cpus)
     let bytes = try memory.map(Capacity.memory)
@@ -153,7 +162,7 @@ struct JoinCommand: AsyncParsableCommand {
     }
     let directory = data.layout.root + "/workers/" + node
     let logger = ProcessStart.logger("worker")
-    let identity = try await WorkerIdentity.join(name: node, directory: directory, address: address, token: token)
+    let identity = try await WorkerIdentity.join(name: node, directory: directory, addresses: addresses, token: token)
     Report.note("\(Report.check) \(node) joined \(address); Ctrl-C leaves")
     try await WorkerProcess(
       configuration: .init(

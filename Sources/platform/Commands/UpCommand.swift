@@ -14,9 +14,11 @@ struct UpCommand: AsyncParsableCommand {
       EXAMPLES
         platform up                          one coordinator, one worker, a private Postgres
         platform up --workers 2
+        platform up --coordinators 2         another one takes over when the first dies
         platform up --postgres postgresql://me@db/platform
       """)
   @Option(help: "How many workers to start here.") var workers: Int = 1
+  @Option(help: "How many coordinators to start here: one leads, the others stand by, on ports ten apart.") var coordinators: Int = 1
   @Option(help: "Slots of each worker; by default the processors are shared out.") var slots: Int?
   @Option(help: "Processors of each worker for tasks that say how many they need; by default the machine's are shared out.") var cpus: Double?
   @Option(help: "Memory of each worker for tasks that say how much they need, for example 8GB; by default the machine's is shared out.")
@@ -30,6 +32,7 @@ struct UpCommand: AsyncParsableCommand {
 
   func run() async throws {
     guard (0...64).contains(workers) else { throw PlatformError(.invalidArgument, "--workers must be 0 to 64") }
+    guard (1...8).contains(coordinators) else { throw PlatformError(.invalidArgument, "--coordinators must be 1 to 8") }
     for address in [bind, nodeBind] { try Self.checkAddress(address) }
     _ = try Capacity.labels(label)
     try Capacity.check(cpus: cpus)
@@ -48,6 +51,7 @@ struct UpCommand: AsyncParsableCommand {
       "\(Report.check) preflight   \(ProcessInfo.processInfo.activeProcessorCount) cores, \(Report.bytes(Int64(ProcessInfo.processInfo.physicalMemory)))")
     try layout.create()
     var arguments = ["supervise", "--data-dir", layout.root, "--workers", String(workers), "--bind", bind, "--node-bind", nodeBind]
+    arguments += ["--coordinators", String(coordinators)]
     if let slots { arguments += ["--slots", String(slots)] }
     if let cpus { arguments += ["--cpus", String(cpus)] }
     if let memoryBytes { arguments += ["--memory-bytes", String(memoryBytes)] }
@@ -111,7 +115,7 @@ struct UpCommand: AsyncParsableCommand {
   /// What has to be there before anything is started.
   private func preflight() throws {
     _ = try InstalledFiles.require("duckdb/libduckdb.so", what: "DuckDB's library")
-    for address in [bind, nodeBind] { try Self.checkFree(address) }
+    for address in try Supervisor.addresses(bind, coordinators) + Supervisor.addresses(nodeBind, coordinators) { try Self.checkFree(address) }
   }
 
   static func ready(_ url: String) async -> Bool {
