@@ -55,6 +55,7 @@ let libraries: [Library] = [
   Library(name: "Evaluation", depends: ["Core", "Tokenizers", "Inference"], layer: 5),
   Library(name: "Monitoring", depends: ["Core", "Query", "DuckDB"], layer: 5),
   Library(name: "Workspace", depends: ["Core", "Jobs"], layer: 5),
+  Library(name: "Provisioning", depends: ["Core", "Jobs"], layer: 5),
   // 6 surfaces
   Library(name: "Client", depends: ["Core"], products: ["AsyncHTTPClient", "NIOCore", "NIOHTTP1"], layer: 6),
   Library(
@@ -133,7 +134,8 @@ func closure(_ names: [String], into found: Set<String> = []) -> Set<String> {
   names.reduce(into: found) { found, name in
     guard found.insert(name).inserted else { return }
     let extra: [String: [String]] = [
-      "CHNSW": ["CKernels"], "platform": ["Client", "Console", "Coordinator", "Worker", "Workspace", "Models", "Tokenizers", "Core"], "bench": measured,
+      "CHNSW": ["CKernels"], "platform": ["Client", "Console", "Coordinator", "Worker", "Workspace", "Models", "Provisioning", "Tokenizers", "Core"],
+      "bench": measured,
     ]
     let next = (extra[name] ?? []) + (libraries.first { $0.name == name }?.depends ?? [])
     found = closure(next, into: found)
@@ -173,7 +175,8 @@ let package = Package(
         .executableTarget(
           name: "platform",
           dependencies: [
-            "Client", "Console", "Coordinator", "Worker", "Workspace", "Models", "Tokenizers", "Core", product("ArgumentParser"), product("Logging"),
+            "Client", "Console", "Coordinator", "Worker", "Workspace", "Models", "Provisioning", "Tokenizers", "Core", product("ArgumentParser"),
+            product("Logging"),
           ],
           swiftSettings: shared)
       ] : [])

@@ -171,13 +171,13 @@ extension CatalogStore {
   static func contains(_ outer: String, _ inner: String) -> Bool { VolumePath.isInside(inner, outer) }
 
   /// - Throws: `invalidArgument` PLT-3001, `alreadyExists` PLT-3003, `notFound` PLT-3002 for the credential; `conflict` when it is in
-  ///   another location, or around one, or overlaps `lake`.
+  ///   another location, or around one, or overlaps the platform's `own` folders.
   public func createLocation(
-    _ name: String, url: String, credential: String?, isReadOnly: Bool, comment: String, apartFrom lake: String, by actor: String
+    _ name: String, url: String, credential: String?, isReadOnly: Bool, comment: String, apartFrom own: [String], by actor: String
   ) async throws -> LocationEntry {
     try Self.requirePlain(name)
     let url = try Self.canonicalURL(url)
-    try Self.requireOutside(url, of: lake)
+    try Self.requireOutside(url, of: own)
     var credentialID: UUID?
     if let credential { credentialID = try await self.credential(credential).id }
     let owned = credentialID
@@ -200,10 +200,12 @@ extension CatalogStore {
     return try await location(name)
   }
 
-  private static func requireOutside(_ url: String, of lake: String) throws {
-    let own = "file://" + (try VolumePath.absolute(lake))
-    guard !contains(own, url), !contains(url, own) else {
-      throw PlatformError(.conflict, "'\(url)' overlaps the platform's own data")
+  private static func requireOutside(_ url: String, of folders: [String]) throws {
+    for folder in folders {
+      let own = "file://" + (try VolumePath.absolute(folder))
+      guard !contains(own, url), !contains(url, own) else {
+        throw PlatformError(.conflict, "'\(url)' overlaps the platform's own data")
+      }
     }
   }
 
@@ -248,13 +250,13 @@ extension CatalogStore {
 
   /// - Throws: as `createLocation`; `invalidArgument` PLT-1701 when the place changes while objects are in it and `force` is false.
   public func changeLocation(
-    _ name: String, _ change: SecuredChange, url: String? = nil, credential: String? = nil, force: Bool, apartFrom lake: String, by actor: String
+    _ name: String, _ change: SecuredChange, url: String? = nil, credential: String? = nil, force: Bool, apartFrom own: [String], by actor: String
   ) async throws -> LocationEntry {
     let entry = try await location(name)
     var credentialID: UUID?
     if let credential { credentialID = try await self.credential(credential).id }
     let moved = try url.map { try Self.canonicalURL($0) }
-    if let moved { try Self.requireOutside(moved, of: lake) }
+    if let moved { try Self.requireOutside(moved, of: own) }
     let given = credentialID
     try await pool.transaction { transaction in
       if let moved, moved != entry.url {

@@ -155,7 +155,7 @@ extension CatalogStore {
   ///   does not exist, `permissionDenied` outside of `roots`, `conflict` when it overlaps the lake, a volume or another table,
   ///   `alreadyExists` PLT-3003.
   public func registerTable(
-    _ name: ThreePartName, at location: String, allowedIn roots: [String], apartFrom lake: String, columns: [ColumnEntry],
+    _ name: ThreePartName, at location: String, allowedIn roots: [String], apartFrom own: [String], columns: [ColumnEntry],
     comment: String, properties: [String: String], mayBeMissing: Bool = false, by actor: String
   ) async throws -> TableEntry {
     try Self.requirePlain(name.name)
@@ -164,7 +164,7 @@ extension CatalogStore {
       found = try await bucketPlace(location, of: "table '\(name)'")
     } else {
       found = try await BlockingPool.shared.run {
-        try Self.externalFolder(location, of: "table '\(name)'", allowedIn: roots, apartFrom: lake, mayBeMissing: mayBeMissing)
+        try Self.externalFolder(location, of: "table '\(name)'", allowedIn: roots, apartFrom: own, mayBeMissing: mayBeMissing)
       }
     }
     let encoded = try JSONValue(encoding: columns)
@@ -202,7 +202,7 @@ extension CatalogStore {
   /// An allowed folder, with its links followed. Touches the file system.
   /// - Parameter mayBeMissing: whether somebody may make it later.
   /// - Throws: `notFound`, `permissionDenied`, `conflict`; `invalidArgument` PLT-3001 for a path that cannot be used.
-  public static func externalFolder(_ path: String, of what: String, allowedIn roots: [String], apartFrom lake: String, mayBeMissing: Bool = false) throws
+  public static func externalFolder(_ path: String, of what: String, allowedIn roots: [String], apartFrom own: [String], mayBeMissing: Bool = false) throws
     -> String
   {
     let given = try VolumePath.absolute(path)
@@ -218,9 +218,10 @@ extension CatalogStore {
     guard isThere ? info.st_mode & S_IFMT == S_IFDIR : mayBeMissing else {
       throw PlatformError(.notFound, "there is no folder for \(what)", path: given)
     }
-    let own = try VolumePath.reached(VolumePath.absolute(lake))
-    guard !VolumePath.isInside(reached, own), !VolumePath.isInside(own, reached) else {
-      throw PlatformError(.conflict, "\(what) would overlap the platform's own data", path: given)
+    for folder in try own.map({ try VolumePath.reached(VolumePath.absolute($0)) }) {
+      guard !VolumePath.isInside(reached, folder), !VolumePath.isInside(folder, reached) else {
+        throw PlatformError(.conflict, "\(what) would overlap the platform's own data", path: given)
+      }
     }
     return reached
   }

@@ -31,7 +31,7 @@ extension CatalogStore {
       }
     }
     do {
-      return try await insert(VolumeEntry(name: name, kind: .managed, location: location, comment: comment, owner: actor), apartFrom: nil)
+      return try await insert(VolumeEntry(name: name, kind: .managed, location: location, comment: comment, owner: actor), apartFrom: [])
     } catch {
       try await BlockingPool.shared.run { _ = rmdir(location) }
       throw error
@@ -46,11 +46,11 @@ extension CatalogStore {
   ///   does not exist, `permissionDenied` outside of `roots`, `conflict` when it overlaps the lake, a table or another volume,
   ///   `alreadyExists` PLT-3003.
   public func createVolume(
-    _ name: ThreePartName, at location: String, allowedIn roots: [String], apartFrom lake: String, comment: String = "", by actor: String
+    _ name: ThreePartName, at location: String, allowedIn roots: [String], apartFrom own: [String], comment: String = "", by actor: String
   ) async throws -> VolumeEntry {
     try Self.requirePlain(name.name)
     let given = try VolumePath.absolute(location)
-    let (found, realLake) = try await BlockingPool.shared.run { () -> (String, String) in
+    let (found, ownFolders) = try await BlockingPool.shared.run { () -> (String, [String]) in
       var info = stat()
       guard let found = VolumePath.real(given), stat(found, &info) == 0, info.st_mode & S_IFMT == S_IFDIR else {
         throw PlatformError(.notFound, "there is no folder for volume '\(name)'", path: given)
@@ -60,19 +60,19 @@ extension CatalogStore {
           .permissionDenied, "volume '\(name)' would be outside of the folders that are allowed for external volumes",
           hint: roots.isEmpty ? "None is allowed." : "Allowed: \(roots.joined(separator: ", ")).", path: found)
       }
-      return (found, try VolumePath.reached(VolumePath.absolute(lake)))
+      return (found, try own.map { try VolumePath.reached(VolumePath.absolute($0)) })
     }
-    return try await insert(VolumeEntry(name: name, kind: .external, location: found, comment: comment, owner: actor), apartFrom: realLake)
+    return try await insert(VolumeEntry(name: name, kind: .external, location: found, comment: comment, owner: actor), apartFrom: ownFolders)
   }
 
-  private func insert(_ volume: VolumeEntry, apartFrom lake: String?) async throws -> VolumeEntry {
+  private func insert(_ volume: VolumeEntry, apartFrom own: [String]) async throws -> VolumeEntry {
     try await pool.transaction { transaction in
       try Self.requireSchema(transaction, volume.name)
       guard
         try transaction.query("SELECT 1 FROM volumes WHERE catalog = $1 AND schema = $2 AND lower(name) = lower($3)", Self.key(volume.name)).isEmpty
       else { throw Self.volumeExists(volume.name) }
-      if let lake, VolumePath.isInside(volume.location, lake) || VolumePath.isInside(lake, volume.location) {
-        throw PlatformError(.conflict, "volume '\(volume.name)' would overlap the platform's own data in \(lake)", path: volume.location)
+      for folder in own where VolumePath.isInside(volume.location, folder) || VolumePath.isInside(folder, volume.location) {
+        throw PlatformError(.conflict, "volume '\(volume.name)' would overlap the platform's own data in \(folder)", path: volume.location)
       }
       try Self.requireApart(transaction, volume.location, from: ["volumes", "tables"])
       let made = try transaction.execute(

@@ -194,7 +194,7 @@ public struct CoordinatorProcess: Sendable {
     let store = JobStore(pool: pool)
     let telemetry = RunTelemetry(pool: pool)
     let waiters = RunWaiters()
-    let launcher = JobLauncher(store: store, catalog: catalog, waiters: waiters, root: layout.root, egress: egress)
+    let launcher = JobLauncher(store: store, catalog: catalog, waiters: waiters, own: layout.ownFolders, egress: egress)
     let dispatcher = StatementDispatcher(server: server, logger: logger)
     let plane = ControlPlane(
       server: server, telemetry: telemetry, gateway: gateway, statements: dispatcher, waiters: waiters,

@@ -6,9 +6,13 @@ public import Foundation
 /// The folder of one cluster on one machine: who puts what where.
 public struct DataLayout: Sendable {
   public let root: String
+  /// Where what workers read and write is: `root`, or a folder that the machines of a cluster share.
+  public let storage: String
 
-  public init(root: String) {
-    self.root = root.hasPrefix("/") ? root : FileManager.default.currentDirectoryPath + "/" + root
+  public init(root: String, storage: String? = nil) {
+    func absolute(_ path: String) -> String { path.hasPrefix("/") ? path : FileManager.default.currentDirectoryPath + "/" + path }
+    self.root = absolute(root)
+    self.storage = storage.map(absolute) ?? self.root
   }
 
   /// `PLATFORM_HOME`; otherwise `/var/lib/platform` as root (the private Postgres runs as another user, who must be able
@@ -19,14 +23,20 @@ public struct DataLayout: Sendable {
   }
 
   public var postgres: String { root + "/pg" }
-  public var lake: String { root + "/lake" }
-  public var models: String { root + "/models" }
-  public var indexes: String { root + "/indexes" }
-  public var checkpoints: String { root + "/checkpoints" }
-  public var staging: String { root + "/staging" }
+  public var lake: String { storage + "/lake" }
+  public var models: String { storage + "/models" }
+  public var indexes: String { storage + "/indexes" }
+  public var checkpoints: String { storage + "/checkpoints" }
+  public var staging: String { storage + "/staging" }
   /// Notebooks with their outputs, one file an attempt.
-  public var notebooks: String { root + "/notebooks" }
+  public var notebooks: String { storage + "/notebooks" }
   func notebook(run: String, task: String, attempt: Int) -> String { "\(notebooks)/\(run)/\(task)/\(attempt).ipynb" }
+  /// Results of statements, for an hour.
+  var results: String { storage + "/results" }
+  /// Bodies of pushed records until they are in a table.
+  var pushes: String { storage + "/pushes" }
+  /// What nobody may use as a place of their own.
+  var ownFolders: [String] { storage == root ? [root] : [root, storage] }
   public var spool: String { root + "/spool" }
   public var logs: String { root + "/logs" }
   public var keys: String { root + "/keys" }
@@ -71,7 +81,7 @@ public struct DataLayout: Sendable {
   /// Makes the folders. The root may be entered by others (Postgres' own user has to), everything below only by us.
   /// - Throws: `badConfiguration` naming the folder that cannot be made.
   public func create() throws {
-    for (path, mode) in [
+    for (path, mode) in (storage == root ? [] : [(storage, 0o711)]) + [
       (root, 0o711), (lake, 0o700), (models, 0o700), (indexes, 0o700), (checkpoints, 0o700), (staging, 0o700),
       (spool, 0o700), (logs, 0o700), (keys, 0o700), (localNodes, 0o700), (workers, 0o700),
     ] {

@@ -136,7 +136,8 @@ public actor Supervisor {
     for (index, (http, node)) in zip(https, nodes).enumerated() {
       let coordinator = Part(
         name: index == 0 ? "coordinator" : "coordinator-\(index)", isCoordinator: true,
-        arguments: ["coordinator", "--data-dir", layout.root, "--bind", http, "--node-bind", node])
+        arguments: ["coordinator", "--data-dir", layout.root, "--bind", http, "--node-bind", node]
+          + (layout.storage == layout.root ? [] : ["--storage", layout.storage]))
       parts.append(coordinator)
       // The connection string may carry a password: it goes through the environment, never through the argument list.
       loops.append(Task { await self.keepRunning(coordinator, environment: ["PLATFORM_POSTGRES": connection]) })

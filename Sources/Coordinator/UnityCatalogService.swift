@@ -120,7 +120,7 @@ extension CoordinatorService {
       guard let given = request.storageLocation else { throw Self.missing("storage_location") }
       return VolumeInfo(
         try await catalog.createVolume(
-          name, at: Self.path(given), allowedIn: catalog.externalFolders(), apartFrom: configuration.layout.root, comment: comment,
+          name, at: Self.path(given), allowedIn: catalog.externalFolders(), apartFrom: configuration.layout.ownFolders, comment: comment,
           by: principal.name))
     }
   }

@@ -103,7 +103,7 @@ extension CoordinatorService {
     let credential = request.credentialName.flatMap { $0.isEmpty ? nil : $0 }
     let made = try await catalog.createLocation(
       request.name.lowercased(), url: request.url, credential: credential, isReadOnly: request.readOnly ?? false, comment: request.comment ?? "",
-      apartFrom: configuration.layout.root, by: principal.name)
+      apartFrom: configuration.layout.ownFolders, by: principal.name)
     try await loadStorageKeys()
     return ExternalLocationInfo(made)
   }
@@ -112,7 +112,7 @@ extension CoordinatorService {
     let change = SecuredChange(
       newName: request.newName?.lowercased(), comment: request.comment, owner: request.owner, isReadOnly: request.readOnly)
     let changed = try await catalog.changeLocation(
-      name, change, url: request.url, credential: request.credentialName, force: request.force ?? false, apartFrom: configuration.layout.root,
+      name, change, url: request.url, credential: request.credentialName, force: request.force ?? false, apartFrom: configuration.layout.ownFolders,
       by: principal.name)
     try await loadStorageKeys()
     return ExternalLocationInfo(changed)

@@ -85,7 +85,7 @@ extension CoordinatorService {
     _ name: ThreePartName, at given: String, _ request: CreateTableRequest, columns: [ColumnEntry], by principal: Principal
   ) async throws -> TableInfo {
     let location = try Self.path(given)
-    let (roots, root) = (try await catalog.externalFolders(), configuration.layout.root)
+    let (roots, own) = (try await catalog.externalFolders(), configuration.layout.ownFolders)
     // Refused before it is looked at, so that nobody learns what is in a bucket that is not theirs.
     let bucket = S3Location.isS3(location) ? try await catalog.bucketPlace(location, of: "table '\(name)'") : nil
     // With columns, the log may be written later.
@@ -93,13 +93,13 @@ extension CoordinatorService {
       let folder =
         try bucket
         ?? CatalogStore.externalFolder(
-          location, of: "table '\(name)'", allowedIn: roots, apartFrom: root, mayBeMissing: !columns.isEmpty)
+          location, of: "table '\(name)'", allowedIn: roots, apartFrom: own, mayBeMissing: !columns.isEmpty)
       do { return try DeltaFacts(reading: folder).entries } catch let error as PlatformError where error.code == .notFound && !columns.isEmpty {
         return columns
       }
     }
     let entry = try await catalog.registerTable(
-      name, at: location, allowedIn: roots, apartFrom: root, columns: known, comment: request.comment ?? "",
+      name, at: location, allowedIn: roots, apartFrom: own, columns: known, comment: request.comment ?? "",
       properties: request.properties ?? [:], mayBeMissing: !columns.isEmpty, by: principal.name)
     return try await table("\(entry.name)")
   }

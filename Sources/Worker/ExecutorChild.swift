@@ -22,8 +22,12 @@ final class ExecutorChild: Sendable {
     processID = child.processID
   }
 
+  /// The variable with the address of this node, which ranks and replicas listen on.
+  static let addressVariable = "PLATFORM_NODE_ADDRESS"
+
   /// Starts an executor.
-  static func start(directory: String) async throws -> ExecutorChild {
+  /// - Parameter address: where its ranks and replicas listen.
+  static func start(directory: String, address: String) async throws -> ExecutorChild {
     let (stream, continuation) = AsyncStream<Message>.makeStream(bufferingPolicy: .bufferingOldest(100_000))
     let out = Mutex(LineSplitter(limit: 256 << 20))
     let err = Mutex(LineSplitter(limit: 16 << 10))
@@ -34,6 +38,7 @@ final class ExecutorChild: Sendable {
       environment[name] = nil
     }
     environment["OPENBLAS_NUM_THREADS"] = "1"
+    environment[addressVariable] = address
     let child = try await ChildProcess.start(
       .init(
         executable: ProcessSupport.executablePath, arguments: ["executor"], environment: environment, directory: directory,

@@ -117,6 +117,9 @@ final class ExecutorContext: WorkContext {
     self.gang = gang
   }
 
+  /// Where a rank or replica listens: this node's address, any free port.
+  var listenAddress: String { "tcp://\(ProcessInfo.processInfo.environment[ExecutorChild.addressVariable] ?? "127.0.0.1"):0" }
+
   var isCancelled: Bool { state.withLock { $0.cancelled } }
 
   func log(_ line: String) { session.send(.log(String(line.prefix(4000)))) }

@@ -11,6 +11,13 @@ public struct WorkerIdentity: Sendable {
   /// `tcp://host:port` of the coordinators' control sockets; the one that leads answers.
   let controlEndpoints: [String]
 
+  /// The address of this machine towards the coordinator; loopback where there is no way to it now.
+  var ownAddress: String {
+    let place = (controlEndpoints.first ?? "").dropFirst("tcp://".count)
+    guard let colon = place.lastIndex(of: ":"), let port = Int(place[place.index(after: colon)...]) else { return "127.0.0.1" }
+    return ProcessSupport.ownAddress(towards: String(place[..<colon]), port: port) ?? "127.0.0.1"
+  }
+
   /// A worker that `platform up` starts: it puts its public key where only the cluster's owner can write, and reads the
   /// coordinator's key from the same place.
   /// - Parameter coordinator: `HOST:PORT` of each coordinator, parted by commas.

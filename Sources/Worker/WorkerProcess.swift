@@ -21,14 +21,19 @@ public actor WorkerProcess {
     /// Processors and bytes of memory for work that says how much it needs; nil: as many processors as slots, all of the machine's memory.
     public var cpus: Double?
     public var memoryBytes: Int64?
+    /// Where other nodes reach this one; nil: where its way to the coordinator starts.
+    public var address: String?
 
-    public init(name: String, directory: String, slots: Int, labels: [String: String], cpus: Double? = nil, memoryBytes: Int64? = nil) {
+    public init(
+      name: String, directory: String, slots: Int, labels: [String: String], cpus: Double? = nil, memoryBytes: Int64? = nil, address: String? = nil
+    ) {
       self.cpus = cpus
       self.memoryBytes = memoryBytes
       self.name = name
       self.directory = directory
       self.slots = slots
       self.labels = labels
+      self.address = address
     }
   }
 
@@ -291,7 +296,7 @@ public actor WorkerProcess {
 
   private func executor(reusable: Bool) async throws -> ExecutorChild {
     if reusable, let warm = idle.popLast() { return warm.child }
-    return try await ExecutorChild.start(directory: configuration.directory)
+    return try await ExecutorChild.start(directory: configuration.directory, address: configuration.address ?? identity.ownAddress)
   }
 
   /// Reads one executor's messages until its work is over.

@@ -30,7 +30,7 @@ struct Platform: AsyncParsableCommand {
       ModelsCommand.self, LineageCommand.self, ModelCommand.self, TokenizeCommand.self, DetokenizeCommand.self,
       ConnectionsCommand.self, CredentialsCommand.self, LocationsCommand.self, FilesCommand.self,
       EndpointsCommand.self, NodesCommand.self, JoinCommand.self, TokenCommand.self,
-      SuperviseCommand.self, CoordinatorCommand.self, WorkerCommand.self, ExecutorCommand.self,
+      SuperviseCommand.self, KeepCommand.self, CoordinatorCommand.self, WorkerCommand.self, ExecutorCommand.self,
     ])
 
   static func main() async {

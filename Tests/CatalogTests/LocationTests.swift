@@ -29,7 +29,7 @@ import Testing
     let store = try await makeStore()
     defer { store.pool.close() }
     func make(_ name: String, _ url: String, _ credential: String? = nil) async throws -> LocationEntry {
-      try await store.createLocation(name, url: url, credential: credential, isReadOnly: false, comment: "", apartFrom: "/lake", by: "ann")
+      try await store.createLocation(name, url: url, credential: credential, isReadOnly: false, comment: "", apartFrom: ["/lake"], by: "ann")
     }
     let made = try await make("raw", "/data/raw/")
     #expect(made.url == "file:///data/raw" && made.owner == "ann" && made.credential == nil)
@@ -45,7 +45,7 @@ import Testing
     #expect(try await readAll(1) { try await store.locations(limit: 1, pageToken: $0) }.map(\.name) == ["raw", "rawer"])
 
     let changed = try await store.changeLocation(
-      "raw", SecuredChange(newName: "fresh", comment: "c", isReadOnly: true), url: "/data/fresh", force: false, apartFrom: "/lake", by: "bob")
+      "raw", SecuredChange(newName: "fresh", comment: "c", isReadOnly: true), url: "/data/fresh", force: false, apartFrom: ["/lake"], by: "bob")
     #expect(changed.name == "fresh" && changed.url == "file:///data/fresh" && changed.isReadOnly && changed.comment == "c" && changed.updatedBy == "bob")
     try await store.dropLocation("FRESH", force: false, by: "ann")
     #expect(try await failure { _ = try await store.location("fresh") }.number == "PLT-3002")
@@ -57,13 +57,13 @@ import Testing
     let temporary = TemporaryDirectory("locations")
     let folder = try #require(realpath(temporary.path, nil)).withMemoryRebound(to: CChar.self, capacity: 1) { String(cString: $0) }
     try FileManager.default.createDirectory(atPath: folder + "/v", withIntermediateDirectories: true)
-    _ = try await store.createLocation("here", url: folder, credential: nil, isReadOnly: false, comment: "", apartFrom: "/lake", by: "ann")
+    _ = try await store.createLocation("here", url: folder, credential: nil, isReadOnly: false, comment: "", apartFrom: ["/lake"], by: "ann")
     _ = try await store.createVolume(
-      ThreePartName("main.demo.v"), at: folder + "/v", allowedIn: store.externalFolders(), apartFrom: "/lake", by: "ann")
+      ThreePartName("main.demo.v"), at: folder + "/v", allowedIn: store.externalFolders(), apartFrom: ["/lake"], by: "ann")
     #expect(try await failure { try await store.dropLocation("here", force: false, by: "ann") }.number == "PLT-1701")
     #expect(
       try await failure {
-        _ = try await store.changeLocation("here", SecuredChange(), url: "/elsewhere", force: false, apartFrom: "/lake", by: "ann")
+        _ = try await store.changeLocation("here", SecuredChange(), url: "/elsewhere", force: false, apartFrom: ["/lake"], by: "ann")
       }.number == "PLT-1701")
     try await store.dropLocation("here", force: true, by: "ann")
     #expect(try await store.externalFolders().isEmpty)
@@ -72,7 +72,7 @@ import Testing
   @Test func theMachinesFoldersComeAndGo() async throws {
     let store = try await makeStore()
     defer { store.pool.close() }
-    _ = try await store.createLocation("own", url: "/own", credential: nil, isReadOnly: false, comment: "", apartFrom: "/lake", by: "ann")
+    _ = try await store.createLocation("own", url: "/own", credential: nil, isReadOnly: false, comment: "", apartFrom: ["/lake"], by: "ann")
     for _ in 0..<2 { try await store.seedLocations(["/seed/a", "/seed/a/inner", "/own/part", "/seed/b b"]) }
     #expect(try await store.externalFolders() == ["/own", "/seed/a", "/seed/b b"])
     try await store.seedLocations(["/seed/b b"])
@@ -109,7 +109,7 @@ import Testing
       "UPDATE storage_credentials SET secret = (SELECT secret FROM storage_credentials WHERE name = 'keys') WHERE name = 'thief'")
     #expect(try await failure { _ = try await store.credentialSecret("thief", sealedWith: key) }.code == .badConfiguration)
 
-    _ = try await store.createLocation("s", url: "s3://bucket/p", credential: "keys", isReadOnly: false, comment: "", apartFrom: "/lake", by: "ann")
+    _ = try await store.createLocation("s", url: "s3://bucket/p", credential: "keys", isReadOnly: false, comment: "", apartFrom: ["/lake"], by: "ann")
     #expect(try await failure { try await store.dropCredential("keys", force: false, by: "ann") }.number == "PLT-1701")
     try await store.dropCredential("keys", force: true, by: "ann")
     #expect(try await store.location("s").credential == nil)

@@ -89,7 +89,7 @@ import Testing
     try FileManager.default.createSymbolicLink(atPath: shared + "/in", withDestinationPath: beside)
     try Data().write(to: URL(fileURLWithPath: shared + "/file"))
     func create(_ volume: String, _ location: String, in roots: [String]? = nil) async throws -> VolumeEntry {
-      try await store.createVolume(name(volume), at: location, allowedIn: roots ?? [shared], apartFrom: lake, by: "ann")
+      try await store.createVolume(name(volume), at: location, allowedIn: roots ?? [shared], apartFrom: [lake], by: "ann")
     }
     for odd in ["", "/", "a", "shared", shared + "/../private", shared + "/./a", shared + "//a", shared + "/a\0", shared + "/a\n"] {
       #expect(try await failure { _ = try await create("v", odd) }.number == "PLT-3001", "\(odd.debugDescription)")
@@ -141,7 +141,7 @@ import Testing
         group.addTask {
           do {
             _ = try await store.createVolume(
-              name("v\(index)"), at: shared, allowedIn: [shared], apartFrom: temporary.file("lake"), by: "ann")
+              name("v\(index)"), at: shared, allowedIn: [shared], apartFrom: [temporary.file("lake")], by: "ann")
             return true
           } catch let error as PlatformError where error.code == .conflict {
             return false

@@ -10,8 +10,8 @@ import Query
 /// Finds the files of a path or glob below a volume, below a folder that the operator allows, or in a bucket. Links are never followed.
 struct SourceListing: Sendable {
   let catalog: CatalogStore
-  /// The platform's own folder, which is never a source.
-  let own: String
+  /// The platform's own folders, which are never a source.
+  let own: [String]
 
   struct Found: Sendable {
     var file: FileRead.File
@@ -183,5 +183,5 @@ struct SourceListing: Sendable {
 }
 
 extension PlanningServices {
-  var listing: SourceListing { SourceListing(catalog: catalog, own: layout.root) }
+  var listing: SourceListing { SourceListing(catalog: catalog, own: layout.ownFolders) }
 }

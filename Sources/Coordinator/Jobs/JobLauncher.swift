@@ -34,14 +34,14 @@ final class JobLauncher: Sendable {
   let catalog: CatalogStore
   let waiters: RunWaiters
   /// The cluster's own folder, where no repository is.
-  let root: String
+  let own: [String]
   let egress: EgressRules
   /// The runner is made after the planners that start runs.
   private let runner = Mutex<JobRunner?>(nil)
 
-  init(store: JobStore, catalog: CatalogStore, waiters: RunWaiters, root: String, egress: EgressRules) {
+  init(store: JobStore, catalog: CatalogStore, waiters: RunWaiters, own: [String], egress: EgressRules) {
     self.egress = egress
-    self.root = root
+    self.own = own
     self.store = store
     self.catalog = catalog
     self.waiters = waiters
@@ -64,9 +64,9 @@ final class JobLauncher: Sendable {
     let wanted = paths.filter { $0.hasPrefix(prefix) }.prefix(1000).map { String($0.dropFirst(prefix.count)) }
     guard !wanted.isEmpty, var git else { return (texts, nil) }
     if git.isLocal {
-      let (url, allowed, root) = (git.url, try await catalog.externalFolders(), root)
+      let (url, allowed, own) = (git.url, try await catalog.externalFolders(), own)
       git.url = try await BlockingPool.shared.run {
-        try CatalogStore.externalFolder(url, of: "the repository of git_source", allowedIn: allowed, apartFrom: root)
+        try CatalogStore.externalFolder(url, of: "the repository of git_source", allowedIn: allowed, apartFrom: own)
       }
     }
     let found = try await GitFetch(source: git, egress: egress).files(wanted)

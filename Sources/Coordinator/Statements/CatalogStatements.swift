@@ -46,7 +46,7 @@ extension StatementPlanner {
       }
       if let location = options.location {
         _ = try await catalog.createVolume(
-          new, at: CoordinatorService.path(location), allowedIn: catalog.externalFolders(), apartFrom: services.layout.root,
+          new, at: CoordinatorService.path(location), allowedIn: catalog.externalFolders(), apartFrom: services.layout.ownFolders,
           comment: options.comment, by: user)
       } else {
         _ = try await catalog.createVolume(new, creatingIn: services.layout.lake, comment: options.comment, by: user)

@@ -237,10 +237,10 @@ extension StatementPlanner {
       throw PlatformError(.invalidArgument, "a table that is there already keeps its properties and partitioning", hint: "Change them with ALTER TABLE.")
     }
     let roots = try await services.catalog.externalFolders()
-    let root = services.layout.root
+    let own = services.layout.ownFolders
     let bucket = S3Location.isS3(location) ? try await services.catalog.bucketPlace(location, of: "table '\(name)'") : nil
     let (folder, columns, comment) = try await BlockingPool.shared.run {
-      let folder = try bucket ?? CatalogStore.externalFolder(location.withoutFileScheme, of: "table '\(name)'", allowedIn: roots, apartFrom: root)
+      let folder = try bucket ?? CatalogStore.externalFolder(location.withoutFileScheme, of: "table '\(name)'", allowedIn: roots, apartFrom: own)
       let table = try LakeTables.log(folder)
       guard try table.exists() else {
         throw PlatformError(
@@ -251,7 +251,7 @@ extension StatementPlanner {
       return (folder, try TypeMapping.columns(snapshot.schema), definition.comment ?? snapshot.metadata.description ?? "")
     }
     let entry = try await services.catalog.registerTable(
-      name, at: folder, allowedIn: roots, apartFrom: root,
+      name, at: folder, allowedIn: roots, apartFrom: own,
       columns: columns.map { ColumnEntry(name: $0.name, type: $0.type.sql.lowercased()) }, comment: comment, properties: [:],
       by: actor(call))
     return try await services.tables.look(entry.name).snapshot.version
@@ -266,15 +266,15 @@ extension StatementPlanner {
     }
     let path = location.withoutFileScheme
     let roots = try await services.catalog.externalFolders()
-    let root = services.layout.root
+    let own = services.layout.ownFolders
     try await BlockingPool.shared.run {
       let parent = (path as NSString).deletingLastPathComponent
       // The parent is judged first, so that nothing is made outside of what is allowed.
       if !FileManager.default.fileExists(atPath: path) {
-        _ = try CatalogStore.externalFolder(parent, of: "table '\(name)'", allowedIn: roots, apartFrom: root)
+        _ = try CatalogStore.externalFolder(parent, of: "table '\(name)'", allowedIn: roots, apartFrom: own)
         guard mkdir(path, 0o755) == 0 || errno == EEXIST else { throw PlatformError.system("make the folder", path) }
       }
-      let folder = try CatalogStore.externalFolder(path, of: "table '\(name)'", allowedIn: roots, apartFrom: root)
+      let folder = try CatalogStore.externalFolder(path, of: "table '\(name)'", allowedIn: roots, apartFrom: own)
       let present = try FileManager.default.contentsOfDirectory(atPath: folder).filter { !$0.hasPrefix(".") }
       guard present.isEmpty else {
         throw PlatformError(
@@ -285,7 +285,7 @@ extension StatementPlanner {
       }
     }
     return try await services.catalog.registerTable(
-      name, at: path, allowedIn: roots, apartFrom: root, columns: columns, comment: comment, properties: [:], by: actor)
+      name, at: path, allowedIn: roots, apartFrom: own, columns: columns, comment: comment, properties: [:], by: actor)
   }
 }
 
@@ -303,7 +303,7 @@ extension StatementPlanner {
       }
     }
     return try await services.catalog.registerTable(
-      name, at: place, allowedIn: [], apartFrom: services.layout.root, columns: columns, comment: comment, properties: [:], by: actor)
+      name, at: place, allowedIn: [], apartFrom: services.layout.ownFolders, columns: columns, comment: comment, properties: [:], by: actor)
   }
 }
 

@@ -43,7 +43,7 @@ final class StatementService: Sendable {
     self.runs = runs
     self.history = history
     self.logger = logger
-    results = StatementResults(folder: services.layout.root + "/results", logger: logger)
+    results = StatementResults(folder: services.layout.results, logger: logger)
   }
 
   /// `PLATFORM_STATEMENT_TIMEOUT`, in seconds.

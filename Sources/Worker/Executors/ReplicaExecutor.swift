@@ -15,9 +15,9 @@ enum ReplicaExecutor {
   static func run(_ spec: ReplicaSpec, context: ExecutorContext) throws -> JSONValue {
     let answering = try load(spec)
     let inFlight = InFlight()
-    let server = try StreamServer(
-      .init(keys: CurveKeyPair.generate()), admitted: [try CurvePublicKey(spec.coordinatorKey)]
-    ) { request, reply in
+    var listening = StreamServer.Configuration(keys: try CurveKeyPair.generate())
+    listening.address = context.listenAddress
+    let server = try StreamServer(listening, admitted: [try CurvePublicKey(spec.coordinatorKey)]) { request, reply in
       inFlight.enter()
       defer { inFlight.leave() }
       try await answering.answer(request, reply)

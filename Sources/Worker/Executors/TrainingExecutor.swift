@@ -40,7 +40,7 @@ enum TrainingExecutor {
   private static func joinGang(_ seat: GangSeat, _ context: ExecutorContext) throws -> any Collective {
     if seat.size == 1 { return SingleRank() }
     let keys = try CurveKeyPair.generate()
-    let listener = try RankListener(keys: keys)
+    let listener = try RankListener(address: context.listenAddress, keys: keys)
     context.announce(address: listener.endpoint, publicKey: keys.publicKey.description)
     let peers = try context.waitForPeers(deadline: 120)
     if peers.allSatisfy({ $0.hostID == ProcessSupport.hostID }) {

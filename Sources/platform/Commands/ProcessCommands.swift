@@ -44,6 +44,7 @@ struct SuperviseCommand: AsyncParsableCommand {
   @Option var label: [String] = []
   @Option var bind: String
   @Option var nodeBind: String
+  @Option var storage: String?
   @OptionGroup var data: DataOptions
 
   func run() async throws {
@@ -53,7 +54,8 @@ struct SuperviseCommand: AsyncParsableCommand {
     let url = ProcessInfo.processInfo.environment["PLATFORM_POSTGRES"].flatMap { $0.isEmpty ? nil : $0 }
     try await ProcessStart.failing {
       var configuration = Supervisor.Configuration(
-        layout: data.layout, httpBind: bind, nodeBind: nodeBind, workers: workers, slotsPerWorker: slots, postgresURL: url,
+        layout: DataLayout(root: data.layout.root, storage: storage), httpBind: bind, nodeBind: nodeBind, workers: workers, slotsPerWorker: slots,
+        postgresURL: url,
         cpusPerWorker: cpus, memoryPerWorker: memoryBytes, labels: label)
       configuration.coordinators = coordinators
       try await Supervisor(configuration: configuration, logger: logger).run()
@@ -73,6 +75,7 @@ struct CoordinatorCommand: AsyncParsableCommand {
       """, shouldDisplay: false)
   @Option var bind: String = "127.0.0.1:8400"
   @Option var nodeBind: String = "127.0.0.1:7400"
+  @Option var storage: String?
   @OptionGroup var data: DataOptions
 
   func run() async throws {
@@ -83,7 +86,8 @@ struct CoordinatorCommand: AsyncParsableCommand {
           .badConfiguration, "PLATFORM_POSTGRES is not set", hint: "It is the connection string that all coordinators of a cluster share.")
       }
       try await CoordinatorProcess(
-        configuration: .init(layout: data.layout, httpBind: bind, nodeBind: nodeBind, postgres: connection), logger: logger
+        configuration: .init(
+          layout: DataLayout(root: data.layout.root, storage: storage), httpBind: bind, nodeBind: nodeBind, postgres: connection), logger: logger
       ).run()
     }
   }
@@ -141,18 +145,21 @@ struct JoinCommand: AsyncParsableCommand {
         platform join 127.0.0.1:7400 --token pt1.k7Q...      (the line that 'platform token create' prints)
         platform join 127.0.0.1:7400 --token pt1.k7Q... --label zone=b --label disk=ssd --memory 48GB
       """)
-  @Argument(help: "The coordinator's node address, HOST:PORT; of several coordinators all, parted by commas.") var address: String
-  @Option(help: "Join token.") var token: String
+  @Argument(help: ArgumentHelp("The coordinator's node address, HOST:PORT; of several coordinators all, parted by commas.", valueName: "coordinator"))
+  var coordinator: String
+  @Option(help: "Join token. Others of the machine can see it: --token-file hides it.") var token: String?
+  @Option(name: .long, help: "File with the join token.") var tokenFile: String?
   @Option(help: "Name of this node. Default: the host's name.") var name: String?
   @Option(help: "Shards and ranks at once. Default: the number of processors.") var slots: Int?
   @Option(help: "LABEL=VALUE, for node_labels of tasks; may be repeated. Replicas are spread over the values of 'zone'.") var label: [String] = []
   @Option(help: "Processors for tasks that say how many they need. Default: the machine's.") var cpus: Double?
   @Option(help: "Memory for tasks that say how much they need, for example 48GB. Default: the machine's.") var memory: String?
+  @Option(help: "Where other nodes reach this one. Default: where its way to the coordinator starts.") var address: String?
   @OptionGroup var data: DataOptions
 
   func run() async throws {
-    let addresses = address.split(separator: ",").map(String.init)
-    for one in addresses.isEmpty ? [address] : addresses { try UpCommand.checkAddress(one) }
+    let addresses = coordinator.split(separator: ",").map(String.init)
+    for one in addresses.isEmpty ? [coordinator] : addresses { try UpCommand.checkAddress(one) }
     let labels = try Capacity.labels(label)
     try Capacity.check(cpus: cpus)
     let bytes = try memory.map(Capacity.memory)
@@ -162,13 +169,25 @@ struct JoinCommand: AsyncParsableCommand {
     }
     let directory = data.layout.root + "/workers/" + node
     let logger = ProcessStart.logger("worker")
-    let identity = try await WorkerIdentity.join(name: node, directory: directory, addresses: addresses, token: token)
-    Report.note("\(Report.check) \(node) joined \(address); Ctrl-C leaves")
+    let identity = try await WorkerIdentity.join(name: node, directory: directory, addresses: addresses, token: try joinToken())
+    Report.note("\(Report.check) \(node) joined \(coordinator); Ctrl-C leaves")
     try await WorkerProcess(
       configuration: .init(
         name: node, directory: directory, slots: slots ?? ProcessInfo.processInfo.activeProcessorCount, labels: labels,
-        cpus: cpus ?? Double(ProcessInfo.processInfo.activeProcessorCount), memoryBytes: bytes),
+        cpus: cpus ?? Double(ProcessInfo.processInfo.activeProcessorCount), memoryBytes: bytes, address: address),
       identity: identity, logger: logger
     ).run()
+  }
+
+  /// - Throws: `invalidArgument` unless one of both options says it.
+  private func joinToken() throws -> String {
+    switch (token, tokenFile) {
+    case (let token?, nil): return token
+    case (nil, let path?):
+      guard let data = FileManager.default.contents(atPath: path) else { throw PlatformError(.notFound, "cannot read the join token", path: path) }
+      return String(decoding: data, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+    default:
+      throw PlatformError(.invalidArgument, "a node joins with --token or --token-file", hint: "'platform token create' on the coordinator prints the line.")
+    }
   }
 }

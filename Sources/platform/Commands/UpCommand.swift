@@ -6,17 +6,24 @@ import Coordinator
 import Core
 import Foundation
 import Glibc
+import Provisioning
 
 struct UpCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "up", abstract: "Start a cluster on this machine.",
+    commandName: "up", abstract: "Start a cluster on this machine, or on those of a cluster file.",
     discussion: """
       EXAMPLES
         platform up                          one coordinator, one worker, a private Postgres
         platform up --workers 2
         platform up --coordinators 2         another one takes over when the first dies
         platform up --postgres postgresql://me@db/platform
+        platform up -f cluster/three-node.yaml --plan      what would be done on which machine
+        platform up -f cluster/three-node.yaml             over ssh; again after a change of the file
       """)
+  @Option(name: [.short, .long], help: "A cluster file: the machines are reached with ssh.") var file: String?
+  @Flag(help: "With -f: only show what would be done.") var plan = false
+  @Option(help: "With -f: touch only this node; may be repeated.") var limit: [String] = []
+  @Flag(help: "With -f: do not ask.") var yes = false
   @Option(help: "How many workers to start here.") var workers: Int = 1
   @Option(help: "How many coordinators to start here: one leads, the others stand by, on ports ten apart.") var coordinators: Int = 1
   @Option(help: "Slots of each worker; by default the processors are shared out.") var slots: Int?
@@ -27,17 +34,22 @@ struct UpCommand: AsyncParsableCommand {
   @Option(name: .long, help: "Address for people and clients.") var bind: String = "127.0.0.1:8400"
   @Option(name: .long, help: "Address for other nodes.") var nodeBind: String = "127.0.0.1:7400"
   @Option(help: "Use this Postgres instead of a private one.") var postgres: String?
+  @Option(help: "Where tables, models and indexes are, when other machines share it. Default: the data folder.") var storage: String?
   @Flag(help: "Stay in the foreground.") var foreground = false
   @OptionGroup var data: DataOptions
 
   func run() async throws {
+    if let file {
+      return try await ClusterBringUp(file: ClusterBringUp.load(file), limit: limit, isPlan: plan, yes: yes).up()
+    }
+    guard !plan, limit.isEmpty else { throw PlatformError(.invalidArgument, "--plan and --limit are for cluster files", hint: "Add -f FILE.") }
     guard (0...64).contains(workers) else { throw PlatformError(.invalidArgument, "--workers must be 0 to 64") }
     guard (1...8).contains(coordinators) else { throw PlatformError(.invalidArgument, "--coordinators must be 1 to 8") }
     for address in [bind, nodeBind] { try Self.checkAddress(address) }
     _ = try Capacity.labels(label)
     try Capacity.check(cpus: cpus)
     let memoryBytes = try memory.map(Capacity.memory)
-    let layout = data.layout
+    let layout = DataLayout(root: data.layout.root, storage: storage)
     if let state = layout.loadState(), kill(state.supervisorPID, 0) == 0, state.phase != "failed",
       await Self.ready(state.url)
     {
@@ -53,6 +65,7 @@ struct UpCommand: AsyncParsableCommand {
     var arguments = ["supervise", "--data-dir", layout.root, "--workers", String(workers), "--bind", bind, "--node-bind", nodeBind]
     arguments += ["--coordinators", String(coordinators)]
     if let slots { arguments += ["--slots", String(slots)] }
+    if storage != nil { arguments += ["--storage", layout.storage] }
     if let cpus { arguments += ["--cpus", String(cpus)] }
     if let memoryBytes { arguments += ["--memory-bytes", String(memoryBytes)] }
     for one in label { arguments += ["--label", one] }
@@ -164,12 +177,19 @@ struct UpCommand: AsyncParsableCommand {
 
 struct DownCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "down", abstract: "Stop the cluster of this machine; its data stays.")
+    commandName: "down", abstract: "Stop the cluster of this machine, or of a cluster file; its data stays.")
+  @Option(name: [.short, .long], help: "A cluster file: the machines are reached with ssh.") var file: String?
+  @Option(help: "With -f: touch only this node; may be repeated.") var limit: [String] = []
   @Flag(help: "Also delete all data, after a typed confirmation.") var purge = false
   @Flag(help: "Do not ask.") var yes = false
   @OptionGroup var data: DataOptions
 
   func run() async throws {
+    if let file {
+      let cluster = try ClusterBringUp.load(file)
+      if purge { try Confirmation.require(cluster.name, toDelete: "the data folders of \(cluster.nodes.count) nodes", yes: yes) }
+      return try await ClusterBringUp(file: cluster, limit: limit).down(purge: purge)
+    }
     let layout = data.layout
     if purge { try Confirmation.require("purge", toDelete: "everything in \(layout.root)", yes: yes) }
     if let state = layout.loadState(), kill(state.supervisorPID, 0) == 0, Self.isSupervisor(state.supervisorPID) {

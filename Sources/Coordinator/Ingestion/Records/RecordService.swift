@@ -48,7 +48,7 @@ actor RecordService {
     self.dispatcher = dispatcher
     self.logger = logger
     ledger = RecordLedger(pool: services.catalog.pool)
-    folder = services.layout.root + "/pushes"
+    folder = services.layout.pushes
     lake = services.tables
   }
 

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Core
+import Foundation
+import Synchronization
+import TestSupport
+import Testing
+
+/// An SSH server of our own on a free port of this machine, for one key.
+private final class LoginServer: Sendable {
+  static let program = "/usr/sbin/sshd"
+  let port: Int
+  let key: String
+  /// Not Foundation's: that takes a program which closes the files it was given for one that has ended, and waits for it.
+  private let process: ChildProcess
+  private final class Ended: Sendable { let flag = Atomic(false) }
+
+  init(_ folder: TemporaryDirectory) async throws {
+    port = try LocalCluster.freePort()
+    key = folder.file("key")
+    for name in ["key", "host"] {
+      let made = try LocalCluster.run("/usr/bin/ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", folder.file(name)], timeout: 60)
+      guard made.status == 0 else { throw PlatformError(.internalError, "no key: \(made.all)") }
+    }
+    // Where it separates its rights.
+    if geteuid() == 0 { mkdir("/run/sshd", 0o755) }
+    let settings = """
+      Port \(port)
+      ListenAddress 127.0.0.1
+      HostKey \(folder.file("host"))
+      AuthorizedKeysFile \(folder.file("key.pub"))
+      PidFile none
+      StrictModes no
+      UsePAM no
+      PasswordAuthentication no
+      PermitRootLogin prohibit-password
+      """
+    try Data(settings.utf8).write(to: URL(fileURLWithPath: folder.file("sshd_config")))
+    let hasEnded = Ended()
+    process = try await ChildProcess.start(
+      .init(executable: Self.program, arguments: ["-D", "-f", folder.file("sshd_config"), "-E", folder.file("sshd.log")]),
+      onExit: { _ in hasEnded.flag.store(true, ordering: .relaxed) })
+    let deadline = Date().addingTimeInterval(60)
+    while LocalCluster.isFree(port) {
+      guard !hasEnded.flag.load(ordering: .relaxed), Date() < deadline else {
+        throw PlatformError(
+          .unavailable, "sshd does not listen: \(String(decoding: FileManager.default.contents(atPath: folder.file("sshd.log")) ?? Data(), as: UTF8.self))")
+      }
+      usleep(50_000)
+    }
+  }
+
+  deinit { process.signal(SIGTERM) }
+}
+
+extension EndToEnd {
+  /// Three nodes with data folders of their own, brought up over ssh by one command from one file.
+  @Suite struct ManyNodesTests {
+    @Test(.enabled(if: FileManager.default.isExecutableFile(atPath: LoginServer.program), "there is no sshd (Debian package openssh-server)"))
+    func aClusterFileIsBroughtUpAndTakenDown() async throws {
+      let cluster = try LocalCluster("many-nodes")
+      let folder = cluster.folder
+      let server = try await LoginServer(folder)
+      let control = try LocalCluster.freePort()
+      let file = try cluster.write(
+        "cluster.yaml",
+        """
+        cluster: { name: lab }
+        ssh: { port: \(server.port), identity_file: \(server.key), options: [StrictHostKeyChecking=accept-new, UserKnownHostsFile=\(folder.file("known"))] }
+        defaults: { install_dir: \(folder.file("opt")) }
+        nodes:
+          - { name: c1, host: 127.0.0.1, roles: [coordinator], data_dir: \(folder.file("c1")) }
+          - { name: w1, host: 127.0.0.1, data_dir: \(folder.file("w1")), labels: { pool: a }, resources: { cpus: 1 } }
+          - { name: w2, host: 127.0.0.1, data_dir: \(folder.file("w2")), resources: { cpus: 1 } }
+        network: { http_bind: "\(cluster.http)", control_port: \(control) }
+        storage: { root: \(folder.file("lake")) }
+        """)
+      func platform(_ arguments: [String]) throws -> LocalCluster.Output { try cluster.cli(arguments, timeout: 300) }
+      defer { _ = try? platform(["down", "-f", file, "--yes", "--purge"]) }  // a test that failed leaves nothing behind
+
+      let plan = try platform(["up", "-f", file, "--plan"])
+      #expect(plan.status == 0 && plan.err.contains("start the coordinator") && plan.err.contains("install the program"), "\(plan.all)")
+      #expect(!FileManager.default.fileExists(atPath: folder.file("opt")))
+      #expect(try platform(["up", "-f", file]).status == 64)
+      #expect(try platform(["up", "-f", file, "--limit", "w9"]).status == 66)
+
+      let up = try platform(["up", "-f", file, "--yes"])
+      try #require(up.status == 0, "\(up.all)")
+      let token = String(decoding: FileManager.default.contents(atPath: folder.file("c1/admin-token")) ?? Data(), as: UTF8.self)
+      let client = ["PLATFORM_HOST": "http://\(cluster.http)", "PLATFORM_TOKEN": token.trimmingCharacters(in: .whitespacesAndNewlines)]
+      func sql(_ text: String) throws -> LocalCluster.Output { try cluster.cli(["sql", text], environment: client) }
+      func ready() throws -> [String] {
+        let list = try JSONValue(parsing: cluster.cli(["nodes", "list", "-o", "json"], environment: client).out)
+        return (list["nodes"]?.arrayValue ?? []).filter { $0["state"]?.stringValue == "READY" }.compactMap { $0["name"]?.stringValue }.sorted()
+      }
+      #expect(try ready() == ["w1", "w2"])
+      let made = try sql("create table main.default.t as select range as n from range(1000)")
+      #expect(made.status == 0, "\(made.all)")
+      #expect(try sql("select sum(n) as s from main.default.t").out.contains("499500"))
+      // Tables are in the shared folder, what is the coordinator's own is not.
+      #expect(FileManager.default.fileExists(atPath: folder.file("lake/lake")) && !FileManager.default.fileExists(atPath: folder.file("c1/lake")))
+
+      func keeper(_ node: String, _ role: String) -> String {
+        String(decoding: FileManager.default.contents(atPath: folder.file("\(node)/run/\(role).pid")) ?? Data(), as: UTF8.self)
+      }
+      let before = [keeper("c1", "coordinator"), keeper("w1", "worker"), keeper("w2", "worker")]
+      let again = try platform(["up", "-f", file, "--yes"])
+      #expect(again.status == 0 && again.err.contains("nothing to do") && !again.out.contains("started"), "\(again.all)")
+      #expect([keeper("c1", "coordinator"), keeper("w1", "worker"), keeper("w2", "worker")] == before)
+
+      // A worker that is killed comes back by itself, without a token that is still good.
+      let victims = try #require(Int32(keeper("w1", "worker").trimmingCharacters(in: .whitespacesAndNewlines)).map(children))
+      #expect(!victims.isEmpty)
+      for pid in victims { kill(pid, SIGKILL) }
+      let pid = try #require(Int32(keeper("w1", "worker").trimmingCharacters(in: .whitespacesAndNewlines)))
+      try cluster.wait("another worker", seconds: 60) { !children(of: pid).isEmpty && Set(children(of: pid)).isDisjoint(with: victims) }
+      try cluster.wait("both workers", seconds: 60) { try ready() == ["w1", "w2"] }
+
+      let down = try platform(["down", "-f", file, "--yes", "--purge"])
+      #expect(down.status == 0, "\(down.all)")
+      #expect(!FileManager.default.fileExists(atPath: folder.file("c1")) && !FileManager.default.fileExists(atPath: folder.file("w2")))
+      #expect(FileManager.default.fileExists(atPath: folder.file("lake/lake")))
+    }
+
+    private func children(of parent: Int32) -> [Int32] {
+      ((try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []).compactMap { entry in  // no /proc: none
+        guard let pid = Int32(entry), let data = FileManager.default.contents(atPath: "/proc/\(pid)/stat") else { return nil }
+        let rest = String(decoding: data, as: UTF8.self).split(separator: ")").last?.split(separator: " ") ?? []
+        return rest.count > 1 && Int32(rest[1]) == parent ? pid : nil
+      }
+    }
+  }
+}
