@@ -60,7 +60,7 @@ struct SSHHost: Sendable {
   }
 
   private func unreachable(_ text: String) -> PlatformError {
-    let said = text.split(separator: "\n").last.map(String.init) ?? "no answer"
+    let said = text.split(whereSeparator: \.isNewline).last.map(String.init) ?? "no answer"
     let hint =
       said.contains("Host key verification failed")
       ? "Log in once by hand to learn its key, or add ssh.options: [StrictHostKeyChecking=accept-new]."

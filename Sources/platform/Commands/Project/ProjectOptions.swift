@@ -49,7 +49,7 @@ struct LocalProject {
       folder = (folder as NSString).deletingLastPathComponent
     }
     throw PlatformError(
-      .notFound, "there is no platform.yml or databricks.yml in \(start)\(given == nil ? " or above it" : "")", hint: "Make one with 'platform init'.",
+      .notFound, "there is no platform.yml or databricks.yml in \(start)\(given == nil ? " or above it" : "")", hint: "Make one with 'platform init NAME'.",
       number: "PLT-4270")
   }
 
