@@ -30,8 +30,10 @@ public struct NodeScripts: Sendable {
     say time "$(date +%s.%N)"
     say user "$(id -un)"
     say uid "$(id -u)"
-    if [ "$(id -u)" = 0 ]; then say power root; elif sudo -n true 2>/dev/null; then say power sudo; else say power none; fi
-    if [ -d /run/systemd/system ]; then say systemd yes; fi
+    as=
+    if [ "$(id -u)" = 0 ]; then say power root; elif sudo -n true 2>/dev/null; then say power sudo; as='sudo -n'; else say power none; fi
+    systemd=
+    if [ -d /run/systemd/system ]; then systemd=yes; say systemd yes; fi
     if command -v apt-get >/dev/null; then say apt yes; fi
     \(file.serviceUser.map { "say service_uid \"$(id -u \($0) 2>/dev/null)\"" } ?? ":")
     folder=\(node.dataDirectory)
@@ -48,7 +50,15 @@ public struct NodeScripts: Sendable {
     say listening "$(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4=="0A" {n=split($2,a,":"); print a[n]}' | sort -u | tr '\\n' ' ')"
     running=
     for role in coordinator worker; do
-      if [ -e \(runFolder(node))/$role.pid ] && kill -0 "$(cat \(runFolder(node))/$role.pid)" 2>/dev/null; then running="$running $role"; fi
+      if [ "$systemd" ]; then
+        if systemctl is-active --quiet platform-$role-\(node.name).service; then running="$running $role"; fi
+        settings=/etc/systemd/system/platform-$role-\(node.name).service
+      else
+        pid=$($as cat \(runFolder(node))/$role.pid 2>/dev/null)
+        if [ "$pid" ] && $as kill -0 "$pid" 2>/dev/null; then running="$running $role"; fi
+        settings=\(runFolder(node))/$role.command
+      fi
+      say settings_$role "$($as cat $settings 2>/dev/null | sha256sum | cut -c1-64)"
     done
     say running "$running"
     say end yes
@@ -190,14 +200,20 @@ public struct NodeScripts: Sendable {
     systemd ? startUnit(role, node, bundle) : startKept(role, node, bundle)
   }
 
+  /// The text that a started service leaves behind: another one means that it has to be started again.
+  func settings(_ role: ClusterFile.Role, _ node: ClusterFile.Node, bundle: String, systemd: Bool) -> String {
+    guard !systemd else { return "# bundle \(bundle)\n" + unit(role, node) }
+    let words = environment(node).map { "\($0.name)=\(Self.quoted($0.value))" } + [program] + command(role, node).dropFirst().map(Self.quoted)
+    return ([bundle] + words).joined(separator: " ")
+  }
+
   private func startUnit(_ role: ClusterFile.Role, _ node: ClusterFile.Node, _ bundle: String) -> String {
     let name = unitName(role, node)
     return """
       set -e
       path=/etc/systemd/system/\(name)
       cat > "$path.new" <<'END-OF-UNIT'
-      # bundle \(bundle)
-      \(unit(role, node))
+      \(settings(role, node, bundle: bundle, systemd: true).dropLast())
       END-OF-UNIT
       if cmp -s "$path.new" "$path" && systemctl is-active --quiet \(name); then
         rm "$path.new"
@@ -224,7 +240,7 @@ public struct NodeScripts: Sendable {
     return """
       set -e
       PATH=$PATH:/usr/sbin:/sbin
-      wanted=\(Self.quoted("\(bundle) \(settings) \(keep)"))
+      wanted=\(Self.quoted(self.settings(role, node, bundle: bundle, systemd: false)))
       word=started
       if [ -e \(folder)/\(name).pid ] && kill -0 "$(cat \(folder)/\(name).pid)" 2>/dev/null; then
         if [ "$(cat \(folder)/\(name).command 2>/dev/null)" = "$wanted" ]; then echo unchanged; exit 0; fi

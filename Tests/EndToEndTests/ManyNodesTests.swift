@@ -108,6 +108,12 @@ extension EndToEnd {
       #expect(again.status == 0 && again.err.contains("nothing to do") && !again.out.contains("started"), "\(again.all)")
       #expect([keeper("c1", "coordinator"), keeper("w1", "worker"), keeper("w2", "worker")] == before)
 
+      // Another label of the file is another worker.
+      let text = String(decoding: FileManager.default.contents(atPath: file) ?? Data(), as: UTF8.self)
+      try Data(text.replacing("pool: a", with: "pool: b").utf8).write(to: URL(fileURLWithPath: file))
+      let changed = try platform(["up", "-f", file, "--plan"])
+      #expect(changed.status == 0 && changed.err.contains("w1  start the worker again") && changed.err.contains("w2  nothing to do"), "\(changed.all)")
+
       // A worker that is killed comes back by itself, without a token that is still good.
       let victims = try #require(Int32(keeper("w1", "worker").trimmingCharacters(in: .whitespacesAndNewlines)).map(children))
       #expect(!victims.isEmpty)

@@ -52,16 +52,70 @@ import Testing
     #expect(try findings(["service_uid": "999"]).contains { $0.contains("has another number") })
   }
 
-  @Test func thePlanSaysWhatIsNotDoneYet() throws {
+  @Test(arguments: [false, true]) func thePlanSaysWhatIsNotDoneYet(systemd: Bool) throws {
     let file = try ClusterFile(parsing: ClusterFileTests.whole, path: "c.yaml")
+    let c1 = file.nodes[0]
+    func settings(_ role: ClusterFile.Role) -> String {
+      SHA256Digest.hex(NodeScripts(file).settings(role, c1, bundle: "abc", systemd: systemd))
+    }
     let facts = [
-      "c1": try Self.facts(["bundle": "abc", "running": "coordinator worker", "service_uid": "9"]),
+      "c1": try Self.facts([
+        "bundle": "abc", "running": "coordinator worker", "service_uid": "9", "systemd": systemd ? "yes" : "no",
+        "settings_coordinator": settings(.coordinator), "settings_worker": settings(.worker),
+      ]),
       "w1": try Self.facts(["missing": "libzmq.so.5"]),
     ]
     let plan = BringUpPlan(file, nodes: file.nodes, facts: facts, needs: Self.needs, bundle: "abc")
     #expect(plan.lines[0].actions == [] && !plan.isEmpty)
     #expect(plan.lines[1].actions == ["install packages libzmq5", "install the program", "make the user platform", "start the worker"])
-    let later = BringUpPlan(file, nodes: [file.nodes[0]], facts: facts, needs: Self.needs, bundle: "def")
+    let later = BringUpPlan(file, nodes: [c1], facts: facts, needs: Self.needs, bundle: "def")
     #expect(later.lines[0].actions == ["replace the program abc by def", "start the coordinator again", "start the worker again"])
+    var changed = file
+    changed.nodes[0].labels = ["zone": "b"]
+    #expect(
+      BringUpPlan(changed, nodes: [changed.nodes[0]], facts: facts, needs: Self.needs, bundle: "abc").lines[0].actions == ["start the worker again"])
+  }
+
+  private func shell(_ arguments: [String], _ script: String) throws -> (status: Int32, text: String) {
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: "/bin/sh")
+    process.arguments = arguments + ["-c", script]
+    let out = Pipe()
+    process.standardOutput = out
+    try process.run()
+    let data = out.fileHandleForReading.readDataToEndOfFile()
+    process.waitUntilExit()
+    return (process.terminationStatus, String(decoding: data, as: UTF8.self))
+  }
+
+  /// The questions are put to the machine of the test; they change nothing.
+  @Test func theFactsOfThisMachineAreRead() throws {
+    let file = try ClusterFile(parsing: ClusterFileTests.whole, path: "c.yaml")
+    let answer = try shell([], NodeScripts(file).facts(file.nodes[0], libraries: ["libc.so.6", "libnobodyhas.so.1"]))
+    let facts = try NodeFacts(parsing: answer.text, sent: Date().timeIntervalSince1970, received: Date().timeIntervalSince1970)
+    #expect(answer.status == 0 && facts.processors > 0 && facts.memoryBytes > 0 && !facts.libc.isEmpty && facts.missingLibraries == ["libnobodyhas.so.1"])
+    // Of a service that never was: of nothing.
+    #expect(facts.running == [] && facts.settings[.worker] == SHA256Digest.hex(""))
+  }
+
+  @Test func everyScriptIsOneForAShell() throws {
+    let file = try ClusterFile(parsing: ClusterFileTests.whole, path: "c.yaml")
+    let (scripts, node) = (NodeScripts(file), file.nodes[0])
+    var all = [
+      scripts.packages(["a", "b"]), scripts.prepareBundle("x"), scripts.receiveBundle("x"), scripts.activateBundle("x"), scripts.account(node),
+      scripts.mark("x")!, scripts.readMark!, scripts.secret("s", node, text: "it's"), scripts.purge(node), scripts.platform(node, ["it's"]),
+    ]
+    for role in ClusterFile.Role.allCases {
+      for systemd in [false, true] {
+        all += [
+          scripts.start(role, node, bundle: "x", systemd: systemd), scripts.stop(role, node, systemd: systemd),
+          scripts.lastWords(role, node, systemd: systemd),
+        ]
+      }
+    }
+    for script in all { #expect(try shell(["-n"], script).status == 0, "\(script)") }
+    // What systemd is given is what the plan compares with.
+    let unit = scripts.settings(.worker, node, bundle: "x", systemd: true)
+    #expect(scripts.start(.worker, node, bundle: "x", systemd: true).contains("'END-OF-UNIT'\n\(unit)END-OF-UNIT\n"))
   }
 }

@@ -179,7 +179,13 @@ struct ClusterBringUp {
   private func startCoordinator(_ fact: NodeFacts, _ bundle: RuntimeBundle, _ outcomes: inout [String: Outcome]) async throws {
     let (node, host, root) = (file.coordinator, SSHHost(node: file.coordinator), fact.power == .sudo)
     if case .external(let variable) = file.database {
-      let quoted = ProcessInfo.processInfo.environment[variable]!.replacingOccurrences(of: "'", with: "")
+      let quoted = ProcessInfo.processInfo.environment[variable]!
+      // The file is read by a shell or by systemd, whose ways of quoting differ.
+      guard quoted.utf8.allSatisfy({ $0 > 32 && $0 < 127 && $0 != UInt8(ascii: "'") && $0 != UInt8(ascii: "\\") }) else {
+        throw PlatformError(
+          .badConfiguration, "the connection string in \(variable) holds spaces, quotes or backslashes",
+          hint: "Write it as postgresql://.. with these percent-encoded, for example %27.", number: "PLT-4393")
+      }
       try await host.require("keep its secrets", scripts.secret("secrets", node, text: "PLATFORM_POSTGRES='\(quoted)'"), asRoot: root)
     }
     let word = try await host.require("start the coordinator", scripts.start(.coordinator, node, bundle: bundle.id, systemd: fact.hasSystemd), asRoot: root)
@@ -224,6 +230,7 @@ struct ClusterBringUp {
     let deadline = Date().addingTimeInterval(60)
     var missing = Set(workers.map(\.name))
     while !missing.isEmpty, Date() < deadline {
+      // Not reachable for a moment: asked again until the deadline.
       if let answer = try? await host.run(scripts.platform(file.coordinator, ["nodes", "list", "-o", "json"]), asRoot: root, seconds: 60),
         let list = try? JSONDecoder.platform.decode(NodeList.self, from: Data(answer.out.utf8))
       {
@@ -233,6 +240,7 @@ struct ClusterBringUp {
     }
     for node in workers where missing.contains(node.name) {
       let fact = facts[node.name]!
+      // Without them the message only says less.
       let words = (try? await SSHHost(node: node).run(scripts.lastWords(.worker, node, systemd: fact.hasSystemd), asRoot: fact.power == .sudo).out) ?? ""
       outcomes[node.name, default: Outcome()].problem = PlatformError(
         .timeout, "\(node.name) has not joined within 60 s; its last words: \(words.suffix(600))", number: "PLT-4396")
