@@ -19,10 +19,17 @@ build: setup ## the release binary
 	swift build -c release --product platform --scratch-path $(RELEASE)
 	@echo "$(RELEASE)/release/platform"
 
-test: peers  ## everything that continuous integration runs
+test: units end-to-end ## everything that continuous integration runs
+
+tests: peers
 	swift build --build-tests
-	SIMULATION_COUNT=2000 swift test --skip-build --no-parallel --skip EndToEndTests
-	swift test --skip-build --no-parallel --filter EndToEndTests
+
+# Line by line, so that a reader sees the test that runs now.
+units: tests
+	SIMULATION_COUNT=2000 stdbuf -oL swift test --skip-build --no-parallel --skip EndToEndTests
+
+end-to-end: tests
+	stdbuf -oL swift test --skip-build --no-parallel --filter EndToEndTests
 
 check:       ## format, warnings as errors, imports, layers
 	swift format lint --strict -r Package.swift Tests $$(find Sources -name '*.swift' ! -name '*.pb.swift')
@@ -58,4 +65,4 @@ bench: peers ## ratios against what others use instead: make bench ONLY=encoder,
 clean:       ## remove what was built
 	rm -rf .build .build-*
 
-.PHONY: help setup peers build test check format demo simulate fuzz soak chaos bench clean
+.PHONY: help setup peers build test tests units end-to-end check format demo simulate fuzz soak chaos bench clean

@@ -185,7 +185,7 @@ let package = Package(
         .executableTarget(name: "bench", dependencies: measured.map { .target(name: $0) }, exclude: ["peers"], swiftSettings: shared)
       ] : [])
     + (only == nil || !suites.isEmpty
-      ? [.target(name: "TestSupport", dependencies: ["Core"], path: "Tests/TestSupport", swiftSettings: shared)] : [])
+      ? [.target(name: "TestSupport", dependencies: ["Core", "CSupport"], path: "Tests/TestSupport", swiftSettings: shared)] : [])
     + suites.map { suite in
       .testTarget(
         name: suite.name, dependencies: suite.depends.map { .target(name: $0) } + ["TestSupport"],

@@ -21,8 +21,8 @@ public enum ObjectStores {
     environment: [String: String] = ProcessInfo.processInfo.environment, home: String = NSHomeDirectory()
   ) throws -> (store: any ObjectStorage, path: ObjectPath) {
     var (store, path) = try writable(location, keys: keys, environment: environment, home: home)
-    if WriteGate.shared.isSet { store = GatedStorage(inner: store, gate: .shared) }
-    return (readOnly.refusal(of: location).map { ReadOnlyStorage(inner: store, refusal: $0) } ?? store, path)
+    if WriteGate.shared.isSet { store = GuardedStorage(inner: store) { try WriteGate.shared.pass() } }
+    return (readOnly.refusal(of: location).map { refusal in GuardedStorage(inner: store) { throw refusal } } ?? store, path)
   }
 
   private static func writable(_ location: String, keys: KeyRing, environment: [String: String], home: String) throws

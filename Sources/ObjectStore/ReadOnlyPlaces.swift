@@ -84,24 +84,3 @@ public final class ReadOnlyPlaces: Sendable {
     return path
   }
 }
-
-/// A store that is read and never written.
-struct ReadOnlyStorage: ObjectStorage {
-  let inner: any ObjectStorage
-  let refusal: PlatformError
-
-  func get(_ path: ObjectPath) throws -> Data { try inner.get(path) }
-  func get(_ path: ObjectPath, range: Range<Int>) throws -> Data { try inner.get(path, range: range) }
-  func get(_ path: ObjectPath, range: Range<Int>, tag: String?) throws -> Data? { try inner.get(path, range: range, tag: tag) }
-  func list(_ prefix: ObjectPath?) throws -> [ObjectInfo] { try inner.list(prefix) }
-  func list(_ prefix: ObjectPath?, after last: ObjectPath) throws -> [ObjectInfo] { try inner.list(prefix, after: last) }
-  func head(_ path: ObjectPath) throws -> ObjectInfo? { try inner.head(path) }
-  func download(_ path: ObjectPath, to file: String) throws -> Int { try inner.download(path, to: file) }
-  func fetch(_ path: ObjectPath, to file: String) throws -> ObjectInfo { try inner.fetch(path, to: file) }
-  var concurrentReads: Int { inner.concurrentReads }
-
-  func put(_ path: ObjectPath, _ data: Data) throws { throw refusal }
-  func putIfAbsent(_ path: ObjectPath, _ data: Data) throws { throw refusal }
-  func delete(_ path: ObjectPath) throws { throw refusal }
-  func upload(file: String, to path: ObjectPath) throws -> Int { throw refusal }
-}

@@ -3,6 +3,7 @@
 import Core
 import Foundation
 import Synchronization
+import TestSupport
 
 /// A client that inserts numbers, one after the other and each once, and notes what was acknowledged: whatever happens meanwhile, each
 /// acknowledged number is there once afterwards, and no other number more than once.

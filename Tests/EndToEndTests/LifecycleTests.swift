@@ -282,18 +282,15 @@ extension EndToEnd {
       let token = try cluster.cli(["token", "create"])
       let words = token.out.split(separator: " ").map(String.init)
       #expect(words.count >= 5, "\(token.all)")
-      let joined = Process()
-      joined.executableURL = URL(fileURLWithPath: LocalCluster.binary)
-      joined.arguments = [
-        "join", words[2], "--token", words[4].trimmingCharacters(in: .whitespacesAndNewlines), "--name", "w9", "--data-dir",
-        cluster.folder.file("joined"),
-      ]
-      joined.standardError = FileHandle.nullDevice
-      joined.standardOutput = FileHandle.nullDevice
-      try joined.run()
+      let joined = try Program(
+        LocalCluster.binary,
+        [
+          "join", words[2], "--token", words[4].trimmingCharacters(in: .whitespacesAndNewlines), "--name", "w9", "--data-dir",
+          cluster.folder.file("joined"),
+        ])
       defer {
-        joined.terminate()
-        joined.waitUntilExit()
+        joined.signal(SIGTERM)
+        joined.wait()
       }
       try cluster.wait("the joined worker") { try cluster.cli(["nodes", "list"]).out.contains("w9") }
       let reused = try cluster.cli(

@@ -6,12 +6,7 @@ import TestSupport
 
 /// A cluster of real processes in a temporary folder on free ports, driven through the built command line.
 final class LocalCluster: Sendable {
-  struct Output {
-    var status: Int32
-    var out: String
-    var err: String
-    var all: String { out + err }
-  }
+  typealias Output = Program.Output
 
   let folder: TemporaryDirectory
   let data: String
@@ -83,28 +78,10 @@ final class LocalCluster: Sendable {
   static func run(
     _ program: String, _ arguments: [String], timeout: Double, environment extra: [String: String] = [:]
   ) throws -> Output {
-    let files = TemporaryDirectory("cli")
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: program)
-    process.arguments = arguments
     var environment = ProcessInfo.processInfo.environment
     for name in ["PLATFORM_HOST", "PLATFORM_TOKEN", "PLATFORM_HOME"] { environment[name] = nil }
     environment["LC_ALL"] = "C.UTF-8"
-    process.environment = environment.merging(extra) { $1 }
-    for name in ["out", "err"] { _ = FileManager.default.createFile(atPath: files.file(name), contents: nil) }
-    process.standardOutput = FileHandle(forWritingAtPath: files.file("out"))
-    process.standardError = FileHandle(forWritingAtPath: files.file("err"))
-    process.standardInput = FileHandle.nullDevice
-    try process.run()
-    let deadline = Date().addingTimeInterval(timeout)
-    while process.isRunning && Date() < deadline { usleep(20_000) }
-    let late = process.isRunning
-    if late { kill(process.processIdentifier, SIGKILL) }
-    process.waitUntilExit()
-    func text(_ name: String) -> String {
-      String(decoding: FileManager.default.contents(atPath: files.file(name)) ?? Data(), as: UTF8.self)
-    }
-    return Output(status: late ? -1 : process.terminationStatus, out: text("out"), err: text("err"))
+    return try Program.run(program, arguments, environment: environment.merging(extra) { $1 }, timeout: timeout)
   }
 
   /// One HTTP call with curl-like freedom: any token, any body.

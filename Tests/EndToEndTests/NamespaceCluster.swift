@@ -19,7 +19,7 @@ final class NamespaceCluster: Sendable {
   let nodes: [Node]
   private let hub: String
   private let stopping = Mutex(false)
-  private let joined = Mutex<[String: Process]>([:])
+  private let joined = Mutex<[String: Program]>([:])
   private let join = Mutex<[String]>([])
 
   /// Why it cannot be done here; nil: it can.
@@ -68,7 +68,7 @@ final class NamespaceCluster: Sendable {
   /// Ends everything and takes the networks away.
   func stop() {
     stopping.withLock { $0 = true }
-    for process in joined.withLock({ Array($0.values) }) where process.isRunning { kill(process.processIdentifier, SIGKILL) }
+    for process in joined.withLock({ Array($0.values) }) { process.signal(SIGKILL) }
     _ = try? cli(["down"], timeout: 60)  // already down
     for name in nodes.map(\.name) + [hub] { _ = try? Self.run(["netns", "del", name]) }  // not made
   }
@@ -119,24 +119,16 @@ final class NamespaceCluster: Sendable {
 
   /// Runs a node's worker once, to its end.
   private func runWorker(_ index: Int) {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: Self.ip)
-    process.arguments =
+    let arguments =
       ["netns", "exec", nodes[index].name, LocalCluster.binary] + join.withLock { $0 } + ["--name", "n\(index)", "--data-dir", folder(index)]
-    let log = cluster.folder.file("worker\(index).log")
-    if !FileManager.default.fileExists(atPath: log) { _ = FileManager.default.createFile(atPath: log, contents: nil) }
-    let output = FileHandle(forUpdatingAtPath: log)
-    _ = try? output?.seekToEnd()  // without it the log is written over
-    process.standardOutput = output ?? FileHandle.nullDevice
-    process.standardError = output ?? FileHandle.nullDevice
-    process.standardInput = FileHandle.nullDevice
+    let log = Program.Stream.file(cluster.folder.file("worker\(index).log"))
     // None is started once the end has begun.
-    let isStarted = stopping.withLock { isStopping in
-      guard !isStopping, (try? process.run()) != nil else { return false }  // tried again
+    let process = stopping.withLock { isStopping -> Program? in
+      guard !isStopping, let process = try? Program(Self.ip, arguments, output: log, error: log) else { return nil }  // tried again
       joined.withLock { $0["n\(index)"] = process }
-      return true
+      return process
     }
-    if isStarted { process.waitUntilExit() }
+    while let process, process.isRunning { process.wait(atMost: 60) }
     usleep(200_000)
   }
 
@@ -144,7 +136,7 @@ final class NamespaceCluster: Sendable {
 
   /// A worker's own process.
   func worker(_ index: Int) -> Int32? {
-    joined.withLock { $0["n\(index)"] }.flatMap { $0.isRunning ? $0.processIdentifier : nil }
+    joined.withLock { $0["n\(index)"] }.flatMap { $0.isRunning ? $0.processID : nil }
   }
 
   /// Some executor of a worker that has work.

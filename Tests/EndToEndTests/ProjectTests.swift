@@ -182,16 +182,11 @@ extension EndToEnd {
       }
       // Killed when it is on its way, at three places or behind its end: what follows holds for all of them.
       for enough in [2, 6, 12] {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: LocalCluster.binary)
-        process.arguments = ["deploy", "--project", project.path]
-        process.environment = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("PLATFORM_") }.merging(["PLATFORM_HOME": cluster.data]) { $1 }
-        process.standardOutput = FileHandle.nullDevice
-        process.standardError = FileHandle.nullDevice
-        try process.run()
+        let environment = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("PLATFORM_") }.merging(["PLATFORM_HOME": cluster.data]) { $1 }
+        let process = try Program(LocalCluster.binary, ["deploy", "--project", project.path], environment: environment)
         try cluster.wait("resources of a deployment") { try noted().count >= enough || !process.isRunning }
-        kill(process.processIdentifier, SIGKILL)
-        process.waitUntilExit()
+        process.signal(SIGKILL)
+        process.wait()
       }
       func version() throws -> JSONValue {
         try JSONValue(parsing: cluster.http("GET", "/api/2.0/deployments/get?root_path=\(path)", token: cluster.token).body)["version"] ?? 0

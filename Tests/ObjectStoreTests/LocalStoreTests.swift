@@ -9,11 +9,8 @@ import Testing
 @Suite struct LocalStoreTests {
   /// Whether strace can attach to a process that runs already.
   private static let canTrace: Bool = {
-    let watched = Process()
-    watched.executableURL = URL(fileURLWithPath: "/bin/sleep")
-    watched.arguments = ["0.5"]
-    guard (try? watched.run()) != nil else { return false }
-    return ends("/usr/bin/strace", ["-q", "-o", "/dev/null", "-p", String(watched.processIdentifier)])
+    guard let watched = try? Program("/bin/sleep", ["0.5"]) else { return false }
+    return ends("/usr/bin/strace", ["-q", "-o", "/dev/null", "-p", String(watched.processID)])
   }()
 
   private static let canMount: Bool = {
@@ -23,13 +20,7 @@ import Testing
 
   /// Whether the command is there and ends with 0.
   private static func ends(_ command: String, _ arguments: [String]) -> Bool {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: command)
-    process.arguments = arguments
-    process.standardError = FileHandle.nullDevice
-    guard (try? process.run()) != nil else { return false }
-    process.waitUntilExit()
-    return process.terminationStatus == 0
+    (try? Program.run(command, arguments))?.status == 0  // a program that is not there is the answer
   }
 
   @Test func symbolicLinksAreRefused() throws {
@@ -65,15 +56,12 @@ import Testing
   func foldersThatAreThereAreSyncedToo() throws {
     let folder = TemporaryDirectory("store")
     try FileManager.default.createDirectory(atPath: folder.file("a/b"), withIntermediateDirectories: true)
-    let trace = Process()
-    trace.executableURL = URL(fileURLWithPath: "/usr/bin/strace")
-    trace.arguments = ["-f", "-y", "-e", "trace=fsync", "-o", folder.file("trace"), "-p", String(ProcessInfo.processInfo.processIdentifier)]
-    trace.standardError = FileHandle.nullDevice
-    try trace.run()
+    let trace = try Program(
+      "/usr/bin/strace", ["-f", "-y", "-e", "trace=fsync", "-o", folder.file("trace"), "-p", String(ProcessInfo.processInfo.processIdentifier)])
     // It may have inherited a mask without SIGTERM, and would trace all tests that follow.
     defer {
-      kill(trace.processIdentifier, SIGKILL)
-      trace.waitUntilExit()
+      trace.signal(SIGKILL)
+      trace.wait()
     }
     // strace has attached when it shows a call that is made for it.
     let deadline = ContinuousClock.now + .seconds(10)
@@ -89,20 +77,8 @@ import Testing
 
   @Test(.enabled(if: canMount, "only root with the right to mount can make a small disk")) func fullDiskShowsNothingHalfWritten() throws {
     let folder = TemporaryDirectory("full")
-    let mount = Process()
-    mount.executableURL = URL(fileURLWithPath: "/bin/mount")
-    mount.arguments = ["-t", "tmpfs", "-o", "size=1m", "tmpfs", folder.path]
-    mount.standardError = FileHandle.nullDevice
-    try mount.run()
-    mount.waitUntilExit()
-    try #require(mount.terminationStatus == 0)
-    defer {
-      let unmount = Process()
-      unmount.executableURL = URL(fileURLWithPath: "/bin/umount")
-      unmount.arguments = [folder.path]
-      try? unmount.run()  // a mount left behind disappears with the machine
-      unmount.waitUntilExit()
-    }
+    try #require(Self.ends("/bin/mount", ["-t", "tmpfs", "-o", "size=1m", "tmpfs", folder.path]))
+    defer { _ = Self.ends("/bin/umount", [folder.path]) }
     let store = try LocalObjectStore(root: folder.path)
     try store.put(ObjectPath("small"), Data("kept".utf8))
     let large = Data(count: 3 << 20)

@@ -148,7 +148,7 @@ import Testing
 private final class Standby {
   let directory: String
   private let programs: String
-  private let process = Process()
+  private let process: Program
 
   init(of primary: String, in directory: String) throws {
     self.directory = directory
@@ -159,20 +159,15 @@ private final class Standby {
     let command = Self.asServer([
       programs + "/postgres", "-D", directory + "/data", "-c", "listen_addresses=", "-c", "unix_socket_directories=\(directory)", "-c", "max_connections=60",
     ])
-    process.executableURL = URL(fileURLWithPath: command[0])
-    process.arguments = Array(command.dropFirst())
-    process.currentDirectoryURL = URL(fileURLWithPath: "/")
-    process.standardOutput = FileHandle.nullDevice
-    process.standardError = FileHandle.nullDevice
-    try process.run()
+    process = try Program(command[0], Array(command.dropFirst()), directory: "/")
   }
 
   func promote() throws { try Self.run([programs + "/pg_ctl", "promote", "-w", "-D", directory + "/data"]) }
 
   func stop() {
     // `setpriv` became the server.
-    kill(process.processIdentifier, SIGINT)
-    process.waitUntilExit()
+    process.signal(SIGINT)
+    process.wait()
   }
 
   private static func asServer(_ command: [String]) -> [String] {
@@ -181,17 +176,8 @@ private final class Standby {
 
   private static func run(_ given: [String]) throws {
     let command = asServer(given)
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: command[0])
-    process.arguments = Array(command.dropFirst())
-    process.currentDirectoryURL = URL(fileURLWithPath: "/")
-    let output = Pipe()
-    process.standardOutput = output
-    process.standardError = output
-    try process.run()
-    let text = String(decoding: try output.fileHandleForReading.readToEnd() ?? Data(), as: UTF8.self)
-    process.waitUntilExit()
-    guard process.terminationStatus == 0 else { throw PlatformError(.internalError, "\(given[0]): \(text)") }
+    let answer = try Program.run(command[0], Array(command.dropFirst()), directory: "/")
+    guard answer.status == 0 else { throw PlatformError(.internalError, "\(given[0]): \(answer.all)") }
   }
 }
 

@@ -2,6 +2,7 @@
 
 import Core
 import Foundation
+import TestSupport
 import Testing
 
 @testable import Provisioning
@@ -76,23 +77,15 @@ import Testing
       BringUpPlan(changed, nodes: [changed.nodes[0]], facts: facts, needs: Self.needs, bundle: "abc").lines[0].actions == ["start the worker again"])
   }
 
-  private func shell(_ arguments: [String], _ script: String) throws -> (status: Int32, text: String) {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/bin/sh")
-    process.arguments = arguments + ["-c", script]
-    let out = Pipe()
-    process.standardOutput = out
-    try process.run()
-    let data = out.fileHandleForReading.readDataToEndOfFile()
-    process.waitUntilExit()
-    return (process.terminationStatus, String(decoding: data, as: UTF8.self))
+  private func shell(_ arguments: [String], _ script: String) throws -> Program.Output {
+    try Program.run("/bin/sh", arguments + ["-c", script])
   }
 
   /// The questions are put to the machine of the test; they change nothing.
   @Test func theFactsOfThisMachineAreRead() throws {
     let file = try ClusterFile(parsing: ClusterFileTests.whole, path: "c.yaml")
     let answer = try shell([], NodeScripts(file).facts(file.nodes[0], libraries: ["libc.so.6", "libnobodyhas.so.1"]))
-    let facts = try NodeFacts(parsing: answer.text, sent: Date().timeIntervalSince1970, received: Date().timeIntervalSince1970)
+    let facts = try NodeFacts(parsing: answer.out, sent: Date().timeIntervalSince1970, received: Date().timeIntervalSince1970)
     #expect(answer.status == 0 && facts.processors > 0 && facts.memoryBytes > 0 && !facts.libc.isEmpty && facts.missingLibraries == ["libnobodyhas.so.1"])
     // Of a service that never was: of nothing.
     #expect(facts.running == [] && facts.settings[.worker] == SHA256Digest.hex(""))

@@ -69,11 +69,7 @@ import Testing
     let folder = TemporaryDirectory("packed")
     for (number, bytes) in texts.enumerated() {
       try Data(bytes).write(to: URL(fileURLWithPath: folder.file("\(number)")))
-      let gzip = Process()
-      gzip.executableURL = URL(fileURLWithPath: "/bin/gzip")
-      gzip.arguments = [folder.file("\(number)")]
-      try gzip.run()
-      gzip.waitUntilExit()
+      _ = try Program.run("/bin/gzip", [folder.file("\(number)")])
       let packed = Array(FileManager.default.contents(atPath: folder.file("\(number).gz")) ?? Data())
       #expect(seen(bytes, [:]) == seen(packed, ["compression": "gzip"]), "\(String(decoding: bytes, as: UTF8.self).debugDescription)")
     }
@@ -249,11 +245,7 @@ import Testing
   @Test func packedFilesAndNamesWithPatterns() throws {
     let folder = TemporaryDirectory("files")
     try Data("a\n1\n".utf8).write(to: URL(fileURLWithPath: folder.path + "/a[1]*?.csv"))
-    let gzip = Process()
-    gzip.executableURL = URL(fileURLWithPath: "/bin/gzip")
-    gzip.arguments = ["-k", folder.path + "/a[1]*?.csv"]
-    try gzip.run()
-    gzip.waitUntilExit()
+    _ = try Program.run("/bin/gzip", ["-k", folder.path + "/a[1]*?.csv"])
     for name in ["a[1]*?.csv", "a[1]*?.csv.gz"] {
       var spec = StatementSpec(kind: .select, sql: "SELECT a, _metadata.file_name FROM __files_0", tables: [])
       spec.fileReads = [

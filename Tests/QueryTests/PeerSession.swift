@@ -6,50 +6,25 @@ import TestSupport
 
 /// The Python package `deltalake` at work on one table: one process that takes orders, so that each does not pay for a start.
 final class PeerSession {
-  private let process = Process()
-  private let input = Pipe()
-  private let output = Pipe()
-  private var buffer = Data()
+  private let process: Program
 
   init(table: String) throws {
     guard let python = Peers.python else { throw PlatformError(.notFound, "no peer environment") }
-    process.executableURL = URL(fileURLWithPath: python)
-    process.arguments = ["-c", Self.script, table]
-    process.standardInput = input
-    process.standardOutput = output
-    process.standardError = FileHandle.nullDevice
-    try process.run()
+    process = try Program(python, ["-c", Self.script, table], takesInput: true, output: .pipe)
   }
 
   deinit {
-    try? input.fileHandleForWriting.close()  // the process ends with its input
-    process.terminate()
-    process.waitUntilExit()
+    process.signal(SIGKILL)
+    process.wait()
   }
 
   /// - Returns: the member `ok` of the answer.
   /// - Throws: what the peer says, as `invalidArgument`.
   @discardableResult func send(_ order: JSONValue) throws -> JSONValue {
-    try input.fileHandleForWriting.write(contentsOf: Data((order.sortedText + "\n").utf8))
-    let answer = try JSONValue(parsing: line())
+    try process.write(order.sortedText + "\n")
+    let answer = try JSONValue(parsing: process.line(atMost: 300))
     if let refusal = answer["error"]?.stringValue { throw PlatformError(.invalidArgument, refusal) }
     return answer["ok"] ?? .null
-  }
-
-  private func line() throws -> String {
-    let end = ContinuousClock.now + .seconds(120)
-    while true {
-      if let newline = buffer.firstIndex(of: UInt8(ascii: "\n")) {
-        defer { buffer.removeSubrange(buffer.startIndex...newline) }
-        return String(decoding: buffer[buffer.startIndex..<newline], as: UTF8.self)
-      }
-      var wait = pollfd(fd: output.fileHandleForReading.fileDescriptor, events: Int16(POLLIN), revents: 0)
-      guard poll(&wait, 1, 1000) >= 0 || errno == EINTR, ContinuousClock.now < end else { throw PlatformError(.timeout, "the peer does not answer") }
-      guard wait.revents != 0 else { continue }
-      let more = output.fileHandleForReading.availableData
-      guard !more.isEmpty else { throw PlatformError(.unavailable, "the peer has ended") }
-      buffer += more
-    }
   }
 
   private static let script = """

@@ -45,11 +45,7 @@ import Testing
   static func gzip(_ bytes: [UInt8]) throws -> [UInt8] {
     let folder = TemporaryDirectory("gzip")
     try Data(bytes).write(to: URL(fileURLWithPath: folder.file("a")))
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/bin/gzip")
-    process.arguments = [folder.file("a")]
-    try process.run()
-    process.waitUntilExit()
+    _ = try Program.run("/bin/gzip", [folder.file("a")])
     return [UInt8](try Data(contentsOf: URL(fileURLWithPath: folder.file("a.gz"))))
   }
 

@@ -8,33 +8,18 @@ public final class MailServer: Sendable {
   /// One JSON object a line: `auth`, `to` and `text` of a message that was taken.
   public let file: String
   private let folder = TemporaryDirectory("mail")
-  private let process: Int32
-  /// Its end tells the server that nobody needs it any more.
-  private let input: Pipe
+  private let process: Program
 
   public init() throws {
     file = folder.file("taken")
     _ = FileManager.default.createFile(atPath: file, contents: nil)
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-    process.arguments = ["python3", "-c", Self.script, file]
-    let out = Pipe()
-    input = Pipe()
-    process.standardOutput = out
-    process.standardInput = input
-    try process.run()
-    self.process = process.processIdentifier
-    var text = ""
-    while !text.contains("\n") {
-      let data = out.fileHandleForReading.availableData
-      guard !data.isEmpty else { throw Peers.PeerError(text: "the mail server did not start") }
-      text += String(decoding: data, as: UTF8.self)
-    }
-    guard let port = Int(text.trimmingCharacters(in: .whitespacesAndNewlines)) else { throw Peers.PeerError(text: "the mail server said: \(text)") }
+    process = try Program("/usr/bin/env", ["python3", "-c", Self.script, file], takesInput: true, output: .pipe)
+    let text = try process.line()
+    guard let port = Int(text) else { throw Peers.PeerError(text: "the mail server said: \(text)") }
     self.port = port
   }
 
-  deinit { kill(process, SIGKILL) }
+  deinit { process.signal(SIGKILL) }
 
   public var taken: [String] {
     String(decoding: FileManager.default.contents(atPath: file) ?? Data(), as: UTF8.self).split(separator: "\n").map(String.init)

@@ -10,6 +10,9 @@ public final class MotoServer: Sendable {
   public static let accessKey = "test-access"
   public static let secretKey = "test-secret"
 
+  /// The end of its standard input tells the server that this process is gone.
+  private let process: Program
+
   private static let running = Mutex<MotoServer?>(nil)
 
   /// The one of this test process; the first call starts it.
@@ -27,27 +30,11 @@ public final class MotoServer: Sendable {
 
   private init() throws {
     guard let python = Peers.python else { throw Peers.PeerError(text: "no peer environment; run make peers") }
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: python)
-    process.arguments = ["-c", Self.script]
-    let out = Pipe()
-    process.standardOutput = out
-    process.standardError = FileHandle.nullDevice
-    // Its end tells the server that this process is gone. The pipe lives as long as the process.
-    process.standardInput = Pipe()
-    try process.run()
-    Self.held.withLock { $0.append(process) }
-    var text = ""
-    while !text.contains("\n") {
-      let data = out.fileHandleForReading.availableData
-      guard !data.isEmpty else { throw Peers.PeerError(text: "moto did not start") }
-      text += String(decoding: data, as: UTF8.self)
-    }
-    guard let port = Int(text.trimmingCharacters(in: .whitespacesAndNewlines)) else { throw Peers.PeerError(text: "moto said: \(text)") }
+    process = try Program(python, ["-c", Self.script], takesInput: true, output: .pipe)
+    let text = try process.line(atMost: 120)
+    guard let port = Int(text) else { throw Peers.PeerError(text: "moto said: \(text)") }
     self.port = port
   }
-
-  private static let held = Mutex<[Process]>([])
 
   /// moto looks for the condition and writes in two steps, so conditional writes take turns here. Buckets whose names begin
   /// with `careless` ignore conditions, as some older stores do. `/__requests` tells how many requests there were, by method.

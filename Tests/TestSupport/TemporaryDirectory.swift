@@ -39,31 +39,14 @@ public enum Peers {
   /// A non-zero exit throws with the last lines of its standard error.
   public static func run(_ script: String, _ arguments: [String] = []) throws -> String {
     guard let python else { throw PeerError(text: "no peer environment; run make peers") }
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: python)
     // Threads of some packages abort the interpreter while it tears itself down, after all that was asked for has been printed.
     let end = "\nimport os as _os, sys as _sys\n_sys.stdout.flush()\n_sys.stderr.flush()\n_os._exit(0)\n"
-    process.arguments = ["-c", script + end] + arguments
     var environment = ProcessInfo.processInfo.environment
     environment["HF_HUB_OFFLINE"] = "1"
     environment["TOKENIZERS_PARALLELISM"] = "false"
-    process.environment = environment
-    let folder = TemporaryDirectory("peer")
-    let outPath = folder.file("out")
-    let errorPath = folder.file("err")
-    _ = FileManager.default.createFile(atPath: outPath, contents: nil)
-    _ = FileManager.default.createFile(atPath: errorPath, contents: nil)
-    process.standardOutput = FileHandle(forWritingAtPath: outPath)
-    process.standardError = FileHandle(forWritingAtPath: errorPath)
-    process.standardInput = FileHandle.nullDevice
-    try process.run()
-    process.waitUntilExit()
-    let out = String(decoding: FileManager.default.contents(atPath: outPath) ?? Data(), as: UTF8.self)
-    guard process.terminationStatus == 0 else {
-      let text = String(decoding: FileManager.default.contents(atPath: errorPath) ?? Data(), as: UTF8.self)
-      throw PeerError(text: "peer script ended with \(process.terminationStatus): \(text.suffix(3000))")
-    }
-    return out
+    let answer = try Program.run(python, ["-c", script + end] + arguments, environment: environment, timeout: 600)
+    guard answer.status == 0 else { throw PeerError(text: "peer script ended with \(answer.status): \(answer.err.suffix(3000))") }
+    return answer.out
   }
 
   public struct PeerError: Error, CustomStringConvertible {
