@@ -44,6 +44,11 @@ public struct CoordinatorProcess: Sendable {
     self.logger = logger
   }
 
+  /// The database's schema.
+  static let migrations =
+    CatalogMigrations.all + JobMigrations.all + Leadership.migrations + InferenceLog.migrations + StatementHistory.migrations
+    + IngestMigrations.all + RecordMigrations.all + PullMigrations.all + DeploymentStore.migrations
+
   /// The folder of the Postgres server's programs, or nil when none is installed.
   public static func postgresBinaries() -> String? { PrivatePostgres.binaries() }
 
@@ -57,11 +62,7 @@ public struct CoordinatorProcess: Sendable {
     database.applicationName = own.applicationName
     let pool = try PostgresPool(database)
     try await connect(pool)
-    let applied = try await Migrator(
-      pool: pool,
-      migrations: CatalogMigrations.all + JobMigrations.all + Leadership.migrations + InferenceLog.migrations + StatementHistory.migrations
-        + IngestMigrations.all + RecordMigrations.all + PullMigrations.all + DeploymentStore.migrations
-    ).migrate()
+    let applied = try await Migrator(pool: pool, migrations: Self.migrations).migrate()
     for name in applied { logger.info("migration", metadata: ["name": "\(name)"]) }
     let keys = try KeyPairStore(path: layout.coordinatorKey).loadOrCreate()
     try layout.writePrivate(Data((keys.publicKey.description + "\n").utf8), to: layout.keys + "/coordinator.pub")

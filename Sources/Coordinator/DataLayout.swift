@@ -45,6 +45,8 @@ public struct DataLayout: Sendable {
   public var workers: String { root + "/workers" }
   public var lockFile: String { root + "/supervisor.lock" }
   public var stateFile: String { root + "/cluster.json" }
+  /// There while a backup is being restored: what is in the folder is no cluster yet.
+  var restoringMark: String { root + "/restoring" }
   public var adminTokenFile: String { root + "/admin-token" }
   public var coordinatorKey: String { keys + "/coordinator.json" }
   /// Seals what the catalog keeps secret.
@@ -58,6 +60,8 @@ public struct DataLayout: Sendable {
     public var nodeAddress: String
     public var supervisorPID: Int32
     public var workers: Int
+    /// Where tables, models and indexes are, when it is not the data folder.
+    public var storage: String?
     public var postgresURL: String?
     public var startedAt: Double
     /// Coarse step of the start, for the progress lines of `platform up`.
@@ -79,8 +83,17 @@ public struct DataLayout: Sendable {
   }
 
   /// Makes the folders. The root may be entered by others (Postgres' own user has to), everything below only by us.
-  /// - Throws: `badConfiguration` naming the folder that cannot be made.
+  /// - Throws: `badConfiguration` naming the folder that cannot be made; PLT-4407 where a restore was interrupted.
   public func create() throws {
+    guard !FileManager.default.fileExists(atPath: restoringMark) else {
+      throw PlatformError(
+        .badConfiguration, "a backup was being restored into \(root), and that has not ended",
+        hint: "Run 'platform backup restore' again; it begins anew.", number: "PLT-4407")
+    }
+    try makeFolders()
+  }
+
+  func makeFolders() throws {
     for (path, mode) in (storage == root ? [] : [(storage, 0o711)]) + [
       (root, 0o711), (lake, 0o700), (models, 0o700), (indexes, 0o700), (checkpoints, 0o700), (staging, 0o700),
       (spool, 0o700), (logs, 0o700), (keys, 0o700), (localNodes, 0o700), (workers, 0o700),

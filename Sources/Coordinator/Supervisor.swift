@@ -77,6 +77,7 @@ public actor Supervisor {
       url: "http://\(configuration.httpBind)", nodeAddress: configuration.nodeBind, supervisorPID: getpid(),
       workers: configuration.workers, postgresURL: configuration.postgresURL,
       startedAt: Date().timeIntervalSince1970, phase: "starting")
+    state.storage = configuration.layout.storage == configuration.layout.root ? nil : configuration.layout.storage
     // What is wrong with the addresses is said at the start.
     state.otherURLs = (try? Self.addresses(configuration.httpBind, configuration.coordinators))?.dropFirst().map { "http://\($0)" }
   }

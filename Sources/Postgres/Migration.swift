@@ -17,7 +17,8 @@ public struct Migration: Sendable {
     self.sql = sql
   }
 
-  var checksum: String { SHA256Digest.hex(sql) }
+  /// Of its text.
+  public var checksum: String { SHA256Digest.hex(sql) }
 }
 
 /// Brings the schema to what this binary needs, under one lock, each step in a transaction.

@@ -9,6 +9,29 @@ extension PostgresConnection {
   /// - Parameter bound: for the whole load; nil takes the configuration's `answerTimeout`.
   /// - Returns: the number of rows.
   func copyIn(_ sql: String, _ rows: [[PostgresValue]], within bound: Duration? = nil) throws -> Int {
+    try copyIn(sql, within: bound) { put in
+      var buffer: [UInt8] = []
+      buffer.reserveCapacity(1 << 18)
+      func send() throws {
+        try buffer.withUnsafeBytes { try put($0) }
+        buffer.removeAll(keepingCapacity: true)
+      }
+      for row in rows {
+        for (index, value) in row.enumerated() {
+          if index > 0 { buffer.append(9) }
+          Self.appendCopyText(try value.textForm("column \(index + 1)"), to: &buffer)
+        }
+        buffer.append(10)
+        if buffer.count >= 1 << 18 { try send() }
+      }
+      try send()
+    }
+  }
+
+  /// COPY ... FROM STDIN with bytes in the form that the statement asks for.
+  /// - Parameter produce: calls `put` with piece after piece; what it throws makes the server forget the rows before it.
+  /// - Returns: the number of rows.
+  func copyIn(_ sql: String, within bound: Duration? = nil, _ produce: (_ put: (UnsafeRawBufferPointer) throws -> Void) throws -> Void) throws -> Int {
     let limit = try begin(sql, bound)
     guard PQsendQuery(handle, sql) == 1 else { throw failure(nil) }
     try flush(limit)
@@ -21,16 +44,12 @@ extension PostgresConnection {
     }
     PQclear(start)
     var problem: (any Error)?
-    var buffer: [UInt8] = []
-    buffer.reserveCapacity(1 << 18)
-    /// Sends what has gathered, in pieces that the socket has to take: libpq would keep any amount in memory.
-    func send() throws {
+    /// Sends in pieces that the socket has to take: libpq would keep any amount in memory.
+    func put(_ bytes: UnsafeRawBufferPointer) throws {
       var sent = 0
-      while sent < buffer.count {
-        let count = min(buffer.count - sent, 1 << 18)
-        let queued = buffer.withUnsafeBytes {
-          PQputCopyData(handle, ($0.baseAddress! + sent).assumingMemoryBound(to: CChar.self), Int32(count))
-        }
+      while sent < bytes.count {
+        let count = min(bytes.count - sent, 1 << 18)
+        let queued = PQputCopyData(handle, (bytes.baseAddress! + sent).assumingMemoryBound(to: CChar.self), Int32(count))
         if queued < 0 { throw failure(nil) }
         if queued == 1 {
           sent += count
@@ -39,18 +58,9 @@ extension PostgresConnection {
           try waitToSend(limit)
         }
       }
-      buffer.removeAll(keepingCapacity: true)
     }
     do {
-      for row in rows {
-        for (index, value) in row.enumerated() {
-          if index > 0 { buffer.append(9) }
-          Self.appendCopyText(try value.textForm("column \(index + 1)"), to: &buffer)
-        }
-        buffer.append(10)
-        if buffer.count >= 1 << 18 { try send() }
-      }
-      try send()
+      try produce(put)
     } catch let error as PostgresError where error.isConnectionLoss {
       throw error
     } catch {

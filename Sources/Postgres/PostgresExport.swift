@@ -105,50 +105,7 @@ public final class PostgresExport {
   /// `COPY (query) TO STDOUT` as CSV: every value in double quotes, NULL as nothing.
   /// - Returns: the number of rows.
   public func copyOut(_ query: String, _ take: (UnsafeBufferPointer<UInt8>) throws -> Void) throws -> Int {
-    let sql = "COPY (\(query)\n) TO STDOUT (FORMAT csv, FORCE_QUOTE *)"
-    let limit = try connection.begin(sql, nil)
-    guard PQsendQueryParams(connection.handle, sql, 0, nil, nil, nil, nil, 0) == 1 else { throw connection.failure(nil) }
-    try connection.flush(limit)
-    guard let start = try connection.nextResult(limit) else { throw connection.failure(nil) }
-    guard PQresultStatus(start) == PGRES_COPY_OUT else {
-      let refusal = connection.failure(start)
-      PQclear(start)
-      while let rest = try connection.nextResult(limit) { PQclear(rest) }
-      throw refusal
-    }
-    PQclear(start)
-    var count = 0
-    copying: while true {
-      var buffer: UnsafeMutablePointer<CChar>?
-      let length = PQgetCopyData(connection.handle, &buffer, 1)
-      switch length {
-      case 0:
-        if isCancelled() {
-          connection.abandon()
-          throw CancellationError()
-        }
-        try connection.waitToRead(limit)
-      case -1: break copying
-      case -2: throw connection.failure(nil)
-      default:
-        count += 1
-        defer { PQfreemem(buffer) }
-        do {
-          if count & 1023 == 0, isCancelled() { throw CancellationError() }
-          try buffer?.withMemoryRebound(to: UInt8.self, capacity: Int(length)) { try take(UnsafeBufferPointer(start: $0, count: Int(length))) }
-        } catch {
-          connection.abandon()  // the rest would have to be read first
-          throw error
-        }
-      }
-    }
-    var problem: PostgresError?
-    while let result = try connection.nextResult(limit) {
-      if PQresultStatus(result) != PGRES_COMMAND_OK { problem = problem ?? connection.failure(result) }
-      PQclear(result)
-    }
-    if let problem { throw problem }
-    return count
+    try connection.copyOut("COPY (\(query)\n) TO STDOUT (FORMAT csv, FORCE_QUOTE *)", isCancelled: isCancelled, take)
   }
 
   /// A text as SQL.
@@ -160,6 +117,54 @@ public final class PostgresExport {
 }
 
 extension PostgresConnection {
+  /// A COPY .. TO STDOUT, row after row.
+  /// - Returns: the number of rows.
+  func copyOut(_ sql: String, isCancelled: () -> Bool, _ take: (UnsafeBufferPointer<UInt8>) throws -> Void) throws -> Int {
+    let limit = try begin(sql, nil)
+    guard PQsendQueryParams(handle, sql, 0, nil, nil, nil, nil, 0) == 1 else { throw failure(nil) }
+    try flush(limit)
+    guard let start = try nextResult(limit) else { throw failure(nil) }
+    guard PQresultStatus(start) == PGRES_COPY_OUT else {
+      let refusal = failure(start)
+      PQclear(start)
+      while let rest = try nextResult(limit) { PQclear(rest) }
+      throw refusal
+    }
+    PQclear(start)
+    var count = 0
+    copying: while true {
+      var buffer: UnsafeMutablePointer<CChar>?
+      let length = PQgetCopyData(handle, &buffer, 1)
+      switch length {
+      case 0:
+        if isCancelled() {
+          abandon()
+          throw CancellationError()
+        }
+        try waitToRead(limit)
+      case -1: break copying
+      case -2: throw failure(nil)
+      default:
+        count += 1
+        defer { PQfreemem(buffer) }
+        do {
+          if count & 1023 == 0, isCancelled() { throw CancellationError() }
+          try buffer?.withMemoryRebound(to: UInt8.self, capacity: Int(length)) { try take(UnsafeBufferPointer(start: $0, count: Int(length))) }
+        } catch {
+          abandon()  // the rest would have to be read first
+          throw error
+        }
+      }
+    }
+    var problem: PostgresError?
+    while let result = try nextResult(limit) {
+      if PQresultStatus(result) != PGRES_COMMAND_OK { problem = problem ?? failure(result) }
+      PQclear(result)
+    }
+    if let problem { throw problem }
+    return count
+  }
+
   /// Waits until the server has sent something, and takes it in.
   func waitToRead(_ limit: StatementLimit) throws {
     var descriptor = pollfd(fd: socket, events: Int16(POLLIN), revents: 0)

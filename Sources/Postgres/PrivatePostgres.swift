@@ -21,6 +21,9 @@ public final class PrivatePostgres: Sendable {
 
   static let user = "platform"
 
+  /// How the server of a folder is reached, whether it runs or not.
+  public static func connectionString(of directory: String) -> String { connectionString(directory) }
+
   static func connectionString(_ directory: String, database: String = "platform") -> String {
     "host=\(PostgresConnectionString.value(directory)) user=\(user) dbname=\(database)"
   }
