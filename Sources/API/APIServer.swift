@@ -59,6 +59,7 @@ public struct APIServer: Sendable {
       Authentication(service: service)
     }
     SystemRoutes(service: service).add(to: router)
+    EventRoutes(service: service).add(to: router)
     ConsoleRoutes(service: service).add(to: router)
     JobRoutes(service: service).add(to: router)
     JobsAPIRoutes(service: service).add(to: router)

@@ -10,7 +10,9 @@ public struct Principal: Sendable, Equatable {
 }
 
 /// What the HTTP surface asks of the coordinator. Every method throws `PlatformError`; nothing here knows HTTP.
-public protocol PlatformService: UnityCatalogService, StatementServing, RecordServing, JobsServing, NotificationServing, DeploymentServing, SecretServing {
+public protocol PlatformService: UnityCatalogService, StatementServing, RecordServing, JobsServing, NotificationServing, DeploymentServing, SecretServing,
+  EventServing
+{
   /// - Throws: `unauthenticated` for an unknown, expired or revoked token.
   func authenticate(token: String) async throws -> Principal
   /// - Throws: with the reason when requests cannot be served now.

@@ -52,11 +52,13 @@ final class ControlPlane: Sendable {
   private let statements: StatementDispatcher
   private let waiters: RunWaiters
   private let secrets: SecretReader
+  private let events: ClusterEventLog
 
   init(
     server: any ControlServing, telemetry: RunTelemetry, gateway: ServingGateway, statements: StatementDispatcher, waiters: RunWaiters,
-    secrets: SecretReader, logger: Logger
+    secrets: SecretReader, events: ClusterEventLog, logger: Logger
   ) {
+    self.events = events
     self.server = server
     self.statements = statements
     self.waiters = waiters
@@ -80,6 +82,7 @@ final class ControlPlane: Sendable {
         // A broken connection is no proof of death: the lease decides.
         logger.warning("node is silent", metadata: ["node": "\(node)", "reason": "\(reason)"])
         state.withLock { $0.nodes[node]?.connected = false }
+        events.add(ClusterEvent(.nodeSilent, node, node: node, "node \(node) is silent: \(reason)"))
         statements.workerDown(node)
       case .message(let node, _, let message):
         if statements.received(message, from: node) { continue }
@@ -92,13 +95,24 @@ final class ControlPlane: Sendable {
     logger.info("node connected", metadata: ["node": "\(hello.node)"])
     let held = (hello.running + hello.unacknowledged).map { Scheduling.UnitAttempt(unit: $0.unit, attempt: $0.attempt) }
     let incarnation = Int64(clamping: hello.incarnation)
-    state.withLock { state in
-      if state.nodes[hello.node]?.incarnation != incarnation { state.beats[hello.node] = 0 }
+    let (isKnown, isBack) = state.withLock { state in
+      let isKnown = state.nodes[hello.node]?.incarnation == incarnation
+      let isBack = isKnown && state.nodes[hello.node]?.connected == false
+      if !isKnown { state.beats[hello.node] = 0 }
       state.nodes[hello.node] = NodeView(
         name: hello.node, hostID: hello.hostID, slots: hello.cpuSlots, cpus: hello.cpus > 0 ? hello.cpus : Double(hello.cpuSlots),
         memoryBytes: hello.memoryBytes, labels: hello.labels, incarnation: incarnation,
         version: hello.platformVersion, connected: true, lastSeen: Date(), residentBytes: 0, load: 0,
         running: held.map(\.unit))
+      return (isKnown, isBack)
+    }
+    if isBack { events.add(ClusterEvent(.nodeReturned, hello.node, node: hello.node, "node \(hello.node) is back")) }
+    if !isKnown {
+      // The same process under another coordinator is known by its key.
+      events.add(
+        ClusterEvent(
+          .nodeJoined, hello.node, node: hello.node, "node \(hello.node) joined: \(hello.cpuSlots) slots, version \(hello.platformVersion)",
+          key: "\(hello.node)/\(incarnation)"))
     }
     statements.workerUp(hello.node, slots: hello.cpuSlots)
     await runner.post(
@@ -112,17 +126,19 @@ final class ControlPlane: Sendable {
     switch message {
     case .heartbeat(let beat):
       let held = beat.running.map { Scheduling.UnitAttempt(unit: $0.unit, attempt: $0.attempt) }
-      let next = state.withLock { state -> (incarnation: Int64, sequence: Int64)? in
+      let next = state.withLock { state -> (incarnation: Int64, sequence: Int64, isBack: Bool)? in
         guard let incarnation = state.nodes[node]?.incarnation else { return nil }
+        let isBack = state.nodes[node]?.connected == false
         state.nodes[node]?.connected = true
         state.nodes[node]?.lastSeen = Date()
         state.nodes[node]?.residentBytes = beat.residentBytes
         state.nodes[node]?.load = beat.load
         state.nodes[node]?.running = held.map(\.unit).sorted()
         state.beats[node, default: 0] += 1
-        return (incarnation, state.beats[node]!)
+        return (incarnation, state.beats[node]!, isBack)
       }
       guard let next else { return }
+      if next.isBack { events.add(ClusterEvent(.nodeReturned, node, node: node, "node \(node) is back")) }
       await runner.post(.workerHeartbeat(worker: node, incarnation: next.incarnation, sequence: next.sequence, held: held))
     case .unitStarted(let key): await runner.post(.unitStarted(worker: node, unit: key.unit, attempt: key.attempt))
     case .unitEndpoint(let key, let address, let publicKey):

@@ -197,9 +197,12 @@ public struct CoordinatorProcess: Sendable {
     let waiters = RunWaiters()
     let launcher = JobLauncher(store: store, catalog: catalog, waiters: waiters, own: layout.ownFolders, egress: egress)
     let dispatcher = StatementDispatcher(server: server, logger: logger)
+    let eventStore = ClusterEventStore(pool: pool)
+    try await eventStore.add([ClusterEvent(.leaderChanged, own.http, "the coordinator at \(own.http) leads, epoch \(epoch)", key: "\(epoch)")])
+    let events = ClusterEventLog(store: eventStore, logger: logger)
     let plane = ControlPlane(
       server: server, telemetry: telemetry, gateway: gateway, statements: dispatcher, waiters: waiters,
-      secrets: SecretReader(catalog: catalog, keyPath: layout.sealingKey), logger: logger)
+      secrets: SecretReader(catalog: catalog, keyPath: layout.sealingKey), events: events, logger: logger)
     let tables = LakeTables(catalog: catalog, root: layout.lake)
     let services = PlanningServices(
       layout: layout, catalog: catalog, tables: tables, gateway: gateway,
@@ -233,6 +236,7 @@ public struct CoordinatorProcess: Sendable {
     goodbye.set {
       // What was acknowledged is in the spool; storing it now only makes it visible sooner.
       await history.flush()
+      await events.flush()
       do { try await log.flush() } catch { logger.warning("the spool stays for the next start", metadata: ["error": "\(error)"]) }
       try await lease.release()
       server.close()
@@ -274,6 +278,10 @@ public struct CoordinatorProcess: Sendable {
       group.addTask {
         await history.run()
         return "statement history"
+      }
+      group.addTask {
+        await events.run()
+        return "events"
       }
       group.addTask {
         await plane.storeTelemetry()

@@ -282,7 +282,7 @@ final class CoordinatorService: PlatformService {
         return NodeInfo(
           name: node.name, state: state, hostID: node.hostID, slots: node.slots, running: node.running,
           residentBytes: node.residentBytes, lastSeen: node.lastSeen, version: node.version,
-          cpus: node.cpus, memoryBytes: node.memoryBytes, labels: node.labels)
+          cpus: node.cpus, memoryBytes: node.memoryBytes, labels: node.labels, load: node.load)
       })
   }
 

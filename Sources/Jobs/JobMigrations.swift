@@ -4,7 +4,9 @@ public import Postgres
 
 /// Tables of the scheduler, of runs and of the nodes that may join.
 public enum JobMigrations {
-  public static let all: [Migration] = [
+  public static let all: [Migration] = own + ClusterEventStore.migrations
+
+  private static let own: [Migration] = [
     Migration(
       component: "jobs", number: 1, name: "scheduler state, runs, metrics, logs, nodes",
       sql: """

@@ -12,7 +12,7 @@ public struct JobStore: Sendable {
 
   // MARK: scheduler records
 
-  /// Upserts `records`, and notes what people have to be told because of them, in one transaction that first checks the epoch.
+  /// Upserts `records`, and notes what people have to be told and what operators may look for because of them, in one transaction that first checks the epoch.
   /// - Throws: `conflict` (PLT-1301) when the epoch is over.
   public func save(_ records: [Record], epoch: Int64) async throws {
     guard !records.isEmpty else { return }
@@ -20,6 +20,7 @@ public struct JobStore: Sendable {
     let body = try String(decoding: JSONEncoder.platform.encode(rows), as: UTF8.self)
     let notable = Dictionary(grouping: zip(rows, records).filter { $0.0.kind == "run" || $0.0.kind == "task" }, by: { $0.0.run_id ?? "" })
       .mapValues { $0.map(\.1) }
+    let events = records.compactMap(ClusterEvent.of)
     try await pool.transaction { transaction in
       try Leadership.check(epoch, transaction)
       try transaction.execute(
@@ -32,6 +33,7 @@ public struct JobStore: Sendable {
           task_attempt = excluded.task_attempt, stage = excluded.stage, body = excluded.body, updated_at = now()
         """, [.json(body)])
       try Self.note(notable, transaction)
+      try ClusterEventStore.add(events, transaction)
     }
   }
 

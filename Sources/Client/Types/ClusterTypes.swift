@@ -17,11 +17,14 @@ public struct NodeInfo: Codable, Sendable, Equatable {
   public var cpus: Double?
   public var memoryBytes: Int64?
   public var labels: [String: String]?
+  /// Programs that want the machine's processors, as the system counts them over a minute.
+  public var load: Double?
 
   public init(
     name: String, state: String, hostID: String, slots: Int, running: [String], residentBytes: Int64, lastSeen: Date?,
-    version: String, cpus: Double? = nil, memoryBytes: Int64? = nil, labels: [String: String]? = nil
+    version: String, cpus: Double? = nil, memoryBytes: Int64? = nil, labels: [String: String]? = nil, load: Double? = nil
   ) {
+    self.load = load
     self.cpus = cpus
     self.memoryBytes = memoryBytes
     self.labels = labels
@@ -36,7 +39,7 @@ public struct NodeInfo: Codable, Sendable, Equatable {
   }
 
   enum CodingKeys: String, CodingKey {
-    case name, state, slots, running, version, cpus, labels
+    case name, state, slots, running, version, cpus, labels, load
     case memoryBytes = "memory_bytes"
     case hostID = "host_id"
     case residentBytes = "resident_bytes"
