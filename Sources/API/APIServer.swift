@@ -65,6 +65,7 @@ public struct APIServer: Sendable {
     JobsAPIRoutes(service: service).add(to: router)
     NotificationRoutes(service: service).add(to: router)
     SecretRoutes(service: service).add(to: router)
+    GitFolderRoutes(service: service).add(to: router)
     DataRoutes(service: service).add(to: router)
     let description = APIDescription()
     let routes = DescribedRoutes(router: router, description: description, tag: "System")

@@ -47,7 +47,7 @@ public struct CoordinatorProcess: Sendable {
   /// The database's schema.
   static let migrations =
     CatalogMigrations.all + JobMigrations.all + Leadership.migrations + InferenceLog.migrations + StatementHistory.migrations
-    + IngestMigrations.all + RecordMigrations.all + PullMigrations.all + DeploymentStore.migrations
+    + IngestMigrations.all + RecordMigrations.all + PullMigrations.all + DeploymentStore.migrations + GitFolderStore.migrations
 
   /// The folder of the Postgres server's programs, or nil when none is installed.
   public static func postgresBinaries() -> String? { PrivatePostgres.binaries() }
@@ -195,7 +195,9 @@ public struct CoordinatorProcess: Sendable {
     let store = JobStore(pool: pool)
     let telemetry = RunTelemetry(pool: pool)
     let waiters = RunWaiters()
-    let launcher = JobLauncher(store: store, catalog: catalog, waiters: waiters, own: layout.ownFolders, egress: egress)
+    let gitFolders = GitFolders(
+      store: GitFolderStore(pool: pool), catalog: catalog, egress: egress, root: layout.repositories, own: layout.ownFolders)
+    let launcher = JobLauncher(store: store, catalog: catalog, waiters: waiters, gitFolders: gitFolders)
     let dispatcher = StatementDispatcher(server: server, logger: logger)
     let eventStore = ClusterEventStore(pool: pool)
     try await eventStore.add([ClusterEvent(.leaderChanged, own.http, "the coordinator at \(own.http) leads, epoch \(epoch)", key: "\(epoch)")])

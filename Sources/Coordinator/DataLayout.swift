@@ -31,6 +31,8 @@ public struct DataLayout: Sendable {
   /// Notebooks with their outputs, one file an attempt.
   public var notebooks: String { storage + "/notebooks" }
   func notebook(run: String, task: String, attempt: Int) -> String { "\(notebooks)/\(run)/\(task)/\(attempt).ipynb" }
+  /// Repositories of git folders.
+  var repositories: String { storage + "/repositories" }
   /// Results of statements, for an hour.
   var results: String { storage + "/results" }
   /// Bodies of pushed records until they are in a table.

@@ -2,7 +2,6 @@
 
 import Catalog
 import Core
-import Egress
 import Foundation
 import Jobs
 import Scheduling
@@ -33,15 +32,12 @@ final class JobLauncher: Sendable {
   let store: JobStore
   let catalog: CatalogStore
   let waiters: RunWaiters
-  /// The cluster's own folder, where no repository is.
-  let own: [String]
-  let egress: EgressRules
+  let gitFolders: GitFolders
   /// The runner is made after the planners that start runs.
   private let runner = Mutex<JobRunner?>(nil)
 
-  init(store: JobStore, catalog: CatalogStore, waiters: RunWaiters, own: [String], egress: EgressRules) {
-    self.egress = egress
-    self.own = own
+  init(store: JobStore, catalog: CatalogStore, waiters: RunWaiters, gitFolders: GitFolders) {
+    self.gitFolders = gitFolders
     self.store = store
     self.catalog = catalog
     self.waiters = waiters
@@ -56,20 +52,17 @@ final class JobLauncher: Sendable {
 
   // MARK: files
 
-  /// Texts of files in volumes and in a repository, read now: what is changed later does not change the run.
+  /// Texts of files in volumes, git folders and a repository, read now: what is changed later does not change the run.
   /// - Returns: the commit besides, when there are files of a repository.
   func files(_ paths: [String], git: GitSource?) async throws -> (texts: [String: String], commit: String?) {
     let prefix = "git:"
-    var texts = try await files(paths.filter { !$0.hasPrefix(prefix) })
+    let isInWorkspace = WorkspacePath.isOne
+    var texts = try await files(paths.filter { !$0.hasPrefix(prefix) && !isInWorkspace($0) })
+    texts.merge(try await gitFolders.texts(Array(paths.filter(isInWorkspace).prefix(1000)))) { $1 }
     let wanted = paths.filter { $0.hasPrefix(prefix) }.prefix(1000).map { String($0.dropFirst(prefix.count)) }
-    guard !wanted.isEmpty, var git else { return (texts, nil) }
-    if git.isLocal {
-      let (url, allowed, own) = (git.url, try await catalog.externalFolders(), own)
-      git.url = try await BlockingPool.shared.run {
-        try CatalogStore.externalFolder(url, of: "the repository of git_source", allowedIn: allowed, apartFrom: own)
-      }
-    }
-    let found = try await GitFetch(source: git, egress: egress).files(wanted)
+    guard !wanted.isEmpty, let git else { return (texts, nil) }
+    let source = try await gitFolders.allowed(git, of: "the repository of git_source")
+    let found = try await GitFetch(source: source, egress: gitFolders.egress).files(wanted)
     for (path, text) in found.texts { texts[prefix + path] = text }
     return (texts, found.commit)
   }

@@ -8,6 +8,8 @@ public struct GitSource: Sendable, Equatable {
     case branch(String)
     case tag(String)
     case commit(String)
+    /// Whatever the other side is at; not in settings of jobs.
+    case head
 
     /// As git names it to the other side.
     public var name: String {
@@ -15,6 +17,7 @@ public struct GitSource: Sendable, Equatable {
       case .branch(let name): "refs/heads/\(name)"
       case .tag(let name): "refs/tags/\(name)"
       case .commit(let hash): hash
+      case .head: "HEAD"
       }
     }
   }
@@ -29,6 +32,11 @@ public struct GitSource: Sendable, Equatable {
   static let prefix = "git:"
 
   private static let keys = ["git_url", "git_provider", "git_branch", "git_tag", "git_commit", "git_snapshot", "job_source", "sparse_checkout"]
+
+  public init(url: String, reference: Reference) {
+    self.url = url
+    self.reference = reference
+  }
 
   /// - Throws: `invalidArgument` PLT-4345.
   public init(_ value: JSONValue) throws(PlatformError) {
@@ -65,7 +73,7 @@ public struct GitSource: Sendable, Equatable {
   }
 
   /// As `git check-ref-format` has it.
-  static func isName(_ name: String) -> Bool {
+  public static func isName(_ name: String) -> Bool {
     let forbidden = Set(" ~^:?*[\\")
     return !name.isEmpty && name.utf8.count <= 250 && !name.hasPrefix("-") && !name.hasPrefix("/") && !name.hasSuffix("/") && !name.hasSuffix(".")
       && !name.contains("..") && !name.contains("//") && !name.contains("@{") && name != "@"

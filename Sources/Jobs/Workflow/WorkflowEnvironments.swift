@@ -175,6 +175,9 @@ extension WorkflowChecker {
     guard isGood, name.utf8.count <= 200 else {
       return fail("PLT-4333", line, place, "'\(Self.short(path))' is no wheel", hint: "Wheels are called name-version-py3-none-any.whl.")
     }
+    guard !WorkspacePath.isOne(path) else {
+      return fail("PLT-4333", line, place, "'\(Self.short(path))' is in the workspace", hint: "Wheels are in a volume, or beside the workflow file.")
+    }
     guard let known = attached(path, line, place) else { return }
     // Settings that are stored: it is looked at when they run.
     if known.isEmpty, purpose == .definition { return }

@@ -57,17 +57,17 @@ extension WorkflowChecker {
     return name
   }
 
-  /// The text of a file that a task names: sent along, or read from a volume beforehand.
+  /// The text of a file that a task names: sent along, or read from a volume, a git folder or a repository beforehand.
   mutating func attached(_ path: String, _ line: Int, _ place: String) -> String? {
     if let text = attachments[path] { return text }
     let plain = path.hasPrefix("dbfs:") ? String(path.dropFirst("dbfs:".count)) : path
-    if plain.hasPrefix("/Volumes/") || path.hasPrefix(GitSource.prefix) {
+    if plain.hasPrefix("/Volumes/") || path.hasPrefix(GitSource.prefix) || WorkspacePath.isOne(path) {
       if !missingFiles.contains(path) { missingFiles.append(path) }
       if purpose == .definition { return "" }
     }
     fail(
       "PLT-1211", line, place, "'\(Self.short(path))' was not sent along",
-      hint: "Paths are relative to the workflow file; a path in a volume begins with /Volumes/.")
+      hint: "Paths are relative to the workflow file; those in a volume begin with /Volumes/, those in a git folder with /Workspace/.")
     return nil
   }
 
