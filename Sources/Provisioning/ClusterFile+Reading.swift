@@ -25,8 +25,9 @@ private struct ClusterFileReader {
       PlatformError(.invalidFile, place.isEmpty ? message : "\(place): \(message)", hint: hint, number: "PLT-4390", path: path, line: line))
   }
 
-  /// The members of a mapping whose keys are all among `known`.
-  mutating func members(_ tree: YAMLTree?, _ place: String, known: [String]) -> [String: YAMLTree] {
+  /// The members of a mapping whose keys are all among those of `keys` (`ClusterKeys`).
+  mutating func members(_ tree: YAMLTree?, _ place: String, keys: String) -> [String: YAMLTree] {
+    let known = ClusterKeys.at(keys).map(\.name)
     guard let tree, !tree.isNull else { return [:] }
     guard let members = tree.members else {
       fail(tree.line, place, "must be a mapping")
@@ -100,10 +101,10 @@ private struct ClusterFileReader {
   }
 
   mutating func access(_ tree: YAMLTree?, _ place: String, base: ClusterFile.Access) -> ClusterFile.Access {
-    let found = members(tree, place, known: ["user", "port", "identity_file", "jump", "options"])
+    let found = members(tree, place, keys: "ssh")
     var access = base
     if let user = word(found["user"], place + ".user") { access.user = user }
-    if let port = number(found["port"], place + ".port", 1...65_535) { access.port = port }
+    if let port = number(found["port"], place + ".port", ClusterKeys.range("ssh", "port")) { access.port = port }
     if let file = text(found["identity_file"], place + ".identity_file") { access.identityFile = file }
     if let tree = found["jump"], let jump = text(tree, place + ".jump") {
       if jump.hasPrefix("-") { fail(tree.line, place + ".jump", "'\(jump)' is not a machine") }
@@ -127,7 +128,7 @@ private struct ClusterFileReader {
   }
 
   mutating func node(_ tree: YAMLTree, _ place: String, access base: ClusterFile.Access, dataDirectory: String) -> ClusterFile.Node? {
-    let found = members(tree, place, known: ["name", "host", "address", "roles", "ssh", "data_dir", "labels", "resources"])
+    let found = members(tree, place, keys: "nodes")
     guard found["name"] != nil, found["host"] != nil else {
       fail(tree.line, place, "a node needs a name and a host", hint: "For example { name: w1, host: 10.0.0.12, roles: [worker] }.")
       return nil
@@ -158,7 +159,7 @@ private struct ClusterFileReader {
       }
       if tree.members == nil { fail(tree.line, place + ".labels", "must be a mapping") }
     }
-    let resources = members(found["resources"], place + ".resources", known: ["cpus", "memory"])
+    let resources = members(found["resources"], place + ".resources", keys: "nodes.resources")
     var address = word(found["address"], place + ".address")
     if let given = address, !Self.isAddress(given) {
       fail(found["address"]!.line, place + ".address", "'\(given)' is not an IP address", hint: "For example 10.0.0.12.")
@@ -170,12 +171,12 @@ private struct ClusterFileReader {
     return ClusterFile.Node(
       name: name, host: host, address: address, roles: roles, access: access(found["ssh"], place + ".ssh", base: base),
       dataDirectory: folder(found["data_dir"], place + ".data_dir") ?? dataDirectory, labels: labels,
-      processors: number(resources["cpus"], place + ".resources.cpus", 1...4096),
+      processors: number(resources["cpus"], place + ".resources.cpus", ClusterKeys.range("nodes.resources", "cpus")),
       memory: word(resources["memory"], place + ".resources.memory"), line: tree.line)
   }
 
   mutating func database(_ tree: YAMLTree?) -> ClusterFile.Database {
-    let found = members(tree, "postgres", known: ["mode", "url_secret"])
+    let found = members(tree, "postgres", keys: "postgres")
     guard let mode = text(found["mode"], "postgres.mode") else { return .managed }
     switch mode {
     case "managed": return .managed
@@ -194,11 +195,11 @@ private struct ClusterFileReader {
   }
 
   mutating func file(_ tree: YAMLTree) -> ClusterFile? {
-    let top = members(tree, "", known: ["cluster", "ssh", "defaults", "nodes", "network", "postgres", "storage"])
-    let cluster = members(top["cluster"], "cluster", known: ["name"])
-    let defaults = members(top["defaults"], "defaults", known: ["service_user", "data_dir", "install_dir"])
-    let network = members(top["network"], "network", known: ["http_bind", "control_port"])
-    let storage = members(top["storage"], "storage", known: ["root"])
+    let top = members(tree, "", keys: "")
+    let cluster = members(top["cluster"], "cluster", keys: "cluster")
+    let defaults = members(top["defaults"], "defaults", keys: "defaults")
+    let network = members(top["network"], "network", keys: "network")
+    let storage = members(top["storage"], "storage", keys: "storage")
     let base = access(top["ssh"], "ssh", base: ClusterFile.Access())
     let dataDirectory = folder(defaults["data_dir"], "defaults.data_dir") ?? "/var/lib/platform"
     var nodes: [ClusterFile.Node] = []
@@ -235,7 +236,7 @@ private struct ClusterFileReader {
     let user = word(defaults["service_user"], "defaults.service_user")
     let install = folder(defaults["install_dir"], "defaults.install_dir") ?? "/opt/platform"
     let database = database(top["postgres"])
-    let port = number(network["control_port"], "network.control_port", 1...65_534) ?? 7400
+    let port = number(network["control_port"], "network.control_port", ClusterKeys.range("network", "control_port")) ?? 7400
     guard nodes.contains(where: { $0.roles.contains(.coordinator) }) else { return nil }
     return ClusterFile(
       name: name, nodes: nodes, serviceUser: user, installDirectory: install, storage: root, database: database, httpBind: http, controlPort: port)

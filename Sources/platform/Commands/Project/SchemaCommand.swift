@@ -3,22 +3,30 @@
 import ArgumentParser
 import Core
 import Foundation
+import Provisioning
 import Workspace
 
 struct SchemaCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "schema", abstract: "The JSON Schema of project files, for editors; or the lists of all keys.",
+    commandName: "schema", abstract: "The JSON Schema of project files or cluster files, for editors; or the lists of all keys.",
     discussion: """
       EXAMPLES
         platform schema > platform.schema.json
+        platform schema cluster > cluster.schema.json
         platform schema --keys            which keys are honoured, ignored, refused
       In platform.yml:  # yaml-language-server: $schema=platform.schema.json
       """)
-  @Flag(help: "Print which keys are honoured, ignored with a warning, and refused.") var keys = false
+  enum Kind: String, ExpressibleByArgument, CaseIterable { case project, cluster }
+
+  @Argument(help: "project, or cluster: the file of 'platform up -f'.") var kind = Kind.project
+  @Flag(help: "Print which keys of project files are honoured, ignored with a warning, and refused.") var keys = false
   @Option(name: [.short, .long], help: "text, wide, json, yaml, csv or name.") var output: OutputFormat = .text
 
   func run() throws {
-    guard keys else { return try Report.structured(ProjectSchema.document, output == .yaml ? .yaml : .json) }
+    guard keys else {
+      return try Report.structured(kind == .cluster ? ClusterSchema.document : ProjectSchema.document, output == .yaml ? .yaml : .json)
+    }
+    guard kind == .project else { throw PlatformError(.invalidArgument, "--keys is of project files", hint: "Write 'platform schema cluster'.") }
     if output.isStructured { return try Report.structured(KeyLists.all, output) }
     StandardStreams.out(KeyLists.markdown(KeyLists.all))
   }
