@@ -65,7 +65,8 @@ public enum JobsView {
   private static func failure(_ error: PlatformError?) -> Standing {
     let isOurs = error?.code == .internalError
     return Standing(
-      lifeCycle: "TERMINATED", result: "FAILED", message: text(error), status: "TERMINATED", code: isOurs ? "INTERNAL_ERROR" : "RUN_EXECUTION_ERROR",
+      lifeCycle: isOurs ? "INTERNAL_ERROR" : "TERMINATED", result: "FAILED", message: text(error), status: "TERMINATED",
+      code: isOurs ? "INTERNAL_ERROR" : "RUN_EXECUTION_ERROR",
       type: isOurs ? "INTERNAL_ERROR" : "CLIENT_ERROR")
   }
 
@@ -124,6 +125,8 @@ public enum JobsView {
       var standing = failure(record.error)
       (standing.result, standing.isCancelledOrLate) = ("TIMEDOUT", true)
       return standing
+    case .cancelled where record.startedAt == nil && spec?.runIf != .allDone && isBehindCancelled(spec, run.spec.tasks, all):
+      return ended("UPSTREAM_CANCELED", "SKIPPED", "A task before it was cancelled.")
     case .cancelled:
       return Standing(
         lifeCycle: "TERMINATED", result: "CANCELED", status: "TERMINATED", code: "USER_CANCELED", type: "SUCCESS", isCancelledOrLate: true)
@@ -131,9 +134,20 @@ public enum JobsView {
     case .skipped where run.record?.state == .skipped: return ended("MAXIMUM_CONCURRENT_RUNS_REACHED", "MAX_CONCURRENT_RUNS_EXCEEDED")
     case .skipped where record.excluded == true: return ended("EXCLUDED", "SKIPPED", "Its conditions were not met.")
     case .skipped:
-      let cancelled = (spec?.dependsOn ?? []).contains { key in all.contains { $0.key == key && $0.state == .cancelled } }
-      return ended(cancelled ? "UPSTREAM_CANCELED" : "UPSTREAM_FAILED", "SKIPPED", "A task before it did not succeed.")
+      return ended(isBehindCancelled(spec, run.spec.tasks, all) ? "UPSTREAM_CANCELED" : "UPSTREAM_FAILED", "SKIPPED", "A task before it did not succeed.")
     }
+  }
+
+  /// Whether what it waited for, or what that waited for, was cancelled.
+  private static func isBehindCancelled(_ spec: TaskSpec?, _ specs: [TaskSpec], _ all: [TaskRecord]) -> Bool {
+    var open = spec?.dependsOn ?? []
+    var seen: Set<String> = []
+    while let key = open.popLast() {
+      guard seen.insert(key).inserted, let record = all.first(where: { $0.key == key }) else { continue }
+      if record.state == .cancelled { return true }
+      if record.state == .skipped { open += specs.first { $0.key == key }?.dependsOn ?? [] }
+    }
+    return false
   }
 
   // MARK: runs

@@ -44,7 +44,8 @@ extension EndToEnd {
       """)
       put("one.py", "import sys, taskvalues\nprint('item', sys.argv[1], 'of', taskvalues.get('count', 'rows'))\ntaskvalues.set('square', int(sys.argv[1]) ** 2)\n")
       put("flaky.py", "import os, sys\nprint('attempt', os.environ['PLATFORM_TASK_ATTEMPT'])\nif os.environ['PLATFORM_TASK_ATTEMPT'] == '1': sys.exit('it broke')\n")
-      put("slow.py", "import subprocess, time\nsubprocess.Popen(['sleep', '4242'], start_new_session=True)\nprint('started', flush=True)\ntime.sleep(600)\n")
+      NAP = str(10_000_000 + os.getpid())  # of this test, whatever else runs on the machine
+      put("slow.py", f"import subprocess, time\nsubprocess.Popen(['sleep', '{NAP}'], start_new_session=True)\nprint('started', flush=True)\ntime.sleep(600)\n")
       put("quick.py", "print('quick')\n")
 
       # A job with parameters, values, a condition and a loop.
@@ -101,7 +102,7 @@ extension EndToEnd {
       def sleepers():
           found = 0
           for pid in filter(str.isdigit, os.listdir("/proc")):
-              try: found += open(f"/proc/{pid}/cmdline").read() == "sleep\0004242\0"
+              try: found += open(f"/proc/{pid}/cmdline").read() == f"sleep\000{NAP}\0"
               except OSError: pass
           return found
       slow = w.jobs.submit(run_name="slow", tasks=[j.SubmitTask(task_key="slow", spark_python_task=py("slow.py"))]).run_id
@@ -124,6 +125,36 @@ extension EndToEnd {
       for key, words in [("memory", "of memory in 2 processes; it may use 200.0 MB"), ("processes", "it may have 10"), ("disk", "its folder took 9")]:
           error = w.jobs.get_run_output(task(many, key).run_id).error
           assert words in error, error
+
+      # Every state and result that there is: the rest of them.
+      put("fail.py", "raise SystemExit('it fails')\n")
+      def bare(name, file="quick.py", *before, **more): return j.SubmitTask(task_key=name, depends_on=after(*before), spark_python_task=py(file), **more)
+      seen = ended(w.jobs.submit(run_name="states", tasks=[
+          bare("late", "slow.py", timeout_seconds=1), bare("off", disabled=True), bare("behind", "quick.py", "off"), bare("bad", "fail.py"),
+          bare("mend", "quick.py", "bad", "late", run_if=j.RunIf.ALL_DONE)]).run_id)
+      assert states(seen) == {"late": "TIMEDOUT", "off": "DISABLED", "behind": "EXCLUDED", "bad": "FAILED", "mend": "SUCCESS"}, states(seen)
+      assert seen.state.result_state.value == "SUCCESS_WITH_FAILURES", seen.state
+      late = ended(w.jobs.submit(run_name="late", timeout_seconds=1, tasks=[bare("slow", "slow.py")]).run_id)
+      assert late.state.result_state.value == "TIMEDOUT" and late.state.user_cancelled_or_timedout, late.state
+      waiting_job = w.jobs.create(name="waiting", tasks=[
+          j.Task(task_key="bad", max_retries=1, min_retry_interval_millis=600_000, spark_python_task=py("fail.py")),
+          j.Task(task_key="next", depends_on=after("bad"), spark_python_task=py("quick.py")),
+          j.Task(task_key="last", depends_on=after("next"), spark_python_task=py("quick.py"))]).job_id
+      waiting = w.jobs.run_now(waiting_job).run_id
+      deadline = time.time() + 60
+      def lives(): return {t.task_key: t.state.life_cycle_state.value for t in w.jobs.get_run(waiting).tasks}
+      while lives()["bad"] != "WAITING_FOR_RETRY" and time.time() < deadline: time.sleep(0.05)
+      assert lives() == {"bad": "WAITING_FOR_RETRY", "next": "BLOCKED", "last": "BLOCKED"}, lives()
+      assert w.jobs.get_run(waiting).state.life_cycle_state.value == "RUNNING"
+      w.jobs.cancel_run(waiting)
+      assert states(ended(waiting)) == {"bad": "CANCELED", "next": "UPSTREAM_CANCELED", "last": "UPSTREAM_CANCELED"}, states(ended(waiting))
+      w.jobs.delete(waiting_job)
+
+      # Rights are not there, and nobody is told that they are.
+      rights = [j.JobAccessControlRequest(group_name="users", permission_level=j.JobPermissionLevel.CAN_VIEW)]
+      for call in (lambda: w.jobs.create(name="x", access_control_list=rights, tasks=[j.Task(task_key="q", spark_python_task=py("quick.py"))]),
+                   lambda: w.jobs.submit(access_control_list=rights, tasks=[bare("q")])):
+          refused(InvalidParameterValue, call, "jobs have no permissions")
 
       # One run at once, and no queue.
       single = w.jobs.create(name="single", tasks=[j.Task(task_key="slow", spark_python_task=py("slow.py"))]).job_id

@@ -75,7 +75,19 @@ import Testing
     ("for_each_task: { inputs: [1], task: { task_key: x, run_if: ALL_DONE, command_task: { command: ls } } }", "PLT-1203", "no meaning inside"),
     ("command_task: { command: [ls, '{{input}}'] }", "PLT-1206", "only inside of a for_each_task"),
     ("command_task: { command: [ls, '{{job.run_ids}}'] }", "PLT-1206", "Did you mean '{{job.run_id}}'?"),
-    ("command_task: { command: ls }, run_if: ALL_SUCESS", "PLT-1203", "Did you mean ALL_SUCCESS?"),
+    ("command_task: { command: ls }, run_if: ALL_SUCESS", "PLT-1203", "Did you mean 'ALL_SUCCESS'?"),
+    ("condition_task: { op: EQUALS, left: a }", "PLT-1203", "'EQUALS' is not possible"),
+    ("for_each_task: { inputs: [1], task: { task_key: x, for_each_task: { inputs: [1] } } }", "PLT-1203", "a job of its own"),
+    ("comand: { command: ls }", "PLT-1202", "Did you mean 'command_task'?"),
+    ("command_task: ls", "PLT-1202", "For example { command: ... }."),
+    ("sql_task: { file: q.sql }", "PLT-1202", "For example { path: ... }."),
+    ("spark_python_task: { python_file: /Volumes/a/b/c/d.py, source: git }", "PLT-1203", "Did you mean 'GIT'?"),
+    ("spark_python_task: { python_file: /Volumes/a/b/c/d.py, parameters: x }", "PLT-1202", "For example [ one, two ]."),
+    ("command_task: { command: ls }, depends_on: a", "PLT-1202", "Write [ { task_key: a } ]."),
+    ("command_task: { command: ls }, depends_on: [ a ]", "PLT-1202", "Write { task_key: a }."),
+    ("command_task: { command: ls }, timeout_seconds: 1h", "PLT-1202", "In seconds"),
+    ("command_task: { command: [ls, '{{tasks.aa.values.n}}'] }", "PLT-1206", "Tasks: a, t."),
+    ("command_task: { command: [ls, '{{job.parameters.n}}'] }", "PLT-1207", "Declare it: parameters"),
     ("command_task: { command: ls }, disabled: maybe", "PLT-1202", "true or false"),
     ("run_job_task: { job_id: 0 }", "PLT-1203", "out of range"),
     ("command_task: { command: ls }, depends_on: [ { task_key: a, outcome: maybe } ]", "PLT-1203", "Use true, false"),
@@ -119,6 +131,58 @@ import Testing
       try JobSettings.settings(text: text, path: "w.yml", job: nil, variables: [:]) == [
         "name": "j", "max_concurrent_runs": 3, "tasks": [["task_key": "a", "sql_task": ["statement": "SELECT 3"]]],
       ])
+  }
+
+  /// Keys of a job that are wrong in several ways, and how often it is said.
+  @Test(arguments: [
+    ("schedule: { quartz_cron_expression: '0 30 2 * *', timezone_id: Europe/Belin, pause: PAUSED }", ["5 fields", "Europe/Berlin", "'pause_status'"]),
+    ("trigger: { file_arival: { url: /x } }", ["Did you mean 'file_arrival'?"]),
+    ("trigger: { periodic: { interval: 0, unit: HOURS } }", ["from 1 to 10000"]),
+    (
+      "email_notifications: { on_failur: [ a@example.org ], on_start: nobody }, webhook_notifications: { on_failure: [ x ] }, health: { rules: [ 1 ] }",
+      ["Did you mean 'on_failure'?", "list of addresses", "destinations list", "RUN_DURATION_SECONDS"]
+    ),
+    (
+      "git_source: { git_url: 'git@github.com:a/b.git', git_branch: a, git_tag: b, git_brunch: c }",
+      ["https://HOST/PATH", "git_branch and git_tag", "'git_branch'?"]
+    ),
+    (
+      "parameters: [ { name: 'a b', default: 1 }, { default: 1 } ], queue: true, tags: [ a ]",
+      ["usable name", "'name' is missing", "{ enabled: ... }", "{ NAME: text }"]
+    ),
+    ("max_concurrent_runs: 0, timeout_seconds: soon", ["Use 1 to 1000", "In seconds"]),
+  ]) func allErrorsOfAJobAreSaidAtOnce(_ keys: String, _ says: [String]) throws {
+    let text = "{ resources: { jobs: { j: { \(keys), tasks: [ { task_key: a, command_task: { command: ls } } ] } } } }"
+    let parsed = WorkflowFile.parse(text: text, path: "w.yml", job: nil, parameters: [:], attachments: [:], isDefinition: true)
+    let shown = parsed.errors.map { $0.message + " " + $0.hint }
+    #expect(parsed.errors.count == says.count && says.allSatisfy { one in shown.contains { $0.contains(one) } }, "\(shown)")
+    #expect(parsed.errors.allSatisfy { $0.path == "w.yml" && $0.line == 1 })
+  }
+
+  @Test func errorsOfATriggerHaveTheLinesOfTheirKeys() {
+    let text = """
+      resources:
+        jobs:
+          j:
+            schedule:
+              quartz_cron_expression: "0 0 3 * * ?"
+              timezone_id: Nowhere
+            email_notifications:
+              on_start: [ a@example.org ]
+              on_end: [ a@example.org ]
+            tasks: [ { task_key: a, command_task: { command: ls } } ]
+      """
+    let parsed = WorkflowFile.parse(text: text, path: "w.yml", job: nil, parameters: [:], attachments: [:], isDefinition: true)
+    #expect(parsed.errors.map(\.line) == [6, 9], "\(parsed.errors)")
+  }
+
+  @Test func aFileThatIsNoYAMLSaysWhatIsTheMatter() {
+    func hint(_ text: String) -> String? {
+      WorkflowFile.parse(text: text, path: "w.yml", job: nil, parameters: [:], attachments: [:]).errors.first?.hint
+    }
+    #expect(hint("resources:\n\tjobs: {}\n") == "YAML knows no tabs: indent with spaces.")
+    #expect(hint("resources: {}\nresources: {}\n") == "Keep one of the two.")
+    #expect(hint("resources: [\n")?.contains("brackets") == true)
   }
 
   @Test func partsOfAJobCanBeChosen() throws {
@@ -188,6 +252,7 @@ import Testing
       (.succeeded, nil, "TERMINATED", "SUCCESS"), (.failed, PlatformError(.failed, "x"), "TERMINATED", "FAILED"),
       (.failed, PlatformError(.timeout, "x", number: Scheduler.runTimeout), "TERMINATED", "TIMEDOUT"), (.cancelled, nil, "TERMINATED", "CANCELED"),
       (.skipped, nil, "SKIPPED", "MAXIMUM_CONCURRENT_RUNS_REACHED"),
+      (.failed, PlatformError(.internalError, "ours"), "INTERNAL_ERROR", "FAILED"),
     ] as [(RunState, PlatformError?, String, String?)])
   func runsHaveDatabricksStates(_ state: RunState, _ error: PlatformError?, _ lifeCycle: String, _ result: String?) {
     let shown = JobsView.run(stored(state, error: error), tasks: [], repairs: nil, host: "http://h")
@@ -206,6 +271,26 @@ import Testing
     #expect(states(stored(.running), record("a", .retrying), record("b", .pending)) == ["WAITING_FOR_RETRY", "BLOCKED"])
     #expect(states(stored(.failed), record("a", .failed), record("b", .skipped)) == ["FAILED", "UPSTREAM_FAILED"])
     #expect(states(stored(.cancelled), record("a", .cancelled), record("b", .skipped)) == ["CANCELED", "UPSTREAM_CANCELED"])
+    #expect(states(stored(.cancelled), record("a", .cancelled), record("b", .cancelled)) == ["CANCELED", "UPSTREAM_CANCELED"])
+    var began = record("b", .cancelled)
+    began.startedAt = 5
+    #expect(states(stored(.cancelled), record("a", .cancelled), began) == ["CANCELED", "CANCELED"])
+    #expect(states(stored(.pending, limit: 1), record("a", .pending), record("b", .pending)) == ["QUEUED", "QUEUED"])
+    #expect(states(stored(.skipped), record("a", .skipped), record("b", .skipped)) == Array(repeating: "MAXIMUM_CONCURRENT_RUNS_REACHED", count: 2))
+    let long = RunSpec(
+      id: "5", name: "r",
+      tasks: [
+        TaskSpec(key: "a", kind: "sql"), TaskSpec(key: "b", kind: "sql", dependsOn: ["a"]), TaskSpec(key: "c", kind: "sql", dependsOn: ["b"]),
+        TaskSpec(key: "d", kind: "sql", dependsOn: ["c"], disabled: true),
+      ])
+    var behind = stored(.cancelled)
+    behind.spec = long
+    let shown = JobsView.run(
+      behind, tasks: [record("a", .cancelled), record("b", .skipped), record("c", .skipped), record("d", .skipped)], repairs: nil, host: "")
+    #expect(
+      (shown["tasks"]?.arrayValue ?? []).map { $0["state"]?["result_state"]?.stringValue } == [
+        "CANCELED", "UPSTREAM_CANCELED", "UPSTREAM_CANCELED", "DISABLED",
+      ])
     var excluded = record("b", .skipped)
     excluded.excluded = true
     #expect(states(stored(.succeeded), record("a", .succeeded), excluded) == ["SUCCESS", "EXCLUDED"])

@@ -68,6 +68,7 @@ extension CoordinatorService {
   }
 
   func submitRun(_ request: JSONValue, by principal: Principal) async throws -> JSONValue {
+    try Self.requireNoRights(request)
     var settings = request.objectValue ?? [:]
     let key = try Self.token(request, "submit")
     settings["name"] = settings["run_name"] ?? "Untitled"

@@ -14,6 +14,7 @@ extension CoordinatorService {
   /// - Throws: everything that is wrong with them.
   static func checked(_ given: JSONValue, attachments: [String: String]) throws -> JSONValue {
     var members = given.objectValue ?? [:]
+    // Of a file it is ignored with a warning; elsewhere it was refused before.
     members["access_control_list"] = nil
     let settings = JSONValue.object(members)
     let errors = JobSettings.check(settings, attachments: attachments).errors
@@ -21,7 +22,17 @@ extension CoordinatorService {
     return settings
   }
 
+  /// There are no rights: a list that would have to keep somebody out is not taken as if it did.
+  /// - Throws: `invalidArgument` PLT-4426 for an `access_control_list` that says anything.
+  static func requireNoRights(_ given: JSONValue) throws {
+    guard let list = given["access_control_list"], list != .null, list != .array([]) else { return }
+    throw PlatformError(
+      .invalidArgument, "access_control_list: jobs have no permissions", hint: "Everybody with a token may see, change and run every job: leave it out.",
+      number: "PLT-4426")
+  }
+
   func createJob(_ settings: JSONValue, by principal: Principal) async throws -> JSONValue {
+    try Self.requireNoRights(settings)
     let settings = try Self.checked(settings, attachments: [:])
     try await requireDestinations(settings)
     try await triggers.check(settings)
@@ -73,6 +84,7 @@ extension CoordinatorService {
   }
 
   func updateJob(_ id: Int64, _ settings: JSONValue, removing: [String], by principal: Principal) async throws {
+    try Self.requireNoRights(settings)
     try await requireDestinations(settings)
     try await triggers.check(settings)
     try await store.changeJob(id) { job in
@@ -83,6 +95,7 @@ extension CoordinatorService {
   }
 
   func resetJob(_ id: Int64, _ settings: JSONValue, by principal: Principal) async throws {
+    try Self.requireNoRights(settings)
     try await requireDestinations(settings)
     try await triggers.check(settings)
     try await store.changeJob(id) { job in try Self.checked(settings, attachments: job.attachments) }

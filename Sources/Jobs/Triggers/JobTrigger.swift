@@ -28,10 +28,7 @@ public struct JobTrigger: Sendable, Equatable {
     guard all.count <= 1 else { throw Self.bad("\(all.joined(separator: " and ")) are both given", hint: "A job has one of them.") }
     guard let key = all.first, let value = given(key) else { return nil }
     guard value.objectValue != nil else { throw Self.bad("\(key) must be a mapping", hint: "") }
-    let pause = value["pause_status"]?.stringValue
-    guard pause == nil || pause == "PAUSED" || pause == "UNPAUSED" else {
-      throw Self.bad("\(key).pause_status: '\(pause?.prefix(40) ?? "")' is not possible", hint: "Use PAUSED or UNPAUSED.")
-    }
+    let isPaused = try Self.isPaused(key, value)
     definition = "\(key) \(value.sortedText)"
     // A paused one is looked at too: it has to work when it goes on.
     switch key {
@@ -39,24 +36,58 @@ public struct JobTrigger: Sendable, Equatable {
     case "trigger": kind = try Self.trigger(value)
     default: kind = try Self.continuous(value)
     }
-    if pause == "PAUSED" { return nil }
+    if isPaused { return nil }
+  }
+
+  /// All that is wrong with what starts a job by itself; each message begins with the key that it is about.
+  static func problems(_ settings: JSONValue) -> [PlatformError] {
+    var found: [PlatformError] = []
+    if let schedule = settings["schedule"], let members = schedule.objectValue {
+      let known = ["quartz_cron_expression", "timezone_id", "pause_status"]
+      for key in members.keys.sorted() where !known.contains(key) {
+        let close = Spelling.suggestion(for: key, among: known) ?? known.first { $0.hasPrefix(key) }
+        found.append(
+          bad("schedule: unknown key '\(key.prefix(60))'", hint: close.map { "Did you mean '\($0)'?" } ?? "Known here: \(known.joined(separator: ", "))."))
+      }
+      do { _ = try cron(schedule) } catch { found.append(error) }
+      do { _ = try zone(schedule) } catch { found.append(error) }
+      do { _ = try isPaused("schedule", schedule) } catch { found.append(error) }
+    }
+    if found.isEmpty { do { _ = try JobTrigger(settings) } catch { found.append(error) } }
+    return found
+  }
+
+  private static func isPaused(_ key: String, _ value: JSONValue) throws(PlatformError) -> Bool {
+    let pause = value["pause_status"]?.stringValue
+    guard pause == nil || pause == "PAUSED" || pause == "UNPAUSED" else {
+      throw bad("\(key).pause_status: '\(pause?.prefix(40) ?? "")' is not possible", hint: "Use PAUSED or UNPAUSED.")
+    }
+    return pause == "PAUSED"
   }
 
   private static func bad(_ text: String, hint: String) -> PlatformError { PlatformError(.invalidArgument, text, hint: hint, number: "PLT-4230") }
 
-  private static func schedule(_ value: JSONValue) throws(PlatformError) -> Kind {
+  private static func cron(_ value: JSONValue) throws(PlatformError) -> QuartzCron {
     guard let text = value["quartz_cron_expression"]?.stringValue else {
       throw bad("schedule: 'quartz_cron_expression' is missing", hint: "For example \"0 30 2 * * ?\".")
     }
+    return try QuartzCron(text)
+  }
+
+  private static func zone(_ value: JSONValue) throws(PlatformError) -> TimeZone {
     guard let name = value["timezone_id"]?.stringValue else { throw bad("schedule: 'timezone_id' is missing", hint: "For example UTC, or Europe/Berlin.") }
     guard let zone = TimeZone(identifier: name) else {
       let close = Spelling.suggestion(for: name, among: TimeZone.knownTimeZoneIdentifiers)
       throw bad(
         "schedule.timezone_id: there is no time zone '\(name.prefix(60))'", hint: close.map { "Did you mean '\($0)'?" } ?? "For example UTC, or Europe/Berlin.")
     }
-    let cron = try QuartzCron(text)
+    return zone
+  }
+
+  private static func schedule(_ value: JSONValue) throws(PlatformError) -> Kind {
+    let (cron, zone) = (try Self.cron(value), try Self.zone(value))
     guard cron.next(after: Date(timeIntervalSince1970: 1_767_225_600), in: zone) != nil || cron.years != nil else {
-      throw bad("schedule: '\(text.prefix(100))' never happens", hint: "Look at day and month.")
+      throw bad("schedule: '\(value["quartz_cron_expression"]?.stringValue?.prefix(100) ?? "")' never happens", hint: "Look at day and month.")
     }
     return .cron(cron, zone)
   }
@@ -84,6 +115,7 @@ public struct JobTrigger: Sendable, Equatable {
   private static func trigger(_ value: JSONValue) throws(PlatformError) -> Kind {
     let given = members(value).keys.filter { $0 != "pause_status" }.sorted()
     if let other = given.first(where: { !kinds.contains($0) }) {
+      if let close = Spelling.suggestion(for: other, among: kinds) { throw bad("trigger: unknown key '\(other.prefix(60))'", hint: "Did you mean '\(close)'?") }
       throw notBuilt("trigger.\(other.prefix(60))", "Built are \(kinds.map { "trigger.\($0)" }.joined(separator: ", ")) and schedule.")
     }
     guard given.count == 1, let key = given.first, let body = value[key] else {

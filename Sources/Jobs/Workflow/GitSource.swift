@@ -38,14 +38,38 @@ public struct GitSource: Sendable, Equatable {
     self.reference = reference
   }
 
-  /// - Throws: `invalidArgument` PLT-4345.
+  /// - Throws: `invalidArgument` PLT-4345, the first thing that is wrong.
   public init(_ value: JSONValue) throws(PlatformError) {
-    func bad(_ message: String, _ hint: String = "") -> PlatformError { PlatformError(.invalidArgument, message, hint: hint, number: "PLT-4345") }
-    guard let members = value.objectValue else { throw bad("must be a mapping") }
-    if let unknown = members.keys.sorted().first(where: { !Self.keys.contains($0) }) {
-      throw bad("unknown key '\(unknown.prefix(80))'", Spelling.suggestion(for: unknown, among: Self.keys).map { "Did you mean '\($0)'?" } ?? "")
+    let (source, problems) = Self.read(value)
+    if let first = problems.first { throw first }
+    guard let source else { throw Self.bad("cannot be read") }
+    self = source
+  }
+
+  private static func bad(_ message: String, _ hint: String = "") -> PlatformError {
+    PlatformError(.invalidArgument, message, hint: hint, number: "PLT-4345")
+  }
+
+  /// The source, or all that is wrong with it (PLT-4345).
+  static func read(_ value: JSONValue) -> (source: GitSource?, problems: [PlatformError]) {
+    guard let members = value.objectValue else { return (nil, [bad("must be a mapping", "For example { git_url: https://..., git_branch: main }.")]) }
+    var problems: [PlatformError] = []
+    for unknown in members.keys.sorted() where !keys.contains(unknown) {
+      problems.append(
+        bad(
+          "unknown key '\(unknown.prefix(80))'",
+          Spelling.suggestion(for: unknown, among: keys).map { "Did you mean '\($0)'?" } ?? "Known here: \(keys.joined(separator: ", "))."))
     }
-    guard let url = members["git_url"]?.stringValue, !url.isEmpty else { throw bad("'git_url' is missing") }
+    var url = ""
+    do { url = try checked(members["git_url"]?.stringValue) } catch { problems.append(error) }
+    var reference: Reference?
+    do { reference = try Self.reference(members) } catch { problems.append(error) }
+    guard problems.isEmpty, let reference else { return (nil, problems) }
+    return (GitSource(url: url, reference: reference), [])
+  }
+
+  private static func checked(_ url: String?) throws(PlatformError) -> String {
+    guard let url, !url.isEmpty else { throw bad("'git_url' is missing") }
     let plain = url.unicodeScalars.allSatisfy { $0.value > 32 && $0.value != 127 } && url.utf8.count <= 1_000
     guard plain, url.hasPrefix("https://") || url.hasPrefix("/") else {
       throw bad("'\(url.prefix(100))' is not possible", "Repositories are https://HOST/PATH, or a folder of an external location on the coordinator's machine.")
@@ -58,18 +82,24 @@ public struct GitSource: Sendable, Equatable {
     } else if url.split(separator: "/").contains("..") {
       throw bad("'\(url.prefix(100))' is not possible", "Write the folder without '..'.")
     }
+    return url
+  }
+
+  private static func reference(_ members: [String: JSONValue]) throws(PlatformError) -> Reference {
     let given = ["git_branch", "git_tag", "git_commit"].compactMap { key in members[key]?.stringValue.map { (key, $0) } }
-    guard given.count == 1, let (key, name) = given.first else { throw bad("needs one of git_branch, git_tag and git_commit") }
+    guard given.count == 1, let (key, name) = given.first else {
+      throw bad(
+        given.isEmpty ? "needs one of git_branch, git_tag and git_commit" : "has \(given.map(\.0).joined(separator: " and "))",
+        given.isEmpty ? "" : "Give one of them.")
+    }
     if key == "git_commit" {
       guard [40, 64].contains(name.utf8.count), name.allSatisfy({ $0.isHexDigit && !$0.isUppercase }) else {
         throw bad("'\(name.prefix(80))' is no commit", "Give all 40 digits of its hash.")
       }
-      reference = .commit(name)
-    } else {
-      guard Self.isName(name) else { throw bad("'\(name.prefix(80))' is no name of a branch or tag") }
-      reference = key == "git_tag" ? .tag(name) : .branch(name)
+      return .commit(name)
     }
-    self.url = url
+    guard isName(name) else { throw bad("'\(name.prefix(80))' is no name of a branch or tag") }
+    return key == "git_tag" ? .tag(name) : .branch(name)
   }
 
   /// As `git check-ref-format` has it.

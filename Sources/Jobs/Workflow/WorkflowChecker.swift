@@ -47,17 +47,28 @@ struct WorkflowChecker {
     warnings.append("\(path):\(line): '\(whole)' is ignored")
   }
 
-  mutating func unknown(_ key: String, _ line: Int, _ place: String, known: [String]) {
-    let close = Spelling.suggestion(for: key, among: known)
+  /// - Returns: the key that was meant, as far as that can be told.
+  @discardableResult
+  mutating func unknown(_ key: String, _ line: Int, _ place: String, known: [String]) -> String? {
+    // The kinds of tasks are often written without their ending.
+    let close = Spelling.suggestion(for: key, among: known) ?? Spelling.suggestion(for: key + "_task", among: known)
     fail(
-      "PLT-1202", line, place, "unknown key '\(key)'",
+      "PLT-1202", line, place, "unknown key '\(Self.short(key))'",
       hint: close.map { "Did you mean '\($0)'?" } ?? "Known here: \(known.sorted().joined(separator: ", ")).")
+    return close
   }
 
   /// The members of a mapping; an error and nil for anything else.
-  mutating func map(_ tree: YAMLTree, _ place: String) -> [YAMLTree.Member]? {
+  mutating func map(_ tree: YAMLTree, _ place: String, hint: String = "") -> [YAMLTree.Member]? {
     if let members = tree.members { return members }
-    fail("PLT-1202", tree.line, place, "must be a mapping")
+    fail("PLT-1202", tree.line, place, "must be a mapping", hint: hint)
+    return nil
+  }
+
+  /// The items of a list; an error and nil for anything else.
+  mutating func list(_ tree: YAMLTree, _ place: String) -> [YAMLTree]? {
+    if let items = tree.items { return items }
+    fail("PLT-1202", tree.line, place, "must be a list", hint: "For example [ one, two ].")
     return nil
   }
 
@@ -121,13 +132,17 @@ struct WorkflowChecker {
       } else if parts[0] == "input" {
         if !isInLoop { fail("PLT-1206", line, place, "'{{\(name)}}' has a meaning only inside of a for_each_task") }
         result += "{{\(name)}}"
-      } else if parts.count == 3, parts[0] == "job", parts[1] == "parameters" {
-        if let value = parameters[parts[2]] {
+      } else if parts.count >= 3, parts[0] == "job", parts[1] == "parameters" {
+        let wanted = parts[2...].joined(separator: ".")
+        if let value = parameters[wanted] {
           result += value
         } else {
-          let known = parameters.keys.sorted().joined(separator: ", ")
+          let known = parameters.keys.sorted()
           fail(
-            "PLT-1207", line, place, "unknown job parameter '\(parts[2])'", hint: known.isEmpty ? "" : "Declared: \(known).")
+            "PLT-1207", line, place, "unknown job parameter '\(wanted)'",
+            hint: Spelling.suggestion(for: wanted, among: known).map { "Did you mean '\($0)'?" }
+              ?? (known.isEmpty
+                ? "Declare it: parameters: [ { name: \(wanted), default: \"\" } ] of the job." : "Declared: \(known.joined(separator: ", "))."))
         }
       } else if name.hasPrefix("secrets/") {
         fail(
@@ -158,7 +173,7 @@ struct WorkflowChecker {
     if allowed.contains(text) { return text }
     fail(
       "PLT-1203", tree.line, place, "'\(Self.short(text))' is not possible",
-      hint: Spelling.suggestion(for: text.uppercased(), among: allowed).map { "Did you mean \($0)?" } ?? "Use \(allowed.joined(separator: ", ")).")
+      hint: Spelling.suggestion(for: text.uppercased(), among: allowed).map { "Did you mean '\($0)'?" } ?? "Use \(allowed.joined(separator: ", ")).")
     return nil
   }
 
@@ -166,7 +181,8 @@ struct WorkflowChecker {
     let before = errors.count
     guard let text = text(tree, place), errors.count == before else { return nil }
     guard let value = Int64(text.replacing("_", with: "")) else {
-      fail("PLT-1202", tree.line, place, "must be a whole number, found '\(Self.short(text))'")
+      let unit = place.hasSuffix("_seconds") ? "In seconds: 3600 is an hour." : place.hasSuffix("_millis") ? "In milliseconds: 5000 are five seconds." : ""
+      fail("PLT-1202", tree.line, place, "must be a whole number, found '\(Self.short(text))'", hint: unit)
       return nil
     }
     guard range.contains(value) else {
@@ -185,13 +201,10 @@ struct WorkflowChecker {
     case .parameters: return parameters(tree, place)
     case .anyText: return text(tree, place).map { .string($0) }
     case .anyTexts:
-      guard let items = tree.items else {
-        fail("PLT-1202", tree.line, place, "must be a list")
-        return nil
-      }
+      guard let items = list(tree, place) else { return nil }
       return .array(items.enumerated().compactMap { value($0.element, .anyText, "\(place)[\($0.offset)]") })
     case .mapping, .environment:
-      guard let members = map(tree, place) else { return nil }
+      guard let members = map(tree, place, hint: "Names with texts: { NAME: text }.") else { return nil }
       var result: [String: JSONValue] = [:]
       for member in members {
         if case .environment = kind {
@@ -206,10 +219,7 @@ struct WorkflowChecker {
       return .object(result)
     case .command: return command(tree, place)
     case .texts:
-      guard let items = tree.items else {
-        fail("PLT-1202", tree.line, place, "must be a list")
-        return nil
-      }
+      guard let items = list(tree, place) else { return nil }
       return .array(items.enumerated().compactMap { value($0.element, .text, "\(place)[\($0.offset)]") })
     default: break
     }
@@ -261,7 +271,8 @@ struct WorkflowChecker {
   }
 
   mutating func object(_ tree: YAMLTree, _ fields: [Field], _ place: String) -> JSONValue? {
-    guard let members = map(tree, place) else { return nil }
+    let first = fields.first(where: \.required) ?? fields.first
+    guard let members = map(tree, place, hint: first.map { "For example { \($0.name): ... }." } ?? "") else { return nil }
     var result: [String: JSONValue] = [:]
     for member in members {
       guard let field = fields.first(where: { $0.name == member.key }) else {

@@ -140,7 +140,7 @@ extension WorkflowChecker {
       if option == "-r" || option == "--requirement" {
         guard !isInFile else { return bad("a requirements file cannot name another", "Put its lines into one file.") }
         let path = text.dropFirst(option.count).trimmingCharacters(in: CharacterSet(charactersIn: " =\t"))
-        for entry in (attached(located(path, nil, line, place), line, place) ?? "").split(whereSeparator: \.isNewline) {
+        for entry in (located(path, nil, line, place).flatMap { attached($0, line, place) } ?? "").split(whereSeparator: \.isNewline) {
           // A comment begins after a blank.
           let end = entry.firstRange(of: " #")?.lowerBound ?? entry.endIndex
           // Braces of the file are its own.

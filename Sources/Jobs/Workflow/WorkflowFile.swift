@@ -118,7 +118,9 @@ extension WorkflowChecker {
   }
 
   private mutating func readParameters(_ tree: YAMLTree, _ given: [String: String], _ place: String) {
-    guard let items = tree.items else { return fail("PLT-1202", tree.line, place, "must be a list of { name, default }") }
+    guard let items = tree.items else {
+      return fail("PLT-1202", tree.line, place, "must be a list of { name, default }", hint: "For example [ { name: day, default: today } ].")
+    }
     for (index, item) in items.enumerated() {
       let here = "\(place)[\(index)]"
       guard let members = map(item, here) else { continue }
@@ -126,8 +128,14 @@ extension WorkflowChecker {
         unknown(member.key, member.line, here, known: ["name", "default"])
       }
       guard let nameTree = item["name"], let name = text(nameTree, here + ".name") else {
-        fail("PLT-1202", item.line, here, "'name' is missing")
+        fail("PLT-1202", item.line, here, "'name' is missing", hint: "For example { name: day, default: today }.")
         continue
+      }
+      // What was stored before this was looked at still runs.
+      if purpose != .run, !Self.isWord(name) {
+        fail(
+          "PLT-1204", nameTree.line, here + ".name", "'\(Self.short(name))' is not a usable name of a parameter",
+          hint: "Use letters, digits, '_', '-' and '.'.")
       }
       if let value = given[name] {
         // What comes from outside holds no references.
@@ -149,11 +157,9 @@ extension WorkflowChecker {
     // Before everything that may use them.
     if let tree = job.value["parameters"] { readParameters(tree, given, at("parameters")) }
     if let tree = job.value["git_source"], !tree.isNull {
-      do {
-        git = try GitSource(tree.json(variables))
-      } catch {
-        fail(error.number, tree.line, at("git_source"), error.message, hint: error.hint)
-      }
+      let read = GitSource.read(tree.json(variables))
+      git = read.source
+      for error in read.problems { fail(error.number, tree.line, at("git_source"), error.message, hint: error.hint) }
     }
     if let tree = job.value["environments"] { readEnvironments(tree, at("environments")) }
     for name in given.keys.sorted() where variables[name] == nil && parameters[name] == nil {
@@ -182,7 +188,7 @@ extension WorkflowChecker {
       case "priority": spec.priority = integer(member.value, -100...100, at("priority")).map { Int($0) }
       case "tasks":
         guard let items = member.value.items else {
-          fail("PLT-1202", member.line, at("tasks"), "must be a list")
+          fail("PLT-1202", member.line, at("tasks"), "must be a list", hint: "For example [ { task_key: load, command_task: { command: ./load } } ].")
           continue
         }
         if items.count > 1000 {
@@ -203,7 +209,7 @@ extension WorkflowChecker {
       }
     }
     if job.value["tasks"]?.items?.isEmpty ?? true, job.value["tasks"] == nil || job.value["tasks"]?.items != nil {
-      fail("PLT-1202", job.line, place, "has no tasks")
+      fail("PLT-1202", job.line, place, "has no tasks", hint: "tasks: [ { task_key: load, command_task: { command: ./load } } ]")
     }
     if purpose == .definition { checkTrigger(members, at) }
     checkNotifications(members, place)
@@ -218,27 +224,49 @@ extension WorkflowChecker {
   private mutating func checkTrigger(_ members: [YAMLTree.Member], _ at: (String) -> String) {
     let given = members.filter { ["schedule", "trigger", "continuous"].contains($0.key) && !$0.value.isNull }
     guard let first = given.first else { return }
-    do {
-      _ = try JobTrigger(.object(Dictionary(given.map { ($0.key, $0.value.json(variables)) }, uniquingKeysWith: { $1 })))
-    } catch {
+    let place = at(first.key).dropLast(first.key.count)
+    let settings = JSONValue.object(Dictionary(given.map { ($0.key, $0.value.json(variables)) }, uniquingKeysWith: { $1 }))
+    for error in JobTrigger.problems(settings) {
       // The message begins with the key.
-      let place = at(first.key).dropLast(first.key.count)
-      fail(error.number, first.line, place.hasSuffix(".") ? String(place.dropLast()) : String(place), error.message, hint: error.hint)
+      let line = Self.line(of: error.message, in: given) ?? first.line
+      fail(error.number, line, place.hasSuffix(".") ? String(place.dropLast()) : String(place), error.message, hint: error.hint)
     }
+  }
+
+  /// The line of the key that a message begins with: `schedule.timezone_id: ...`.
+  private static func line(of message: String, in members: [YAMLTree.Member]) -> Int? {
+    var here = members
+    var found: Int?
+    let path = message.prefix { $0 == "." || $0 == "_" || $0.isLetter }
+    for word in path.split(separator: ".") {
+      guard let member = here.first(where: { $0.key == word }) else { break }
+      found = member.line
+      here = member.value.members ?? []
+    }
+    return found
   }
 
   /// Who is told of the job or a task; nobody of a file that runs once.
   mutating func checkNotifications(_ members: [YAMLTree.Member], _ place: String) {
     let given = members.filter { NotificationRules.keys.contains($0.key) && !$0.value.isNull }
     guard purpose != .file, let first = given.first else { return }
-    do {
-      let rules = try NotificationRules(.object(Dictionary(given.map { ($0.key, $0.value.json(variables)) }, uniquingKeysWith: { $1 })))
-      if isInLoop, !rules.isEmpty {
-        fail("PLT-4312", first.line, place, "nobody can be told of single iterations", hint: "Give it to the task with the loop.")
+    var isGood = true
+    var isEmpty = true
+    for member in given {
+      // Each part by itself, so that all errors are seen.
+      let parts = member.value.members.map { $0.map { YAMLTree(.map([$0]), at: $0.line) } }
+      for part in parts ?? [member.value] {
+        do {
+          let rules = try NotificationRules(.object([member.key: part.json(variables)]))
+          isEmpty = isEmpty && rules.isEmpty
+        } catch {
+          isGood = false
+          fail(error.number, part.line, place, error.message, hint: error.hint)
+        }
       }
-    } catch {
-      let line = given.first { error.message.hasPrefix($0.key) }?.line ?? first.line
-      fail(error.number, line, place, error.message, hint: error.hint)
+    }
+    if isGood, isInLoop, !isEmpty {
+      fail("PLT-4312", first.line, place, "nobody can be told of single iterations", hint: "Give it to the task with the loop.")
     }
   }
 

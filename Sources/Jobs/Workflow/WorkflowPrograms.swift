@@ -73,25 +73,31 @@ extension WorkflowChecker {
 
   /// The name under which a task's file is known to the run: its path, or its path in the repository.
   /// - Parameter source: `GIT`, `WORKSPACE`, or nothing: then what has no place of its own comes from git, when the job has a repository.
-  mutating func located(_ path: String, _ source: String?, _ line: Int, _ place: String) -> String {
+  /// - Returns: nil after an error.
+  mutating func located(_ path: String, _ source: String?, _ line: Int, _ place: String) -> String? {
     if source == "GIT" || (source ?? "").isEmpty && git != nil && !path.hasPrefix("/") && !path.hasPrefix("dbfs:") && attachments[path] == nil {
       guard git != nil else {
         fail(
           "PLT-4345", line, place, "'\(Self.short(path))' comes from git, and the job has no usable 'git_source'",
           hint: "git_source: { git_url: https://..., git_branch: main }")
-        return path
+        return nil
       }
       return GitSource.prefix + path
     }
     return path
   }
 
+  mutating func checkSource(_ tree: YAMLTree?, _ place: String) {
+    if let tree, !tree.isNull { _ = choice(tree, ["GIT", "WORKSPACE"], place + ".source") }
+  }
+
   /// The file's text takes the place of its path: what is changed later does not change the run.
   mutating func script(_ body: JSONValue, _ tree: YAMLTree, _ place: String) -> JSONValue {
     guard let path = body["python_file"]?.stringValue, let file = tree["python_file"] else { return body }
-    guard let text = attached(located(path, body["source"]?.stringValue, file.line, place + ".python_file"), file.line, place + ".python_file") else {
-      return body
-    }
+    checkSource(tree["source"], place)
+    guard let name = located(path, body["source"]?.stringValue, file.line, place + ".python_file"),
+      let text = attached(name, file.line, place + ".python_file")
+    else { return body }
     var members = body.objectValue ?? [:]
     members["source"] = nil
     // Braces of the program are its own.
@@ -102,8 +108,10 @@ extension WorkflowChecker {
   /// The notebook takes the place of its path, as one of Jupyter's.
   mutating func notebook(_ body: JSONValue, _ tree: YAMLTree, _ place: String) -> JSONValue {
     guard let path = body["notebook_path"]?.stringValue, let file = tree["notebook_path"] else { return body }
-    let name = located(path, body["source"]?.stringValue, file.line, place + ".notebook_path")
-    guard let text = attached(name, file.line, place + ".notebook_path") else { return body }
+    checkSource(tree["source"], place)
+    guard let name = located(path, body["source"]?.stringValue, file.line, place + ".notebook_path"),
+      let text = attached(name, file.line, place + ".notebook_path")
+    else { return body }
     var members = body.objectValue ?? [:]
     members["source"] = nil
     // Settings that are stored: it is read when they run.
@@ -130,15 +138,19 @@ extension WorkflowChecker {
   // MARK: Loops and conditions
 
   mutating func condition(_ body: JSONValue, _ tree: YAMLTree, _ place: String) -> Condition? {
-    guard let left = body["left"]?.stringValue, let right = body["right"]?.stringValue, let op = tree["op"] else { return nil }
+    guard let op = tree["op"] else { return nil }
     let names = Condition.Operator.allCases.map(\.rawValue)
-    guard let found = choice(op, names, place + ".op").flatMap({ Condition.Operator(rawValue: $0) }) else { return nil }
+    guard let found = choice(op, names, place + ".op").flatMap({ Condition.Operator(rawValue: $0) }),
+      let left = body["left"]?.stringValue, let right = body["right"]?.stringValue
+    else { return nil }
     return Condition(found, left, right)
   }
 
   mutating func loop(_ tree: YAMLTree, _ place: String, into read: inout ReadTask) {
     guard let members = map(tree, place) else { return }
-    guard !isInLoop else { return fail("PLT-1203", tree.line, place, "a loop cannot repeat a loop") }
+    guard !isInLoop else {
+      return fail("PLT-1203", tree.line, place, "a loop cannot repeat a loop", hint: "Make the inner one a job of its own, and repeat a run_job_task.")
+    }
     for member in members where !["inputs", "concurrency", "task"].contains(member.key) {
       unknown(member.key, member.line, place, known: ["inputs", "concurrency", "task"])
     }

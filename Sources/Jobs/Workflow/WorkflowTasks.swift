@@ -23,9 +23,10 @@ extension WorkflowChecker {
   }
 
   mutating func oneTask(_ tree: YAMLTree, _ place: String) -> ReadTask? {
-    guard let members = map(tree, place) else { return nil }
+    guard let members = map(tree, place, hint: "For example { task_key: load, command_task: { command: ./load } }.") else { return nil }
     var read = ReadTask(spec: TaskSpec(key: "", kind: ""), line: tree.line, place: place)
     var works: [String] = []
+    var isMisspelt = false
     let known = TaskSchema.taskKeys + TaskSchema.kinds
     read.spec.retryOnTimeout = false
     for member in members where !member.value.isNull {
@@ -79,16 +80,17 @@ extension WorkflowChecker {
         } else if TaskSchema.ignoredTaskKeys.contains(member.key) {
           ignore(member.key, member.line, place)
         } else {
-          unknown(member.key, member.line, place, known: known)
+          let meant = unknown(member.key, member.line, place, known: known)
+          isMisspelt = isMisspelt || meant.map(TaskSchema.kinds.contains) ?? false
         }
       }
     }
     checkNotifications(members, place)
-    if tree["task_key"] == nil { fail("PLT-1202", tree.line, place, "'task_key' is missing") }
+    if tree["task_key"] == nil { fail("PLT-1202", tree.line, place, "'task_key' is missing", hint: "For example task_key: load.") }
     if works.count > 1 {
       fail(
         "PLT-1202", tree.line, place, "has \(works.joined(separator: " and "))", hint: "One task does one thing: split it.")
-    } else if works.isEmpty {
+    } else if works.isEmpty, !isMisspelt {
       fail(
         "PLT-1202", tree.line, place, "says nothing to do",
         hint: "Give it one of \(TaskSchema.kinds.joined(separator: ", ")).")
@@ -111,13 +113,15 @@ extension WorkflowChecker {
 
   private mutating func dependencies(_ tree: YAMLTree, _ place: String) -> [(key: String, line: Int, outcome: Bool?)] {
     guard let items = tree.items else {
-      fail("PLT-1202", tree.line, place, "must be a list", hint: "For example [ { task_key: ingest } ].")
+      let key = tree.scalar.flatMap { Self.isTaskKey($0) ? $0 : nil } ?? "ingest"
+      fail("PLT-1202", tree.line, place, "must be a list", hint: "Write [ { task_key: \(key) } ].")
       return []
     }
     var result: [(key: String, line: Int, outcome: Bool?)] = []
     for (index, item) in items.enumerated() {
       let here = "\(place)[\(index)]"
-      guard let members = map(item, here) else { continue }
+      let key = item.scalar.flatMap { Self.isTaskKey($0) ? $0 : nil } ?? "load"
+      guard let members = map(item, here, hint: "Write { task_key: \(key) }.") else { continue }
       for member in members where !["task_key", "outcome"].contains(member.key) {
         unknown(member.key, member.line, here, known: ["task_key", "outcome"])
       }
@@ -252,8 +256,10 @@ extension WorkflowChecker {
     case (_?, _?): fail("PLT-1202", tree.line, place, "has both 'statement' and 'file'")
     case (nil, let file?):
       guard let path = body["file"]?["path"]?.stringValue else { return body }
-      let name = located(path, body["file"]?["source"]?.stringValue, file.line, place + ".file.path")
-      if let text = attached(name, file.line, place + ".file.path") {
+      checkSource(file["source"], place + ".file")
+      if let name = located(path, body["file"]?["source"]?.stringValue, file.line, place + ".file.path"),
+        let text = attached(name, file.line, place + ".file.path")
+      {
         var members = body.objectValue ?? [:]
         members["file"] = nil
         members["statement"] = .string(text)
@@ -335,10 +341,15 @@ extension WorkflowChecker {
     for task in tasks {
       let upstream = Self.upstream(of: task, byKey)
       for reference in task.references where !upstream.contains(reference.task) {
-        let message =
-          "'{{tasks.\(reference.task)...}}' names "
-          + (byKey[reference.task] == nil ? "no task" : "a task that may not have ended")
-        fail("PLT-1206", reference.line, reference.place, message, hint: "Add it to depends_on of '\(task.spec.key)'.")
+        guard byKey[reference.task] == nil else {
+          fail(
+            "PLT-1206", reference.line, reference.place, "'{{tasks.\(reference.task)...}}' names a task that may not have ended",
+            hint: "Add it to depends_on of '\(task.spec.key)'.")
+          continue
+        }
+        fail(
+          "PLT-1206", reference.line, reference.place, "'{{tasks.\(reference.task)...}}' names no task",
+          hint: Spelling.suggestion(for: reference.task, among: keys).map { "Did you mean '\($0)'?" } ?? "Tasks: \(keys.joined(separator: ", ")).")
       }
     }
   }

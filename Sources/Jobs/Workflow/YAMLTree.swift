@@ -33,6 +33,11 @@ package struct YAMLTree: Sendable {
   package var isNull: Bool {
     if case .scalar(let text, plain: true) = content { ["", "~", "null", "Null", "NULL"].contains(text) } else { false }
   }
+  /// A single value that is no null.
+  package var scalar: String? {
+    if isNull { return nil }
+    if case .scalar(let text, _) = content { return text } else { return nil }
+  }
   package var members: [Member]? { if case .map(let members) = content { members } else { nil } }
   package var items: [YAMLTree]? { if case .list(let items) = content { items } else { nil } }
 
@@ -52,7 +57,7 @@ package struct YAMLTree: Sendable {
     do {
       node = try Yams.compose(yaml: text)
     } catch let error as YamlError {
-      throw Self.unreadable(error, path)
+      throw Self.unreadable(error, path, text)
     } catch {
       throw PlatformError(.invalidFile, "the file is not valid YAML: \(error)", number: "PLT-1200", path: path, line: 1)
     }
@@ -101,9 +106,10 @@ package struct YAMLTree: Sendable {
     return nil
   }
 
-  private static func unreadable(_ error: YamlError, _ path: String) -> PlatformError {
+  private static func unreadable(_ error: YamlError, _ path: String, _ text: String) -> PlatformError {
     var line = 1
     var reason = "\(error)"
+    var hint = "Check indentation, brackets and quotes near this line."
     switch error {
     case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _), .composer(_, let problem, let mark, _):
       line = mark.line
@@ -112,10 +118,13 @@ package struct YAMLTree: Sendable {
       let keys = duplicates.map { "'\($0)'" }.sorted().joined(separator: ", ")
       line = context.mark.line
       reason = "\(keys) is given twice"
+      hint = "Keep one of the two."
     default: break
     }
+    let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+    if lines.indices.contains(line - 1), lines[line - 1].prefix(while: \.isWhitespace).contains("\t") { hint = "YAML knows no tabs: indent with spaces." }
     return PlatformError(
-      .invalidFile, "the file is not valid YAML: \(reason)", hint: "Check indentation, brackets and quotes near this line.",
+      .invalidFile, "the file is not valid YAML: \(reason)", hint: hint,
       number: "PLT-1200", path: path, line: max(1, line))
   }
 

@@ -47,12 +47,6 @@ extension YAMLTree {
   static func text(_ text: String, at line: Int) -> YAMLTree { YAMLTree(.scalar(text, plain: false), at: line) }
   static func plain(_ text: String, at line: Int) -> YAMLTree { YAMLTree(.scalar(text, plain: true), at: line) }
 
-  /// A single value that is no null.
-  var scalar: String? {
-    if isNull { return nil }
-    if case .scalar(let text, _) = content { return text } else { return nil }
-  }
-
   /// With a member set, in its place or at the end; nil removes it.
   func setting(_ key: String, _ value: YAMLTree?) -> YAMLTree {
     var members = members ?? []
