@@ -111,8 +111,8 @@ let testSuites: [(name: String, depends: [String])] =
 
 /// What the benchmarks against peers measure.
 let measured = [
-  "Core", "Collectives", "DeltaLog", "DuckDB", "Inference", "Models", "ObjectStore", "Pipelines", "Query", "Tensor", "Tokenizers", "Training",
-  "VectorSearch",
+  "Client", "Core", "Collectives", "DeltaLog", "DuckDB", "Inference", "Models", "ObjectStore", "Pipelines", "Postgres", "Query", "Tensor", "Tokenizers",
+  "Training", "Transport", "VectorSearch",
 ]
 
 let shared: [SwiftSetting] = [

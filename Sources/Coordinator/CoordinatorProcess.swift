@@ -455,6 +455,7 @@ final class CoordinatorEffects: EffectHandler {
       "sql": StatementPlanner(services: services), "postgres": PostgresPlanner(services: services),
       "command": CommandPlanner(services: services), "spark_python": CommandPlanner(services: services),
       "python_wheel": CommandPlanner(services: services), "notebook": CommandPlanner(services: services), "run_job": RunJobPlanner(launcher: services.launcher),
+      "wait": WaitPlanner(),
     ]
   }
 

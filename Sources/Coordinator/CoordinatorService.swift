@@ -125,6 +125,7 @@ final class CoordinatorService: PlatformService {
     let states = try await pool.query("SELECT state, count(*) AS n FROM job_records WHERE kind = 'run' GROUP BY 1 ORDER BY 1")
     text.family("platform_runs", "gauge", "Runs by state.")
     for row in states { text.sample("platform_runs", ["state": try row.string("state")], Double(try row.int("n"))) }
+    text.scheduler(steps: await runner.stepTimes, stores: await runner.storeTimes)
     for (name, counters) in gateway.counters().sorted(by: { $0.key < $1.key }) where gateway.endpoint(name) != nil {
       text.endpoint(name, counters)
     }

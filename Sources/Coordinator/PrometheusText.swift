@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Jobs
 import Serving
 
 /// Builds the Prometheus text format, version 0.0.4.
@@ -38,18 +39,27 @@ struct PrometheusText {
     family("platform_endpoint_tokens_total", "counter", "Tokens read and written.")
     sample("platform_endpoint_tokens_total", labels.merging(["kind": "prompt"]) { $1 }, Double(counters.promptTokens))
     sample("platform_endpoint_tokens_total", labels.merging(["kind": "completion"]) { $1 }, Double(counters.completionTokens))
-    histogram("platform_endpoint_latency_seconds", "Time to the whole answer.", labels, counters.latencyBuckets, counters.latencySeconds)
     histogram(
-      "platform_endpoint_first_token_seconds", "Time to the first token.", labels, counters.firstTokenBuckets,
+      "platform_endpoint_latency_seconds", "Time to the whole answer.", labels, EndpointCounters.bounds, counters.latencyBuckets,
+      counters.latencySeconds)
+    histogram(
+      "platform_endpoint_first_token_seconds", "Time to the first token.", labels, EndpointCounters.bounds, counters.firstTokenBuckets,
       counters.firstTokenSeconds)
   }
 
-  private mutating func histogram(_ name: String, _ help: String, _ labels: [String: String], _ buckets: [Int64], _ sum: Double) {
+  mutating func scheduler(steps: Histogram, stores: Histogram) {
+    histogram("platform_scheduler_step_seconds", "What the scheduler takes for one event.", [:], Histogram.bounds, steps.counts, steps.sum)
+    histogram("platform_scheduler_store_seconds", "Transactions of the scheduler's records.", [:], Histogram.bounds, stores.counts, stores.sum)
+  }
+
+  private mutating func histogram(
+    _ name: String, _ help: String, _ labels: [String: String], _ bounds: [Double], _ buckets: [Int64], _ sum: Double
+  ) {
     family(name, "histogram", help)
     var total: Int64 = 0
     for (index, count) in buckets.enumerated() {
       total += count
-      let bound = index < EndpointCounters.bounds.count ? String(EndpointCounters.bounds[index]) : "+Inf"
+      let bound = index < bounds.count ? String(bounds[index]) : "+Inf"
       sample(name + "_bucket", labels.merging(["le": bound]) { $1 }, Double(total))
     }
     sample(name + "_sum", labels, sum)

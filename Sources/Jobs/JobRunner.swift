@@ -37,6 +37,9 @@ public actor JobRunner {
   private var stopped: PlatformError?
   private var lastInstant: Instant = 0
   private var calls: [Task<Void, Never>] = []
+  /// How long the scheduler thinks about one event, and the store about what follows from a batch of them.
+  public private(set) var stepTimes = Histogram()
+  public private(set) var storeTimes = Histogram()
 
   /// Whoever waits for an event to be stored is told that it may take longer after this time; the event stays.
   private static let patience = Duration.seconds(10)
@@ -114,8 +117,8 @@ public actor JobRunner {
       mailbox = []
       var effects: [Effect] = []
       // Time passes behind what was heard: after a wait for Postgres nobody is late whose sign of life lies in the mailbox.
-      for mail in batch where mail.event != .tick { effects += scheduler.handle(mail.event, now: now()) }
-      if batch.contains(where: { $0.event == .tick }) { effects += scheduler.handle(.tick, now: now()) }
+      for mail in batch where mail.event != .tick { effects += step(mail.event) }
+      if batch.contains(where: { $0.event == .tick }) { effects += step(.tick) }
       do {
         try await persist(&batch)
       } catch {
@@ -133,6 +136,12 @@ public actor JobRunner {
       }
       perform(effects)
     }
+  }
+
+  private func step(_ event: Event) -> [Effect] {
+    let began = ContinuousClock.now
+    defer { stepTimes.add(ContinuousClock.now - began) }
+    return scheduler.handle(event, now: now())
   }
 
   private static func refusal(of event: Event, in effects: [Effect]) -> PlatformError? {
@@ -159,9 +168,11 @@ public actor JobRunner {
     let changes = scheduler.takeChanges()
     guard !changes.isEmpty else { return }
     var warned = false
+    let began = ContinuousClock.now
     while true {
       do {
         try await store.save(changes, epoch: epoch)
+        storeTimes.add(ContinuousClock.now - began)
         return
       } catch let error as PlatformError where error.isRetryable && error.number != "PLT-1301" {
         if !warned { logger.warning("storing the scheduler's state failed, trying again", metadata: ["error": "\(error)"]) }

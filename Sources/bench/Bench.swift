@@ -5,7 +5,7 @@ import Foundation
 
 /// Runs this project's parts against the peers that people would use instead, and prints ratios.
 ///
-///     bench [--only encoder,delta] [--rounds 7] [--peers Sources/bench/peers] [--list]
+///     bench [--only encoder,delta] [--rounds 7] [--peers Sources/bench/peers] [--platform .build-release/release/platform] [--list]
 ///
 /// Both sides do the same work on the same inputs with the same number of threads, checked for the same result, in alternation.
 /// Times of a busy machine mean nothing, ratios of neighbouring runs do.
@@ -45,7 +45,8 @@ enum Bench {
         Terminal.note("\(group.name): \(PlatformError.from(error).description)")
       }
     }
-    Terminal.line(table.text)
+    if !table.rows.isEmpty { Terminal.line(table.text) }
+    if !setup.figures.isEmpty { Terminal.line(Figure.table(setup.figures)) }
     if failed { exit(1) }
   }
 }
@@ -55,6 +56,8 @@ struct Options {
   var only: Set<String> = []
   var rounds = 5
   var peers = "Sources/bench/peers"
+  /// The program whose clusters are measured.
+  var platform = ".build-release/release/platform"
   var wantsList = false
 
   init(_ arguments: [String]) throws {
@@ -72,8 +75,12 @@ struct Options {
         }
         rounds = count
       case "--peers": peers = try value(argument)
+      case "--platform": platform = try value(argument)
       case "--list": wantsList = true
-      default: throw PlatformError(.invalidArgument, "unknown argument '\(argument)'", hint: "bench [--only NAMES] [--rounds N] [--peers FOLDER] [--list]")
+      default:
+        throw PlatformError(
+          .invalidArgument, "unknown argument '\(argument)'",
+          hint: "bench [--only NAMES] [--rounds N] [--peers FOLDER] [--platform FILE] [--list]")
       }
     }
     let known = Set(Group.all.map(\.name))
@@ -87,9 +94,13 @@ struct Options {
 final class Setup {
   let peer: Peer
   let folder: Scratch
+  let options: Options
   lazy var corpus = Corpus()
+  /// What was measured and has no peer.
+  var figures: [Figure] = []
 
   init(_ options: Options) async throws {
+    self.options = options
     folder = try Scratch()
     peer = try await Peer(scripts: options.peers, folder: folder.path)
   }

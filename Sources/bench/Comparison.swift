@@ -13,6 +13,8 @@ struct Comparison {
   /// How much one run does, in `unit`s.
   var amount: Double
   var unit: String
+  /// What a run answers is a latency to show, not the time for an amount.
+  var isLatency = false
   /// A run; the argument counts them, the answer is seconds.
   var runOurs: (Int) async throws -> Double
   var runPeer: (Int) async throws -> Double
@@ -69,7 +71,12 @@ struct Table {
 
   static func summary(_ row: Comparison.Row) -> String {
     let c = row.comparison
-    return "\(c.what): \(short(c.amount / median(row.ours))) against \(short(c.amount / median(row.peer))) \(c.unit)/s, ratio \(short(median(row.ratios)))"
+    return "\(c.what): \(rates(row)), ratio \(short(median(row.ratios)))"
+  }
+
+  private static func rates(_ row: Comparison.Row) -> String {
+    let (c, ours, peer) = (row.comparison, median(row.ours), median(row.peer))
+    return c.isLatency ? "\(short(ours * 1000)) / \(short(peer * 1000)) ms" : "\(short(c.amount / ours)) / \(short(c.amount / peer)) \(c.unit)/s"
   }
 
   var text: String {
@@ -79,7 +86,7 @@ struct Table {
       let ratios = row.ratios
       lines.append([
         c.what, c.ours, c.peer, Self.short(Self.median(ratios)), "\(Self.short(ratios.min() ?? .nan))-\(Self.short(ratios.max() ?? .nan))",
-        "\(c.threads)", "\(Self.short(c.amount / Self.median(row.ours))) / \(Self.short(c.amount / Self.median(row.peer))) \(c.unit)/s",
+        "\(c.threads)", Self.rates(row),
       ])
     }
     let widths = lines[0].indices.map { column in lines.map { $0[column].count }.max() ?? 0 }

@@ -49,12 +49,14 @@ final class Peer {
     }
   }
 
-  /// - Parameter scripts: the folder of `peer.py`.
+  /// - Parameters:
+  ///   - scripts: the folder of `peer.py`.
+  ///   - python: nil takes that of the peers' packages.
   /// - Throws: `notFound` when the peers or the script are not there.
-  init(scripts: String, folder: String) async throws {
+  init(scripts: String, folder: String, python given: String? = nil) async throws {
     let environment = ProcessInfo.processInfo.environment
     let homes = [environment["PLATFORM_PEERS"], NSHomeDirectory() + "/.cache/platform/peers"].compactMap { $0 }
-    guard let python = homes.map({ $0 + "/bin/python" }).first(where: FileManager.default.isExecutableFile) else {
+    guard let python = given ?? homes.map({ $0 + "/bin/python" }).first(where: FileManager.default.isExecutableFile) else {
       throw PlatformError(.notFound, "the peer packages are not installed", hint: "Run make peers.")
     }
     let script = scripts + "/peer.py"

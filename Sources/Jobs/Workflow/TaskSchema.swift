@@ -144,6 +144,7 @@ enum TaskSchema {
       ] + limits
     ),
     ("run_job_task", [.required("job_id", .integer(1...Int64.max)), .optional("job_parameters", .mapping)]),
+    ("wait_task", [.optional("milliseconds", .integer(0...86_400_000)), .optional("parts", .integer(1...100_000))]),
     ("condition_task", [.required("op", .word), .required("left", .anyText), .required("right", .anyText)]),
   ]
   /// Read by themselves: what is inside of them is a task again.
