@@ -167,5 +167,7 @@ public enum JobMigrations {
         ALTER TABLE runs ADD COLUMN notifications jsonb;
         """),
     Migration(component: "jobs", number: 6, name: "what triggers have seen", sql: "ALTER TABLE job_triggers ADD COLUMN state jsonb;"),
+    Migration(
+      component: "jobs", number: 7, name: "runs by time", sql: "CREATE INDEX runs_by_time ON runs (submitted_at) WHERE NOT deleted;"),
   ]
 }

@@ -168,15 +168,24 @@ extension JobStore {
     try await pool.query("SELECT run_id FROM runs WHERE idempotency_key = $1", [.text(key)]).first?.string("run_id")
   }
 
+  /// Runs that have not ended: few, whatever is stored. One that the scheduler has not taken up is among the newest.
+  private static let active = """
+    r.run_id IN (
+      SELECT run_id FROM job_records WHERE kind = 'run' AND NOT terminal
+      UNION ALL SELECT run_id FROM (SELECT run_id FROM runs WHERE NOT deleted ORDER BY run_id::bigint DESC LIMIT 1000) newest
+        WHERE NOT EXISTS (SELECT FROM job_records WHERE key = 'run:' || newest.run_id))
+    """
+
   /// Newest first; runs of statements are left out.
   public func storedRuns(_ filter: RunFilter) async throws -> [StoredRun] {
+    let active = filter.isActive == true ? "AND \(Self.active)" : ""
     let rows = try await pool.query(
       """
       \(Self.runColumns)
       WHERE NOT r.deleted AND r.name <> $1 AND ($2::bigint IS NULL OR r.job_id = $2::bigint)
         AND ($3::boolean IS NULL OR COALESCE(j.terminal, false) <> $3::boolean) AND ($4::text IS NULL OR r.run_type = $4)
         AND ($5::timestamptz IS NULL OR r.submitted_at >= $5::timestamptz) AND ($6::timestamptz IS NULL OR r.submitted_at <= $6::timestamptz)
-        AND ($7::bigint IS NULL OR r.run_id::bigint < $7::bigint)
+        AND ($7::bigint IS NULL OR r.run_id::bigint < $7::bigint) \(active)
       ORDER BY r.run_id::bigint DESC OFFSET $8::int LIMIT $9::int
       """,
       [
@@ -234,6 +243,20 @@ extension JobStore {
     try await pool.query("SELECT body FROM job_records WHERE run_id = $1 AND kind = 'task' ORDER BY key", [.text(run)]).compactMap {
       if case .task(let record) = try JSONDecoder.platform.decode(Record.self, from: Data(try $0.string("body").utf8)) { record } else { nil }
     }
+  }
+
+  /// The same of several runs, by run.
+  public func tasks(ofRuns runs: [String]) async throws -> [String: [TaskRecord]] {
+    guard !runs.isEmpty else { return [:] }
+    let rows = try await pool.query(
+      "SELECT body FROM job_records WHERE run_id = ANY($1::text[]) AND kind = 'task' ORDER BY key", [.textArray(runs)])
+    var found: [String: [TaskRecord]] = [:]
+    for row in rows {
+      if case .task(let record) = try JSONDecoder.platform.decode(Record.self, from: Data(try row.string("body").utf8)) {
+        found[record.run, default: []].append(record)
+      }
+    }
+    return found
   }
 
   // MARK: repairs

@@ -128,11 +128,12 @@ extension CoordinatorService {
     }
     let found = try await store.storedRuns(filter)
     let page = found.prefix(request.limit)
+    // Whether a run succeeded in spite of failures is in its tasks.
+    let needing = page.filter { request.expandsTasks || $0.record?.state == .succeeded && $0.spec.tasks.count > 1 }.map(\.id)
+    let tasksOfRuns = try await store.tasks(ofRuns: needing)
     var runs: [JSONValue] = []
     for run in page {
-      // Whether a run succeeded in spite of failures is in its tasks.
-      let needsTasks = request.expandsTasks || run.record?.state == .succeeded && run.spec.tasks.count > 1
-      let tasks = needsTasks ? try await store.tasks(of: run.id) : nil
+      let tasks = needing.contains(run.id) ? tasksOfRuns[run.id] ?? [] : nil
       var shown = JobsView.run(run, tasks: tasks, repairs: nil, host: host).objectValue ?? [:]
       if !request.expandsTasks { shown["tasks"] = nil }
       runs.append(.object(shown))
