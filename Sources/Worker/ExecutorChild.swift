@@ -15,9 +15,16 @@ final class ExecutorChild: Sendable {
   let messages: AsyncStream<Message>
   let processID: Int32
   private let child: ChildProcess
+  private let end: End
 
-  private init(child: ChildProcess, messages: AsyncStream<Message>) {
+  private final class End: Sendable { let hasCome = Atomic<Bool>(false) }
+
+  /// False soon after the process has ended, whatever ended it.
+  var isRunning: Bool { !end.hasCome.load(ordering: .acquiring) }
+
+  private init(child: ChildProcess, messages: AsyncStream<Message>, end: End) {
     self.child = child
+    self.end = end
     self.messages = messages
     processID = child.processID
   }
@@ -31,6 +38,7 @@ final class ExecutorChild: Sendable {
     let (stream, continuation) = AsyncStream<Message>.makeStream(bufferingPolicy: .bufferingOldest(100_000))
     let out = Mutex(LineSplitter(limit: 256 << 20))
     let err = Mutex(LineSplitter(limit: 16 << 10))
+    let end = End()
     var environment = ProcessInfo.processInfo.environment
     // Executors compute; they get no credentials of the platform, whoever started the worker. How buckets are reached they do get.
     for name in environment.keys where name.hasPrefix("PLATFORM_") && name != "PLATFORM_LIB" && name != "PLATFORM_LOG" {
@@ -61,10 +69,11 @@ final class ExecutorChild: Sendable {
         for line in err.withLock({ $0.feed(bytes) }) { continuation.yield(.log(String(decoding: line, as: UTF8.self))) }
       },
       onExit: { exit in
+        end.hasCome.store(true, ordering: .releasing)
         continuation.yield(.ended(exit))
         continuation.finish()
       })
-    return ExecutorChild(child: child, messages: stream)
+    return ExecutorChild(child: child, messages: stream, end: end)
   }
 
   /// Returns false when the process has gone.

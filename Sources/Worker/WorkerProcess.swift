@@ -59,7 +59,8 @@ public actor WorkerProcess {
   private static let memory = 4096
   /// Lines of one attempt that are sent in half a second.
   private static let logLinesAtOnce = 100_000
-  /// Idle executors are kept this long: starting one costs tens of milliseconds and loading a model more.
+  /// Executors that have worked are kept this long: starting one costs tens of milliseconds and loading a model more. One that has not
+  /// worked yet stays, so that the next work does not wait for a process to start.
   private static let idleSeconds: Double = 20
 
   private let configuration: Configuration
@@ -72,7 +73,8 @@ public actor WorkerProcess {
   private var finished: [UnitAttempt: (UnitOutcome, result: Data, error: Data)] = [:]
   private var remembered: [UnitAttempt] = []
   private var rememberedSet: Set<UnitAttempt> = []
-  private var idle: [(child: ExecutorChild, since: Date)] = []
+  private var idle: [(child: ExecutorChild, since: Date, hasWorked: Bool)] = []
+  private var isWarming = false
   private var pendingLogs: [UnitAttempt: [String]] = [:]
   private var stopping = false
   private var statements: StatementPool?
@@ -92,6 +94,7 @@ public actor WorkerProcess {
     try? FileManager.default.removeItem(atPath: scratch)
     try? FileManager.default.removeItem(atPath: unitsFolder)
     try FileManager.default.createDirectory(atPath: scratch, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+    try FileManager.default.createDirectory(atPath: unitsFolder, withIntermediateDirectories: true)
     let name = configuration.name
     let slots = configuration.slots
     let labels = configuration.labels
@@ -290,13 +293,25 @@ public actor WorkerProcess {
   private func noteProcess(_ key: UnitAttempt, _ child: ExecutorChild) {
     let path = unitsFolder + "/" + key.unit.replacingOccurrences(of: "/", with: "_")
     // Only a convenience: nothing depends on the note.
-    try? FileManager.default.createDirectory(atPath: unitsFolder, withIntermediateDirectories: true)
     try? Data(String(child.processID).utf8).write(to: URL(fileURLWithPath: path))
   }
 
   private func executor(reusable: Bool) async throws -> ExecutorChild {
-    if reusable, let warm = idle.popLast() { return warm.child }
+    while reusable, let warm = idle.popLast() { if warm.child.isRunning { return warm.child } }
     return try await ExecutorChild.start(directory: configuration.directory, address: configuration.address ?? identity.ownAddress)
+  }
+
+  /// Starts the executor of the next work, unless one waits already or there is no slot for such work.
+  private func warmUp() async {
+    guard idle.isEmpty, !isWarming, !stopping, units.values.count(where: { !$0.isReplica }) < configuration.slots else { return }
+    isWarming = true
+    defer { isWarming = false }
+    do {
+      let child = try await executor(reusable: false)
+      if stopping { child.kill() } else { idle.append((child, Date(), false)) }
+    } catch {
+      logger.warning("no executor was started ahead", metadata: ["error": "\(error)"])
+    }
   }
 
   /// Reads one executor's messages until its work is over.
@@ -334,7 +349,7 @@ public actor WorkerProcess {
     // Only leftovers of a finished attempt are in there.
     try? FileManager.default.removeItem(atPath: scratch)
     if reusable && !stopping && idle.count < configuration.slots {
-      idle.append((child, Date()))
+      idle.append((child, Date(), true))
     } else {
       child.retire()
       // A process that does not end by itself after its input did is ended.
@@ -413,9 +428,13 @@ public actor WorkerProcess {
 
   private func keepHouse() {
     flushLogs()
-    while let first = idle.first, Date().timeIntervalSince(first.since) > Self.idleSeconds {
-      idle.removeFirst().child.retire()
+    idle.removeAll { one in
+      guard one.child.isRunning else { return true }
+      guard one.hasWorked, Date().timeIntervalSince(one.since) > Self.idleSeconds else { return false }
+      one.child.retire()
+      return true
     }
+    if idle.isEmpty { Task { await warmUp() } }
     statements?.keepHouse()
     let processes =
       units.values.compactMap { $0.child?.processID } + idle.map(\.child.processID) + (statements?.processIDs ?? []) + [getpid()]
