@@ -17,7 +17,8 @@ public protocol EffectHandler: AnyObject, Sendable {
 
 /// Drives the scheduler: one event after the other, decisions stored before they are acted on.
 ///
-/// Events that wait are handled as one batch, stored in one transaction, and only then acted on. While the store is away the runner waits:
+/// Events that wait are handled as one batch, stored in one transaction, and only then acted on. What nothing follows from, that work has begun,
+/// is stored with what comes next. While the store is away the runner waits:
 /// nobody else can schedule then. When the store says that the epoch is over, the runner stops for good and `run` throws: the process ends
 /// and is started again from what is stored.
 public actor JobRunner {
@@ -36,6 +37,8 @@ public actor JobRunner {
   private var waiter: CheckedContinuation<Void, Never>?
   private var stopped: PlatformError?
   private var lastInstant: Instant = 0
+  /// Something was handled that the store does not have; the next tick stores it at the latest.
+  private var isBehind = false
   private var calls: [Task<Void, Never>] = []
   /// How long the scheduler thinks about one event, and the store about what follows from a batch of them.
   public private(set) var stepTimes = Histogram()
@@ -119,6 +122,9 @@ public actor JobRunner {
       // Time passes behind what was heard: after a wait for Postgres nobody is late whose sign of life lies in the mailbox.
       for mail in batch where mail.event != .tick { effects += step(mail.event) }
       if batch.contains(where: { $0.event == .tick }) { effects += step(.tick) }
+      // Of work that takes no longer than a transaction nobody needs to know that it runs.
+      isBehind = effects.isEmpty && batch.allSatisfy { $0.event.isSeenOnly && $0.stored == nil }
+      if isBehind { continue }
       do {
         try await persist(&batch)
       } catch {
@@ -158,7 +164,7 @@ public actor JobRunner {
   }
 
   private func tick() {
-    if let deadline = scheduler.nextDeadline, deadline <= currentInstant { post(.tick) }
+    if isBehind || scheduler.nextDeadline ?? .max <= currentInstant { post(.tick) }
     // The loop sleeps in a continuation that cancellation cannot reach.
     if Task.isCancelled { wake() }
   }
@@ -247,4 +253,11 @@ public actor JobRunner {
 
   /// For tests and status pages: what the scheduler holds.
   public func inspect<T: Sendable>(_ body: @Sendable (Scheduler) -> T) -> T { body(scheduler) }
+}
+
+extension Event {
+  /// Nobody acts on it, and a scheduler that is restored without it hears of it again.
+  fileprivate var isSeenOnly: Bool {
+    if case .unitStarted = self { true } else { false }
+  }
 }

@@ -16,25 +16,50 @@ public struct JobStore: Sendable {
   /// - Throws: `conflict` (PLT-1301) when the epoch is over.
   public func save(_ records: [Record], epoch: Int64) async throws {
     guard !records.isEmpty else { return }
-    let rows = try records.map(RecordRow.init)
-    let body = try String(decoding: JSONEncoder.platform.encode(rows), as: UTF8.self)
-    let notable = Dictionary(grouping: zip(rows, records).filter { $0.0.kind == "run" || $0.0.kind == "task" }, by: { $0.0.run_id ?? "" })
-      .mapValues { $0.map(\.1) }
+    let notable = Dictionary(grouping: records.filter { $0.runToTellOf != nil }, by: { $0.runToTellOf ?? "" })
     let events = records.compactMap(ClusterEvent.of)
+    guard records.count <= Self.recordsAtOnce, events.isEmpty else { return try await saveInParts(records, notable, events, epoch: epoch) }
+    // Mostly nobody is to be told: then one statement is all of it.
+    let answer = try await pool.repeatable(
+      """
+      WITH \(Self.fence("$2")),
+        told AS (SELECT FROM runs WHERE run_id = ANY($3::text[]) AND notifications IS NOT NULL LIMIT 1),
+        stored AS (\(Self.upsert), fence WHERE NOT EXISTS (SELECT FROM told) \(Self.replacing) RETURNING 1)
+      SELECT EXISTS (SELECT FROM fence) AS leads, EXISTS (SELECT FROM told) AS told, (SELECT count(*) FROM stored) AS stored
+      """, [.json(try RecordRow.json(records[...])), .int(Int(epoch)), .textArray(notable.keys.sorted())])
+    guard let row = answer.first, try row.bool("leads") else { throw LeaseKeeper.over(epoch) }
+    if try row.bool("told") { try await saveInParts(records, notable, [], epoch: epoch) }
+  }
+
+  /// Records in one statement: a stage of a hundred thousand parts would be copied several times as one text.
+  private static let recordsAtOnce = 2000
+
+  private func saveInParts(_ records: [Record], _ notable: [String: [Record]], _ events: [ClusterEvent], epoch: Int64) async throws {
     try await pool.transaction { transaction in
       try Leadership.check(epoch, transaction)
-      try transaction.execute(
-        """
-        INSERT INTO job_records (key, kind, run_id, task_key, task_attempt, stage, state, worker, terminal, body)
-        SELECT key, kind, run_id, task_key, task_attempt, stage, state, worker, terminal, body
-        FROM jsonb_to_recordset($1::jsonb) AS r(key text, kind text, run_id text, task_key text, task_attempt int, stage int,
-          state text, worker text, terminal boolean, body jsonb)
-        ON CONFLICT (key) DO UPDATE SET state = excluded.state, worker = excluded.worker, terminal = excluded.terminal,
-          task_attempt = excluded.task_attempt, stage = excluded.stage, body = excluded.body, updated_at = now()
-        """, [.json(body)])
+      for start in stride(from: 0, to: records.count, by: Self.recordsAtOnce) {
+        let part = records[start..<min(records.count, start + Self.recordsAtOnce)]
+        try transaction.execute("\(Self.upsert) \(Self.replacing)", [.json(try RecordRow.json(part))])
+      }
       try Self.note(notable, transaction)
       try ClusterEventStore.add(events, transaction)
     }
+  }
+
+  private static let upsert = """
+    INSERT INTO job_records (key, kind, run_id, task_key, task_attempt, stage, state, worker, terminal, body)
+    SELECT key, kind, run_id, task_key, task_attempt, stage, state, worker, terminal, body
+    FROM jsonb_to_recordset($1::jsonb) AS r(key text, kind text, run_id text, task_key text, task_attempt int, stage int,
+      state text, worker text, terminal boolean, body jsonb)
+    """
+  private static let replacing = """
+    ON CONFLICT (key) DO UPDATE SET state = excluded.state, worker = excluded.worker, terminal = excluded.terminal,
+      task_attempt = excluded.task_attempt, stage = excluded.stage, body = excluded.body, updated_at = now()
+    """
+
+  /// A part of a statement that has one row while the epoch lasts, and keeps it from ending before the statement does.
+  private static func fence(_ epoch: String) -> String {
+    "fence AS (SELECT FROM scheduler_epoch WHERE singleton = 1 AND epoch = \(epoch)::bigint FOR SHARE)"
   }
 
   /// Everything a new scheduler needs: all records of runs that have not ended, and all live services with their replicas.
@@ -186,20 +211,22 @@ public struct JobStore: Sendable {
 
   /// The outcome of a stage that was committed before, or nil.
   public func committedOutcome(_ commitKey: String) async throws -> StageOutcome? {
-    let rows = try await pool.query("SELECT outcome FROM stage_commits WHERE commit_key = $1", [.text(commitKey)])
+    let rows = try await pool.repeatable("SELECT outcome FROM stage_commits WHERE commit_key = $1", [.text(commitKey)])
     return try rows.first.map { try StoredOutcome(parsing: try $0.string("outcome")).outcome }
   }
 
   /// Remembers the outcome. The first one stays: a repeated commit gets what the first had.
+  /// - Throws: `conflict` (PLT-1301) when the epoch is over.
   public func recordCommit(_ commitKey: String, _ outcome: StageOutcome, epoch: Int64) async throws -> StageOutcome {
-    let text = try StoredOutcome(outcome).text
-    try await pool.transaction { transaction in
-      try Leadership.check(epoch, transaction)
-      try transaction.execute(
-        "INSERT INTO stage_commits (commit_key, outcome) VALUES ($1, $2::jsonb) ON CONFLICT (commit_key) DO NOTHING",
-        [.text(commitKey), .json(text)])
-    }
-    return try await committedOutcome(commitKey) ?? outcome
+    let rows = try await pool.repeatable(
+      """
+      WITH \(Self.fence("$3")),
+        first AS (INSERT INTO stage_commits (commit_key, outcome) SELECT $1, $2::jsonb FROM fence
+          ON CONFLICT (commit_key) DO UPDATE SET commit_key = excluded.commit_key RETURNING outcome)
+      SELECT outcome FROM first
+      """, [.text(commitKey), .json(try StoredOutcome(outcome).text), .int(Int(epoch))])
+    guard let row = rows.first else { throw LeaseKeeper.over(epoch) }
+    return try StoredOutcome(parsing: try row.string("outcome")).outcome
   }
 }
 
@@ -216,7 +243,11 @@ private struct RecordRow: Encodable {
   var terminal: Bool
   var body: Record
 
-  init(_ record: Record) throws {
+  static func json(_ records: ArraySlice<Record>) throws -> String {
+    try String(decoding: JSONEncoder.platform.encode(records.map(RecordRow.init)), as: UTF8.self)
+  }
+
+  init(_ record: Record) {
     key = record.key
     terminal = record.isTerminal
     body = record
@@ -267,4 +298,15 @@ private struct StoredOutcome: Codable {
 
   var text: String { get throws { String(decoding: try JSONEncoder.platform.encode(self), as: UTF8.self) } }
   var outcome: StageOutcome { values.map { .taskDone(values: $0) } ?? .nextStage(carry: carry ?? .null) }
+}
+
+extension Record {
+  /// The run, of a record whose change somebody may want to hear of.
+  fileprivate var runToTellOf: String? {
+    switch self {
+    case .run(let run): run.spec.id
+    case .task(let task): task.run
+    case .unit, .service, .worker: nil
+    }
+  }
 }

@@ -12,6 +12,9 @@ final class PostgresConnection {
   let pulse: ServerPulse?
   /// Set when an answer did not come in time: it may still come, so nothing else can be asked here.
   private(set) var isAbandoned = false
+  /// Names of the statements that the server keeps for this connection.
+  private var kept: [String: String] = [:]
+  private var keepsStatements = true
 
   /// Connects and applies the session settings.
   /// - Parameter canceller: asks the server to stop a statement that took too long; without it the connection is only closed.
@@ -100,14 +103,43 @@ final class PostgresConnection {
     guard parameters.count <= 65_535 else {
       throw PlatformError(.invalidArgument, "a statement takes at most 65535 parameters, not \(parameters.count)", hint: "Use copyIn.")
     }
+    return try send(sql, parameters, bound) {
+      PQsendQueryParams(handle, sql, Int32(parameters.count), nil, $0, nil, nil, 0)
+    }
+  }
+
+  /// As `run`, for one of a few statements that come again and again: the server reads and plans it once for this connection, which is most of
+  /// what a short one takes. Between this and the server may be a pool that hands statements on to changing servers: then it is run as any other.
+  func runKept(_ sql: String, _ parameters: [PostgresValue], within bound: Duration? = nil) throws -> (rows: [PostgresRow], affected: Int) {
+    guard keepsStatements, !inTransaction else { return try run(sql, parameters, within: bound) }
+    do {
+      let name = try kept[sql] ?? keep(sql, bound)
+      return try send(sql, parameters, bound) { PQsendQueryPrepared(handle, name, Int32(parameters.count), $0, nil, nil, 0) }
+    } catch let error as PostgresError where Self.forgotten.contains(error.sqlState) {
+      keepsStatements = false
+      return try run(sql, parameters, within: bound)
+    }
+  }
+
+  /// No such statement, there is one of this name already, and what it gives has changed: nothing was done.
+  private static let forgotten: Set<String> = ["26000", "42P05", "0A000"]
+
+  private func keep(_ sql: String, _ bound: Duration?) throws -> String {
+    let name = "kept\(kept.count)"
+    _ = try send(sql, [], bound) { _ in PQsendPrepare(handle, name, sql, 0, nil) }
+    kept[sql] = name
+    return name
+  }
+
+  private func send(
+    _ sql: String, _ parameters: [PostgresValue], _ bound: Duration?, _ body: (UnsafePointer<UnsafePointer<CChar>?>?) -> Int32
+  ) throws -> (rows: [PostgresRow], affected: Int) {
     let texts = try parameters.enumerated().map { index, value in try value.textForm("parameter $\(index + 1)") }
     let copies = texts.map { $0.map { strdup($0) } ?? nil }
     defer { copies.forEach { free($0) } }
     let pointers = copies.map { UnsafePointer<CChar>($0) }
     let limit = try begin(sql, bound)
-    let sent = pointers.withUnsafeBufferPointer {
-      PQsendQueryParams(handle, sql, Int32(parameters.count), nil, $0.baseAddress, nil, nil, 0)
-    }
+    let sent = pointers.withUnsafeBufferPointer { body($0.baseAddress) }
     guard sent == 1 else { throw failure(nil) }
     try flush(limit)
     return try finish(limit)

@@ -97,6 +97,13 @@ public final class PostgresPool: Sendable {
     return try await withConnection(within: bound, mayRepeat: { isQuery }) { try $0.run(sql, parameters, within: bound).affected }
   }
 
+  /// Runs one statement that makes sure by itself that nobody else has taken over, and that does the same when it runs twice: it needs no
+  /// transaction around it and no check before it, which is one round trip instead of six, and may be sent again when its answer was lost.
+  /// The server keeps its plan for each connection, so its text has to be one of a few, and its plan right for all parameters.
+  public func repeatable(_ sql: String, _ parameters: [PostgresValue], within bound: Duration? = nil) async throws -> [PostgresRow] {
+    try await withConnection(within: bound, mayRepeat: { true }) { try $0.runKept(sql, parameters, within: bound).rows }
+  }
+
   private var isFenced: Bool { fence.withLock { $0 != nil } }
 
   /// Whether a statement is one that reads, by its first word.

@@ -42,6 +42,25 @@ import Testing
     }
   }
 
+  /// The plans that the server keeps are lost, or have become wrong: the statement runs all the same.
+  @Test func keptStatementsAreRunWithoutTheirPlansToo() async throws {
+    let pool = try await makePool(size: 1)
+    try await pool.execute("CREATE TABLE t (id int)")
+    let add = "INSERT INTO t VALUES ($1::int) RETURNING *"
+    for number in 0..<3 { #expect(try await pool.repeatable(add, [.int(number)])[0].int("id") == number) }
+    await #expect(throws: PlatformError.self) { try await pool.repeatable(add, [.text("x")]) }
+    #expect(try await pool.repeatable(add, [.int(3)])[0].int("id") == 3)
+    try await pool.execute("ALTER TABLE t ADD COLUMN more int DEFAULT 7")
+    #expect(try await pool.repeatable(add, [.int(4)])[0].int("id") == 4)
+    #expect(try await pool.query("SELECT count(*) AS n FROM t")[0].int("n") == 5)
+
+    let other = try await makePool(size: 1)
+    #expect(try await other.repeatable("SELECT $1::int AS n", [.int(1)])[0].int("n") == 1)
+    try await other.execute("DEALLOCATE ALL")
+    #expect(try await other.repeatable("SELECT $1::int AS n", [.int(2)])[0].int("n") == 2)
+    #expect(try await other.repeatable("SELECT $1::int AS n", [.int(3)])[0].int("n") == 3)
+  }
+
   @Test func serializationFailuresAreTriedAgain() async throws {
     let pool = try await makePool()
     try await pool.execute("CREATE TABLE counter (n int)")
