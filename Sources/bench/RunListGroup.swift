@@ -40,10 +40,10 @@ enum RunListGroup {
     try await pool.execute(
       """
       INSERT INTO job_records (key, kind, run_id, task_key, task_attempt, stage, state, worker, terminal, body)
-      SELECT replace(key, ':' || $1, ':' || i), kind, i::text, task_key, task_attempt, stage, state, worker, terminal,
+      SELECT replace(key, ':' || run_id, ':' || i), kind, i::text, task_key, task_attempt, stage, state, worker, terminal,
         CASE kind WHEN 'run' THEN jsonb_set(body, '{run,_0,spec,id}', to_jsonb(i::text))
           ELSE jsonb_set(body, ARRAY[kind, '_0', 'run'], to_jsonb(i::text)) END
-      FROM job_records, generate_series($1::int + 1, $1::int + $2::int) i WHERE run_id = $1
+      FROM job_records, generate_series(run_id::int + 1, run_id::int + $2::int) i WHERE run_id = $1
       """, [.text(run), .int(storedRuns)], within: .seconds(600))
     try await pool.execute("SELECT setval('run_ids', $1::bigint)", [.int((Int(run) ?? 0) + storedRuns)])
     try await pool.execute("ANALYZE runs", within: .seconds(300))
