@@ -75,6 +75,8 @@ public final class ForwardingClient: Sendable {
       throw error
     } catch {
       let text = "\(error)"
+      // Kept from an earlier request and closed by the other side before anything was written to it.
+      if case ChannelError.ioOnClosedChannel = error { throw Failure.notSent }
       let isUnsent = ["ECONNREFUSED", "Connection refused", "connectTimeout", "EHOSTUNREACH", "ENETUNREACH"].contains { text.contains($0) }
       throw isUnsent ? Failure.notSent : Failure.broken(String(text.prefix(200)))
     }

@@ -104,7 +104,8 @@ public struct PlatformClient: Sendable {
   /// How long a coordinator that takes no connections is waited for: one that died is started again within seconds.
   private static let patience = Duration.seconds(10)
 
-  /// Sends a request. One whose connection was refused has reached nobody and is sent again for `patience`.
+  /// Sends a request. One whose connection was refused, or had been closed before anything was written to it, has reached nobody and is sent
+  /// again for `patience`.
   /// - Throws: as `unreachable`.
   func perform(_ request: HTTPClientRequest, within timeout: Duration) async throws -> HTTPClientResponse {
     let end = ContinuousClock.now + Self.patience
@@ -115,6 +116,8 @@ public struct PlatformClient: Sendable {
       while true {
         do {
           return try await Self.http.execute(request, timeout: .milliseconds(Int64(timeout / .milliseconds(1))))
+        } catch ChannelError.ioOnClosedChannel where ContinuousClock.now < end {
+          continue  // kept from an earlier request; the next one is taken, or made
         } catch  where Self.isRefused(error) && ContinuousClock.now < end {
           try await Task.sleep(for: .milliseconds(200))
           guard request.url.hasPrefix(hosts[turn]) else { continue }

@@ -86,8 +86,16 @@ extension EndToEnd {
       let stopped = try post(cluster, ["statement": .string(endless), "wait_timeout": "5s", "on_wait_timeout": "CANCEL"]).body
       #expect(state(stopped) == "CANCELED", "\(stopped.sortedText)")
 
-      // Waited for in vain, it goes on.
-      let long = try post(cluster, ["statement": .string(endless), "wait_timeout": "5s"]).body
+      // Waited for in vain, it goes on. The connection does not, and the client is told.
+      let waited = try LocalCluster.run(
+        "/usr/bin/curl",
+        [
+          "-s", "-i", "http://\(cluster.http)\(path)", "-H", "Authorization: Bearer \(cluster.token)", "-d",
+          (["statement": .string(endless), "wait_timeout": "5s"] as JSONValue).sortedText,
+        ], timeout: 60
+      ).out.split(separator: "\r\n", omittingEmptySubsequences: true).map(String.init)
+      #expect(waited.contains { $0.lowercased() == "connection: close" }, "\(waited)")
+      let long = try JSONValue(parsing: waited.last ?? "")
       #expect(state(long) == "RUNNING", "\(long.sortedText)")
       Thread.sleep(forTimeInterval: 1)
       let longPath = "\(path)/\(long["statement_id"]?.stringValue ?? "")"

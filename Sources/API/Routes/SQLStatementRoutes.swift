@@ -94,7 +94,8 @@ struct SQLStatementRoutes {
     let id = try await service.startStatement(submission, by: principal)
     var view = try await service.awaitStatement(
       id, milliseconds: min(wait.seconds * 1000, Self.quickMilliseconds), by: principal)
-    if !view.state.isFinal, wait.seconds > 0 {
+    let isWatched = !view.state.isFinal && wait.seconds > 0
+    if isWatched {
       let rest = wait.seconds * 1000 - Self.quickMilliseconds
       // The end of the wait also ends the reading, which is told as a closed connection: from then on it says nothing.
       let isWaiting = Mutex(true)
@@ -113,7 +114,10 @@ struct SQLStatementRoutes {
         try await service.detachStatement(id, by: principal)
       }
     }
-    return answer(view, request)
+    var response = answer(view, request)
+    // Who has been watched for going away can send nothing more on this connection: told, a client does not try.
+    if isWatched { response.headers[.connection] = "close" }
+    return response
   }
 
   private func answer(_ view: StatementView, _ request: Request) -> Response {
