@@ -21,6 +21,11 @@ final class NamespaceCluster: Sendable {
   private let stopping = Mutex(false)
   private let joined = Mutex<[String: Program]>([:])
   private let join = Mutex<[String]>([])
+  /// The nodes' wall clocks; none where there is no C compiler. Postgres has the machine's own: leases are judged by it.
+  private let clocks: [SkewedClock]
+  /// What the nodes' data folders are mounted on; none where mounting is not allowed.
+  private let disks: [String]
+  private static let diskSize = "4g"
 
   /// Why it cannot be done here; nil: it can.
   static let obstacle: String? = {
@@ -63,6 +68,13 @@ final class NamespaceCluster: Sendable {
       try Self.run(["-n", node.name, "link", "set", "eth0", "up"])
       try Self.run(["-n", node.name, "link", "set", "lo", "up"])
     }
+    let folder = cluster.folder.path
+    clocks = (try? (0...2).map { try SkewedClock(in: folder, name: "node\($0)") }) ?? []  // without: no such faults
+    disks = EndToEnd.HostileMachineTests.mayMount ? [cluster.data, Self.folder(cluster, 1), Self.folder(cluster, 2)] : []
+    for disk in disks {
+      try FileManager.default.createDirectory(atPath: disk, withIntermediateDirectories: true)
+      try Self.mount(["-t", "tmpfs", "-o", "mode=755,size=\(Self.diskSize)", "none", disk])
+    }
   }
 
   /// Ends everything and takes the networks away.
@@ -70,6 +82,7 @@ final class NamespaceCluster: Sendable {
     stopping.withLock { $0 = true }
     for process in joined.withLock({ Array($0.values) }) { process.signal(SIGKILL) }
     _ = try? cli(["down"], timeout: 60)  // already down
+    for disk in disks { _ = try? LocalCluster.run("/usr/bin/umount", ["-l", disk], timeout: 30) }  // not mounted
     for name in nodes.map(\.name) + [hub] { _ = try? Self.run(["netns", "del", name]) }  // not made
   }
 
@@ -79,9 +92,10 @@ final class NamespaceCluster: Sendable {
   var https: [String] { ["\(nodes[0].address):8400", "\(nodes[0].address):8410"] }
 
   /// A command on the first node.
-  func cli(_ arguments: [String], timeout: Double = 120) throws -> LocalCluster.Output {
+  func cli(_ arguments: [String], timeout: Double = 120, environment: [String: String] = [:]) throws -> LocalCluster.Output {
     try LocalCluster.run(
-      Self.ip, ["netns", "exec", nodes[0].name, LocalCluster.binary] + arguments, timeout: timeout, environment: ["PLATFORM_HOME": cluster.data])
+      Self.ip, ["netns", "exec", nodes[0].name, LocalCluster.binary] + arguments, timeout: timeout,
+      environment: ["PLATFORM_HOME": cluster.data].merging(environment) { $1 })
   }
 
   func http(_ method: String, _ path: String, body: String? = nil, coordinator: Int = 0) throws -> (status: Int, body: String) {
@@ -94,7 +108,9 @@ final class NamespaceCluster: Sendable {
 
   /// Starts everything and returns when both workers are there.
   func start() throws {
-    let up = try cli(["up", "--workers", "0", "--coordinators", "2", "--bind", https[0], "--node-bind", "\(nodes[0].address):7400"])
+    let up = try cli(
+      ["up", "--workers", "0", "--coordinators", "2", "--bind", https[0], "--node-bind", "\(nodes[0].address):7400"],
+      environment: clocks.first?.environment ?? [:])
     guard up.status == 0 else { throw PlatformError(.internalError, "up: \(up.all)") }
     let token = try cli(["token", "create", "--uses", "2", "-o", "json"])
     guard token.status == 0, let text = try JSONValue(parsing: token.out)["token"]?.stringValue else {
@@ -115,16 +131,18 @@ final class NamespaceCluster: Sendable {
     return try JSONValue(parsing: answer.body)["nodes"]?.arrayValue?.filter { $0["state"]?.stringValue == "READY" }.count ?? 0
   }
 
-  private func folder(_ index: Int) -> String { cluster.folder.file("node\(index)") }
+  private static func folder(_ cluster: LocalCluster, _ index: Int) -> String { cluster.folder.file("node\(index)") }
+  private func folder(_ index: Int) -> String { Self.folder(cluster, index) }
 
   /// Runs a node's worker once, to its end.
   private func runWorker(_ index: Int) {
     let arguments =
       ["netns", "exec", nodes[index].name, LocalCluster.binary] + join.withLock { $0 } + ["--name", "n\(index)", "--data-dir", folder(index)]
     let log = Program.Stream.file(cluster.folder.file("worker\(index).log"))
+    let environment = ProcessInfo.processInfo.environment.merging(clocks.isEmpty ? [:] : clocks[index].environment) { $1 }
     // None is started once the end has begun.
     let process = stopping.withLock { isStopping -> Program? in
-      guard !isStopping, let process = try? Program(Self.ip, arguments, output: log, error: log) else { return nil }  // tried again
+      guard !isStopping, let process = try? Program(Self.ip, arguments, environment: environment, output: log, error: log) else { return nil }  // tried again
       joined.withLock { $0["n\(index)"] = process }
       return process
     }
@@ -151,4 +169,40 @@ final class NamespaceCluster: Sendable {
   func coordinator(_ index: Int) -> Int32? { cluster.processes(["coordinator", "--bind", https[index]]).first }
 
   func setLink(of node: Int, up: Bool) throws { try Self.run(["-n", hub, "link", "set", nodes[node].link, up ? "up" : "down"]) }
+
+  // MARK: surroundings
+
+  var hasClocks: Bool { !clocks.isEmpty }
+
+  /// Shifts the wall clock of all of a node's processes but Postgres.
+  func setClock(of node: Int, seconds: Int64) throws { try clocks[node].set(seconds: seconds) }
+
+  var hasDisks: Bool { !disks.isEmpty }
+
+  /// Makes a node's disk as large as what lies on it, or as large as it was.
+  func setDisk(of node: Int, full: Bool) throws {
+    guard full else { return try Self.mount(["-o", "remount,size=\(Self.diskSize)", disks[node]]) }
+    var last: (any Error)?
+    for _ in 0..<50 {
+      var info = statvfs()
+      guard statvfs(disks[node], &info) == 0 else { throw PlatformError.system("look at", disks[node]) }
+      // Refused when it has grown meanwhile.
+      do { return try Self.mount(["-o", "remount,size=\((info.f_blocks - info.f_bfree) * info.f_frsize)", disks[node]]) } catch { last = error }
+    }
+    throw last!
+  }
+
+  private static func mount(_ arguments: [String]) throws {
+    let answer = try LocalCluster.run("/usr/bin/mount", arguments, timeout: 30)
+    guard answer.status == 0 else { throw PlatformError(.unavailable, "mount \(arguments.joined(separator: " ")): \(answer.all)") }
+  }
+
+  /// Keeps the supervisor from starting anything again.
+  func holdSupervisor(_ isHeld: Bool) throws {
+    let state = try JSONValue(parsing: FileManager.default.contents(atPath: cluster.data + "/cluster.json") ?? Data())
+    guard let process = state["supervisorPID"]?.intValue else {
+      throw PlatformError(.notFound, "no supervisor in \(state.sortedText)")
+    }
+    kill(Int32(process), isHeld ? SIGSTOP : SIGCONT)
+  }
 }
