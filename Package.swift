@@ -175,8 +175,8 @@ let package = Package(
         .executableTarget(
           name: "platform",
           dependencies: [
-            "Client", "Console", "Coordinator", "Worker", "Workspace", "Models", "Provisioning", "Tokenizers", "Core", product("ArgumentParser"),
-            product("Logging"),
+            "Client", "Console", "Coordinator", "Worker", "Workspace", "Models", "Provisioning", "Tokenizers", "Transport", "Core",
+            product("ArgumentParser"), product("Logging"),
           ],
           swiftSettings: shared)
       ] : [])

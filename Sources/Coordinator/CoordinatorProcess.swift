@@ -387,7 +387,7 @@ public struct CoordinatorProcess: Sendable {
 
   private static func join(_ request: JoinRequest, nodes: NodeStore, admitted: AdmittedKeys) async -> JoinReply {
     do {
-      guard request.platformVersion == PlatformVersion.current else {
+      guard ReleaseVersion.speak(request.platformVersion, PlatformVersion.current) else {
         throw PlatformError(
           .badConfiguration,
           "node '\(request.node)' runs platform \(request.platformVersion), the coordinator runs platform \(PlatformVersion.current)",

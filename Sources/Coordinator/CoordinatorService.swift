@@ -103,7 +103,7 @@ final class CoordinatorService: PlatformService {
     let active = runs.filter { $0.record?.state == .running || $0.record?.state == .cancelling }.count
     let drift = try await catalog.latestDrift().filter(\.alert)
     return StatusInfo(
-      version: PlatformVersion.current, epoch: lease.epoch, startedAt: startedAt, postgres: "ok",
+      version: ReleaseVersion.current, epoch: lease.epoch, startedAt: startedAt, postgres: "ok",
       storage: "file://\(configuration.layout.lake)", storageFreeBytes: ProcessSupport.freeBytes(at: configuration.layout.root) ?? 0,
       nodesReady: nodes.filter(\.connected).count, nodesTotal: nodes.count,
       endpointsReady: endpoints.filter { $0.ready >= $0.desiredReplicas }.count, endpointsTotal: endpoints.count, runsActive: active,

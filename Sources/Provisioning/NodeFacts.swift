@@ -34,6 +34,8 @@ public struct NodeFacts: Sendable, Equatable {
   public var listening: Set<Int> = []
   /// What runs already of this cluster's services there.
   public var running: Set<ClusterFile.Role> = []
+  /// Whether an upgrade that did not end has closed it for new work.
+  public var isUpgrading = false
   /// SHA-256 of what each service was started with; of nothing where it never was.
   public var settings: [ClusterFile.Role: String] = [:]
 
@@ -71,6 +73,7 @@ public struct NodeFacts: Sendable, Equatable {
     postgres = values["postgres"] ?? ""
     listening = Set(list("listening").compactMap { Int($0, radix: 16) })
     running = Set(list("running").compactMap(ClusterFile.Role.init(rawValue:)))
+    isUpgrading = values["upgrading"] == "yes"
     for role in ClusterFile.Role.allCases { settings[role] = values["settings_\(role.rawValue)"] }
     if let clock = Double(values["time"] ?? "") { clockOffset = clock - (sent + received) / 2 }
   }

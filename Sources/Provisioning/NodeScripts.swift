@@ -61,6 +61,7 @@ public struct NodeScripts: Sendable {
       say settings_$role "$($as cat $settings 2>/dev/null | sha256sum | cut -c1-64)"
     done
     say running "$running"
+    if $as test -e \(runFolder(node))/upgrading; then say upgrading yes; fi
     say end yes
     """
   }
@@ -295,6 +296,10 @@ public struct NodeScripts: Sendable {
     if [ -d \(runFolder(node)) ]; then rm -rf \(node.dataDirectory); fi
     """
   }
+
+  /// Remembers on the node that an upgrade has closed it for new work, and opens it again.
+  public func noteUpgrade(_ node: ClusterFile.Node) -> String { "set -e\n: > \(runFolder(node))/upgrading" }
+  public func forgetUpgrade(_ node: ClusterFile.Node) -> String { "rm -f \(runFolder(node))/upgrading" }
 
   /// The last lines that a service wrote.
   public func lastWords(_ role: ClusterFile.Role, _ node: ClusterFile.Node, systemd: Bool) -> String {

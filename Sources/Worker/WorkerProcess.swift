@@ -110,7 +110,7 @@ public actor WorkerProcess {
       hello: {
         let now = shared.snapshot()
         return WorkerHello(
-          node: name, platformVersion: PlatformVersion.current, incarnation: incarnation, cpuSlots: slots,
+          node: name, platformVersion: ReleaseVersion.current, incarnation: incarnation, cpuSlots: slots,
           memoryBytes: memory, labels: labels, running: now.running, unacknowledged: now.finished, cpus: cpus)
       },
       heartbeat: {

@@ -122,6 +122,55 @@ extension EndToEnd {
       try cluster.wait("another worker", seconds: 60) { !children(of: pid).isEmpty && Set(children(of: pid)).isDisjoint(with: victims) }
       try cluster.wait("both workers", seconds: 60) { try ready() == ["w1", "w2"] }
 
+      // Another program, one node after the other, while a run works on both.
+      let program = folder.file("next/platform")
+      try FileManager.default.createDirectory(atPath: folder.file("next"), withIntermediateDirectories: true)
+      try FileManager.default.copyItem(atPath: LocalCluster.binary, toPath: program)
+      let handle = try FileHandle(forWritingTo: URL(fileURLWithPath: program))
+      try handle.seekToEnd()
+      try handle.write(contentsOf: Data([0]))
+      try handle.close()
+      func upgrade(_ arguments: [String]) throws -> LocalCluster.Output {
+        try LocalCluster.run(program, ["upgrade", "-f", file, "--rolling"] + arguments, timeout: 300, environment: ["PLATFORM_HOME": folder.file("nowhere")])
+      }
+      func submit(_ name: String, _ task: String) throws -> String {
+        let workflow = try cluster.write("\(name).yml", "resources: { jobs: { j: { name: \(name), tasks: [ \(task) ] } } }\n")
+        let answer = try cluster.cli(["submit", workflow], environment: client)
+        try #require(answer.status == 0, "\(answer.all)")
+        return answer.out.trimmingCharacters(in: .whitespacesAndNewlines)
+      }
+      func nodes() throws -> [JSONValue] {
+        try JSONValue(parsing: cluster.cli(["nodes", "list", "-o", "json"], environment: client).out)["nodes"]?.arrayValue ?? []
+      }
+      func node(_ name: String) throws -> JSONValue { try nodes().first { $0["name"]?.stringValue == name } ?? .null }
+      let old = try #require(try node("w1")["version"]?.stringValue)
+      #expect(old.contains("+"))
+      // A node that does not become empty stops it, and the same call later goes on.
+      let long = try submit("long", "{ task_key: t, node_labels: { pool: a }, wait_task: { milliseconds: 600000 } }")
+      try cluster.wait("work on w1") { try node("w1")["running"]?.arrayValue?.isEmpty == false }
+      let stuck = try upgrade(["--yes", "--drain-seconds", "1"])
+      #expect(stuck.status == 75 && stuck.err.contains("PLT-4441") && stuck.err.contains("stopped at w1"), "\(stuck.all)")
+      #expect(try node("w1")["state"] == "DRAINING" && node("w1")["version"]?.stringValue == old)
+      #expect(try cluster.cli(["runs", "cancel", long], environment: client).status == 0)
+      let during = try submit("during", "{ task_key: t, wait_task: { milliseconds: 1000, parts: 20 } }")
+      let next = try upgrade(["--plan"])
+      #expect(next.status == 0 && next.err.contains("w1  send the program · empty it"), "\(next.all)")
+      let upgraded = try upgrade(["--yes"])
+      #expect(upgraded.status == 0, "\(upgraded.all)")
+      var state = ""
+      try cluster.wait("the end of the run", seconds: 120) {
+        let answer = try cluster.cli(["runs", "get", during, "-o", "json"], environment: client)
+        state = answer.status == 0 ? try JSONValue(parsing: answer.out)["state"]?.stringValue ?? "" : ""
+        return ["SUCCEEDED", "FAILED", "CANCELLED"].contains(state)
+      }
+      #expect(state == "SUCCEEDED")
+      try cluster.wait("both workers", seconds: 60) { try ready() == ["w1", "w2"] }
+      let versions = try Set(nodes().compactMap { $0["version"]?.stringValue })
+      #expect(versions.count == 1 && !versions.contains(old), "\(versions)")
+      #expect(try sql("select sum(n) as s from main.default.t").out.contains("499500"))
+      let rest = try upgrade(["--yes"])
+      #expect(rest.status == 0 && rest.err.contains("c1  nothing to do") && rest.err.contains("w1  nothing to do"), "\(rest.all)")
+
       let down = try platform(["down", "-f", file, "--yes", "--purge"])
       #expect(down.status == 0, "\(down.all)")
       #expect(!FileManager.default.fileExists(atPath: folder.file("c1")) && !FileManager.default.fileExists(atPath: folder.file("w2")))

@@ -77,6 +77,27 @@ import Testing
       BringUpPlan(changed, nodes: [changed.nodes[0]], facts: facts, needs: Self.needs, bundle: "abc").lines[0].actions == ["start the worker again"])
   }
 
+  @Test func anUpgradeTakesWorkersFirst() throws {
+    let file = try ClusterFile(parsing: ClusterFileTests.whole, path: "c.yaml")
+    let facts = [
+      "c1": try Self.facts(["bundle": "abc", "running": "coordinator worker"]), "w1": try Self.facts(["bundle": "abc", "running": "worker"]),
+    ]
+    let plan = UpgradePlan(file, nodes: file.nodes, facts: facts, bundle: "def")
+    #expect(
+      plan.steps == [
+        .init(node: "w1", installs: true, restarts: [.worker], reopens: false),
+        .init(node: "c1", installs: true, restarts: [.worker, .coordinator], reopens: false),
+      ])
+    #expect(plan.text(of: plan.steps[0]) == "send the program · empty it · start the worker again · open it again")
+    // One that ended before it opened the node again.
+    let settings = SHA256Digest.hex(NodeScripts(file).settings(.worker, file.nodes[1], bundle: "abc", systemd: false))
+    let half = try Self.facts(["bundle": "abc", "running": "worker", "settings_worker": settings, "upgrading": "yes"])
+    let rest = UpgradePlan(file, nodes: [file.nodes[1]], facts: ["w1": half], bundle: "abc")
+    #expect(rest.steps == [.init(node: "w1", installs: false, restarts: [], reopens: true)] && rest.text(of: rest.steps[0]) == "open it again")
+    let done = try Self.facts(["bundle": "abc", "running": "worker", "settings_worker": settings])
+    #expect(UpgradePlan(file, nodes: [file.nodes[1]], facts: ["w1": done], bundle: "abc").isEmpty)
+  }
+
   private func shell(_ arguments: [String], _ script: String) throws -> Program.Output {
     try Program.run("/bin/sh", arguments + ["-c", script])
   }
@@ -97,6 +118,7 @@ import Testing
     var all = [
       scripts.packages(["a", "b"]), scripts.prepareBundle("x"), scripts.receiveBundle("x"), scripts.activateBundle("x"), scripts.account(node),
       scripts.mark("x")!, scripts.readMark!, scripts.secret("s", node, text: "it's"), scripts.purge(node), scripts.platform(node, ["it's"]),
+      scripts.noteUpgrade(node), scripts.forgetUpgrade(node),
     ]
     for role in ClusterFile.Role.allCases {
       for systemd in [false, true] {

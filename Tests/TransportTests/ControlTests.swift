@@ -2,6 +2,7 @@
 
 import Core
 import Foundation
+import TestSupport
 import Testing
 
 @testable import Transport
@@ -103,6 +104,15 @@ func first<E: Sendable, T: Sendable>(
     }
     worker.close()
     link.server.close()
+  }
+
+  @Test func versionsThatDifferInTheLastNumberWorkTogether() throws {
+    #expect(ReleaseVersion.speak("0.1.0", "0.1.0+1a2b3c4d") && ReleaseVersion.speak("1.2.3+a", "1.2.4+b"))
+    #expect(!ReleaseVersion.speak("0.1.0", "0.2.0") && !ReleaseVersion.speak("1.2.3", "2.2.3") && !ReleaseVersion.speak("", "0.1.0"))
+    let folder = TemporaryDirectory("release")
+    #expect(ReleaseVersion.named(installedAt: folder.file("bin/platform")) == PlatformVersion.current)
+    try Data("1a2b3c4d5e6f\n".utf8).write(to: URL(fileURLWithPath: folder.file(".bundle")))
+    #expect(ReleaseVersion.named(installedAt: folder.file("bin/platform")) == PlatformVersion.current + "+1a2b3c4d")
   }
 
   @Test(arguments: ["sockets", "process"]) func otherVersionIsRefusedByName(_ kind: String) async throws {

@@ -131,7 +131,7 @@ struct SessionTable {
           .permissionDenied, "the key of this node belongs to '\(node)', but it calls itself '\(hello.node)'",
           number: "PLT-2122"))
     }
-    guard hello.platformVersion == platformVersion else {
+    guard ReleaseVersion.speak(hello.platformVersion, platformVersion) else {
       return .refuse(
         PlatformError(
           .badConfiguration,

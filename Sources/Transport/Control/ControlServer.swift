@@ -239,7 +239,7 @@ final class ControlServerHandler: LoopHandler {
       answer(.refused(PlatformError(.invalidArgument, "the join request is malformed", number: "PLT-2130")), route)
       return
     }
-    guard version == configuration.platformVersion else {
+    guard ReleaseVersion.speak(version, configuration.platformVersion) else {
       answer(
         .refused(
           PlatformError(

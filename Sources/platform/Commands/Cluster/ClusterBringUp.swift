@@ -14,7 +14,7 @@ struct ClusterBringUp {
   var isPlan = false
   var yes = false
 
-  private let scripts: NodeScripts
+  let scripts: NodeScripts
 
   init(file: ClusterFile, limit: [String] = [], isPlan: Bool = false, yes: Bool = false) throws {
     self.file = file
@@ -41,10 +41,10 @@ struct ClusterBringUp {
     }
   }
 
-  private var nodes: [ClusterFile.Node] { limit.isEmpty ? file.nodes : file.nodes.filter { limit.contains($0.name) } }
+  var nodes: [ClusterFile.Node] { limit.isEmpty ? file.nodes : file.nodes.filter { limit.contains($0.name) } }
 
   /// What came of one node.
-  private struct Outcome {
+  struct Outcome {
     var installed = ""
     var services: [String] = []
     var joined = false
@@ -113,7 +113,7 @@ struct ClusterBringUp {
     try report(facts, outcomes)
   }
 
-  private func agree() throws {
+  func agree() throws {
     if yes { return }
     guard isatty(STDIN_FILENO) == 1 else {
       throw PlatformError(.invalidArgument, "this changes machines", hint: "Add --yes to confirm, or --plan to only look.")
@@ -122,7 +122,7 @@ struct ClusterBringUp {
     guard let answer = readLine()?.lowercased(), ["y", "yes"].contains(answer) else { throw PlatformError(.cancelled, "nothing was changed") }
   }
 
-  private func ask(_ asked: [ClusterFile.Node], _ bundle: RuntimeBundle, _ outcomes: inout [String: Outcome]) async -> [String: NodeFacts] {
+  func ask(_ asked: [ClusterFile.Node], _ bundle: RuntimeBundle, _ outcomes: inout [String: Outcome]) async -> [String: NodeFacts] {
     var facts: [String: NodeFacts] = [:]
     await withTaskGroup(of: (String, Result<NodeFacts, any Error>).self) { group in
       for node in asked {
@@ -149,15 +149,24 @@ struct ClusterBringUp {
     return facts
   }
 
-  /// Packages, program, user and folders of a node.
-  private func prepare(_ node: ClusterFile.Node, _ facts: [String: NodeFacts], _ bundle: RuntimeBundle, _ outcomes: inout [String: Outcome]) async throws {
+  /// Packages and program of a node. The program lies there beside the one that runs.
+  /// - Returns: whether it has to be switched to.
+  func send(_ node: ClusterFile.Node, _ facts: [String: NodeFacts], _ bundle: RuntimeBundle) async throws -> Bool {
     let (host, fact) = (SSHHost(node: node), facts[node.name]!)
     let root = fact.power == .sudo
     let packages = Preflight.packages(node, fact, file, bundle.needs)
     if !packages.isEmpty { try await host.require("install \(packages.joined(separator: ", "))", scripts.packages(packages), asRoot: root, seconds: 900) }
-    if try await host.require("look for the program", scripts.prepareBundle(bundle.id), asRoot: root) == "send" {
-      Report.note("  \(node.name)  sending the program, \(Report.bytes(bundle.bytes))")
-      try await host.send(folder: bundle.folder, to: scripts.receiveBundle(bundle.id), asRoot: root)
+    guard try await host.require("look for the program", scripts.prepareBundle(bundle.id), asRoot: root) == "send" else { return false }
+    Report.note("  \(node.name)  sending the program, \(Report.bytes(bundle.bytes))")
+    try await host.send(folder: bundle.folder, to: scripts.receiveBundle(bundle.id), asRoot: root)
+    return true
+  }
+
+  /// Packages, program, user and folders of a node.
+  private func prepare(_ node: ClusterFile.Node, _ facts: [String: NodeFacts], _ bundle: RuntimeBundle, _ outcomes: inout [String: Outcome]) async throws {
+    let (host, fact) = (SSHHost(node: node), facts[node.name]!)
+    let root = fact.power == .sudo
+    if try await send(node, facts, bundle) {
       try await host.require("install the program", scripts.activateBundle(bundle.id), asRoot: root)
       outcomes[node.name, default: Outcome()].installed = "installed"
     } else {
