@@ -149,7 +149,9 @@ final class ControlPlane: Sendable {
         .unitFinished(worker: node, unit: key.unit, attempt: key.attempt, outcome: Self.outcome(outcome, result, error)))
     case .unitProgress(let key, let done, let total, let unit):
       state.withLock { $0.progress[key.unit] = (done, total, unit) }
-    case .unitMetric(let key, let name, let step, let value): metric(key, name, step, value)
+    case .unitMetric(let key, let name, let step, let value):
+      if name == TrainingWork.checkpointMetric { await runner.post(.gangCheckpointed(worker: node, unit: key.unit, attempt: key.attempt)) }
+      metric(key, name, step, value)
     case .unitLog(let key, let lines): log(key, lines)
     default: break
     }

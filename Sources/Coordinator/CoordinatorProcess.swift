@@ -466,7 +466,7 @@ final class CoordinatorEffects: EffectHandler {
     return planner
   }
 
-  func plan(_ call: StageCall) async throws -> StagePlan { try await planner(call).plan(call) }
+  func plan(_ call: StageCall) async throws -> StagePlan { RepeatableWork.declare(try await planner(call).plan(call)) }
   func commit(_ call: StageCall, results: [JSONValue]) async throws -> StageOutcome {
     try await planner(call).commit(call, results: results)
   }

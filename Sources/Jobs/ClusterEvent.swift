@@ -24,13 +24,15 @@ public struct ClusterEvent: Sendable, Equatable {
     case taskLimited = "task.limited"
     case unitFailed = "unit.failed"
     case unitLost = "unit.lost"
+    /// It was stopped to make room for a service.
+    case unitPreempted = "unit.preempted"
     case replicaFailed = "replica.failed"
     case replicaLost = "replica.lost"
 
     /// How bad it is, as logs have it.
     public var severity: String {
       switch self {
-      case .leaderChanged, .nodeJoined, .nodeReturned, .nodeCordoned, .nodeDraining, .nodeOpened, .runCancelled: "INFO"
+      case .leaderChanged, .nodeJoined, .nodeReturned, .nodeCordoned, .nodeDraining, .nodeOpened, .runCancelled, .unitPreempted: "INFO"
       case .nodeSilent, .taskRetried, .unitFailed, .unitLost, .replicaLost: "WARNING"
       case .runFailed, .taskFailed, .taskLimited, .replicaFailed: "ERROR"
       }
@@ -87,6 +89,11 @@ public struct ClusterEvent: Sendable, Equatable {
       case .pending, .planning, .running, .committing, .succeeded, .cancelled, .skipped: return nil
       }
     case .unit(let unit):
+      if let service = unit.preemptedBy, let count = unit.preemptions, unit.state == .waiting || unit.state.isLeased, unit.generation == 0 || unit.index == 0 {
+        let what = unit.generation > 0 ? "the gang of unit \(unit.name)" : "unit \(unit.name)"
+        return ClusterEvent(
+          .unitPreempted, unit.name, "\(what) is stopped to make room for service \(service), and is run again", key: "\(unit.name)/\(count)")
+      }
       guard unit.state == .waiting || unit.state == .failed, unit.failures + unit.losses > 0 else { return nil }
       if let service = unit.service {
         let key = "\(unit.name)/\(unit.attempt)"

@@ -81,7 +81,8 @@ extension UnitRecord {
 
 /// What a worker has, and what of it is taken. A slot and its part of the processors are the same thing counted twice: whoever takes
 /// half of the processors leaves half of the slots. Replicas never take slots, whatever processors they ask for: they would take them for
-/// ever, and a worker with few slots would never run anything else.
+/// ever, and a worker with few slots would never run anything else. So neither do slots keep replicas away: replicas share processors
+/// with what asks for processors, and memory with what asks for memory.
 struct Room: Sendable, Equatable {
   var slots: Int
   var milliCPUs: Int64
@@ -101,8 +102,9 @@ struct Room: Sendable, Equatable {
     guard slots > 0 else { return false }
     // Both sides times the slots: a slot is its part of the processors.
     let (all, taken) = (Int64(slots) * milliCPUs, Int64(sum.slots) * milliCPUs + sum.milliCPUs * Int64(slots))
-    if load.slots > 0 || load.milliCPUs > 0, taken > all { return false }
-    return load.slots > 0 || taken + sum.replicaMilliCPUs * Int64(slots) <= all
+    if load.slots > 0 { return taken <= all }
+    if load.milliCPUs > 0 { return taken + sum.replicaMilliCPUs * Int64(slots) <= all }
+    return sum.milliCPUs + sum.replicaMilliCPUs <= milliCPUs
   }
 
   /// Thousandths of slots that are free; less than 0 when more is taken than there is.
@@ -154,7 +156,8 @@ extension Scheduler {
 extension Room {
   /// Whether more is taken than there is.
   var isOverfull: Bool {
-    Int64(used.slots) * milliCPUs + used.milliCPUs * Int64(slots) > Int64(slots) * milliCPUs || used.replicaMilliCPUs > milliCPUs || used.memory > memory
+    Int64(used.slots) * milliCPUs + used.milliCPUs * Int64(slots) > Int64(slots) * milliCPUs || used.milliCPUs + used.replicaMilliCPUs > milliCPUs
+      || used.memory > memory
   }
 
   var emptied: Room { Room(slots: slots, milliCPUs: milliCPUs, memory: memory) }

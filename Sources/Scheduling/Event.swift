@@ -96,9 +96,9 @@ public enum Event: Sendable, Equatable {
   /// A replica serves, or a gang rank listens. Ranks repeat it until they have the peer table.
   case unitReady(worker: String, unit: String, attempt: Int, address: String, publicKey: String)
 
-  /// Every rank of the gang (`GangPlace.gang`) has written this generation's latest checkpoint. When one of its workers is
-  /// draining and the others have the slots, the gang moves now and loses nothing.
-  case gangCheckpointed(gang: String, generation: Int)
+  /// Every rank of the gang has written its latest checkpoint, as this rank says. When one of its workers is draining and the
+  /// others have the slots, the gang moves now and loses nothing; when a service waits for its room, it makes room now.
+  case gangCheckpointed(worker: String, unit: String, attempt: Int)
 
   case runSubmitted(RunSpec)
   case runCancelRequested(run: String)

@@ -124,6 +124,12 @@ public struct UnitRecord: Codable, Sendable, Equatable {
   public var error: PlatformError?
   /// Absent in what older versions stored, and where a slot is all that it needs.
   public var demand: Demand?
+  /// Of shards: running it again, or twice at once, is the same as running it once. Absent: it may not be.
+  public var repeatable: Bool?
+  /// How often it was stopped to make room for a service.
+  public var preemptions: Int?
+  /// The service that it is being stopped for, or, while it waits, was stopped for.
+  public var preemptedBy: String?
 
   public var key: UnitAttempt { UnitAttempt(unit: name, attempt: attempt) }
 }

@@ -32,13 +32,17 @@ public struct TaskSpec: Codable, Sendable, Equatable {
   public var disabled: Bool?
   /// What each of its units needs of a worker; also its replicas, when its service does not say. Nil: a slot.
   public var demand: Demand?
+  /// Whether its units may be stopped, and run again, to make room for a service. Nil: gangs, and shards that are repeatable.
+  public var preemptible: Bool?
 
   public init(
     key: String, kind: String, dependsOn: [String] = [], maxRetries: Int = 0, retryBackoff: Backoff = Backoff(),
     timeoutMs: Int64? = nil, body: JSONValue = .null, runIf: RunIf? = nil, outcomes: [String: Bool]? = nil,
-    condition: Condition? = nil, forEach: ForEach? = nil, retryOnTimeout: Bool? = nil, disabled: Bool? = nil, demand: Demand? = nil
+    condition: Condition? = nil, forEach: ForEach? = nil, retryOnTimeout: Bool? = nil, disabled: Bool? = nil, demand: Demand? = nil,
+    preemptible: Bool? = nil
   ) {
     self.demand = demand
+    self.preemptible = preemptible
     self.retryOnTimeout = retryOnTimeout
     self.disabled = disabled
     self.runIf = runIf
@@ -135,8 +139,14 @@ public struct UnitSpec: Codable, Sendable, Equatable {
   /// The executor function: `ingest`, `embed`, `train.rank`, ...
   public var kind: String
   public var payload: JSONValue
+  /// Of shards: see `UnitRecord.repeatable`.
+  public var repeatable: Bool
+  /// False: it is short, and runs beside everything else, without a slot and whatever its task asks for but labels.
+  public var takesRoom: Bool
 
-  public init(index: Int, kind: String, payload: JSONValue) {
+  public init(index: Int, kind: String, payload: JSONValue, repeatable: Bool = false, takesRoom: Bool = true) {
+    self.repeatable = repeatable
+    self.takesRoom = takesRoom
     self.index = index
     self.kind = kind
     self.payload = payload
@@ -156,12 +166,15 @@ public struct ServiceSpec: Codable, Sendable, Equatable {
   public var readyTimeoutMs: Int64
   /// What each replica needs of a worker. Another demand is another generation.
   public var demand: Demand?
+  /// Work of a higher priority is never stopped to make room for its replicas. Nil: that of the run that sets it, 0 when none does.
+  public var priority: Int?
 
   public init(
     name: String, kind: String, payload: JSONValue, replicas: Int, generation: Int = 0, readyTimeoutMs: Int64 = 300_000,
-    demand: Demand? = nil
+    demand: Demand? = nil, priority: Int? = nil
   ) {
     self.demand = demand
+    self.priority = priority
     self.name = name
     self.kind = kind
     self.payload = payload

@@ -31,6 +31,15 @@ extension Scheduler {
     public var rebalanceAfterMs: Int64 = 15_000
     /// After a replica that was to take another one's place has failed, before the next try.
     public var rebalanceBackoff = Backoff(firstMilliseconds: 60_000, limitMilliseconds: 3_600_000)
+    /// A replica that has found no room for this long takes that of work which may be stopped for it: shards, and gangs that have just
+    /// written a checkpoint. 0.1 of it stops work that was about to end; ten times it is an endpoint that is small for a minute.
+    public var preemptAfterMs: Int64 = 5_000
+    /// After this long also gangs that have not: a checkpoint interval may be hours.
+    public var preemptGangAfterMs: Int64 = 120_000
+    /// Between two such decisions for one service, so that one that keeps failing does not stop everything beside it again and again.
+    public var preemptionBackoff = Backoff(firstMilliseconds: 10_000, limitMilliseconds: 600_000)
+    /// How often one unit is stopped for services; then it is left alone.
+    public var preemptionLimit = 3
     /// Requests in flight on a draining replica have this long.
     public var drainMs: Int64 = 30_000
     /// Seed of the jitter.

@@ -20,11 +20,11 @@ extension Scheduler {
     }
   }
 
-  mutating func gangCheckpointed(_ gang: String, _ generation: Int) {
-    guard case .task(let run, let task, _)? = find(gang + "/0"), runs[run].tasks[task].record.shape == .gang,
-      runs[run].tasks[task].record.state == .running, runs[run].tasks[task].record.generation == generation,
-      runs[run].tasks[task].units.allSatisfy({ $0.state.isLeased })
+  mutating func gangCheckpointed(_ worker: String, _ key: UnitAttempt) {
+    guard case .task(let run, let task, _)? = current(worker, key), runs[run].tasks[task].record.shape == .gang,
+      runs[run].tasks[task].record.state == .running, runs[run].tasks[task].units.allSatisfy({ $0.state.isLeased })
     else { return }
+    checkpointed = key.unit
     let leaves = runs[run].tasks[task].units.contains { workers[$0.worker ?? ""]?.availability == .draining }
     // Without room it stays and may finish where it is.
     if leaves, gangCapacity(runs[run].tasks[task]) >= runs[run].tasks[task].units.count { restartGang(run, task, notBefore: nil) }

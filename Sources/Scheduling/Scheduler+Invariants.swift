@@ -44,6 +44,7 @@ extension Scheduler {
           "\(lease.key.unit): lease \(lease.key.attempt) on \(name) but \(unit.state) attempt \(unit.attempt) on \(unit.worker ?? "-")"
         )
       }
+      if lease.evicted != (self[place].preemptedBy != nil) { found.append("\(lease.key.unit) is stopped for a service, or is not") }
     }
     if workers[at: index].state != .restored, granted.isOverfull { found.append("worker \(name) has given more than it has: \(granted)") }
     if used != workers[at: index].room.used { found.append("worker \(name) counts its slots wrongly") }

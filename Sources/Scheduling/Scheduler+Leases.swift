@@ -75,12 +75,12 @@ extension Scheduler {
             $0.listed = $0.listed || isBeat
           }
         }
-        if !lease.active { effects.append(.cancelUnit(worker: name, unit: key.unit, attempt: key.attempt)) }
-      } else if lease.active {
-        if let place = find(key.unit), self[place].incarnation != workers[at: index].incarnation {
-          workers[at: index].remove(key)
-          end(key, .lost)
-        } else if !isBeat || now - lease.sentAt >= configuration.resendMs, let place = find(key.unit) {
+        if !lease.active || lease.evicted { effects.append(.cancelUnit(worker: name, unit: key.unit, attempt: key.attempt)) }
+      } else if lease.active, let place = find(key.unit), self[place].incarnation != workers[at: index].incarnation {
+        workers[at: index].remove(key)
+        end(key, .lost)
+      } else if lease.active, !lease.evicted {
+        if !isBeat || now - lease.sentAt >= configuration.resendMs, let place = find(key.unit) {
           workers[at: index].change(key) { [now] in $0.sentAt = now }
           effects.append(.assign(assignment(self[place])))
         }
@@ -89,6 +89,7 @@ extension Scheduler {
         // order, so one that misses what an earlier one listed is proof. What has started is reported until it is
         // acknowledged; for what never started, and what only a hello named, a long silence has to do.
         workers[at: index].remove(key)
+        if lease.active { end(key, .cancelled) }
       } else {
         effects.append(.cancelUnit(worker: name, unit: key.unit, attempt: key.attempt))
       }
@@ -98,7 +99,7 @@ extension Scheduler {
       let isReplica = key.unit.hasPrefix("service/")
       let lease = Lease(
         key: key, load: isReplica ? .none : .slot, isReplica: isReplica, active: false, confirmed: true, sentAt: now,
-        beyondSlots: true, foreign: true, listed: isBeat)
+        beyondSlots: true, foreign: true, listed: isBeat, since: now)
       workers[at: index].add(lease)
       effects.append(.cancelUnit(worker: name, unit: key.unit, attempt: key.attempt))
     }
@@ -174,7 +175,7 @@ extension Scheduler {
   }
 
   /// The place of a unit whose live lease is exactly this attempt on this worker.
-  private func current(_ worker: String, _ key: UnitAttempt) -> Place? {
+  func current(_ worker: String, _ key: UnitAttempt) -> Place? {
     guard workers[worker]?.leases[key]?.active == true, let place = find(key.unit) else { return nil }
     return self[place].attempt == key.attempt && self[place].worker == worker && self[place].state.isLeased ? place : nil
   }
@@ -204,6 +205,13 @@ extension Scheduler {
 
   private mutating func workEnded(_ run: Int, _ task: Int, _ index: Int, _ outcome: UnitOutcome) {
     let place = Place.task(run: run, task: task, unit: index)
+    if self[place].preemptedBy != nil {
+      switch outcome {
+      // It has made room: that is no failure of its own.
+      case .cancelled, .lost: return change(place) { $0.requeue(notBefore: nil) }
+      case .succeeded, .failed: change(place) { $0.preemptedBy = nil }
+      }
+    }
     if case .succeeded(let result) = outcome {
       let isGang = runs[run].tasks[task].record.shape == .gang
       change(place) {

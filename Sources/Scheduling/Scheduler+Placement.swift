@@ -13,7 +13,7 @@ extension Scheduler {
   /// What asks for more than is free anywhere keeps a worker: nothing that comes after it is placed there, so that it is not starved.
   mutating func place() {
     var kept: Set<Int> = []
-    placeReplicas(&kept)
+    makeRoom(for: placeReplicas(), &kept)
     var candidates = runs.indices.filter { run in
       !runs[run].record.state.isTerminal && runs[run].tasks.contains { $0.waiting > 0 }
     }
@@ -105,10 +105,12 @@ extension Scheduler {
       $0.worker = name
       $0.incarnation = incarnation
       $0.notBefore = nil
+      $0.preemptedBy = nil
     }
     let unit = self[place]
     let lease = Lease(
-      key: unit.key, load: unit.load, isReplica: unit.service != nil, active: true, confirmed: false, sentAt: now, beyondSlots: beyondSlots)
+      key: unit.key, load: unit.load, isReplica: unit.service != nil, active: true, confirmed: false, sentAt: now, beyondSlots: beyondSlots,
+      since: now)
     workers[at: worker].add(lease)
     effects.append(.assign(assignment(unit)))
   }

@@ -68,7 +68,9 @@ extension Scheduler {
     }
     // Leases of an older incarnation of the same worker stay with it and end when the newer one is known.
     workers.update(name) { $0.incarnation = max($0.incarnation, unit.incarnation) }
-    let lease = Lease(key: unit.key, load: unit.load, isReplica: unit.service != nil, active: true, confirmed: false, sentAt: now, beyondSlots: true)
+    var lease = Lease(
+      key: unit.key, load: unit.load, isReplica: unit.service != nil, active: true, confirmed: false, sentAt: now, beyondSlots: true, since: now)
+    lease.evicted = unit.preemptedBy != nil
     workers.update(name) { $0.add(lease) }
   }
 

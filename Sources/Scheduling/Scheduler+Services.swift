@@ -15,6 +15,7 @@ extension Scheduler {
     if let known = services[spec.name] {
       record = known.record
       let same = known.record.spec.kind == spec.kind && known.record.spec.payload == spec.payload && known.record.spec.demand == spec.demand
+      spec.priority = spec.priority ?? known.record.spec.priority
       if spec.generation == 0 { spec.generation = known.record.spec.generation + (same && !record.removing ? 0 : 1) }
       guard spec.generation >= known.record.spec.generation else {
         return .failure(
@@ -161,8 +162,9 @@ extension Scheduler {
   }
 
   /// In the zone, then on the machine, then on the worker with the fewest replicas of the same generation, then of the same service, then
-  /// with the fewest at all. For one that needs room and finds none, a worker is kept.
-  mutating func placeReplicas(_ kept: inout Set<Int>) {
+  /// with the fewest at all. Returns those that find no room.
+  mutating func placeReplicas() -> [Place] {
+    var without: [Place] = []
     for service in services.indices {
       for index in services[at: service].replicas.indices {
         let place = Place.replica(service: service, index: index)
@@ -170,10 +172,11 @@ extension Scheduler {
         if let worker = workerForReplica(of: service, self[place]) {
           lease(place, to: worker, beyondSlots: false)
         } else {
-          keepWorker(for: self[place], &kept)
+          without.append(place)
         }
       }
     }
+    return without
   }
 
   private func workerForReplica(of service: Int, _ unit: UnitRecord) -> Int? {

@@ -62,6 +62,7 @@ extension Scheduler {
       if state == .waiting, let time = services[at: index].replicas[replica].notBefore, time > now { earliest = min(earliest, time) }
     }
     if let time = nextSpread(index), time > now { earliest = min(earliest, time) }
+    for time in nextEvictions(index) where time > now { earliest = min(earliest, time) }
     return earliest == .max ? nil : earliest
   }
 }

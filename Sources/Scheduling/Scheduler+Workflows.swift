@@ -391,6 +391,7 @@ extension Scheduler {
     case .gang(let specs): startUnits(run, task, specs, shape: .gang)
     case .service(var spec):
       spec.demand = spec.demand ?? runs[run].tasks[task].spec.demand
+      spec.priority = spec.priority ?? runs[run].record.spec.priority ?? 0
       switch setService(spec) {
       case .failure(let error): failAttempt(run, task, error)
       case .success(let generation):
@@ -418,9 +419,11 @@ extension Scheduler {
     let demand = runs[run].tasks[task].spec.demand
     runs[run].tasks[task].setUnits(
       specs.enumerated().map { index, spec in
-        UnitRecord(
+        var unit = UnitRecord(
           name: prefix + String(index), kind: spec.kind, payload: spec.payload, index: index, run: id.run, task: id.task,
-          taskAttempt: id.attempt, stage: id.stage, demand: demand)
+          taskAttempt: id.attempt, stage: id.stage, demand: spec.takesRoom ? demand : Demand(cpus: 0, labels: demand?.labels))
+        if spec.repeatable, shape == .shards { unit.repeatable = true }
+        return unit
       })
     runs[run].isDirty = true
     for unit in runs[run].tasks[task].units { changes["unit:\(unit.name)"] = .unit(unit) }
@@ -547,6 +550,10 @@ extension Scheduler {
     case .running:
       let waiting = task.units.count { $0.state == .waiting }
       guard waiting > 0 else { return nil }
+      if let service = task.units.first(where: { $0.state == .waiting && $0.preemptedBy != nil })?.preemptedBy {
+        let count = task.units.count { $0.state == .waiting && $0.preemptedBy == service }
+        return "\(count) of \(task.units.count) units were stopped to make room for service '\(service)', and wait for room"
+      }
       if !workers.contains(where: { $0.value.acceptsWork }) { return "no worker is connected" }
       if let reason = unmet(task.spec.demand, isReplica: false) { return reason }
       if task.record.shape == .gang, holdsStopping(run: id, task: key) || waitsForUnheard(task.record) {

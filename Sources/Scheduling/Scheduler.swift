@@ -32,6 +32,8 @@ public struct Scheduler: Sendable {
   /// Gangs that may have run before wait until then: the coordinator that this one follows may have stored that their ranks
   /// stop without telling the workers. By then each of those has fenced itself, or has reported what it holds.
   var gangsWaitUntil: Instant = .min
+  /// A rank of the gang that has a checkpoint, while the event that says so is handled.
+  var checkpointed: String?
   var jitter: SplitMix64
   var nextSequence: Int64 = 1
   /// The latest time that was seen; a clock that steps back stands still here.
@@ -65,7 +67,7 @@ public struct Scheduler: Sendable {
       unitFinished(worker, UnitAttempt(unit: unit, attempt: attempt), outcome)
     case .unitReady(let worker, let unit, let attempt, let address, let publicKey):
       unitReady(worker, UnitAttempt(unit: unit, attempt: attempt), address: address, publicKey: publicKey)
-    case .gangCheckpointed(let gang, let generation): gangCheckpointed(gang, generation)
+    case .gangCheckpointed(let worker, let unit, let attempt): gangCheckpointed(worker, UnitAttempt(unit: unit, attempt: attempt))
     case .runSubmitted(let spec): submit(spec)
     case .runCancelRequested(let run): requestCancel(run)
     case .runRepaired(let run, let tasks, let rerun, let number): repair(run, tasks: tasks, rerun: rerun, number: number)
@@ -128,6 +130,7 @@ public struct Scheduler: Sendable {
     if reconcileServices() { for run in runs.indices where runs[run].waitsForService { runs[run].isDirty = true } }
     progressRuns()
     place()
+    checkpointed = nil
     workersChanged = false
     nextDeadline = earliestDeadline()
     defer { effects = [] }

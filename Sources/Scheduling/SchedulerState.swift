@@ -99,6 +99,11 @@ extension Scheduler {
     /// Replicas that were to spread the service and failed; and when the next one may try.
     var failedMoves = 0
     var nextMove: Instant = .min
+    /// Since when a replica finds no room, how often something was stopped for it, and when that may happen again.
+    var blockedSince: Instant?
+    var evictions = 0
+    var lastEviction: Instant?
+    var nextEviction: Instant = .min
 
     init(record: ServiceRecord) { self.record = record }
   }
@@ -119,6 +124,10 @@ extension Scheduler {
     var foreign = false
     /// A heartbeat has listed it.
     var listed = false
+    /// The worker is told to stop it, to make room; it is wanted until then, and counts if it succeeds.
+    var evicted = false
+    /// Since when the worker has it; after a restart of the scheduler: since then.
+    var since: Instant
   }
 
   struct Worker: Sendable, Equatable {
@@ -152,6 +161,13 @@ extension Scheduler {
     var acceptsWork: Bool { state == .live && availability == .open }
     /// Whether it runs nothing but replicas.
     var isIdle: Bool { leases.count == replicas }
+
+    /// Its room once everything that is told to stop has stopped.
+    var comingRoom: Room {
+      var coming = room
+      for lease in leases.values where !lease.active || lease.evicted { coming.give(lease.load) }
+      return coming
+    }
 
     /// Its room if nothing but its replicas ran there.
     var idleRoom: Room {

@@ -60,6 +60,8 @@ public enum TrainRank {
       }
       if c.checkpointEvery > 0, step % c.checkpointEvery == 0 || step == c.steps {
         try store.save(step: step, seed: c.seed, losses: losses, optimizer)
+        // The scheduler knows this name: what waits for a checkpoint to move or stop the gang does so now.
+        if collective.rank == 0, step < c.steps { context.metric("checkpoint", step: Int64(step), value: Double(step)) }
       }
     }
     var validation: CrossEntropy?

@@ -42,6 +42,24 @@ extension EndToEnd {
       #expect(run.task("tape")["summary"] == "no connected worker has the label disk=tape")
       #expect(try cluster.cli(["runs", "cancel", id]).status == 0)
       #expect(try cluster.finish(id)["state"] == "CANCELLED")
+      try replicasTakeTheRoomOfOtherWork(cluster)
+    }
+
+    /// Both workers' memory is taken for long; an endpoint gets its part of it all the same.
+    private func replicasTakeTheRoomOfOtherWork(_ cluster: LocalCluster) throws {
+      func job(_ task: String) -> String { "resources:\n  jobs:\n    j:\n      tasks:\n        - \(task)\n" }
+      let long = try cluster.submit(job("{ task_key: long, resources: { memory: 5GB }, wait_task: { milliseconds: 900000, parts: 2 } }"))
+      try cluster.wait("both parts") { try cluster.run(long).task("long")["workers"]?.arrayValue?.count == 2 }
+      let deploy = try cluster.submit(
+        job("{ task_key: serve, resources: { memory: 2GB }, deploy_task: { endpoint: minilm, model: system.ai.minilm } }"))
+      #expect(try cluster.finish(deploy)["state"] == "SUCCEEDED")
+      let run = try cluster.run(long)
+      #expect(run["state"] == "RUNNING")
+      #expect(run.task("long")["summary"] == "1 of 2 units were stopped to make room for service 'minilm', and wait for room")
+      let events = try cluster.cli(["events", "--kind", "unit.preempted"])
+      #expect(events.out.contains("is stopped to make room for service minilm"))
+      #expect(try cluster.cli(["runs", "cancel", long]).status == 0)
+      #expect(try cluster.finish(long)["state"] == "CANCELLED")
     }
   }
 }

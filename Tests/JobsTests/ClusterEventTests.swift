@@ -25,6 +25,24 @@ import Testing
     return .task(task)
   }
 
+  @Test func whatMakesRoomForAServiceIsOneEventEachTime() {
+    var unit = UnitRecord(name: "7/a/1/0/2", kind: "k", payload: .null, index: 2, run: "7", task: "a", taskAttempt: 1)
+    (unit.state, unit.attempt, unit.preemptions, unit.preemptedBy) = (.running, 1, 1, "chat")
+    let event = ClusterEvent.of(.unit(unit))
+    #expect(event?.kind == .unitPreempted && event?.message == "unit 7/a/1/0/2 is stopped to make room for service chat, and is run again")
+    unit.state = .waiting
+    #expect(ClusterEvent.of(.unit(unit)) == event)
+    unit.preemptions = 2
+    #expect(ClusterEvent.of(.unit(unit))?.key != event?.key)
+    // Of a gang's ranks, one tells it.
+    unit.generation = 1
+    #expect(ClusterEvent.of(.unit(unit)) == nil)
+    unit.index = 0
+    #expect(ClusterEvent.of(.unit(unit))?.message.hasPrefix("the gang of unit ") == true)
+    (unit.preemptedBy, unit.losses) = (nil, 1)
+    #expect(ClusterEvent.of(.unit(unit))?.kind == .unitLost)
+  }
+
   @Test func onlyWhatEndsBadlyIsAnEvent() {
     for state in [RunState.pending, .running, .cancelling, .succeeded, .skipped] { #expect(ClusterEvent.of(Self.run(state)) == nil) }
     for state in [TaskState.pending, .planning, .running, .committing, .succeeded, .cancelled, .skipped] {

@@ -23,7 +23,7 @@ import Testing
           priority: 5
           parameters: [ { name: day, default: "{{job.start_time.iso_date}}" } ]
           tasks:
-            - { task_key: list, command_task: { command: [ ./list, "{{job.parameters.day}}" ], env: { A: "1" } }, retry_on_timeout: true, max_retries: 2 }
+            - { task_key: list, command_task: { command: [ ./list, "{{job.parameters.day}}" ], env: { A: "1" } }, retry_on_timeout: true, max_retries: 2, preemptible: true }
             - task_key: each
               depends_on: [ { task_key: list } ]
               max_retries: 1
@@ -47,6 +47,7 @@ import Testing
     // What is given from outside stays text.
     #expect(try Template.texts(in: task("list").body, TemplateScope())["command"] == ["./list", "{{tasks.list.values.secret}}"])
     #expect(try task("list").retryOnTimeout == true && task("check").retryOnTimeout == false)
+    #expect(try task("list").preemptible == true && task("check").preemptible == nil)
     let each = try task("each")
     #expect(each.kind == "spark_python" && each.forEach == ForEach(inputs: "{{tasks.list.values.items}}", concurrency: 4))
     #expect(each.maxRetries == 1 && each.timeoutMs == 9_000)

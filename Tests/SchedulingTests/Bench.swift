@@ -61,6 +61,8 @@ struct Bench {
     send(.unitFinished(worker: one.worker, unit: one.unit, attempt: one.attempt, outcome: outcome))
   }
 
+  mutating func checkpoint(_ one: Assignment) { send(.gangCheckpointed(worker: one.worker, unit: one.unit, attempt: one.attempt)) }
+
   mutating func ready(_ one: Assignment) {
     send(.unitReady(worker: one.worker, unit: one.unit, attempt: one.attempt, address: "x", publicKey: "k"))
   }
@@ -92,6 +94,7 @@ struct Bench {
 
   var calls: [StageCall] { effects.compactMap { if case .planStage(let call) = $0 { call } else { nil } } }
   var assignments: [Assignment] { effects.assignments }
+  var cancelled: [String] { effects.compactMap { if case .cancelUnit(_, let unit, _) = $0 { unit } else { nil } } }
   var commits: [StageCall] { effects.compactMap { if case .commitStage(let call, _) = $0 { call } else { nil } } }
   func state(_ task: String) -> TaskState? {
     effects.compactMap { if case .taskStateChanged(_, let key, _, _, let state, _) = $0, key == task { state } else { nil } }.last

@@ -69,7 +69,7 @@ import Testing
     var (bench, ranks) = try gang()
     bench.send(.workerDrain(worker: "b"))
     #expect(bench.effects.isEmpty, "it goes on until there is a checkpoint")
-    bench.send(.gangCheckpointed(gang: ranks[0].gang!.gang, generation: 1))
+    bench.checkpoint(ranks[0])
     #expect(bench.effects.count { if case .cancelUnit = $0 { true } else { false } } == 2)
     for one in ranks { bench.finish(one, .cancelled) }
     #expect(bench.assignments.map(\.worker) == ["a", "a"])
@@ -80,17 +80,18 @@ import Testing
   @Test func aGangThatFitsNowhereElseStays() throws {
     var (bench, ranks) = try gang()
     bench.send(.workerDrain(worker: "a"))
-    bench.send(.gangCheckpointed(gang: ranks[0].gang!.gang, generation: 1))
+    bench.checkpoint(ranks[0])
     #expect(bench.effects.isEmpty)
   }
 
   @Test func aCheckpointWithoutADrainOrOfAnOlderGenerationChangesNothing() throws {
     var (bench, ranks) = try gang()
-    bench.send(.gangCheckpointed(gang: ranks[0].gang!.gang, generation: 1))
+    bench.checkpoint(ranks[0])
     #expect(bench.effects.isEmpty)
     bench.send(.workerDrain(worker: "b"))
-    bench.send(.gangCheckpointed(gang: ranks[0].gang!.gang, generation: 0))
-    bench.send(.gangCheckpointed(gang: "nobody/t/1/0", generation: 1))
+    bench.send(.gangCheckpointed(worker: ranks[0].worker, unit: ranks[0].unit, attempt: 0))
+    bench.send(.gangCheckpointed(worker: ranks[1].worker, unit: ranks[0].unit, attempt: 1))
+    bench.send(.gangCheckpointed(worker: ranks[0].worker, unit: "nobody/t/1/0/0", attempt: 1))
     #expect(bench.effects.isEmpty)
   }
 }

@@ -142,28 +142,44 @@ import Testing
   @Test func aReplicaThatAsksForRoomWaitsForItAndIsPlacedBeforeShards() throws {
     var bench = Bench()
     join(&bench, "a", slots: 2)
-    submit(&bench, "1", nil, .shards(units(9)))
+    submit(&bench, "1", Demand(cpus: 1), .shards(units(9)))
     bench.send(.serviceSet(ServiceSpec(name: "s", kind: "serve", payload: 1, replicas: 1, demand: Demand(cpus: 2))))
     #expect(bench.assignments.isEmpty)
     bench.finish(try #require(bench.unit("1/t/1/0/0")).assigned)
     #expect(bench.assignments.isEmpty, "the worker is kept for it")
     bench.finish(try #require(bench.unit("1/t/1/0/1")).assigned)
-    #expect(bench.assignments.map(\.unit) == ["service/s/0", "1/t/1/0/2", "1/t/1/0/3"], "slots are as they were")
+    #expect(bench.assignments.map(\.unit) == ["service/s/0"])
     bench.ready(bench.assignments[0])
-    for index in 2...3 { bench.finish(try #require(bench.unit("1/t/1/0/\(index)")).assigned) }
+    #expect(reason(bench)?.contains("wait for a worker") == true, "the replica has the processors")
+    submit(&bench, "2", nil, .shards(units(9)))
+    #expect(bench.assignments.map(\.unit) == ["2/t/1/0/0", "2/t/1/0/1"], "slots are as they were")
     bench.send(.runCancelRequested(run: "1"))
-    for index in 4...5 { bench.send(.unitFinished(worker: "a", unit: "1/t/1/0/\(index)", attempt: 1, outcome: .cancelled)) }
-    submit(&bench, "2", Demand(cpus: 0.5), .shards(units(1)))
-    #expect(bench.assignments.isEmpty && reason(bench, "2")?.contains("wait for a worker") == true, "the replica has the processors")
     // Another demand is another generation; what has no demand takes no room.
     bench.send(.serviceSet(ServiceSpec(name: "s", kind: "serve", payload: 1, replicas: 1)))
     #expect(bench.assignments.map(\.unit) == ["service/s/1"])
+  }
+
+  @Test func whatTakesNoRoomRunsBesideEverything() {
+    var bench = Bench()
+    join(&bench, "a", slots: 1, memory: 8, ["disk": "ssd"])
+    join(&bench, "b", slots: 9, memory: 8)
+    submit(&bench, "1", Demand(memoryBytes: 8, labels: ["disk": "ssd"]), .shards(units(1)))
+    submit(&bench, "2", Demand(memoryBytes: 8, labels: ["disk": "ssd"]), .shards([UnitSpec(index: 0, kind: "k", payload: .null, takesRoom: false)]))
+    #expect(bench.assignments.map(\.worker) == ["a"])
+  }
+
+  @Test func slotsKeepNoReplicaAway() {
+    var bench = Bench()
+    join(&bench, "a", slots: 2)
+    submit(&bench, "1", nil, .shards(units(9)))
+    bench.send(.serviceSet(ServiceSpec(name: "s", kind: "serve", payload: 1, replicas: 2, demand: Demand(cpus: 2))))
+    #expect(bench.assignments.map(\.unit) == ["service/s/0"], "they would come back beside it")
   }
 }
 
 extension UnitRecord {
   /// Its lease as the worker knows it.
-  fileprivate var assigned: Assignment {
+  var assigned: Assignment {
     Assignment(worker: worker ?? "", incarnation: incarnation, unit: name, attempt: attempt, kind: kind, payload: payload, gang: nil, service: nil)
   }
 }

@@ -20,6 +20,7 @@ let regressionSeeds: [(seed: UInt64, vintage: Simulation.Vintage)] = [
   private struct Totals {
     var events = 0
     var injected: [Simulation.Fault: Int] = [:]
+    var done: [String: Int] = [:]
     var failed: [(seed: UInt64, problems: [String], trace: [String])] = []
   }
 
@@ -42,6 +43,7 @@ let regressionSeeds: [(seed: UInt64, vintage: Simulation.Vintage)] = [
         totals.withLock { totals in
           totals.events += simulation.events
           totals.injected.merge(simulation.injected, uniquingKeysWith: +)
+          totals.done.merge(simulation.done, uniquingKeysWith: +)
           if !simulation.problems.isEmpty {
             totals.failed.append((seeds[index].seed, simulation.problems, simulation.trace.suffix(traced)))
           }
@@ -53,6 +55,7 @@ let regressionSeeds: [(seed: UInt64, vintage: Simulation.Vintage)] = [
     print("simulation: \(seeds.count) seeds, \(sum.events) events, \(Int(Double(seeds.count) * 60 / max(seconds, 0.001))) seeds a minute")
     let faults = Simulation.Fault.allCases.map { "\($0) \(sum.injected[$0] ?? 0)" }
     print("faults injected: \(sum.injected.values.reduce(0, +)): " + faults.joined(separator: ", "))
+    print("done: " + sum.done.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", "))
     let failed = sum.failed.sorted { $0.seed < $1.seed }
     for (seed, problems, _) in failed.prefix(20) {
       print("seed \(seed): \(problems[0])\n  replay: make simulate SEED=\(seed) COUNT=1")

@@ -91,8 +91,9 @@ extension Simulation {
       }
     }
     // Now and then a gang has written a checkpoint.
-    if let gang = worker.work.values.compactMap(\.assignment.gang).min(by: { $0.gang < $1.gang }), random.nextUnit() < 0.3 {
-      report(name, .gangCheckpointed(gang: gang.gang, generation: gang.generation))
+    let ranks = worker.work.filter { $0.value.assignment.gang != nil }.keys.sorted()
+    if let rank = ranks.first, random.nextUnit() < 0.3 {
+      report(name, .gangCheckpointed(worker: name, unit: rank.unit, attempt: rank.attempt))
     }
     schedule(1_000, .beat(name, incarnation: incarnation))
   }
@@ -275,7 +276,7 @@ extension Simulation {
       } else {
         let spec = ServiceSpec(
           name: service, kind: "serve", payload: .integer(Int64(random.next() % 3)), replicas: Int(random.next() % 4))
-        schedule(1, .client(.serviceSet(spec)))
+        schedule(1, .client(.serviceSet(pressed(spec))))
       }
     default: break  // rolled where they happen, or made by a storm
     }

@@ -17,8 +17,10 @@ struct Simulation {
     case weather
     /// Work that asks for processors, memory and labels, and workers that have them.
     case resources
+    /// Services that ask for memory, and take it from work that may be stopped for them.
+    case preemption
 
-    static let newest = Vintage.resources
+    static let newest = Vintage.preemption
     static func < (a: Vintage, b: Vintage) -> Bool { a.rawValue < b.rawValue }
   }
 
@@ -133,6 +135,8 @@ struct Simulation {
   var random: SplitMix64
   /// Decides who asks for which resources; nil when nobody does.
   var demands: SplitMix64?
+  /// Decides whose room services take; nil when nobody's.
+  var pressure: SplitMix64?
   /// Decides the faults of `Fault.later`.
   var weather: SplitMix64
   /// Whether reports that others have overtaken, or that come again, are dropped as the transport does; the scheduler has to
@@ -168,7 +172,9 @@ struct Simulation {
   /// How often each fault happened.
   var injected: [Fault: Int] = [:]
   var problems: [String] = []
-  let configuration = Scheduler.Configuration()
+  var configuration = Scheduler.Configuration()
+  /// How often the scheduler did what only some clusters make it do.
+  var done: [String: Int] = [:]
 
   init(seed: UInt64, vintage: Vintage = .newest) {
     self.seed = seed
@@ -185,6 +191,13 @@ struct Simulation {
     guard vintage >= .resources else { return }
     var resources = SplitMix64(seed: seed &+ 0x0BAD_5EED)
     if resources.nextUnit() < 0.4 { demands = resources }
+    guard vintage >= .preemption else { return }
+    var rivals = SplitMix64(seed: seed &* 0xD6E8_FEB8_6659_FD93 &+ 7)
+    guard demands != nil, rivals.nextUnit() < 0.7 else { return }
+    pressure = rivals
+    configuration.preemptAfterMs = 300
+    configuration.preemptGangAfterMs = 4_000
+    configuration.preemptionBackoff = Backoff(firstMilliseconds: 500, limitMilliseconds: 20_000)
   }
 
   // MARK: Running
@@ -200,7 +213,7 @@ struct Simulation {
       schedule(Instant(random.next() % 40_000), .submit(makeRun("r\(index)")))
     }
     for index in 0..<2 {
-      let spec = ServiceSpec(name: "s\(index)", kind: "serve", payload: .integer(0), replicas: 1 + index)
+      let spec = pressed(ServiceSpec(name: "s\(index)", kind: "serve", payload: .integer(0), replicas: 1 + index))
       schedule(Instant(random.next() % 5_000), .client(.serviceSet(spec)))
     }
     schedule(500, .fault)
@@ -342,6 +355,7 @@ struct Simulation {
         task.forEach = ForEach(inputs: .array(items), concurrency: 1 + Int(random.next() % 3))
       }
       task.demand = demand(of: shape)
+      press(&task)
       tasks.append(task)
     }
     var run = RunSpec(id: id, name: id, tasks: tasks)
@@ -512,6 +526,7 @@ struct Simulation {
     if case .unit(let new) = record, case .unit(let old)? = store[record.key], new.attempt < old.attempt {
       problems.append("\(record.key) went back")
     }
+    if case .unit(let unit) = record { checkPreemption(unit) }
     if case .unit(let unit) = record, unit.state == .succeeded, unit.result["lease"]?.intValue != unit.attempt {
       problems.append("\(record.key) attempt \(unit.attempt) has the result \(unit.result.sortedText)")
     }
@@ -581,7 +596,8 @@ struct Simulation {
       return .stagePlanFailed(call.id, PlatformError(random.nextUnit() < 0.7 ? .unavailable : .notFound, "planning failed"))
     }
     let width = call.body["width"]?.intValue ?? 1
-    let units = (0..<width).map { UnitSpec(index: $0, kind: call.kind, payload: call.body) }
+    let repeatable = call.body["repeatable"]?.boolValue == true
+    let units = (0..<width).map { UnitSpec(index: $0, kind: call.kind, payload: call.body, repeatable: repeatable) }
     switch call.kind {
     case "shards": return .stagePlanned(call.id, .shards(units))
     case "gang": return .stagePlanned(call.id, .gang(units))
@@ -590,8 +606,9 @@ struct Simulation {
       return .stagePlanned(
         call.id,
         .service(
-          ServiceSpec(
-            name: "s\(width % 2)", kind: "serve", payload: payload, replicas: min(width, 3), readyTimeoutMs: 40_000)))
+          pressed(
+            ServiceSpec(
+              name: "s\(width % 2)", kind: "serve", payload: payload, replicas: min(width, 3), readyTimeoutMs: 40_000))))
     default: return .stagePlanned(call.id, .none)
     }
   }

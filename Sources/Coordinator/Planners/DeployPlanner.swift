@@ -28,7 +28,8 @@ struct DeployPlanner: TaskPlanner {
     let body: Body = try call.body()
     guard call.id.stage > 0 else {
       let model = try await services.catalog.resolveModel(body.model)
-      return .shards([UnitSpec(index: 0, kind: "serve.check", payload: try JSONValue(encoding: try spec(model)))])
+      // It must not wait for work that the replicas may stop.
+      return .shards([UnitSpec(index: 0, kind: "serve.check", payload: try JSONValue(encoding: try spec(model)), takesRoom: false)])
     }
     let carry: Carry = try call.carry.decode()
     let model = try await services.catalog.resolveModel(carry.uri)

@@ -156,7 +156,7 @@ enum TaskSchema {
   static let taskKeys = [
     "task_key", "depends_on", "run_if", "disabled", "max_retries", "min_retry_interval_millis", "retry_on_timeout", "timeout_seconds", "description",
     "environment_key", "libraries",
-    "resources", "node_labels",
+    "resources", "node_labels", "preemptible",
   ]
 
   /// Kinds of tasks of Databricks, and of our own design, that no planner exists for.

@@ -215,6 +215,7 @@ extension TaskSpec {
     kind = other.kind
     body = other.body
     demand = other.demand ?? demand
+    preemptible = other.preemptible ?? preemptible
     if tree["max_retries"] != nil { maxRetries = other.maxRetries }
     if tree["min_retry_interval_millis"] != nil { retryBackoff = other.retryBackoff }
     if tree["timeout_seconds"] != nil { timeoutMs = other.timeoutMs }

@@ -59,6 +59,7 @@ extension WorkflowChecker {
         guard let seconds = integer(value, 0...31_536_000, here) else { continue }
         read.spec.timeoutMs = seconds == 0 ? nil : seconds * 1000
       case "description": _ = text(value, here)
+      case "preemptible": read.spec.preemptible = self.value(value, .flag, here)?.boolValue
       case "resources", "node_labels": demand(value, member.key, here, into: &read.spec)
       case "environment_key", "libraries":
         if !TaskSchema.programs.contains(where: { tree[$0] != nil }) { ignore(member.key, member.line, place) }

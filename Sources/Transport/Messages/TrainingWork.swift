@@ -47,6 +47,9 @@ public struct TokenizeWork: Codable, Sendable, Equatable {
 
 /// Payload of work of kind `train.rank`, as the planner makes it: the worker adds rank and size from the gang.
 public struct TrainingWork: Codable, Sendable, Equatable {
+  /// The curve that rank 0 continues when all ranks have written a checkpoint: the gang can stop there and loses nothing.
+  public static let checkpointMetric = "checkpoint"
+
   public var vocabulary: Int
   public var hidden: Int
   public var intermediate: Int

@@ -60,6 +60,7 @@ struct JobKeyTexts {
     "environment_key": JobKeyTexts("Which of the job's `environments` its program gets.", .text),
     "resources": JobKeyTexts("Room that each of its parts takes of a worker.", .any, example: "resources: { cpus: 4, memory: 8GB }"),
     "node_labels": JobKeyTexts("Labels that its worker must have.", .mapping),
+    "preemptible": JobKeyTexts("Whether it may be stopped, and run again, to make room for an endpoint.", .flag),
     "libraries": JobKeyTexts("Further packages: `pypi`, `whl` or `requirements`.", .any, example: "libraries: [ { pypi: { package: six } } ]"),
   ].merging(told) { $1 }
 

@@ -10,7 +10,7 @@ struct EventsCommand: AsyncParsableCommand {
     commandName: "events", abstract: "What happened in the cluster: nodes, leaders, runs that ended badly, replicas.",
     discussion: """
       Kept for 30 days, and never more than 100000. Kinds: leader.changed, node.joined|silent|returned|cordoned|draining|opened,
-      run.failed|cancelled, task.failed|retried|limited, unit.failed|lost, replica.failed|lost. The first word alone means all of it.
+      run.failed|cancelled, task.failed|retried|limited, unit.failed|lost|preempted, replica.failed|lost. The first word alone means all of it.
 
       EXAMPLES
         platform events                            the newest hundred
