@@ -57,6 +57,7 @@ public struct APIServer: Sendable {
       ErrorMiddleware(logger: logger)
       OriginCheck()
       Authentication(service: service)
+      Administration()
     }
     SystemRoutes(service: service).add(to: router)
     EventRoutes(service: service).add(to: router)

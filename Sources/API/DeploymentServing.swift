@@ -4,7 +4,7 @@ public import Client
 
 /// Deployments of projects.
 public protocol DeploymentServing: Sendable {
-  func deployment(_ rootPath: String) async throws -> DeploymentInfo
+  func deployment(_ rootPath: String, by principal: Principal) async throws -> DeploymentInfo
   func deployments() async throws -> DeploymentList
   /// - Throws: `conflict` PLT-4272 when somebody has deployed since it was planned.
   func beginDeployment(_ request: DeploymentBegin, by principal: Principal) async throws -> DeploymentVersion

@@ -6,12 +6,17 @@ public import Core
 /// Who makes a request.
 public struct Principal: Sendable, Equatable {
   public var name: String
-  public init(name: String) { self.name = name }
+  /// Whether everything is allowed.
+  public var isAdministrator: Bool
+  public init(name: String, isAdministrator: Bool = false) {
+    self.name = name
+    self.isAdministrator = isAdministrator
+  }
 }
 
 /// What the HTTP surface asks of the coordinator. Every method throws `PlatformError`; nothing here knows HTTP.
 public protocol PlatformService: UnityCatalogService, StatementServing, RecordServing, JobsServing, NotificationServing, DeploymentServing, SecretServing,
-  EventServing, GitFolderServing
+  EventServing, GitFolderServing, IdentityServing
 {
   /// - Throws: `unauthenticated` for an unknown, expired or revoked token.
   func authenticate(token: String) async throws -> Principal
@@ -22,11 +27,11 @@ public protocol PlatformService: UnityCatalogService, StatementServing, RecordSe
   func metricsText() async throws -> String
 
   func submit(_ request: SubmitFileRequest, by principal: Principal) async throws -> SubmitFileResponse
-  func runs(limit: Int, before: String?) async throws -> RunList
-  func run(_ runID: String) async throws -> RunInfo
+  func runs(limit: Int, before: String?, by principal: Principal) async throws -> RunList
+  func run(_ runID: String, by principal: Principal) async throws -> RunInfo
   func cancelRun(_ runID: String, by principal: Principal) async throws -> RunInfo
-  func logs(runID: String, taskKey: String?, attempt: Int?, after: Int64, limit: Int) async throws -> LogPage
-  func metrics(runID: String, taskKey: String?, name: String?) async throws -> MetricPage
+  func logs(runID: String, taskKey: String?, attempt: Int?, after: Int64, limit: Int, by principal: Principal) async throws -> LogPage
+  func metrics(runID: String, taskKey: String?, name: String?, by principal: Principal) async throws -> MetricPage
 
   func queryIndex(_ name: String, _ request: IndexQueryRequest, by principal: Principal) async throws -> IndexQueryResponse
 

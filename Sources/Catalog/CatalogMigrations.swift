@@ -260,5 +260,15 @@ public enum CatalogMigrations {
           updated_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (scope, key)
         );
         """),
+    Migration(
+      component: "catalog", number: 10, name: "users",
+      sql: """
+        CREATE TABLE users (
+          name text PRIMARY KEY, is_administrator boolean NOT NULL, created_by text NOT NULL, created_at timestamptz NOT NULL DEFAULT now(),
+          deleted_at timestamptz
+        );
+        INSERT INTO users (name, is_administrator, created_by) SELECT DISTINCT principal, true, 'platform' FROM access_tokens;
+        ALTER TABLE access_tokens ADD COLUMN comment text NOT NULL DEFAULT '';
+        """),
   ]
 }

@@ -380,7 +380,7 @@ public struct CoordinatorProcess: Sendable {
       secret = SecureRandom.token(prefix: AccessTokens.prefix)
       try layout.writePrivate(Data((secret + "\n").utf8), to: layout.adminTokenFile)
     }
-    try await tokens.store(secret, principal: "admin")
+    try await tokens.store(secret)
   }
 
   // MARK: nodes

@@ -38,7 +38,7 @@ final class CoordinatorService: PlatformService {
   let startedAt = Date()
   let dashboards = SharedSnapshot(seconds: 0.8)
   /// Principals of tokens that were valid a moment ago; revoking takes effect when an entry ages out.
-  private let recentTokens = Mutex<[String: (principal: String, checked: ContinuousClock.Instant)]>([:])
+  private let recentTokens = Mutex<[String: (principal: Principal, checked: ContinuousClock.Instant)]>([:])
   /// How long a token counts as valid after it was looked up: while Postgres answers, and while it is away, where it cannot be revoked.
   private static let tokenLasts = (usually: Duration.seconds(1), away: Duration.seconds(600))
 
@@ -79,18 +79,19 @@ final class CoordinatorService: PlatformService {
     let now = ContinuousClock.now
     let known = recentTokens.withLock { $0[key] }
     if let known, now - known.checked < (lease.databaseAnswers ? Self.tokenLasts.usually : Self.tokenLasts.away) {
-      return Principal(name: known.principal)
+      return known.principal
     }
     do {
-      let principal = try await tokens.authenticate(token, within: known == nil ? nil : .seconds(3))
+      let holder = try await tokens.authenticate(token, within: known == nil ? nil : .seconds(3))
+      let principal = Principal(name: holder.name, isAdministrator: holder.isAdministrator)
       recentTokens.withLock { cache in
         if cache.count > 10_000 { cache.removeAll() }
         cache[key] = (principal, now)
       }
-      return Principal(name: principal)
+      return principal
     } catch let error as PlatformError {
       guard let known, error.code == .unavailable, now - known.checked < Self.tokenLasts.away else { throw error }
-      return Principal(name: known.principal)
+      return known.principal
     }
   }
 
@@ -181,10 +182,15 @@ final class CoordinatorService: PlatformService {
     return SubmitFileResponse(runID: runID, name: spec.name, warnings: parsed.warnings, created: created)
   }
 
-  func runs(limit: Int, before: String?) async throws -> RunList {
-    let rows = try await store.list(limit: limit, before: before)
+  func runs(limit: Int, before: String?, by principal: Principal) async throws -> RunList {
+    let rows = try await store.list(limit: limit, before: before, viewer: principal.viewer)
     let runs = rows.map { RunView.summary($0) }
     return RunList(runs: runs, nextPageToken: rows.count == limit ? rows.last?.runID : nil)
+  }
+
+  func run(_ runID: String, by principal: Principal) async throws -> RunInfo {
+    try await require(.view, ofRun: runID, principal, to: "see")
+    return try await run(runID)
   }
 
   func run(_ runID: String) async throws -> RunInfo {
@@ -199,6 +205,7 @@ final class CoordinatorService: PlatformService {
   }
 
   func cancelRun(_ runID: String, by principal: Principal) async throws -> RunInfo {
+    try await require(.manageRun, ofRun: runID, principal, to: "cancel")
     let before = try await run(runID)
     if !before.isFinished {
       try await launcher.cancel(runID)
@@ -207,14 +214,16 @@ final class CoordinatorService: PlatformService {
     return try await run(runID)
   }
 
-  func logs(runID: String, taskKey: String?, attempt: Int?, after: Int64, limit: Int) async throws -> LogPage {
+  func logs(runID: String, taskKey: String?, attempt: Int?, after: Int64, limit: Int, by principal: Principal) async throws -> LogPage {
+    try await require(.view, ofRun: runID, principal, to: "see")
     if try await store.row(of: runID).record?.state.isTerminal == true { await plane.telemetryStored() }
     let lines = try await telemetry.logs(runID: runID, taskKey: taskKey, attempt: attempt, after: after, limit: limit)
     return LogPage(
       lines: lines.map { LogLine(id: $0.id, time: $0.time, taskKey: $0.taskKey, attempt: $0.attempt, unit: $0.unit, line: $0.line) })
   }
 
-  func metrics(runID: String, taskKey: String?, name: String?) async throws -> MetricPage {
+  func metrics(runID: String, taskKey: String?, name: String?, by principal: Principal) async throws -> MetricPage {
+    try await require(.view, ofRun: runID, principal, to: "see")
     _ = try await store.row(of: runID)
     return MetricPage(
       points: try await telemetry.metrics(runID: runID, taskKey: taskKey, name: name).map {

@@ -222,6 +222,4 @@ extension CoordinatorService {
     }
     return id
   }
-
-  func principals() async throws -> [String] { try await tokens.principals() }
 }

@@ -149,7 +149,8 @@ public struct DeploymentStore: Sendable {
   /// - Returns: the job's number.
   /// - Throws: `notFound` PLT-4200 for a job to adopt that is not there; `conflict` PLT-4277 when it is another deployment's.
   public func putJob(
-    _ rootPath: String, version: Int64, key: String, settings: JSONValue, attachments: [String: String], adopting: Int64?, by user: String
+    _ rootPath: String, version: Int64, key: String, settings: JSONValue, attachments: [String: String], adopting: Int64?, by user: String,
+    rights: JobRights.Change? = nil
   ) async throws -> Int64 {
     try await pool.transaction { transaction in
       try Self.hold(rootPath, version, transaction)
@@ -174,6 +175,7 @@ public struct DeploymentStore: Sendable {
           [.int(Int(id)), .text(name), .encoding(settings), .encoding(texts)])
         if changed == 1 {
           try Self.note(rootPath, Self.jobs, key, id: String(id), isPending: false, transaction)
+          if let rights { try JobStore.changeRights(ofJob: id, transaction, rights) }
           return id
         }
         if adopting != nil { throw JobStore.noJob(id) }
@@ -183,6 +185,7 @@ public struct DeploymentStore: Sendable {
         [.text(name), .encoding(settings), .encoding(texts), .text(user)])
       let id = Int64(try rows[0].int("job_id"))
       try Self.note(rootPath, Self.jobs, key, id: String(id), isPending: false, transaction)
+      if let rights { try JobStore.changeRights(ofJob: id, transaction, rights) }
       return id
     }
   }

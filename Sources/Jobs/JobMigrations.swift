@@ -169,5 +169,17 @@ public enum JobMigrations {
     Migration(component: "jobs", number: 6, name: "what triggers have seen", sql: "ALTER TABLE job_triggers ADD COLUMN state jsonb;"),
     Migration(
       component: "jobs", number: 7, name: "runs by time", sql: "CREATE INDEX runs_by_time ON runs (submitted_at) WHERE NOT deleted;"),
+    Migration(
+      component: "jobs", number: 8, name: "rights of jobs",
+      sql: """
+        ALTER TABLE jobs ADD COLUMN owner text;
+        CREATE TABLE job_grants (
+          job_id bigint NOT NULL REFERENCES jobs ON DELETE CASCADE,
+          grantee text NOT NULL,
+          level text NOT NULL,
+          PRIMARY KEY (job_id, grantee)
+        );
+        ALTER TABLE runs ADD COLUMN grants jsonb;
+        """),
   ]
 }

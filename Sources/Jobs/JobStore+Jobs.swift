@@ -22,6 +22,8 @@ public struct RunOrigin: Sendable {
   public var trigger = "ONE_TIME"
   /// The run whose task started it.
   public var parent: String?
+  /// Rights of a run that is no job's, besides its creator's; by `JobGrantee`.
+  public var grants: [String: JobRight] = [:]
   public init() {}
 }
 
@@ -32,6 +34,8 @@ public struct StoredJob: Sendable {
   /// Texts of files that came with it, by the path that its tasks name.
   public var attachments: [String: String]
   public var creator: String
+  /// Who answers for it: the creator, until somebody else does.
+  public var owner: String
   public var createdAt: Date
 }
 
@@ -74,11 +78,20 @@ extension JobStore {
     PlatformError(.notFound, "Job \(id) does not exist.", hint: "List them with 'platform jobs list'.", number: "PLT-4200")
   }
 
-  public func createJob(_ settings: JSONValue, attachments: [String: String], by creator: String) async throws -> Int64 {
-    let rows = try await pool.query(
-      "INSERT INTO jobs (name, settings, attachments, creator) VALUES ($1, $2::jsonb, $3::jsonb, $4) RETURNING job_id",
-      [.text(Self.name(settings)), .encoding(settings), .encoding(.object(attachments.mapValues { .string($0) })), .text(creator)])
-    return Int64(try rows[0].int("job_id"))
+  /// - Parameter rights: what becomes of the creator's.
+  public func createJob(
+    _ settings: JSONValue, attachments: [String: String], by creator: String, rights: JobRights.Change? = nil
+  ) async throws -> Int64 {
+    let values: [PostgresValue] = [
+      .text(Self.name(settings)), .encoding(settings), .encoding(.object(attachments.mapValues { .string($0) })), .text(creator),
+    ]
+    let insert = "INSERT INTO jobs (name, settings, attachments, creator) VALUES ($1, $2::jsonb, $3::jsonb, $4) RETURNING job_id"
+    guard let rights else { return Int64(try await pool.query(insert, values)[0].int("job_id")) }
+    return try await pool.transaction { transaction in
+      let id = Int64(try transaction.query(insert, values)[0].int("job_id"))
+      try Self.changeRights(ofJob: id, transaction, rights)
+      return id
+    }
   }
 
   public static func name(_ settings: JSONValue) -> String { settings["name"]?.stringValue ?? "Untitled" }
@@ -86,19 +99,21 @@ extension JobStore {
   /// - Throws: `notFound` PLT-4200.
   public func job(_ id: Int64) async throws -> StoredJob {
     let rows = try await pool.query(
-      "SELECT job_id, settings, attachments, creator, created_at FROM jobs WHERE job_id = $1::bigint", [.int(Int(id))])
+      "SELECT job_id, settings, attachments, creator, owner, created_at FROM jobs WHERE job_id = $1::bigint", [.int(Int(id))])
     guard let row = rows.first else { throw Self.noJob(id) }
     return try Self.storedJob(row)
   }
 
   /// Newest first.
-  public func jobs(name: String?, before: Int64?, offset: Int, limit: Int) async throws -> [StoredJob] {
+  /// - Parameter viewer: whose view it is; nil sees all.
+  public func jobs(name: String?, before: Int64?, offset: Int, limit: Int, viewer: JobViewer? = nil) async throws -> [StoredJob] {
     let rows = try await pool.query(
       """
-      SELECT job_id, settings, '{}'::jsonb AS attachments, creator, created_at FROM jobs
+      SELECT o.job_id, o.settings, '{}'::jsonb AS attachments, o.creator, o.owner, o.created_at FROM jobs o
       WHERE ($1::text IS NULL OR lower(name) = lower($1)) AND ($2::bigint IS NULL OR job_id < $2::bigint)
+        \(viewer == nil ? "" : "AND \(Self.seenJob("$5", "$6"))")
       ORDER BY job_id DESC OFFSET $3::int LIMIT $4::int
-      """, [.optional(name), .optional(before.map { Int($0) }), .int(offset), .int(limit)])
+      """, [.optional(name), .optional(before.map { Int($0) }), .int(offset), .int(limit)] + (viewer?.values ?? []))
     return try rows.map(Self.storedJob)
   }
 
@@ -106,17 +121,17 @@ extension JobStore {
     StoredJob(
       id: Int64(try row.int("job_id")), settings: try row.json("settings"),
       attachments: (try row.json("attachments").objectValue ?? [:]).compactMapValues(\.stringValue), creator: try row.string("creator"),
-      createdAt: try row.date("created_at"))
+      owner: try row.get("owner", as: String?.self) ?? row.string("creator"), createdAt: try row.date("created_at"))
   }
 
   /// Replaces the settings by what `change` makes of them; nobody else changes them meanwhile.
   /// - Throws: `notFound` PLT-4200; what `change` throws.
   public func changeJob(
-    _ id: Int64, attachments: [String: String]? = nil, _ change: @escaping @Sendable (StoredJob) throws -> JSONValue
+    _ id: Int64, attachments: [String: String]? = nil, rights: JobRights.Change? = nil, _ change: @escaping @Sendable (StoredJob) throws -> JSONValue
   ) async throws {
     try await pool.transaction { transaction in
       let rows = try transaction.query(
-        "SELECT job_id, settings, attachments, creator, created_at FROM jobs WHERE job_id = $1::bigint FOR UPDATE", [.int(Int(id))])
+        "SELECT job_id, settings, attachments, creator, owner, created_at FROM jobs WHERE job_id = $1::bigint FOR UPDATE", [.int(Int(id))])
       guard let row = rows.first else { throw Self.noJob(id) }
       let settings = try change(try Self.storedJob(row))
       try transaction.execute(
@@ -128,6 +143,7 @@ extension JobStore {
           .int(Int(id)), .text(Self.name(settings)), .encoding(settings),
           .optional(attachments.map { JSONValue.object($0.mapValues { .string($0) }) }),
         ])
+      if let rights { try Self.changeRights(ofJob: id, transaction, rights) }
     }
   }
 
@@ -149,6 +165,8 @@ extension JobStore {
     public var before: Int64?
     public var offset = 0
     public var limit = 20
+    /// Whose view it is; nil sees all.
+    public var viewer: JobViewer?
     public init() {}
   }
 
@@ -185,13 +203,13 @@ extension JobStore {
       WHERE NOT r.deleted AND r.name <> $1 AND ($2::bigint IS NULL OR r.job_id = $2::bigint)
         AND ($3::boolean IS NULL OR COALESCE(j.terminal, false) <> $3::boolean) AND ($4::text IS NULL OR r.run_type = $4)
         AND ($5::timestamptz IS NULL OR r.submitted_at >= $5::timestamptz) AND ($6::timestamptz IS NULL OR r.submitted_at <= $6::timestamptz)
-        AND ($7::bigint IS NULL OR r.run_id::bigint < $7::bigint) \(active)
+        AND ($7::bigint IS NULL OR r.run_id::bigint < $7::bigint) \(active) \(filter.viewer == nil ? "" : Self.seen("$10", "$11"))
       ORDER BY r.run_id::bigint DESC OFFSET $8::int LIMIT $9::int
       """,
       [
         .text(Self.statementRunName), .optional(filter.job.map { Int($0) }), .optional(filter.isActive), .optional(filter.type?.rawValue),
         .optional(filter.from), .optional(filter.to), .optional(filter.before.map { Int($0) }), .int(filter.offset), .int(filter.limit),
-      ])
+      ] + (filter.viewer?.values ?? []))
     return try rows.map(Self.storedRun)
   }
 

@@ -17,7 +17,7 @@ extension JobStore {
   }
 
   private static let triggered = """
-    SELECT j.job_id, j.settings, j.attachments, j.creator, j.created_at, t.definition, t.handled_until, t.state
+    SELECT j.job_id, j.settings, j.attachments, j.creator, j.owner, j.created_at, t.definition, t.handled_until, t.state
     FROM jobs j LEFT JOIN job_triggers t ON t.job_id = j.job_id WHERE j.settings ?| ARRAY['schedule', 'trigger', 'continuous']
     """
 

@@ -110,14 +110,15 @@ public struct JobStore: Sendable {
       try transaction.execute(
         """
         INSERT INTO runs (run_id, name, idempotency_key, spec, submitted_by, job_id, run_type, settings, parameters, trigger, parent_run,
-          notifications, depth)
-        VALUES ($1, $2, $3, $4::jsonb, $5, $6::bigint, $7, $8::jsonb, $9::jsonb, $10, $11, $12::jsonb,
+          notifications, grants, depth)
+        VALUES ($1, $2, $3, $4::jsonb, $5, $6::bigint, $7, $8::jsonb, $9::jsonb, $10, $11, $12::jsonb, $13::jsonb,
           COALESCE((SELECT depth + 1 FROM runs WHERE run_id = $11), 0))
         """,
         [
           .text(numbered.id), .text(spec.name), .optional(spec.idempotencyKey), .json(body), .text(submittedBy),
           .optional(origin.job.map { Int($0) }), .text(origin.type.rawValue), .optional(origin.settings),
           .encoding(.object(origin.parameters.mapValues { .string($0) })), .text(origin.trigger), .optional(origin.parent), .optional(told),
+          .optional(origin.grants.isEmpty ? nil : JSONValue.object(origin.grants.mapValues { .string($0.name) })),
         ])
       return (numbered.id, true)
     }
@@ -171,14 +172,15 @@ public struct JobStore: Sendable {
   }
 
   /// Runs that people submitted, newest first.
-  public func list(limit: Int, before: String?) async throws -> [RunRow] {
+  /// - Parameter viewer: whose view it is; nil sees all.
+  public func list(limit: Int, before: String?, viewer: JobViewer? = nil) async throws -> [RunRow] {
     let rows = try await pool.query(
       """
       SELECT r.run_id, r.name, r.submitted_at, j.body AS body FROM runs r
       LEFT JOIN job_records j ON j.key = 'run:' || r.run_id
-      WHERE ($2::bigint IS NULL OR r.run_id::bigint < $2::bigint) AND r.name <> $3 AND NOT r.deleted
+      WHERE ($2::bigint IS NULL OR r.run_id::bigint < $2::bigint) AND r.name <> $3 AND NOT r.deleted \(viewer == nil ? "" : Self.seen("$4", "$5"))
       ORDER BY r.run_id::bigint DESC LIMIT $1::int
-      """, [.int(limit), .optional(before.flatMap(Int.init)), .text(Self.statementRunName)])
+      """, [.int(limit), .optional(before.flatMap(Int.init)), .text(Self.statementRunName)] + (viewer?.values ?? []))
     return try rows.map(Self.runRow)
   }
 

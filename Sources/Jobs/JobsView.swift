@@ -14,7 +14,7 @@ public enum JobsView {
     if settings["max_concurrent_runs"] == nil { settings["max_concurrent_runs"] = 1 }
     settings["format"] = "MULTI_TASK"
     var members: [String: JSONValue] = [
-      "job_id": .integer(job.id), "creator_user_name": .string(job.creator), "run_as_user_name": .string(job.creator),
+      "job_id": .integer(job.id), "creator_user_name": .string(job.creator), "run_as_user_name": .string(job.owner),
       "created_time": .integer(milliseconds(job.createdAt)), "settings": .object(settings),
     ]
     // One that cannot be read was refused when it was stored.

@@ -150,12 +150,6 @@ extension EndToEnd {
       assert states(ended(waiting)) == {"bad": "CANCELED", "next": "UPSTREAM_CANCELED", "last": "UPSTREAM_CANCELED"}, states(ended(waiting))
       w.jobs.delete(waiting_job)
 
-      # Rights are not there, and nobody is told that they are.
-      rights = [j.JobAccessControlRequest(group_name="users", permission_level=j.JobPermissionLevel.CAN_VIEW)]
-      for call in (lambda: w.jobs.create(name="x", access_control_list=rights, tasks=[j.Task(task_key="q", spark_python_task=py("quick.py"))]),
-                   lambda: w.jobs.submit(access_control_list=rights, tasks=[bare("q")])):
-          refused(InvalidParameterValue, call, "jobs have no permissions")
-
       # One run at once, and no queue.
       single = w.jobs.create(name="single", tasks=[j.Task(task_key="slow", spark_python_task=py("slow.py"))]).job_id
       one = w.jobs.run_now(single).run_id

@@ -23,6 +23,7 @@ extension EndToEnd {
         jobs:
           refresh:
             schedule: { quartz_cron_expression: "0 30 2 * * ?", timezone_id: UTC }
+            permissions: [ { level: CAN_VIEW, group_name: users } ]
             parameters: [ { name: n, default: "1" } ]
             tasks:
               - { task_key: count, spark_python_task: { python_file: ../src/count.py, parameters: [ "{{job.parameters.n}}" ] } }

@@ -416,16 +416,68 @@ import Testing
       sync: { exclude: [ a ] }
       run_as: { user_name: a }
       resources:
-        jobs: { j: { permissions: [], tasks: [ { task_key: a, existing_cluster_id: x, command_task: { command: date } } ] } }
+        jobs: { j: { grants: [], tasks: [ { task_key: a, existing_cluster_id: x, command_task: { command: date } } ] } }
         schemas: { s: { catalog_name: main, name: s, grants: [] } }
       """)
     #expect(reading.errors == [])
     let names = reading.warnings.map { "\($0.line) \($0.message.prefix { $0 != ":" })" }
     #expect(
       names == [
-        "1 'bundle.compute_id' is ignored", "2 'sync' is ignored", "3 'run_as' is ignored", "5 'resources.jobs.j.permissions' is ignored",
-        "5 'resources.jobs.j.tasks[0].existing_cluster_id' is ignored", "6 'resources.schemas.s.grants' is ignored",
+        "1 'bundle.compute_id' is ignored", "2 'sync' is ignored", "3 'run_as' is ignored",
+        "5 'resources.jobs.j.grants' is ignored", "5 'resources.jobs.j.tasks[0].existing_cluster_id' is ignored", "6 'resources.schemas.s.grants' is ignored",
       ])
+  }
+
+  @Test func rightsOfTheProjectAndOfAJobBecomeOneList() throws {
+    let main = """
+      bundle: { name: p }
+      variables: { who: { default: ann } }
+      permissions: [ { level: CAN_VIEW, group_name: users }, { level: CAN_RUN, user_name: "${var.who}" } ]
+      resources:
+        jobs:
+          j: { permissions: [ { level: CAN_VIEW, user_name: ann }, { level: CAN_MANAGE, user_name: bob } ], tasks: [ { task_key: a, command_task: { command: date } } ] }
+          k: { tasks: [ { task_key: a, command_task: { command: date } } ] }
+      targets: { dev: { default: true }, prod: { permissions: [ { level: IS_OWNER, user_name: eve } ] } }
+      """
+    func rights(_ key: String, _ target: String) throws -> [String] {
+      let project = try Self.project(main, target: target)
+      let list = try #require(project.resource(key)).definition["access_control_list"]?.arrayValue ?? []
+      return list.map { "\($0["user_name"]?.stringValue ?? $0["group_name"]?.stringValue ?? "") \($0["permission_level"]?.stringValue ?? "")" }
+    }
+    #expect(try rights("j", "dev") == ["users CAN_VIEW", "ann CAN_MANAGE_RUN", "bob CAN_MANAGE"])
+    #expect(try rights("k", "prod") == ["eve IS_OWNER", "users CAN_VIEW", "ann CAN_MANAGE_RUN"])
+    // Where nothing is said, nothing is compared.
+    let silent = try Self.project("bundle: { name: p }\nresources: { jobs: { j: { \(Self.task) } } }")
+    let job = try #require(silent.resource("j"))
+    #expect(job.definition["access_control_list"] == nil)
+    var live = job.definition.objectValue ?? [:]
+    live["access_control_list"] = [["user_name": "ann", "permission_level": "IS_OWNER"], ["group_name": "users", "permission_level": "CAN_VIEW"]]
+    var state = DeploymentState()
+    state.resources = [DeploymentState.Resource(kind: .jobs, key: "j", id: "1", job: DeploymentState.Job(settings: .object(live), files: [:]))]
+    #expect(DeploymentPlan(silent, state) { $0 }.steps.map(\.action) == [.unchanged])
+    let said = try Self.project("bundle: { name: p }\npermissions: []\nresources: { jobs: { j: { \(Self.task) } } }")
+    #expect(DeploymentPlan(said, state) { $0 }.steps.first?.changes.map(\.field) == ["access_control_list"])
+  }
+
+  @Test func rightsThatMakeNoSenseAreToldWithTheirLine() throws {
+    let reading = Self.read(
+      """
+      bundle: { name: p }
+      permissions: [ { level: CAN_VEIW, user_name: a } ]
+      resources:
+        jobs:
+          j:
+            permissions:
+              - { level: IS_OWNER, user_name: a }
+              - { level: IS_OWNER, user_name: b }
+              - { level: CAN_VIEW, service_principal_name: c }
+              - { level: CAN_VIEW }
+            \(Self.task)
+      """)
+    let errors = reading.errors.map { "\($0.line ?? 0) \($0.number)" }
+    #expect(
+      errors.contains("2 PLT-1203") && errors.contains("9 PLT-4462") == false && errors.contains("9 PLT-4461") && errors.contains("10 PLT-4461"), "\(errors)")
+    #expect(reading.errors.contains { $0.message.contains("exactly one owner") }, "\(reading.errors)")
   }
 
   /// What a project makes is read by the rules that stored settings are checked with.

@@ -13,8 +13,8 @@ struct DeploymentRoutes {
     var routes = routes.tagged("Deployments")
     routes.prefix = "/api/2.0/deployments"
     routes.add(.get, "/list", "All deployments, without their resources") { _, _ -> DeploymentList in try await service.deployments() }
-    routes.add(.get, "/get", "A deployment with its resources as they are now", query: [.text("root_path")]) { request, _ -> DeploymentInfo in
-      try await service.deployment(try request.requiredQuery("root_path"))
+    routes.add(.get, "/get", "A deployment with its resources as they are now", query: [.text("root_path")]) { request, context -> DeploymentInfo in
+      try await service.deployment(try request.requiredQuery("root_path"), by: context.principal)
     }
     routes.add(.post, "/begin", "Begin to deploy") { (body: DeploymentBegin, _, context) -> DeploymentVersion in
       try await service.beginDeployment(body, by: context.principal)

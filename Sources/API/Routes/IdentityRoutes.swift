@@ -5,7 +5,7 @@ import Core
 import Foundation
 import Hummingbird
 
-/// Who is asking, and who there is, as far as tokens name them: the first calls of Databricks' clients.
+/// Who is asking, who there is, and tokens: the first calls of Databricks' clients.
 struct IdentityRoutes {
   let service: any PlatformService
 
@@ -16,26 +16,74 @@ struct IdentityRoutes {
     }
     var scim = routes.tagged("Identity")
     scim.prefix = "/api/2.0/preview/scim/v2"
-    scim.add(.get, "/Me", "Who is asking") { _, context in Self.user(context.principal.name) }
-    scim.add(
-      .get, "/Users", "Those who hold tokens", query: [.text("filter"), .text("startIndex"), .text("count")]
-    ) { [service] request, _ -> JSONValue in
-      let names = try await service.principals().filter(Self.filter(request.query("filter"), "userName"))
-      return try Self.list(names.map(Self.user), request)
+    scim.add(.get, "/Me", "Who is asking") { _, context in
+      Self.user(PlatformUser(name: context.principal.name, isAdministrator: context.principal.isAdministrator))
     }
-    scim.add(.get, "/Users/{id}", "One who holds tokens") { [service] _, context -> JSONValue in
-      let id = try context.name("id")
-      guard let name = try await service.principals().first(where: { Self.identifier($0) == id }) else {
-        throw PlatformError(.notFound, "there is no user '\(id.prefix(60))'", number: "PLT-3002")
-      }
-      return Self.user(name)
+    scim.add(
+      .get, "/Users", "Those who may hold tokens", query: [.text("filter"), .text("startIndex"), .text("count")]
+    ) { [service] request, _ -> JSONValue in
+      let match = try Self.filter(request.query("filter"), "userName")
+      return try Self.list(await service.users().filter { match($0.name) }.map(Self.user), request)
+    }
+    scim.add(.get, "/Users/{id}", "One who may hold tokens") { [service] _, context -> JSONValue in
+      Self.user(try await Self.named(context.name("id"), service))
+    }
+    scim.add(.post, "/Users", "Make a user") { [service] (body: JSONValue, _, context) -> JSONValue in
+      guard let name = body["userName"]?.stringValue else { throw PlatformError(.invalidArgument, "userName: is missing", number: "PLT-1405") }
+      let groups = (body["groups"]?.arrayValue ?? []).compactMap { ($0["display"] ?? $0["value"])?.stringValue }
+      let isAdministrator = groups.contains("admins") || groups.contains(Self.identifier("admins"))
+      return Self.user(try await service.createUser(name, isAdministrator: isAdministrator, by: context.principal))
+    }
+    scim.done(.delete, "/Users/{id}", "Delete a user; their tokens are good for nothing from then on") { [service] _, context in
+      try await service.deleteUser(Self.named(context.name("id"), service).name, by: context.principal)
     }
     scim.add(.get, "/Groups", "Groups: one, of those who administer") { [service] request, _ -> JSONValue in
       let match = try Self.filter(request.query("filter"), "displayName")
-      let names = try await service.principals()
+      let names = try await service.users().filter(\.isAdministrator).map(\.name)
       return try Self.list(match("admins") ? [Self.admins(names)] : [], request)
     }
     scim.add(.get, "/ServicePrincipals", "Programs with a name of their own: none") { request, _ -> JSONValue in try Self.list([], request) }
+    addTokens(to: routes.tagged("Identity"))
+  }
+
+  private func addTokens(to routes: DescribedRoutes) {
+    var routes = routes
+    routes.prefix = "/api/2.0/token"
+    routes.add(.post, "/create", "Make a token, whose secret is shown this once") { [service] (body: JSONValue, _, context) -> JSONValue in
+      var seconds: Int?
+      if let value = body["lifetime_seconds"], value != .null {
+        guard let number = value.intValue ?? value.stringValue.flatMap({ Int($0) }), (1...315_360_000).contains(number) else {
+          throw PlatformError(.invalidArgument, "lifetime_seconds: must be a number from 1 to 315360000", number: "PLT-1405")
+        }
+        seconds = number
+      }
+      let comment = body["comment"]?.stringValue ?? ""
+      guard comment.utf8.count <= 1000, !comment.contains("\0") else {
+        throw PlatformError(.invalidArgument, "comment: must have at most 1000 bytes", number: "PLT-1405")
+      }
+      let made = try await service.createToken(for: body["user_name"]?.stringValue, seconds: seconds, comment: comment, by: context.principal)
+      return ["token_value": .string(made.secret), "token_info": Self.token(made.token)]
+    }
+    routes.add(.get, "/list", "The caller's tokens, without their secrets") { [service] _, context -> JSONValue in
+      ["token_infos": .array(try await service.tokens(of: context.principal).map(Self.token))]
+    }
+    routes.done(.post, "/delete", "One of the caller's tokens is good for nothing from then on") { [service] (body: JSONValue, _, context) in
+      try await service.deleteToken(body["token_id"]?.stringValue ?? "", by: context.principal)
+    }
+  }
+
+  private static func token(_ token: TokenFacts) -> JSONValue {
+    [
+      "token_id": .string(token.id), "comment": .string(token.comment), "creation_time": .integer(token.createdAt),
+      "expiry_time": .integer(token.expiresAt ?? -1),
+    ]
+  }
+
+  private static func named(_ id: String, _ service: any PlatformService) async throws -> PlatformUser {
+    guard let user = try await service.users().first(where: { identifier($0.name) == id }) else {
+      throw PlatformError(.notFound, "there is no user '\(id.prefix(60))'", number: "PLT-4462")
+    }
+    return user
   }
 
   /// Stays the same for a name.
@@ -43,11 +91,12 @@ struct IdentityRoutes {
     String(SHA256Digest.digest(Data(name.utf8)).prefix(6).reduce(UInt64(0)) { $0 << 8 | UInt64($1) })
   }
 
-  private static func user(_ name: String) -> JSONValue {
-    [
+  private static func user(_ user: PlatformUser) -> JSONValue {
+    let (name, group): (String, JSONValue) = (user.name, ["display": "admins", "type": "direct", "value": .string(identifier("admins"))])
+    return [
       "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "id": .string(identifier(name)), "userName": .string(name),
       "displayName": .string(name), "active": true, "emails": [["type": "work", "value": .string(name), "primary": true]],
-      "groups": [["display": "admins", "type": "direct", "value": .string(identifier("admins"))]],
+      "groups": .array(user.isAdministrator ? [group] : []),
     ]
   }
 

@@ -2,6 +2,7 @@
 
 import Client
 import Core
+import HTTPTypes
 import Hummingbird
 
 /// Databricks' Jobs API, in its versions 2.1 and 2.2.
@@ -13,6 +14,31 @@ struct JobsAPIRoutes {
       addJobs(router.group("/api/\(version)/jobs"))
       addRuns(router.group("/api/\(version)/jobs/runs"))
     }
+    addPermissions(router.group("/api/2.0/permissions/{type}/{id}"))
+  }
+
+  private func addPermissions(_ permissions: RouterGroup<PlatformRequestContext>) {
+    let service = self.service
+    permissions.get("") { _, context in try Response.json(await service.jobPermissions(Self.job(context), by: context.principal)) }
+    permissions.get("/permissionLevels") { _, context in
+      _ = try Self.job(context)
+      return try Response.json(service.jobPermissionLevels())
+    }
+    for (method, replaces) in [(HTTPRequest.Method.put, true), (.patch, false)] {
+      permissions.on("", method: method) { request, context in
+        let list = try await request.object()["access_control_list"] ?? []
+        return try Response.json(await service.setJobPermissions(Self.job(context), list, replaces: replaces, by: context.principal))
+      }
+    }
+  }
+
+  /// The job that a path names.
+  private static func job(_ context: PlatformRequestContext) throws -> Int64 {
+    let type = try context.parameters.require("type")
+    guard type == "jobs" else {
+      throw PlatformError(.invalidArgument, "'\(type.prefix(60))' have no permissions", hint: "Jobs have.", number: "PLT-4461")
+    }
+    return try JSONValue.string(try context.parameters.require("id")).positive("the number of the job")
   }
 
   private static let nothing: JSONValue = [:]
@@ -31,13 +57,13 @@ struct JobsAPIRoutes {
       let id = Int64(try request.queryInt("job_id", in: 1...Int.max, default: 0))
       return try Response.json(await service.createJob(file: body, replacing: id, by: context.principal))
     }
-    jobs.get("/get") { request, _ in try Response.json(await service.job(request.number("job_id"))) }
-    jobs.get("/list") { request, _ in
+    jobs.get("/get") { request, context in try Response.json(await service.job(request.number("job_id"), by: context.principal)) }
+    jobs.get("/list") { request, context in
       try Response.json(
         await service.jobs(
           JobListRequest(
             name: request.query("name"), expandsTasks: try request.isTrue("expand_tasks"), limit: request.queryInt("limit", in: 1...100, default: 20),
-            offset: request.queryInt("offset", in: 0...1_000_000, default: 0), pageToken: request.query("page_token"))))
+            offset: request.queryInt("offset", in: 0...1_000_000, default: 0), pageToken: request.query("page_token")), by: context.principal))
     }
     jobs.post("/update") { request, context in
       let body = try await request.object()
@@ -65,10 +91,11 @@ struct JobsAPIRoutes {
     runs.post("/submit") { request, context in
       try Response.json(await service.submitRun(try await request.object(), by: context.principal))
     }
-    runs.get("/get") { request, _ in
-      try Response.json(await service.jobRun(request.number("run_id"), includesHistory: try request.isTrue("include_history")))
+    runs.get("/get") { request, context in
+      try Response.json(
+        await service.jobRun(request.number("run_id"), includesHistory: try request.isTrue("include_history"), by: context.principal))
     }
-    runs.get("/list") { request, _ in
+    runs.get("/list") { request, context in
       let (active, completed) = (try request.isTrue("active_only"), try request.isTrue("completed_only"))
       guard !(active && completed) else { throw PlatformError(.invalidArgument, "active_only and completed_only exclude each other", number: "PLT-4217") }
       func time(_ name: String) throws -> Int64? { try request.query(name).map { _ in Int64(try request.queryInt(name, in: 0...Int.max, default: 0)) } }
@@ -79,7 +106,7 @@ struct JobsAPIRoutes {
             job: try request.query("job_id").map { _ in try request.number("job_id") }, isActive: active ? true : completed ? false : nil,
             expandsTasks: try request.isTrue("expand_tasks"), type: request.query("run_type"), from: try time("start_time_from"),
             to: try time("start_time_to"), limit: limit == 0 ? 25 : limit, offset: request.queryInt("offset", in: 0...1_000_000, default: 0),
-            pageToken: request.query("page_token"))))
+            pageToken: request.query("page_token")), by: context.principal))
     }
     runs.post("/cancel") { request, context in
       try await service.cancelJobRun(try await request.object().number("run_id"), by: context.principal)
@@ -94,8 +121,8 @@ struct JobsAPIRoutes {
     runs.post("/repair") { request, context in
       try Response.json(await service.repairRun(try await request.object(), by: context.principal))
     }
-    runs.get("/get-output") { request, _ in try Response.json(await service.runOutput(request.number("run_id"))) }
-    runs.get("/export") { request, _ in try Response.json(await service.exportRun(request.number("run_id"))) }
+    runs.get("/get-output") { request, context in try Response.json(await service.runOutput(request.number("run_id"), by: context.principal)) }
+    runs.get("/export") { request, context in try Response.json(await service.exportRun(request.number("run_id"), by: context.principal)) }
     runs.post("/delete") { request, context in
       try await service.deleteRun(try await request.object().number("run_id"), by: context.principal)
       return try Response.json(Self.nothing)

@@ -116,6 +116,4 @@ public protocol UnityCatalogStorageService: Sendable {
   func createStagingTable(_ request: CreateObjectRequest, by principal: Principal) async throws -> StagingTableInfo
   func commitDelta(_ request: DeltaCommitRequest, by principal: Principal) async throws
   func deltaCommits(_ request: DeltaCommitsRequest) async throws -> DeltaCommits
-  /// Names of those who hold tokens.
-  func principals() async throws -> [String]
 }

@@ -29,15 +29,29 @@ extension CoordinatorService {
       deployedBy: one.deployedBy, deployedAt: milliseconds(one.deployedAt))
   }
 
-  func deployment(_ rootPath: String) async throws -> DeploymentInfo {
+  func deployment(_ rootPath: String, by principal: Principal) async throws -> DeploymentInfo {
     guard let (found, resources) = try await deploymentStore.deployment(rootPath) else { return DeploymentInfo(rootPath: rootPath) }
     var info = Self.info(found)
+    var rights: [String: JSONValue] = [:]
+    for one in resources where one.job != nil {
+      guard let number = Int64(one.id) else { continue }
+      let held = try await store.rights(ofJob: number)
+      if let viewer = principal.viewer { try Self.require(.view, of: held, viewer, "see job \(number)") }
+      rights[one.id] = .array(held.list())
+    }
     info.resources = resources.map { one in
       DeploymentResource(
-        kind: one.kind, key: one.key, id: one.id, pending: one.isPending, notedAt: Self.milliseconds(one.notedAt), settings: one.job?.settings,
-        files: one.job?.attachments.mapValues { SHA256Digest.hex($0) })
+        kind: one.kind, key: one.key, id: one.id, pending: one.isPending, notedAt: Self.milliseconds(one.notedAt),
+        settings: one.job.map { Self.settings($0.settings, rights[one.id]) }, files: one.job?.attachments.mapValues { SHA256Digest.hex($0) })
     }
     return info
+  }
+
+  /// With the job's rights as requests have them; what the project does not say of them, it does not look at.
+  private static func settings(_ settings: JSONValue, _ rights: JSONValue?) -> JSONValue {
+    var members = settings.objectValue ?? [:]
+    members["access_control_list"] = rights
+    return .object(members)
   }
 
   func deployments() async throws -> DeploymentList { DeploymentList(deployments: try await deploymentStore.deployments().map(Self.info)) }
@@ -73,8 +87,14 @@ extension CoordinatorService {
     }
     let settings = try Self.checked(given, attachments: files)
     try await requireDestinations(settings)
+    var rights = try await rightsChange(given["access_control_list"], by: principal)
+    if rights == nil, let viewer = principal.viewer {
+      let deed = "change the job of '\(change.key)'"
+      rights = { (held: inout JobRights) in try Self.require(.manage, of: held, viewer, deed) }
+    }
     let id = try await deploymentStore.putJob(
-      change.rootPath, version: change.version, key: change.key, settings: settings, attachments: files, adopting: adopting, by: principal.name)
+      change.rootPath, version: change.version, key: change.key, settings: settings, attachments: files, adopting: adopting, by: principal.name,
+      rights: rights)
     try await catalog.audit(actor: principal.name, action: "deploy job", object: String(id), outcome: "ok")
     answer.id = String(id)
     return answer
@@ -82,6 +102,12 @@ extension CoordinatorService {
 
   func removeResource(_ change: DeploymentChange, by principal: Principal) async throws {
     try Self.check(change)
+    if let viewer = principal.viewer, change.kind == DeploymentStore.jobs {
+      let known = try await deploymentStore.deployment(change.rootPath)?.1.first { $0.kind == change.kind && $0.key == change.key }
+      if let known, known.job != nil, let number = Int64(known.id) {
+        try Self.require(.manage, of: try await store.rights(ofJob: number), viewer, "delete job \(number)")
+      }
+    }
     try await deploymentStore.remove(change.rootPath, version: change.version, kind: change.kind, key: change.key)
     try await catalog.audit(actor: principal.name, action: "remove from deployment", object: "\(change.kind) \(change.key)", outcome: "ok")
   }

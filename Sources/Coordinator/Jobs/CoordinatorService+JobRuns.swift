@@ -55,6 +55,7 @@ extension CoordinatorService {
 
   func runJob(_ request: JSONValue, by principal: Principal) async throws -> JSONValue {
     let id = try Self.number(request, "job_id")
+    try await require(.manageRun, ofJob: id, principal, to: "start runs of")
     let job = try await store.job(id)
     var start = JobLauncher.Request(settings: job.settings, user: principal.name)
     start.attachments = job.attachments
@@ -68,7 +69,7 @@ extension CoordinatorService {
   }
 
   func submitRun(_ request: JSONValue, by principal: Principal) async throws -> JSONValue {
-    try Self.requireNoRights(request)
+    let grants = try await runGrants(request["access_control_list"], by: principal)
     var settings = request.objectValue ?? [:]
     let key = try Self.token(request, "submit")
     settings["name"] = settings["run_name"] ?? "Untitled"
@@ -76,6 +77,7 @@ extension CoordinatorService {
     var start = JobLauncher.Request(settings: .object(settings), user: principal.name)
     try await requireDestinations(start.settings)
     start.key = key
+    start.grants = grants
     start.type = .submit
     let run = try await launcher.start(start).run
     return ["run_id": .integer(Int64(run) ?? 0)]
@@ -93,8 +95,9 @@ extension CoordinatorService {
     }
   }
 
-  func jobRun(_ id: Int64, includesHistory: Bool) async throws -> JSONValue {
+  func jobRun(_ id: Int64, includesHistory: Bool, by principal: Principal) async throws -> JSONValue {
     let (run, task) = try await located(id)
+    try await require(.view, ofRun: run.id, principal, to: "see")
     let tasks = try await store.tasks(of: run.id)
     if let task {
       guard let found = JobsView.taskRun(task, of: run, tasks: tasks, host: host) else { throw JobStore.noRun(number: id) }
@@ -107,6 +110,7 @@ extension CoordinatorService {
 
   func cancelJobRun(_ id: Int64, by principal: Principal) async throws {
     let run = try await located(id).run
+    try await require(.manageRun, ofRun: run.id, principal, to: "cancel")
     guard run.record?.state.isTerminal != true else { return }
     try await launcher.cancel(run.id)
     try await catalog.audit(actor: principal.name, action: "cancel run", object: run.id, outcome: "ok")
@@ -114,13 +118,19 @@ extension CoordinatorService {
 
   func cancelAllRuns(job: Int64?, onlyQueued: Bool, by principal: Principal) async throws {
     guard job != nil || onlyQueued else { throw Self.bad("'job_id' is missing", hint: "Give job_id, or all_queued_runs: true.") }
-    if let job { _ = try await store.job(job) }
+    if let job {
+      try await require(.manageRun, ofJob: job, principal, to: "cancel runs of")
+      _ = try await store.job(job)
+    } else if !principal.isAdministrator {
+      throw Self.denied("\(principal.name) may not cancel the queued runs of all jobs: that is for administrators", hint: "Give job_id.")
+    }
     for run in try await store.activeRuns(of: job, onlyWaiting: onlyQueued) { try await launcher.cancel(run) }
     try await catalog.audit(actor: principal.name, action: "cancel runs", object: job.map { "job \($0)" } ?? "all queued", outcome: "ok")
   }
 
   func deleteRun(_ id: Int64, by principal: Principal) async throws {
     let run = try await located(id).run
+    try await require(.manage, ofRun: run.id, principal, to: "delete")
     try await store.deleteRun(run.id)
     let notebooks = "\(configuration.layout.notebooks)/\(run.id)"
     // There may be none; what cannot be removed is seen by nobody.
@@ -133,6 +143,7 @@ extension CoordinatorService {
   func repairRun(_ request: JSONValue, by principal: Principal) async throws -> JSONValue {
     let id = try Self.number(request, "run_id")
     let run = try await located(id).run
+    try await require(.manageRun, ofRun: run.id, principal, to: "repair")
     if !(try Self.parameters(request)).isEmpty {
       throw Self.bad("a repair keeps the run's parameters", hint: "Start the job again with other job_parameters.")
     }
@@ -173,8 +184,9 @@ extension CoordinatorService {
     }
   }
 
-  func runOutput(_ id: Int64) async throws -> JSONValue {
+  func runOutput(_ id: Int64, by principal: Principal) async throws -> JSONValue {
     let (run, given) = try await located(id)
+    try await require(.view, ofRun: run.id, principal, to: "see")
     let tasks = try await store.tasks(of: run.id)
     guard let task = given ?? (run.spec.tasks.count == 1 ? TaskRunID(run: Int64(run.id) ?? 0, task: 0) : nil) else {
       throw Self.bad(
@@ -189,8 +201,9 @@ extension CoordinatorService {
     return JobsView.output(record, kind: run.spec.tasks[task.task].kind, metadata: metadata, logs: text, isTruncated: isTruncated)
   }
 
-  func exportRun(_ id: Int64) async throws -> JSONValue {
+  func exportRun(_ id: Int64, by principal: Principal) async throws -> JSONValue {
     let (run, given) = try await located(id)
+    try await require(.view, ofRun: run.id, principal, to: "see")
     let tasks = try await store.tasks(of: run.id)
     var views: [JSONValue] = []
     for index in run.spec.tasks.indices where given == nil || given?.task == index {

@@ -14,29 +14,20 @@ extension CoordinatorService {
   /// - Throws: everything that is wrong with them.
   static func checked(_ given: JSONValue, attachments: [String: String]) throws -> JSONValue {
     var members = given.objectValue ?? [:]
-    // Of a file it is ignored with a warning; elsewhere it was refused before.
-    members["access_control_list"] = nil
+    // They are kept beside the settings.
+    for key in ["access_control_list", "permissions"] { members[key] = nil }
     let settings = JSONValue.object(members)
     let errors = JobSettings.check(settings, attachments: attachments).errors
     if let error = JobLauncher.joined(errors) { throw error }
     return settings
   }
 
-  /// There are no rights: a list that would have to keep somebody out is not taken as if it did.
-  /// - Throws: `invalidArgument` PLT-4426 for an `access_control_list` that says anything.
-  static func requireNoRights(_ given: JSONValue) throws {
-    guard let list = given["access_control_list"], list != .null, list != .array([]) else { return }
-    throw PlatformError(
-      .invalidArgument, "access_control_list: jobs have no permissions", hint: "Everybody with a token may see, change and run every job: leave it out.",
-      number: "PLT-4426")
-  }
-
   func createJob(_ settings: JSONValue, by principal: Principal) async throws -> JSONValue {
-    try Self.requireNoRights(settings)
+    let rights = try await rightsChange(settings["access_control_list"], by: principal)
     let settings = try Self.checked(settings, attachments: [:])
     try await requireDestinations(settings)
     try await triggers.check(settings)
-    let id = try await store.createJob(settings, attachments: [:], by: principal.name)
+    let id = try await store.createJob(settings, attachments: [:], by: principal.name, rights: rights)
     await triggers.begin(id)
     try await catalog.audit(actor: principal.name, action: "create job", object: String(id), outcome: "ok")
     return ["job_id": .integer(id)]
@@ -46,15 +37,17 @@ extension CoordinatorService {
     let parsed = WorkflowFile.parse(
       text: request.text, path: request.file, job: request.job, parameters: request.parameters, attachments: request.attachments, isDefinition: true)
     guard parsed.errors.isEmpty else { throw PlatformErrors(parsed.errors) }
+    if let job { try await require(.manage, ofJob: job, principal, to: "change") }
     let found = try JobSettings.settings(text: request.text, path: request.file, job: request.job, variables: request.parameters)
+    let rights = try await rightsChange(found["permissions"], by: principal)
     let settings = try Self.checked(found, attachments: request.attachments)
     try await requireDestinations(settings)
     try await triggers.check(settings)
     var id = job ?? 0
     if let job {
-      try await store.changeJob(job, attachments: request.attachments) { _ in settings }
+      try await store.changeJob(job, attachments: request.attachments, rights: rights) { _ in settings }
     } else {
-      id = try await store.createJob(settings, attachments: request.attachments, by: principal.name)
+      id = try await store.createJob(settings, attachments: request.attachments, by: principal.name, rights: rights)
     }
     await triggers.begin(id)
     try await catalog.audit(actor: principal.name, action: job == nil ? "create job" : "change job", object: String(id), outcome: "ok")
@@ -63,11 +56,15 @@ extension CoordinatorService {
     ]
   }
 
-  func job(_ id: Int64) async throws -> JSONValue { JobsView.job(try await store.job(id), now: Date()) }
+  func job(_ id: Int64, by principal: Principal) async throws -> JSONValue {
+    try await require(.view, ofJob: id, principal, to: "see")
+    return JobsView.job(try await store.job(id), now: Date())
+  }
 
-  func jobs(_ request: JobListRequest) async throws -> JSONValue {
+  func jobs(_ request: JobListRequest, by principal: Principal) async throws -> JSONValue {
     let before = try request.pageToken.flatMap { $0.isEmpty ? nil : $0 }.map(Self.pageNumber)
-    let found = try await store.jobs(name: request.name, before: before, offset: request.offset, limit: request.limit + 1)
+    let found = try await store.jobs(
+      name: request.name, before: before, offset: request.offset, limit: request.limit + 1, viewer: principal.viewer)
     let page = found.prefix(request.limit)
     var answer: [String: JSONValue] = ["has_more": .bool(found.count > page.count)]
     // As Databricks does: no list at all when there is nothing in it.
@@ -84,10 +81,11 @@ extension CoordinatorService {
   }
 
   func updateJob(_ id: Int64, _ settings: JSONValue, removing: [String], by principal: Principal) async throws {
-    try Self.requireNoRights(settings)
+    try await require(.manage, ofJob: id, principal, to: "change")
+    let rights = try await rightsChange(settings["access_control_list"], by: principal)
     try await requireDestinations(settings)
     try await triggers.check(settings)
-    try await store.changeJob(id) { job in
+    try await store.changeJob(id, rights: rights) { job in
       try Self.checked(JobChange.apply(settings, removing: removing, to: job.settings), attachments: job.attachments)
     }
     await triggers.begin(id)
@@ -95,23 +93,26 @@ extension CoordinatorService {
   }
 
   func resetJob(_ id: Int64, _ settings: JSONValue, by principal: Principal) async throws {
-    try Self.requireNoRights(settings)
+    try await require(.manage, ofJob: id, principal, to: "change")
+    let rights = try await rightsChange(settings["access_control_list"], by: principal)
     try await requireDestinations(settings)
     try await triggers.check(settings)
-    try await store.changeJob(id) { job in try Self.checked(settings, attachments: job.attachments) }
+    try await store.changeJob(id, rights: rights) { job in try Self.checked(settings, attachments: job.attachments) }
     await triggers.begin(id)
     try await catalog.audit(actor: principal.name, action: "change job", object: String(id), outcome: "ok")
   }
 
   func deleteJob(_ id: Int64, by principal: Principal) async throws {
+    try await require(.manage, ofJob: id, principal, to: "delete")
     try await store.deleteJob(id)
     try await catalog.audit(actor: principal.name, action: "delete job", object: String(id), outcome: "ok")
   }
 
   // MARK: lists of runs
 
-  func jobRuns(_ request: RunListRequest) async throws -> JSONValue {
+  func jobRuns(_ request: RunListRequest, by principal: Principal) async throws -> JSONValue {
     var filter = JobStore.RunFilter()
+    filter.viewer = principal.viewer
     filter.job = request.job
     filter.isActive = request.isActive
     filter.from = request.from.map { Date(timeIntervalSince1970: Double($0) / 1000) }

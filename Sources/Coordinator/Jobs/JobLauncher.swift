@@ -26,6 +26,8 @@ final class JobLauncher: Sendable {
     var type = RunOrigin.Kind.job
     var trigger = "ONE_TIME"
     var parent: String?
+    /// Rights of a run that is no job's, besides the user's.
+    var grants: [String: JobRight] = [:]
     var user: String
   }
 
@@ -142,6 +144,7 @@ final class JobLauncher: Sendable {
     origin.parameters = request.parameters
     origin.trigger = request.trigger
     origin.parent = request.parent
+    origin.grants = request.grants
     if let job = request.job {
       spec.facts?["job.id"] = String(job)
       spec.job = "job:\(job)"

@@ -196,7 +196,7 @@ struct JobTriggers: Sendable {
 
   /// - Returns: the run; nil when it cannot be started as the job is now.
   private func start(_ job: StoredJob, key: String, as trigger: String) async throws -> String? {
-    var request = JobLauncher.Request(settings: job.settings, user: job.creator)
+    var request = JobLauncher.Request(settings: job.settings, user: job.owner)
     request.attachments = job.attachments
     request.job = job.id
     request.key = key

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Catalog
 import Core
 import Foundation
 import Jobs
@@ -45,6 +46,7 @@ struct RunJobPlanner: TaskPlanner {
     if let known = try await launcher.store.run(withKey: key(call)) { return known }
     let job = try await launcher.store.job(body.job_id)
     let parent = try await launcher.store.storedRun(call.id.run)
+    try await requireRight(toRun: job.id, call.id.run)
     var request = JobLauncher.Request(settings: job.settings, user: parent.creator)
     request.attachments = job.attachments
     request.job = job.id
@@ -55,6 +57,14 @@ struct RunJobPlanner: TaskPlanner {
     // The task waits for the job's other runs.
     request.queues = true
     return try await launcher.start(request).run
+  }
+
+  /// A run may start what its job's owner may, or who started it when it is no job's.
+  private func requireRight(toRun job: Int64, _ run: String) async throws {
+    let owner = try await launcher.store.rights(ofRun: run).owner
+    let isAdministrator = try await Users(pool: launcher.catalog.pool).all().contains { $0.name == owner && $0.isAdministrator }
+    if isAdministrator { return }
+    try CoordinatorService.require(.manageRun, of: try await launcher.store.rights(ofJob: job), JobViewer(user: owner), "start runs of job \(job)")
   }
 
   func commit(_ call: StageCall, results: [JSONValue]) async throws -> StageOutcome {

@@ -43,7 +43,7 @@ package enum ProjectJobs {
   }
 
   /// What is read of stored jobs, and of those only.
-  private static let stored = ["schedule", "trigger", "continuous"]
+  private static let stored = ["schedule", "trigger", "continuous", "permissions"]
   private static var told: [String] { NotificationRules.keys.sorted() }
 
   /// Keys of a job that are read.

@@ -198,7 +198,9 @@ extension WorkflowChecker {
         for (index, item) in items.enumerated() {
           if let read = task(item, index: index) { tasks.append(read) }
         }
-      case "schedule" where purpose == .definition, "trigger" where purpose == .definition, "continuous" where purpose == .definition: continue
+      case "schedule" where purpose == .definition, "trigger" where purpose == .definition, "continuous" where purpose == .definition,
+        "permissions" where purpose == .definition:
+        continue
       case let key where NotificationRules.keys.contains(key) && purpose != .file: continue
       default:
         if TaskSchema.ignoredJobKeys.contains(member.key) {

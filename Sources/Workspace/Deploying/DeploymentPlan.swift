@@ -108,7 +108,8 @@ public struct DeploymentPlan: Sendable {
       step.reason = "it was deleted"
       return step
     }
-    step.changes = FieldChange.all(from: live.settings, to: resource.definition(ids: ids))
+    let wanted = resource.definition(ids: ids)
+    step.changes = FieldChange.all(from: live.settings(comparedWith: wanted), to: wanted)
     let files = resource.attachments.mapValues(digest)
     for path in Set(files.keys).union(live.files.keys).sorted() where files[path] != live.files[path] {
       step.changes.append(

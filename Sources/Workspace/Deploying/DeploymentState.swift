@@ -43,6 +43,15 @@ public struct DeploymentState: Sendable {
       self.settings = settings
       self.files = files
     }
+
+    /// Without what a project that says nothing of it does not look at: rights, and who owns the job.
+    func settings(comparedWith wanted: JSONValue) -> JSONValue {
+      guard case .object(var members) = settings, let rights = members["access_control_list"]?.arrayValue else { return settings }
+      func isOwner(_ entry: JSONValue) -> Bool { entry["permission_level"] == "IS_OWNER" }
+      let wanted = wanted["access_control_list"]?.arrayValue
+      members["access_control_list"] = wanted.map { wanted in .array(wanted.contains(where: isOwner) ? rights : rights.filter { !isOwner($0) }) }
+      return .object(members)
+    }
   }
 
   public struct Object: Sendable, Equatable {

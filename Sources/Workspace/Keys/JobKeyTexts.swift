@@ -36,6 +36,9 @@ struct JobKeyTexts {
       "Starts it at times, as Quartz writes them.", .any, example: "schedule: { quartz_cron_expression: \"0 30 2 * * ?\", timezone_id: Europe/Berlin }"),
     "trigger": JobKeyTexts("Starts it when something happens.", .any, example: "trigger: { periodic: { interval: 1, unit: DAYS } }"),
     "continuous": JobKeyTexts("Starts it again and again.", .any),
+    "permissions": JobKeyTexts(
+      "Who may do what with it, besides those of the project. Where nothing is said, rights stay as they are.", .list(ProjectKeys.permission),
+      example: "permissions: [ { level: CAN_MANAGE_RUN, user_name: ann } ]"),
   ].merging(told) { $1 }
 
   /// Of jobs and of tasks.

@@ -16,13 +16,22 @@ public enum ProjectKeys {
       .key("workspace", .keys(workspace), "Where it is deployed."),
       .key("presets", .keys(presets), "What is done to all resources."),
       .key("resources", .keys(resources), "What is deployed.", example: "resources: { schemas: { s: { catalog_name: main, name: support } } }"),
+      .key("permissions", .list(permission), "Who may do what with the project's jobs.", example: "permissions: [ { level: CAN_VIEW, group_name: users } ]"),
       .key("targets", .named(target), "Places and ways to deploy; what they hold is merged over the rest.", example: "targets: { dev: { mode: development } }"),
     ],
-    ProjectKey.ignored(["permissions", "run_as"], "there are no users with different rights"),
+    ProjectKey.ignored(["run_as"], "jobs run in the name of their owner"),
     ProjectKey.ignored(["sync"], "files that tasks name travel with them, no others"),
     ProjectKey.ignored(["artifacts"], "nothing is built before it is deployed"),
     ProjectKey.ignored(["scripts", "experimental", "python", "javascript"], "not there"),
     ProjectKey.refused(["environments"], "Databricks calls them 'targets' now."))
+
+  static let permission: [ProjectKey] = [
+    .key(
+      "level", .choice(["CAN_VIEW", "CAN_RUN", "CAN_MANAGE_RUN", "CAN_MANAGE", "IS_OWNER"]), "The right; `CAN_RUN` is `CAN_MANAGE_RUN`.", required: true,
+      example: "level: CAN_MANAGE_RUN"),
+    .key("user_name", .text, "Whose it is."), .key("group_name", .text, "Or a group's: `users` are everybody, `admins` the administrators."),
+    .key("service_principal_name", .text, "Databricks' accounts of programs: there are none here, a deployment with one is refused."),
+  ]
 
   static let bundle = ProjectKey.all(
     [.key("name", .text, "The project's name, a part of where it is deployed.", required: true, example: "name: support_assistant")],
@@ -78,9 +87,9 @@ public enum ProjectKeys {
       .key("resources", .any, "Merged over `resources`: mappings by key, tasks by `task_key`, other lists are put behind."),
       .key("workspace", .keys(workspace), "Over `workspace`."),
       .key("presets", .keys(presets), "Over `presets`."),
-      .key("bundle", .any, "Over `bundle`."),
+      .key("bundle", .any, "Over `bundle`."), .key("permissions", .list(permission), "Behind `permissions`."),
     ],
-    ProjectKey.ignored(["permissions", "run_as"], "there are no users with different rights"),
+    ProjectKey.ignored(["run_as"], "jobs run in the name of their owner"),
     ProjectKey.ignored(["sync", "artifacts", "git", "compute_id", "cluster_id"], "not there"))
 
   // MARK: Resources
@@ -109,7 +118,7 @@ public enum ProjectKeys {
   /// Of every resource.
   private static let common = ProjectKey.all(
     [.key("targets", .texts, "Only in these targets.", own: true, fallback: "all", example: "targets: [ prod ]")],
-    ProjectKey.ignored(["permissions", "grants"], "there are no users with different rights"),
+    ProjectKey.ignored(["permissions", "grants"], "jobs have rights, other resources have none"),
     ProjectKey.ignored(["lifecycle"], "not there"))
 
   /// Why a key of every resource is ignored.
@@ -159,6 +168,7 @@ public enum ProjectKeys {
         name, name == "tasks" ? .list(task) : texts[name]?.shape ?? .any, texts[name]?.summary ?? "", required: name == "tasks", own: own.contains(name),
         fallback: texts[name]?.fallback ?? "", example: texts[name]?.example ?? "")
     }
+    let common = ProjectKeys.common.filter { one in !keys.contains { $0.name == one.name } }
     let known = Set(keys.map(\.name) + common.map(\.name))
     return keys + common + ProjectKey.ignored(ProjectJobs.ignoredJobKeys.filter { !known.contains($0) }, "not there")
   }()

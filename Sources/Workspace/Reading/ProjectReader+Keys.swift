@@ -30,7 +30,7 @@ extension ProjectReader {
 
   private func isReference(_ tree: YAMLTree) -> Bool { tree.scalar.map { $0.contains("${") } ?? false }
 
-  private mutating func checkShape(_ tree: YAMLTree, _ shape: ProjectKey.Shape, _ place: String) {
+  mutating func checkShape(_ tree: YAMLTree, _ shape: ProjectKey.Shape, _ place: String) {
     if isReference(tree) { return }
     switch shape {
     case .any: return

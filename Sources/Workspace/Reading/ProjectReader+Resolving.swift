@@ -31,7 +31,7 @@ extension ProjectReader {
     let shown = ofTarget(filled["resources"], target)
     let presets = TargetPresets(filled["presets"], mode, shortUser: context.shortUser)
     let named = presets.apply(to: boundToSchemas(shown, presets))
-    let (tree, resources) = makeResources(named, identity)
+    let (tree, resources) = makeResources(named, identity, permissions: filled["permissions"])
     let configuration: JSONValue = [
       "bundle": .object(["name": .string(name), "target": .string(target)].merging(mode.map { ["mode": .string($0.rawValue)] } ?? [:]) { $1 }),
       "workspace": (filled["workspace"] ?? YAMLTree(.map([]), at: 1)).setting("root_path", YAMLTree.text(rootPath, at: 1)).json(),
@@ -143,7 +143,7 @@ extension ProjectReader {
   private mutating func fillIn(_ root: YAMLTree, _ values: [String: YAMLTree], _ facts: [String: YAMLTree]) -> YAMLTree {
     var filler = ReferenceFiller(answering(values, facts))
     var result = root
-    for field in ["workspace", "presets", "resources"] {
+    for field in ["workspace", "presets", "permissions", "resources"] {
       guard let tree = result[field] else { continue }
       result = result.setting(field, filler.fill(tree, field))
     }

@@ -76,7 +76,9 @@ extension ProjectReader {
   }
 
   /// Resources in the order in which they are made, and the tree that they were made of.
-  mutating func makeResources(_ named: YAMLTree, _ identity: Project.Identity) -> (YAMLTree, [ProjectResource]) {
+  mutating func makeResources(
+    _ named: YAMLTree, _ identity: Project.Identity, permissions: YAMLTree?
+  ) -> (YAMLTree, [ProjectResource]) {
     var filler = ReferenceFiller(Self.answering(named))
     let tree = filler.fill(named, "resources")
     for error in filler.errors { fail(error) }
@@ -84,7 +86,7 @@ extension ProjectReader {
     for kind in ProjectResource.Kind.allCases {
       for member in tree[kind.rawValue]?.members ?? [] {
         let place = "resources.\(kind.rawValue).\(member.key)"
-        let made = kind == .jobs ? job(member, identity) : object(kind, member, place)
+        let made = kind == .jobs ? job(member, identity, permissions) : object(kind, member, place)
         if let made { resources.append(made) }
       }
     }
@@ -193,10 +195,12 @@ extension ProjectReader {
 
   // MARK: Jobs
 
-  private mutating func job(_ member: YAMLTree.Member, _ identity: Project.Identity) -> ProjectResource? {
+  private mutating func job(_ member: YAMLTree.Member, _ identity: Project.Identity, _ permissions: YAMLTree?) -> ProjectResource? {
     let place = "resources.jobs.\(member.key)"
     var job = member.value
-    for key in ["permissions", "grants", "lifecycle"] {
+    let rights = rights(job["permissions"], permissions, place)
+    job = job.setting("permissions", nil)
+    for key in ["grants", "lifecycle"] {
       guard let own = job.members?.first(where: { $0.key == key }) else { continue }
       ignore("\(place).\(key)", own.line, ProjectKeys.reason(key))
       job = job.setting(key, nil)
@@ -211,9 +215,47 @@ extension ProjectReader {
     let deployment = YAMLTree(.map([]), at: line).setting("kind", YAMLTree.text("BUNDLE", at: line))
       .setting("metadata_file_path", YAMLTree.text("\(identity.rootPath)/state/metadata.json", at: line))
     job = job.setting("deployment", deployment).setting("edit_mode", YAMLTree.text("UI_LOCKED", at: line))
+    var definition = job.json()
+    if let rights, case .object(var members) = definition {
+      members["access_control_list"] = .array(rights)
+      definition = .object(members)
+    }
     return ProjectResource(
-      kind: .jobs, key: member.key, name: job["name"]?.scalar ?? member.key, definition: job.json(), attachments: attachments,
+      kind: .jobs, key: member.key, name: job["name"]?.scalar ?? member.key, definition: definition, attachments: attachments,
       path: sources.path(line), line: sources.line(line), needs: needs)
+  }
+
+  /// Rights that a job gets, its own and the project's, in the one form that the cluster shows them in; nil when nothing is said of them.
+  private mutating func rights(_ own: YAMLTree?, _ all: YAMLTree?, _ place: String) -> [JSONValue]? {
+    var entries: [JobRights.Entry] = []
+    var isSaid = false
+    for (tree, here) in [(own, "\(place).permissions"), (all, "permissions")] {
+      guard let tree, !tree.isNull else { continue }
+      checkShape(tree, .list(ProjectKeys.permission), here)
+      guard let list = tree.items else { continue }
+      isSaid = true
+      for (index, item) in list.enumerated() {
+        do {
+          for entry in try JobRights.entries([item.json()]) {
+            // Of two rights the better one counts.
+            guard !entries.contains(where: { $0.grantee == entry.grantee && entry.right <= $0.right }) else { continue }
+            entries.removeAll { $0.grantee == entry.grantee }
+            entries.append(entry)
+          }
+        } catch {
+          let text = error.message.replacing("access_control_list[0]: ", with: "")
+          fail("PLT-4461", item.line, "\(here)[\(index)]", text, hint: error.hint)
+        }
+      }
+    }
+    guard isSaid else { return nil }
+    var rights = JobRights(owner: "")
+    do {
+      try rights.set(entries, keepsOwner: true)
+    } catch {
+      fail("PLT-4461", own?.line ?? all?.line ?? 1, "\(place).permissions", error.message, hint: error.hint)
+    }
+    return rights.list(withOwner: !rights.owner.isEmpty)
   }
 
   /// With numbers in the place of those that only a deployment knows, so that the rest can be checked. Other references that are left have had

@@ -37,7 +37,7 @@ extension ProjectReader {
   /// The project with a target's parts merged over it.
   mutating func override(_ root: YAMLTree, by target: YAMLTree, _ name: String) -> YAMLTree {
     var result = root
-    for field in ["bundle", "workspace", "presets", "resources"] {
+    for field in ["bundle", "workspace", "presets", "permissions", "resources"] {
       guard let own = target[field] else { continue }
       guard let known = result[field] else {
         result = result.setting(field, own)

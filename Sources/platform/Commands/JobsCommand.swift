@@ -14,7 +14,7 @@ struct JobsCommand: AsyncParsableCommand {
         platform jobs run "refresh assistant" --param day=2026-01-31 --watch
         platform jobs list
       """,
-    subcommands: [List.self, Get.self, Create.self, Reset.self, Run.self, Pause.self, Resume.self, Delete.self])
+    subcommands: [List.self, Get.self, Create.self, Reset.self, Run.self, Pause.self, Resume.self, Permissions.self, Delete.self])
 
   /// The number of a job that is named by its number or its name.
   static func number(_ job: String, _ client: PlatformClient) async throws -> Int64 {
