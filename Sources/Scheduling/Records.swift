@@ -87,6 +87,13 @@ public enum UnitState: String, Codable, Sendable {
   }
 }
 
+/// A second attempt at a shard that takes much longer than its neighbours. The first one that succeeds is the unit's; the other stops.
+public struct RivalAttempt: Codable, Sendable, Equatable {
+  public var attempt: Int
+  public var worker: String
+  public var incarnation: Int64
+}
+
 /// The durable state of a unit: a shard, a gang rank or a replica.
 public struct UnitRecord: Codable, Sendable, Equatable {
   /// `run/task/taskAttempt/stage/index`, or `service/<name>/<number>`.
@@ -130,6 +137,10 @@ public struct UnitRecord: Codable, Sendable, Equatable {
   public var preemptions: Int?
   /// The service that it is being stopped for, or, while it waits, was stopped for.
   public var preemptedBy: String?
+  /// While another worker runs it too.
+  public var rival: RivalAttempt?
+  /// The number of that attempt, also when it is over: numbers are never used twice, and one is enough.
+  public var rivalAttempt: Int?
 
   public var key: UnitAttempt { UnitAttempt(unit: name, attempt: attempt) }
 }

@@ -40,6 +40,13 @@ extension Scheduler {
     public var preemptionBackoff = Backoff(firstMilliseconds: 10_000, limitMilliseconds: 600_000)
     /// How often one unit is stopped for services; then it is left alone.
     public var preemptionLimit = 3
+    /// A repeatable shard that runs for longer than this many times what half of its stage's finished ones took is started a second time, on
+    /// another worker that has nothing else to do.
+    public var rivalFactor: Int64 = 2
+    /// And for longer than this: what is short is over before a second attempt has begun.
+    public var rivalLeastMs: Int64 = 5_000
+    /// Finished shards of the stage that it takes to tell, besides half of all.
+    public var rivalSamples = 3
     /// Requests in flight on a draining replica have this long.
     public var drainMs: Int64 = 30_000
     /// Seed of the jitter.

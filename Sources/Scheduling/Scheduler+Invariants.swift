@@ -38,13 +38,14 @@ extension Scheduler {
         found.append("\(lease.key.unit) attempt \(lease.key.attempt) is leased to \(name) but does not exist")
         continue
       }
-      if self[place].attempt != lease.key.attempt || self[place].worker != name || !self[place].state.isLeased {
-        let unit = self[place]
+      let unit = self[place].held(as: lease.key)
+      if unit.attempt != lease.key.attempt || unit.worker != name || !unit.state.isLeased {
         found.append(
           "\(lease.key.unit): lease \(lease.key.attempt) on \(name) but \(unit.state) attempt \(unit.attempt) on \(unit.worker ?? "-")"
         )
       }
-      if lease.evicted != (self[place].preemptedBy != nil) { found.append("\(lease.key.unit) is stopped for a service, or is not") }
+      let isOwn = self[place].attempt == lease.key.attempt
+      if lease.evicted != (unit.preemptedBy != nil && isOwn) { found.append("\(lease.key.unit) is stopped for a service, or is not") }
     }
     if workers[at: index].state != .restored, granted.isOverfull { found.append("worker \(name) has given more than it has: \(granted)") }
     if used != workers[at: index].room.used { found.append("worker \(name) counts its slots wrongly") }
@@ -81,12 +82,14 @@ extension Scheduler {
   /// Checks the counts of every task of a run. Returns how many units are leased.
   private func unitViolations(_ run: Int, _ found: inout [String]) -> Int {
     var leased = 0
+    var rivals = 0
     for task in runs[run].tasks.indices where !runs[run].tasks[task].units.isEmpty {
       var waiting = 0
       var succeeded = 0
       var ended = 0
       var returned = 0
       for unit in runs[run].tasks[task].units.indices {
+        if runs[run].tasks[task].units[unit].rivalAttempt != nil { rivals += rivalViolations(runs[run].tasks[task], unit, &found) }
         switch runs[run].tasks[task].units[unit].state {
         case .waiting:
           waiting += 1
@@ -113,7 +116,21 @@ extension Scheduler {
       if current.record.state == .committing, succeeded != current.units.count { found.append("\(name) commits unfinished units") }
       if current.record.shape == .gang, current.record.state == .running { found += gangViolations(current, name) }
     }
-    return leased
+    return leased + rivals
+  }
+
+  /// Returns how many second attempts are leased.
+  private func rivalViolations(_ task: Task, _ index: Int, _ found: inout [String]) -> Int {
+    let unit = task.units[index]
+    if task.record.shape != .shards || unit.repeatable != true { found.append("\(unit.name) may not run twice at once and does") }
+    if task.rivals != task.units.count(where: { $0.rivalAttempt != nil }) || task.rivals > Self.rivalLimit(task.units.count) {
+      found.append("\(unit.name): the stage has \(task.rivals) second attempts")
+    }
+    guard let rival = unit.rival else { return 0 }
+    if !unit.state.isLeased || rival.attempt != unit.rivalAttempt || rival.attempt <= unit.attempt || rival.worker == unit.worker {
+      found.append("\(unit.name): second attempt \(rival.attempt) on \(rival.worker) beside \(unit.state) \(unit.attempt) on \(unit.worker ?? "-")")
+    }
+    return 1
   }
 
   private func runViolations(_ index: Int, _ found: inout [String]) {

@@ -76,13 +76,13 @@ extension Scheduler {
           }
         }
         if !lease.active || lease.evicted { effects.append(.cancelUnit(worker: name, unit: key.unit, attempt: key.attempt)) }
-      } else if lease.active, let place = find(key.unit), self[place].incarnation != workers[at: index].incarnation {
+      } else if lease.active, let place = find(key.unit), self[place].held(as: key).incarnation != workers[at: index].incarnation {
         workers[at: index].remove(key)
         end(key, .lost)
       } else if lease.active, !lease.evicted {
         if !isBeat || now - lease.sentAt >= configuration.resendMs, let place = find(key.unit) {
           workers[at: index].change(key) { [now] in $0.sentAt = now }
-          effects.append(.assign(assignment(self[place])))
+          effects.append(.assign(assignment(self[place].held(as: key))))
         }
       } else if lease.listed || (!lease.confirmed || lease.foreign) && now - lease.sentAt >= configuration.leaseMs + configuration.marginMs {
         // A report that was sent before the worker got the assignment does not list it either. Beats are taken in their
@@ -145,9 +145,14 @@ extension Scheduler {
   // MARK: Reports
 
   mutating func unitStarted(_ worker: String, _ key: UnitAttempt) {
-    guard let place = current(worker, key) else { return }
-    workers.update(worker) { $0.change(key) { $0.confirmed = true } }
-    if self[place].state == .assigned { change(place) { $0.state = .running } }
+    guard let place = current(worker, key) ?? contested(worker, key) else { return }
+    workers.update(worker) { [now] in
+      $0.change(key) {
+        $0.confirmed = true
+        $0.startedAt = $0.startedAt ?? now
+      }
+    }
+    if self[place].state == .assigned, self[place].attempt == key.attempt { change(place) { $0.state = .running } }
   }
 
   mutating func unitReady(_ worker: String, _ key: UnitAttempt, address: String, publicKey: String) {
@@ -168,9 +173,13 @@ extension Scheduler {
   }
 
   mutating func unitFinished(_ worker: String, _ key: UnitAttempt, _ outcome: UnitOutcome) {
-    let isCurrent = current(worker, key) != nil
+    let place = current(worker, key) ?? contested(worker, key)
+    let startedAt = workers[worker]?.leases[key]?.startedAt
     workers.update(worker) { $0.remove(key) }
-    if isCurrent { end(key, outcome) }
+    if let place {
+      if case .succeeded = outcome, let startedAt { noteDuration(now - startedAt, of: place) }
+      end(key, outcome)
+    }
     effects.append(.acknowledge(worker: worker, unit: key.unit, attempt: key.attempt))
   }
 
@@ -196,24 +205,29 @@ extension Scheduler {
 
   /// The lease of `key` has ended, and the scheduler wanted it.
   private mutating func end(_ key: UnitAttempt, _ outcome: UnitOutcome) {
-    guard let place = find(key.unit), self[place].attempt == key.attempt, self[place].state.isLeased else { return }
+    guard let place = find(key.unit), self[place].state.isLeased else { return }
+    if self[place].rival?.attempt == key.attempt { return rivalEnded(place, outcome) }
+    guard self[place].attempt == key.attempt else { return }
     switch place {
     case .replica(let service, let index): replicaEnded(service, index, outcome)
     case .task(let run, let task, let unit): workEnded(run, task, unit, outcome)
     }
   }
 
-  private mutating func workEnded(_ run: Int, _ task: Int, _ index: Int, _ outcome: UnitOutcome) {
+  mutating func workEnded(_ run: Int, _ task: Int, _ index: Int, _ outcome: UnitOutcome) {
     let place = Place.task(run: run, task: task, unit: index)
     if self[place].preemptedBy != nil {
       switch outcome {
       // It has made room: that is no failure of its own.
-      case .cancelled, .lost: return change(place) { $0.requeue(notBefore: nil) }
+      case .cancelled, .lost:
+        if !rivalTakesOver(place) { change(place) { $0.requeue(notBefore: nil) } }
+        return
       case .succeeded, .failed: change(place) { $0.preemptedBy = nil }
       }
     }
     if case .succeeded(let result) = outcome {
       let isGang = runs[run].tasks[task].record.shape == .gang
+      stopRival(place)
       change(place) {
         $0.state = .succeeded
         $0.result = result
@@ -239,6 +253,7 @@ extension Scheduler {
     let losses = isGang ? runs[run].tasks[task].units.reduce(0) { $0 + $1.losses } : self[place].losses
     change(place) { $0.error = error }
     if error.isPermanent || failures >= configuration.unitFailureLimit || losses >= configuration.unitLossLimit {
+      stopRival(place)
       change(place) { $0.state = .failed }
       failAttempt(run, task, error.wrapping(name))
       return
@@ -247,7 +262,7 @@ extension Scheduler {
     if case .failed = outcome { notBefore = delay(configuration.unitBackoff, afterAttempt: failures) }
     if isGang {
       restartGang(run, task, notBefore: notBefore)
-    } else {
+    } else if !rivalTakesOver(place) {
       change(place) { $0.requeue(notBefore: notBefore) }
     }
   }
@@ -255,8 +270,13 @@ extension Scheduler {
   /// The scheduler does not want this lease any more; its slot is free once the worker says so.
   mutating func stop(_ unit: UnitRecord) {
     guard unit.state.isLeased, let name = unit.worker else { return }
-    workers.update(name) { $0.change(unit.key) { $0.active = false } }
-    effects.append(.cancelUnit(worker: name, unit: unit.name, attempt: unit.attempt))
+    stop(unit.key, on: name)
+    if let rival = unit.rival { stop(UnitAttempt(unit: unit.name, attempt: rival.attempt), on: rival.worker) }
+  }
+
+  mutating func stop(_ key: UnitAttempt, on worker: String) {
+    workers.update(worker) { $0.change(key) { $0.active = false } }
+    effects.append(.cancelUnit(worker: worker, unit: key.unit, attempt: key.attempt))
   }
 
   /// Whether any worker still holds a rank of an earlier generation, or of an earlier attempt of the task.

@@ -13,11 +13,12 @@ extension Scheduler {
   /// What asks for more than is free anywhere keeps a worker: nothing that comes after it is placed there, so that it is not starved.
   mutating func place() {
     var kept: Set<Int> = []
+    rivalsAt = nil
     makeRoom(for: placeReplicas(), &kept)
     var candidates = runs.indices.filter { run in
       !runs[run].record.state.isTerminal && runs[run].tasks.contains { $0.waiting > 0 }
     }
-    guard !candidates.isEmpty else { return }
+    guard !candidates.isEmpty else { return startRivals(kept) }
     var shares: [String: Int] = [:]
     for run in runs { shares[run.record.spec.user ?? "", default: 0] += run.tasks.reduce(0) { $0 + $1.leased } }
     func rank(_ run: Int) -> (Int, Int, Int) {
@@ -35,6 +36,7 @@ extension Scheduler {
       case .blocked: return
       }
     }
+    startRivals(kept)
   }
 
   /// Places one gang, or one shard of the run's tasks in turn.
@@ -74,7 +76,7 @@ extension Scheduler {
   }
 
   /// The worker with the most free slots that has what the unit needs, by name when equal; nil when there is none.
-  private func freestWorker(for unit: UnitRecord, _ kept: Set<Int>) -> Int? {
+  func freestWorker(for unit: UnitRecord, _ kept: Set<Int>) -> Int? {
     let load = unit.load
     var best: (index: Int, free: Int64)?
     for index in workers.indices where workers[at: index].acceptsWork && !kept.contains(index) {
@@ -101,7 +103,7 @@ extension Scheduler {
     let incarnation = workers[at: worker].incarnation
     change(place) {
       $0.state = .assigned
-      $0.attempt += 1
+      $0.attempt = max($0.attempt, $0.rivalAttempt ?? 0) + 1
       $0.worker = name
       $0.incarnation = incarnation
       $0.notBefore = nil

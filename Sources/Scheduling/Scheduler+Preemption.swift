@@ -4,7 +4,7 @@ import Core
 
 /// Room for replicas that find none: shards and gangs make it, when that is what it takes.
 ///
-/// What stops is the cheapest that is enough: of the lowest priority, shards before gangs, what has run for the shortest time first. Nothing
+/// What stops is the cheapest that is enough: second attempts, then of the lowest priority, shards before gangs, what has run for the shortest time first. Nothing
 /// stops when even all of it would not be enough, nothing of a higher priority than the service, no program of a person's unless its task says so,
 /// and nothing more often than `preemptionLimit` times. A shard keeps its lease until its worker has reported its end, so that it never
 /// runs twice at once, and counts when it succeeds before. A gang goes back to its last checkpoint as a whole: when it has just written one, or
@@ -19,6 +19,8 @@ extension Scheduler {
     var since: Instant
     var load: Load
     var place: Place
+    /// It is the second attempt at a shard: what is lost is nothing.
+    var isRival = false
   }
 
   private struct Eviction {
@@ -41,7 +43,9 @@ extension Scheduler {
       if let worker = freestWorker(for: self[place], in: rooms) {
         reserved.append((worker, load))
       } else if evicting.contains(service) || mayEvict(service), let eviction = cheapestEviction(for: place, rooms) {
-        for victim in eviction.victims { evict(victim.place, for: services.keys[service]) }
+        for victim in eviction.victims {
+          if victim.isRival { stopRival(victim.place) } else { evict(victim.place, for: services.keys[service]) }
+        }
         evicting.insert(service)
         reserved.append((eviction.worker, load))
       } else {
@@ -114,7 +118,12 @@ extension Scheduler {
     let gangsToo = services[at: service].blockedSince.map { $0 + configuration.preemptGangAfterMs <= now } ?? false
     var found: [Victim] = []
     for lease in workers[at: worker].leases.values where lease.active && !lease.evicted && !lease.isReplica {
-      guard let place = find(lease.key.unit), case .task(let run, let task, _) = place, isPreemptible(place) else { continue }
+      guard let place = find(lease.key.unit), case .task(let run, let task, _) = place else { continue }
+      if self[place].rival?.attempt == lease.key.attempt {
+        found.append(Victim(priority: .min, isGang: false, units: 0, since: lease.since, load: lease.load, place: place, isRival: true))
+        continue
+      }
+      guard isPreemptible(place) else { continue }
       let priority = runs[run].record.spec.priority ?? 0
       guard priority <= limit else { continue }
       guard runs[run].tasks[task].record.shape == .gang else {

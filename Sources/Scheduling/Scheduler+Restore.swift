@@ -59,6 +59,11 @@ extension Scheduler {
 
   private mutating func restoreLease(_ unit: UnitRecord) {
     guard unit.state.isLeased, let name = unit.worker else { return }
+    if let rival = unit.rival {
+      var other = unit.held(as: UnitAttempt(unit: unit.name, attempt: rival.attempt))
+      other.preemptedBy = nil
+      restoreLease(other)
+    }
     if workers[name] == nil {
       workers.set(
         name,

@@ -328,7 +328,11 @@ extension Scheduler {
     for index in runs[run].tasks[task].units.indices {
       let unit = runs[run].tasks[task].units[index]
       stop(unit)
-      if !unit.state.isTerminal { change(.task(run: run, task: task, unit: index)) { $0.state = .cancelled } }
+      guard !unit.state.isTerminal else { continue }
+      change(.task(run: run, task: task, unit: index)) {
+        $0.state = .cancelled
+        $0.rival = nil
+      }
     }
     runs[run].tasks[task].setUnits([])
   }

@@ -34,6 +34,8 @@ public struct Scheduler: Sendable {
   var gangsWaitUntil: Instant = .min
   /// A rank of the gang that has a checkpoint, while the event that says so is handled.
   var checkpointed: String?
+  /// When the next shard has run for so long that it is started a second time.
+  var rivalsAt: Instant?
   var jitter: SplitMix64
   var nextSequence: Int64 = 1
   /// The latest time that was seen; a clock that steps back stands still here.

@@ -22,6 +22,10 @@ extension Scheduler {
     var cursor = 0
     /// Units that wait again, ascending: they were lost, or failed and wait for their time.
     var returned: [Int] = []
+    /// How long each of its succeeded shards took, ascending: those that this scheduler saw begin and end.
+    var durations: [Int64] = []
+    /// Second attempts of this stage so far.
+    var rivals = 0
 
     init(record: TaskRecord, spec: TaskSpec, upstream: [Int]) {
       self.record = record
@@ -35,6 +39,8 @@ extension Scheduler {
       waiting = new.count { $0.state == .waiting }
       leased = new.count { $0.state.isLeased }
       succeeded = new.count { $0.state == .succeeded }
+      durations = []
+      rivals = new.count { $0.rivalAttempt != nil }
       cursor = 0
       returned = new.indices.filter { new[$0].state == .waiting && new[$0].attempt > 0 }
     }
@@ -128,6 +134,8 @@ extension Scheduler {
     var evicted = false
     /// Since when the worker has it; after a restart of the scheduler: since then.
     var since: Instant
+    /// When the worker began.
+    var startedAt: Instant?
   }
 
   struct Worker: Sendable, Equatable {

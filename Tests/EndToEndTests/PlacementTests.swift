@@ -43,6 +43,18 @@ extension EndToEnd {
       #expect(try cluster.cli(["runs", "cancel", id]).status == 0)
       #expect(try cluster.finish(id)["state"] == "CANCELLED")
       try replicasTakeTheRoomOfOtherWork(cluster)
+      try aPartThatHangsIsStartedASecondTime(cluster)
+    }
+
+    /// Its process stands still, and its worker does not.
+    private func aPartThatHangsIsStartedASecondTime(_ cluster: LocalCluster) throws {
+      let run = try cluster.submit(
+        "resources:\n  jobs:\n    j:\n      tasks:\n        - { task_key: hangs, wait_task: { milliseconds: 3000, parts: 4 } }\n")
+      try cluster.wait("a part") { cluster.executor("hangs") != nil }
+      guard let process = cluster.executor("hangs") else { return }
+      kill(process, SIGSTOP)
+      defer { kill(process, SIGCONT) }
+      #expect(try cluster.finish(run)["state"] == "SUCCEEDED")
     }
 
     /// Both workers' memory is taken for long; an endpoint gets its part of it all the same.

@@ -137,7 +137,7 @@ extension Simulation {
       if assignment.gang != nil {
         schedule(25_000, .finish(name, incarnation: incarnation, key))
       } else if assignment.service == nil {
-        schedule(Instant(assignment.payload["ms"]?.intValue ?? 100), .finish(name, incarnation: incarnation, key))
+        schedule(span(of: assignment, on: name), .finish(name, incarnation: incarnation, key))
       }
     case .cancelUnit(_, let unit, let attempt), .drainReplica(_, let unit, let attempt):
       let key = UnitAttempt(unit: unit, attempt: attempt)
@@ -195,6 +195,7 @@ extension Simulation {
     guard assignment.gang == nil, assignment.service == nil, vintage >= .weather, !enabled.contains(.clockForward) else { return }
     for other in names where workers[other]!.isUp && time < workers[other]!.leaseUntil && workers[other]!.stalledUntil <= time {
       for (key, execution) in workers[other]!.work where execution.outcome == nil && key.unit == assignment.unit {
+        if other != assignment.worker, areRivals(key, UnitAttempt(unit: assignment.unit, attempt: assignment.attempt)) { continue }
         problems.append("\(assignment.unit) attempt \(assignment.attempt) starts while attempt \(key.attempt) runs on \(other)")
       }
     }

@@ -19,8 +19,10 @@ struct Simulation {
     case resources
     /// Services that ask for memory, and take it from work that may be stopped for them.
     case preemption
+    /// Shards that may run twice at once, and workers on which some take much longer.
+    case rivals
 
-    static let newest = Vintage.preemption
+    static let newest = Vintage.rivals
     static func < (a: Vintage, b: Vintage) -> Bool { a.rawValue < b.rawValue }
   }
 
@@ -137,6 +139,10 @@ struct Simulation {
   var demands: SplitMix64?
   /// Decides whose room services take; nil when nobody's.
   var pressure: SplitMix64?
+  /// Decides which shards take long where; nil when none do.
+  var stragglers: SplitMix64?
+  /// Attempts that are second ones.
+  var rivals: Set<UnitAttempt> = []
   /// Decides the faults of `Fault.later`.
   var weather: SplitMix64
   /// Whether reports that others have overtaken, or that come again, are dropped as the transport does; the scheduler has to
@@ -192,12 +198,19 @@ struct Simulation {
     var resources = SplitMix64(seed: seed &+ 0x0BAD_5EED)
     if resources.nextUnit() < 0.4 { demands = resources }
     guard vintage >= .preemption else { return }
-    var rivals = SplitMix64(seed: seed &* 0xD6E8_FEB8_6659_FD93 &+ 7)
-    guard demands != nil, rivals.nextUnit() < 0.7 else { return }
-    pressure = rivals
-    configuration.preemptAfterMs = 300
-    configuration.preemptGangAfterMs = 4_000
-    configuration.preemptionBackoff = Backoff(firstMilliseconds: 500, limitMilliseconds: 20_000)
+    var squeeze = SplitMix64(seed: seed &* 0xD6E8_FEB8_6659_FD93 &+ 7)
+    if squeeze.nextUnit() < 0.35 {
+      pressure = squeeze
+      demands = demands ?? resources
+      configuration.preemptAfterMs = 300
+      configuration.preemptGangAfterMs = 4_000
+      configuration.preemptionBackoff = Backoff(firstMilliseconds: 500, limitMilliseconds: 20_000)
+    }
+    guard vintage >= .rivals else { return }
+    var slowness = SplitMix64(seed: seed &* 0x2545_F491_4F6C_DD1D &+ 11)
+    guard slowness.nextUnit() < 0.5 else { return }
+    stragglers = slowness
+    configuration.rivalLeastMs = 300
   }
 
   // MARK: Running
@@ -356,6 +369,7 @@ struct Simulation {
       }
       task.demand = demand(of: shape)
       press(&task)
+      slowDown(&task)
       tasks.append(task)
     }
     var run = RunSpec(id: id, name: id, tasks: tasks)
@@ -526,7 +540,10 @@ struct Simulation {
     if case .unit(let new) = record, case .unit(let old)? = store[record.key], new.attempt < old.attempt {
       problems.append("\(record.key) went back")
     }
-    if case .unit(let unit) = record { checkPreemption(unit) }
+    if case .unit(let unit) = record {
+      checkPreemption(unit)
+      noteRival(unit)
+    }
     if case .unit(let unit) = record, unit.state == .succeeded, unit.result["lease"]?.intValue != unit.attempt {
       problems.append("\(record.key) attempt \(unit.attempt) has the result \(unit.result.sortedText)")
     }
