@@ -95,11 +95,16 @@ public struct DataLayout: Sendable {
     try makeFolders()
   }
 
-  func makeFolders() throws {
-    for (path, mode) in (storage == root ? [] : [(storage, 0o711)]) + [
+  /// With their modes.
+  var folders: [(path: String, mode: Int)] {
+    (storage == root ? [] : [(storage, 0o711)]) + [
       (root, 0o711), (lake, 0o700), (models, 0o700), (indexes, 0o700), (checkpoints, 0o700), (staging, 0o700),
       (spool, 0o700), (logs, 0o700), (keys, 0o700), (localNodes, 0o700), (workers, 0o700),
-    ] {
+    ]
+  }
+
+  func makeFolders() throws {
+    for (path, mode) in folders {
       do {
         try FileManager.default.createDirectory(
           atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: mode])

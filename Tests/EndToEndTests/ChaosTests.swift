@@ -174,7 +174,7 @@ extension EndToEnd {
           note("\(fault)")
           try inject(fault, into: chaos)
           let begin = Date()
-          try chaos.cluster.wait("readiness after \(fault)", seconds: 60) { try chaos.readyNodes() == 2 }
+          try chaos.cluster.wait("readiness after \(fault)", seconds: 60) { try chaos.http("GET", "/readyz").status == 200 && chaos.readyNodes() == 2 }
           note("all was well \(Int(Date().timeIntervalSince(begin) * 1000)) ms after it")
         }
       }

@@ -49,7 +49,16 @@ extension EndToEnd {
       kill(worker, SIGSTOP)
       defer { kill(worker, SIGCONT) }
       try cluster.wait("silence") { try kinds(["--kind", "node"]).drop { $0 != "node.cordoned" }.contains("node.silent") }
-      kill(worker, SIGCONT)
+      // Folders of other tests' programs are no business of this one.
+      func doctor(_ arguments: [String]) throws -> LocalCluster.Output {
+        try cluster.cli(["doctor"] + arguments, environment: ["TMPDIR": cluster.folder.path])
+      }
+      let ill = try doctor([])
+      #expect(ill.status == 1 && ill.out.contains("stopped: worker w0") && ill.out.contains("Fix: platform doctor --fix"), "\(ill.all)")
+      #expect(
+        try doctor(["--fix"]).status == 64 && doctor(["--yes"]).status == 64 && doctor(["--fix", "--plan"]).out.contains("To do: let process \(worker) go on"))
+      let mended = try doctor(["--fix", "--yes"])
+      #expect(mended.status == 0, "\(mended.all)")
       try cluster.wait("its return") { try kinds(["--kind", "node"]).last == "node.returned" }
       kill(worker, SIGKILL)
       try cluster.wait("another one") { try kinds(["--kind", "node.joined"]).count == 2 }
@@ -70,6 +79,19 @@ extension EndToEnd {
       }
       try cluster.wait("the node") { try cluster.cli(["nodes", "list"]).out.contains("CORDONED") }
       #expect(try kinds(["--kind", "node.joined"]).count == joins, "it did not join again")
+      let healthy = try doctor([])
+      #expect(healthy.status == 0 && !healthy.out.contains("!"), "\(healthy.all)")
+
+      // The supervisor is killed: nothing runs any more, and what it has left behind goes.
+      let state = try JSONValue(parsing: FileManager.default.contents(atPath: cluster.data + "/cluster.json") ?? Data())
+      kill(Int32(try #require(state["supervisorPID"]?.intValue)), SIGKILL)
+      try cluster.wait("the end of all") { cluster.processes([]).isEmpty }
+      let left = try doctor(["--fix", "--yes"])
+      #expect(left.status == 1 && left.out.contains("cluster.json  done: remove it") && left.out.contains("PLT-1501") == false, "\(left.all)")
+      #expect(try doctor(["--fix"]).out.contains("there is nothing to mend"))
+      let again = try cluster.start(workers: 1)
+      #expect(again.status == 0, "\(again.all)")
+      #expect(try cluster.cli(["runs", "get", run]).status == 0)
     }
   }
 }

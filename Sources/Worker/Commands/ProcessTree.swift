@@ -4,9 +4,9 @@ import Foundation
 import Glibc
 
 /// Processes as `/proc` shows them. People's programs start others, also in groups of their own: all of them end with the attempt.
-enum ProcessTree {
+public enum ProcessTree {
   /// Variable that marks the processes of people's programs with the folder of the worker that started them.
-  static let ownerVariable = "PLATFORM_TASK_OWNER"
+  public static let ownerVariable = "PLATFORM_TASK_OWNER"
   /// And with the attempt that they are part of.
   static let unitVariable = "PLATFORM_TASK_UNIT"
 

@@ -110,7 +110,8 @@ struct UpCommand: AsyncParsableCommand {
       {
         let client = PlatformClient(host: state.url, token: token, timeout: .seconds(5))
         let nodes: NodeList? = try? await client.get("/api/2.0/nodes")  // not ready yet: asked again below
-        let ready = nodes?.nodes.filter { $0.state == "READY" }.map(\.name) ?? []
+        // One that was cordoned or drained before is there too.
+        let ready = nodes?.nodes.filter { $0.state != "LOST" }.map { $0.state == "READY" ? $0.name : "\($0.name) (\($0.state.lowercased()))" } ?? []
         if ready.count >= workers {
           Report.note("\(Report.check) coordinator and \(ready.joined(separator: ", ")) ready  \(Report.duration(Date().timeIntervalSince(start)))")
           return

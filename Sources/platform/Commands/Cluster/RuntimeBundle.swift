@@ -26,8 +26,10 @@ struct RuntimeBundle: Sendable {
       try manager.createSymbolicLink(atPath: folder + "/lib/platform/" + name.prefix { $0 != "/" }, withDestinationPath: top)
     }
     var packages: [String: String] = [:]
-    for (name, path) in try await libraries(of: program) {
-      if let package = try await package(of: path) {
+    let libraries = try await libraries(of: program)
+    let owners = try await owners(of: libraries.map(\.path))
+    for (name, path) in libraries {
+      if let package = owners[path] {
         packages[name] = package
       } else {
         try manager.createSymbolicLink(atPath: folder + "/lib/" + name, withDestinationPath: path)
@@ -58,14 +60,23 @@ struct RuntimeBundle: Sendable {
     }
   }
 
-  /// Debian's package that has a file; nil: none. Packages know files by one of two names where /lib is a link.
-  private static func package(of path: String) async throws -> String? {
-    let real = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
-    for name in [path, "/usr" + path, real, real.hasPrefix("/usr/") ? String(real.dropFirst(4)) : real] {
-      let answer = try await SSHHost.run("/usr/bin/env", ["dpkg-query", "-S", name], input: "", seconds: 30)
-      if answer.status == 0, let word = answer.out.split(separator: ":").first, !word.contains(" ") { return String(word) }
+  /// Debian's packages that have files, by the files' paths. Packages know files by one of two names where /lib is a link.
+  private static func owners(of paths: [String]) async throws -> [String: String] {
+    var asked: [String: String] = [:]
+    for path in paths {
+      let real = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
+      for name in [path, "/usr" + path, real, real.hasPrefix("/usr/") ? String(real.dropFirst(4)) : real] { asked[name] = path }
     }
-    return nil
+    // One call: each reads the whole list of files. It complains about the names that no package has.
+    let answer = try await SSHHost.run("/usr/bin/env", ["dpkg-query", "-S"] + asked.keys.sorted(), input: "", seconds: 60)
+    var owners: [String: String] = [:]
+    for line in answer.out.split(separator: "\n") {
+      // `libzmq5:amd64: /usr/lib/..`, where no owner's name holds a space.
+      guard let colon = line.range(of: ": "), let path = asked[String(line[colon.upperBound...])] else { continue }
+      let owner = line[..<colon.lowerBound].prefix { $0 != ":" && $0 != "," }
+      if !owner.contains(" ") { owners[path] = String(owner) }
+    }
+    return owners
   }
 
   /// Lines for `sha256sum -c`, and how much it is.
