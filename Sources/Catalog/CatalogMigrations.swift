@@ -270,5 +270,15 @@ public enum CatalogMigrations {
         INSERT INTO users (name, is_administrator, created_by) SELECT DISTINCT principal, true, 'platform' FROM access_tokens;
         ALTER TABLE access_tokens ADD COLUMN comment text NOT NULL DEFAULT '';
         """),
+    Migration(
+      component: "catalog", number: 11, name: "git credentials",
+      sql: """
+        CREATE TABLE git_credentials (
+          id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY, owner text NOT NULL, provider text NOT NULL, name text NOT NULL, host text NOT NULL,
+          username text NOT NULL, email text NOT NULL, is_default boolean NOT NULL, seal text NOT NULL, password bytea NOT NULL,
+          created_at timestamptz NOT NULL DEFAULT now()
+        );
+        CREATE INDEX git_credentials_of_owners ON git_credentials (owner, host);
+        """),
   ]
 }

@@ -118,6 +118,15 @@ extension PlatformClient {
     } catch let error as PlatformError { throw error } catch { throw unreachable(error) }
   }
 
+  /// What a route answers with, piece by piece. Nothing else is read while `take` works.
+  public func download(from route: String, _ take: (Data) async throws -> Void) async throws {
+    let response = try await answer(request(.GET, route), within: .seconds(86_400))
+    guard response.status.code == 200 else { throw try await refuse(response) }
+    do {
+      for try await buffer in response.body { try await take(Data(buffer.readableBytesView)) }
+    } catch let error as PlatformError { throw error } catch { throw unreachable(error) }
+  }
+
   /// Sends a file; it appears whole, or not at all.
   /// - Parameters:
   ///   - size: when it is known; otherwise the pieces are sent as they come.

@@ -196,7 +196,8 @@ public struct CoordinatorProcess: Sendable {
     let telemetry = RunTelemetry(pool: pool)
     let waiters = RunWaiters()
     let gitFolders = GitFolders(
-      store: GitFolderStore(pool: pool), catalog: catalog, egress: egress, root: layout.repositories, own: layout.ownFolders)
+      store: GitFolderStore(pool: pool), catalog: catalog, egress: egress,
+      credentials: GitCredentials(catalog: catalog, keyPath: layout.sealingKey), root: layout.repositories, own: layout.ownFolders)
     let launcher = JobLauncher(store: store, catalog: catalog, waiters: waiters, gitFolders: gitFolders)
     let dispatcher = StatementDispatcher(server: server, logger: logger)
     let eventStore = ClusterEventStore(pool: pool)
@@ -454,7 +455,8 @@ final class CoordinatorEffects: EffectHandler {
       "deploy": DeployPlanner(services: services), "monitor": MonitorPlanner(services: services),
       "sql": StatementPlanner(services: services), "postgres": PostgresPlanner(services: services),
       "command": CommandPlanner(services: services), "spark_python": CommandPlanner(services: services),
-      "python_wheel": CommandPlanner(services: services), "notebook": CommandPlanner(services: services), "run_job": RunJobPlanner(launcher: services.launcher),
+      "python_wheel": CommandPlanner(services: services), "notebook": CommandPlanner(services: services), "dbt": CommandPlanner(services: services),
+      "run_job": RunJobPlanner(launcher: services.launcher),
       "wait": WaitPlanner(),
     ]
   }

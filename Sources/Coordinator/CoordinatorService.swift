@@ -165,10 +165,15 @@ final class CoordinatorService: PlatformService {
   func submit(_ request: SubmitFileRequest, by principal: Principal) async throws -> SubmitFileResponse {
     var parsed = WorkflowFile.parse(
       text: request.text, path: request.file, job: request.job, parameters: request.parameters, attachments: request.attachments)
-    if !parsed.missingFiles.isEmpty {
-      let files = try await launcher.files(parsed.missingFiles, git: parsed.git).texts
-      parsed = WorkflowFile.parse(
-        text: request.text, path: request.file, job: request.job, parameters: request.parameters, attachments: request.attachments.merging(files) { $1 })
+    var (attachments, commit) = (request.attachments, String?.none)
+    // Notebooks name further ones.
+    for _ in 0..<NotebookRounds.limit where !parsed.missingFiles.isEmpty {
+      // All files are of one commit.
+      let git = commit.map { commit in parsed.git.map { GitSource(url: $0.url, reference: .commit(commit)) } } ?? parsed.git
+      let found = try await launcher.files(parsed.missingFiles, git: git, user: principal.name)
+      attachments.merge(found.texts) { $1 }
+      commit = found.commit ?? commit
+      parsed = WorkflowFile.parse(text: request.text, path: request.file, job: request.job, parameters: request.parameters, attachments: attachments)
     }
     guard parsed.errors.isEmpty, var spec = parsed.run else { throw PlatformErrors(parsed.errors) }
     spec.idempotencyKey = request.idempotencyKey

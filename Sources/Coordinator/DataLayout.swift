@@ -31,6 +31,9 @@ public struct DataLayout: Sendable {
   /// Notebooks with their outputs, one file an attempt.
   public var notebooks: String { storage + "/notebooks" }
   func notebook(run: String, task: String, attempt: Int) -> String { "\(notebooks)/\(run)/\(task)/\(attempt).ipynb" }
+  /// Files that programs of runs have left, one folder an attempt.
+  public var artifacts: String { storage + "/artifacts" }
+  func artifacts(run: String, task: String, attempt: Int) -> String { "\(artifacts)/\(run)/\(task)/\(attempt)" }
   /// Repositories of git folders.
   var repositories: String { storage + "/repositories" }
   /// Results of statements, for an hour.

@@ -339,7 +339,7 @@ public enum JobsView {
       members["error"] = .string(error.message)
       if !logs.isEmpty { members["error_trace"] = .string(String(logs.suffix(4_000))) }
     }
-    if !logs.isEmpty || ["command", "spark_python", "python_wheel", "notebook"].contains(kind) {
+    if !logs.isEmpty || ["command", "spark_python", "python_wheel", "notebook", "dbt"].contains(kind) {
       members["logs"] = .string(logs)
       members["logs_truncated"] = .bool(isTruncated)
     }

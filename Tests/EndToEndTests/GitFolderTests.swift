@@ -88,7 +88,7 @@ extension EndToEnd {
       refused(InvalidParameterValue, "no git folder at", lambda: w.repos.create(repo, "gitHub", path="/Repos/x"))
       refused(InvalidParameterValue, "no git folder at", lambda: w.repos.create(repo, "gitHub", path="/Volumes/main/default/x"))
       refused(InvalidParameterValue, "is not known", lambda: w.repos.create(repo, "gitHubb", path="/Repos/a/b"))
-      refused(InvalidParameterValue, "password", lambda: w.repos.create(repo, "gitHub", path="/Repos/a/b", git_credential_id=1))
+      refused(InvalidParameterValue, "credential for the host is used", lambda: w.repos.create(repo, "gitHub", path="/Repos/a/b", git_credential_id=1))
       refused(InvalidParameterValue, "sparse_checkout", lambda: w.repos.create(repo, "gitHub", path="/Repos/a/b", sparse_checkout=ws.SparseCheckout(patterns=["a"])))
       for url in ["ext::sh -c id", "file:///etc", "ssh://x/a", "git@github.com:a/b.git", "--upload-pack=id", "http://github.com/a/b", "https://u:p@github.com/a/b"]:
           refused(InvalidParameterValue, "", lambda: w.repos.create(url, "gitHub", path="/Repos/a/b"))

@@ -150,6 +150,31 @@ extension EndToEnd {
       assert states(ended(waiting)) == {"bad": "CANCELED", "next": "UPSTREAM_CANCELED", "last": "UPSTREAM_CANCELED"}, states(ended(waiting))
       w.jobs.delete(waiting_job)
 
+      # Files that programs leave are kept for every attempt, without links; dbt says what it needs.
+      put("leave.py", """
+      import os
+      folder = os.environ["PLATFORM_TASK_ARTIFACTS"]
+      os.makedirs(folder + "/a/b")
+      with open(folder + "/a/b/one.txt", "w") as file: file.write("attempt " + os.environ["PLATFORM_TASK_ATTEMPT"])
+      os.symlink("/etc/passwd", folder + "/link")
+      os.symlink("/etc", folder + "/etc")
+      assert os.environ["PLATFORM_TASK_ATTEMPT"] == "2"
+      """)
+      put("shop/dbt_project.yml", "name: shop\nprofile: shop\n")
+      put("shop/models/orders.sql", "select {{ var('n') }}\n")
+      dbt = j.DbtTask(commands=["dbt build --vars '{\"n\": 1}'"], project_directory=f"{V}/shop", warehouse_id="x")
+      left = ended(w.jobs.submit(run_name="left", tasks=[
+          bare("leave", "leave.py", max_retries=1, min_retry_interval_millis=1), j.SubmitTask(task_key="dbt", dbt_task=dbt)]).run_id)
+      assert states(left) == {"leave": "SUCCESS", "dbt": "FAILED"}, states(left)
+      assert "there is no dbt in the task's environment" in w.jobs.get_run_output(task(left, "dbt").run_id).error
+      A = "/api/2.2/jobs/runs/artifacts"
+      kept = w.api_client.do("GET", A, query={"run_id": left.run_id})["artifacts"]
+      assert [(a["task_key"], a["attempt"], a["path"], a["file_size"]) for a in kept] == [("leave", n, "a/b/one.txt", 9) for n in (1, 2)], kept
+      def content(**query): return w.api_client.do("GET", A + "/content", query={"run_id": left.run_id, "task_key": "leave", **query}, raw=True)["contents"].read()
+      assert content(attempt=1, path="a/b/one.txt") == b"attempt 1" and content(attempt=2, path="a/b/one.txt") == b"attempt 2"
+      for query in ({"attempt": 3, "path": "a/b/one.txt"}, {"attempt": 1, "path": "../../../keys/catalog.key"}, {"attempt": 1, "path": "a"}, {"attempt": 1, "path": "link"}):
+          refused(NotFound, lambda: content(**query), "has left no")
+
       # One run at once, and no queue.
       single = w.jobs.create(name="single", tasks=[j.Task(task_key="slow", spark_python_task=py("slow.py"))]).job_id
       one = w.jobs.run_now(single).run_id
@@ -234,7 +259,7 @@ extension EndToEnd {
               tasks:
                 - { task_key: python, spark_python_task: { python_file: hello.py, parameters: [ "{{job.parameters.who}}" ] } }
                 - { task_key: shell, depends_on: [ { task_key: python } ], max_retries: 1, min_retry_interval_millis: 1,
-                    command_task: { command: 'echo "$WHO $PLATFORM_TASK_ATTEMPT"; test "$PLATFORM_TASK_ATTEMPT" = 2',
+                    command_task: { command: 'echo "$WHO $PLATFORM_TASK_ATTEMPT" | tee "$PLATFORM_TASK_ARTIFACTS/said"; test "$PLATFORM_TASK_ATTEMPT" = 2',
                                     env: { WHO: "{{tasks.python.values.name}}" } } }
                 - { task_key: sql, depends_on: [ { task_key: shell } ], sql_task: { statement: "select :n as n", parameters: { n: "{{job.run_id}}" } } }
         """)
@@ -245,6 +270,13 @@ extension EndToEnd {
       #expect(watched.status == 0, "\(watched.all)")
       let run = "1"
       let logs = try cluster.cli(["runs", "logs", run]).out
+      #expect(try cluster.cli(["runs", "logs", run, "--grep", "^hello .*world"]).out.isEmpty)
+      #expect(try cluster.cli(["runs", "logs", run, "--grep", "^hello"]).out.split(separator: "\n").count == 1)
+      let artifacts = try cluster.cli(["runs", "artifacts", run, "--task", "shell", "--to", cluster.folder.file("copied")])
+      #expect(artifacts.status == 0 && artifacts.out.split(separator: "\n").count == 3, "\(artifacts.all)")
+      let copied = FileManager.default.contents(atPath: cluster.folder.file("copied") + "/shell/2/said")
+      #expect(copied.map { String(decoding: $0, as: UTF8.self) } == "\(evil) 2\n")
+      #expect(try cluster.cli(["runs", "artifacts", run, "--task", "python"]).err.contains("left no files"))
       #expect(logs.contains("hello \(evil) {{not a reference}}") && logs.contains("\(evil) 1") && logs.contains("\(evil) 2"), "\(logs)")
       #expect(try cluster.run(run).task("sql")["values"]?["n"] == "1")
       let bad = try cluster.cli([

@@ -155,15 +155,19 @@ extension EndToEnd {
       # MAGIC %md
       # MAGIC # Squares
       # COMMAND ----------
+      # MAGIC %run ./lib/helpers
+      # COMMAND ----------
       n = int(dbutils.widgets.get("n"))
       print("n is", n)
-      n * n
+      square(n)
       # COMMAND ----------
       dbutils.jobs.taskValues.set("square", n * n)
       dbutils.notebook.exit(f"<b>{n * n}</b>")
       # COMMAND ----------
       print("never")
       '''.replace("\n      ", "\n").lstrip())
+      upload("lib/helpers.py", "# Databricks notebook source\n# MAGIC %run ./more\n# COMMAND ----------\ndef square(n): return power(n, 2)\n")
+      upload("lib/more.py", "# Databricks notebook source\ndef power(n, e): return n ** e\n")
       upload("bad.ipynb", '{"cells": [{"cell_type": "code", "source": "print(\'before\')"}, {"cell_type": "code", "source": "1 / 0"}], "metadata": {}, "nbformat": 4}')
       def nb(name, **p): return j.NotebookTask(notebook_path=f"{V}/{name}", base_parameters=p)
       run = ended(w.jobs.submit(tasks=[j.SubmitTask(task_key="good", notebook_task=nb("good.py", n="7")), j.SubmitTask(task_key="bad", notebook_task=nb("bad.ipynb"))]).run_id)

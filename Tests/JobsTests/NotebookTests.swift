@@ -51,6 +51,27 @@ import Testing
     #expect(notebook.requirements == ["six==1.17.0", "--index-url https://x/simple", "own"])
   }
 
+  @Test func cellsOfOtherNotebooksTakeThePlaceOfRun() throws {
+    let head = "# Databricks notebook source\n"
+    let texts = [
+      "lib/helpers": head + "# MAGIC %pip install six\n# COMMAND ----------\n# MAGIC %run ./deep/more.py\n# COMMAND ----------\na = 1",
+      "lib/deep/more.py": head + "# MAGIC %md more\n# COMMAND ----------\nb = 2", "/Shared/x": head + "# MAGIC %run /Shared/x",
+    ]
+    func read(_ main: String) throws -> NotebookSource {
+      try NotebookSource(head + main, at: "src/main.py") { path throws(NotebookSource.Problem) in texts[path] }
+    }
+    let notebook = try read("x = 0\n# COMMAND ----------\n# MAGIC %run ../lib/helpers\n# COMMAND ----------\nprint(a, b)")
+    #expect(
+      sources(notebook.notebook) == ["c x = 0", "c # installed before the notebook began\n# %pip install six", "m more", "c b = 2", "c a = 1", "c print(a, b)"])
+    #expect(notebook.requirements == ["six"])
+    // What is not there yet is left out: it is read, and then the notebook once more.
+    #expect(try sources(read("# MAGIC %run ./later\n# COMMAND ----------\n1").notebook) == ["c 1"])
+    do {
+      _ = try read("# MAGIC %run /Shared/x")
+      Issue.record("a notebook that runs itself")
+    } catch let problem as NotebookSource.Problem { #expect(problem.message.contains("5 levels deep"), "\(problem.message)") }
+  }
+
   @Test func jupytersFormatStaysWhatItIsWithoutItsOutputs() throws {
     let text = #"""
       {"nbformat": 4, "nbformat_minor": 2, "metadata": {"language_info": {"name": "python"}}, "cells": [
@@ -66,7 +87,10 @@ import Testing
     ("print(1)", "does not begin with"), ("{\"cells\": 5}", "no notebook of Jupyter's"), ("{broken", "no notebook of Jupyter's"), ("", "does not begin with"),
     (#"{"cells": [], "metadata": {"kernelspec": {"language": "R"}}}"#, "in R"),
     ("# Databricks notebook source\n# MAGIC %sql select 1", "cell 1 begins with %sql"),
-    ("# Databricks notebook source\nx\n# COMMAND ----------\n# MAGIC %run ./other", "cell 2 begins with %run"),
+    ("# Databricks notebook source\nx\n# COMMAND ----------\n# MAGIC %run ./other", "runs 'other', which is not there"),
+    ("# Databricks notebook source\n# MAGIC %run ./other $a=1", "takes no arguments"), ("# Databricks notebook source\n# MAGIC %run ../other", "leads out"),
+    ("# Databricks notebook source\n# MAGIC %run", "names one notebook"),
+    ("# Databricks notebook source\n# MAGIC %run ./a\n# MAGIC x = 1", "alone in its cell"),
     ("# Databricks notebook source\n# MAGIC %pip uninstall six", "'%pip uninstall' is not possible"),
   ])
   func whatIsNoNotebookHereIsSaid(_ text: String, _ message: String) {

@@ -7,7 +7,7 @@ import Postgres
 /// What of a cluster's folders is in a backup, and under which name. Values only.
 enum BackupScope {
   /// Below the storage folder. Results of statements last an hour, and are left out; what stages hand on is needed by runs that are under way.
-  static let storage = ["lake", "models", "indexes", "checkpoints", "staging", "notebooks", "pushes"]
+  static let storage = ["lake", "models", "indexes", "checkpoints", "staging", "notebooks", "artifacts", "pushes"]
   /// Below the data folder. `keys` has the key that unseals the catalog's secrets; workers make keys of their own again.
   static let home = ["keys", "spool", "admin-token"]
 

@@ -40,7 +40,7 @@ extension CoordinatorService {
 
   private static func refuse(_ request: JSONValue, known: [String]) throws {
     let missing = [
-      "git_credential_id": "repositories that ask for a password are not there yet",
+      "git_credential_id": "the caller's credential for the host is used",
       "sparse_checkout": "nothing is checked out, so there is nothing to leave out",
     ]
     for (key, value) in (request.objectValue ?? [:]).sorted(by: { $0.key < $1.key }) where value != .null {
@@ -95,7 +95,7 @@ extension CoordinatorService {
     }
     if case .branch(let name) = reference, !GitSource.isName(name) { throw Self.bad("'\(name.prefix(80))' is no name of a branch") }
     if case .tag(let name) = reference, !GitSource.isName(name) { throw Self.bad("'\(name.prefix(80))' is no name of a tag") }
-    let folder = try await launcher.gitFolders.update(id, to: reference)
+    let folder = try await launcher.gitFolders.update(id, to: reference, by: principal.name)
     try await catalog.audit(actor: principal.name, action: "update git folder", object: folder.path, outcome: "ok")
   }
 

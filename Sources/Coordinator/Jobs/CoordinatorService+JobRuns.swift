@@ -132,9 +132,10 @@ extension CoordinatorService {
     let run = try await located(id).run
     try await require(.manage, ofRun: run.id, principal, to: "delete")
     try await store.deleteRun(run.id)
-    let notebooks = "\(configuration.layout.notebooks)/\(run.id)"
-    // There may be none; what cannot be removed is seen by nobody.
-    _ = try? await BlockingPool.shared.run { try FileManager.default.removeItem(atPath: notebooks) }
+    for kept in [configuration.layout.notebooks, configuration.layout.artifacts] {
+      // There may be none; what cannot be removed is seen by nobody.
+      _ = try? await BlockingPool.shared.run { try FileManager.default.removeItem(atPath: "\(kept)/\(run.id)") }
+    }
     try await catalog.audit(actor: principal.name, action: "delete run", object: run.id, outcome: "ok")
   }
 

@@ -19,21 +19,45 @@ struct GitCommand: Sendable {
   let isLocal: Bool
   /// What cannot be had when it fails.
   let subject: String
+  /// With what it signs in, and where.
+  let signIn: GitSignIn?
 
   /// Runs `body` with a home that is removed afterwards.
   static func use<T: Sendable>(
-    below parent: String, isLocal: Bool, for subject: String, _ body: (GitCommand) async throws -> T
+    below parent: String, isLocal: Bool, for subject: String, signIn: GitSignIn? = nil, _ body: (GitCommand) async throws -> T
   ) async throws -> T {
     let folder = "\(parent)/platform-git-\(RandomIdentifier.text())"
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
     defer { try? FileManager.default.removeItem(atPath: folder) }  // of no use to anyone
     try Data("[safe]\n\tdirectory = *\n".utf8).write(to: URL(fileURLWithPath: folder + "/config"))
-    return try await body(GitCommand(folder: folder, isLocal: isLocal, subject: subject))
+    if let signIn { try writeCredential(signIn, in: folder) }
+    return try await body(GitCommand(folder: folder, isLocal: isLocal, subject: subject, signIn: signIn))
+  }
+
+  /// The password lies in a file of the command's own home, so that it is in no argument, variable or address.
+  private static func writeCredential(_ signIn: GitSignIn, in folder: String) throws {
+    let path = folder + "/credential"
+    let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+    guard descriptor >= 0 else { throw PlatformError.system("write", path) }
+    let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+    try file.write(contentsOf: Data("username=\(signIn.username)\npassword=\(signIn.password)\n".utf8))
+  }
+
+  /// Hands the file's lines to git when it asks for that one place.
+  private var credentialOptions: [String] {
+    guard let signIn else { return [] }
+    return ["credential.\(signIn.place).helper=!f() { test \"$1\" = get && cat \"$HOME/credential\"; }; f"]
   }
 
   /// - Throws: `failed` PLT-4346 with git's reason.
   func failed(_ text: String) -> PlatformError {
-    PlatformError(.failed, "\(subject) cannot be fetched: \(text)", hint: "Check the address, and that it can be read without a password.", number: "PLT-4346")
+    var hint = "Check the address, and that it can be read without a password; one for its host is kept by 'platform git-credentials create'."
+    var text = text
+    if let signIn {
+      hint = "Check the address, and the git credential for \(signIn.place): 'platform git-credentials list'."
+      text = text.replacing(signIn.password, with: "[REDACTED]")
+    }
+    return PlatformError(.failed, "\(subject) cannot be fetched: \(text)", hint: hint, number: "PLT-4346")
   }
 
   func text(_ arguments: [String]) async throws -> String {
@@ -57,7 +81,7 @@ struct GitCommand: Sendable {
     environment["GIT_PROTOCOL_FROM_USER"] = "0"
     environment["GIT_ALLOW_PROTOCOL"] = isLocal ? "file" : "https"
     let settings = ["core.hooksPath=/dev/null", "http.followRedirects=false", "credential.helper=", "fetch.fsckObjects=true", "core.fsmonitor=false"]
-    let options = settings.flatMap { ["-c", $0] } + arguments
+    let options = (settings + credentialOptions).flatMap { ["-c", $0] } + arguments
     let out = Mutex(Data())
     let problems = Mutex(Data())
     let ended = Mutex<ChildProcess.Exit?>(nil)

@@ -4,24 +4,31 @@ import Core
 import Egress
 import Foundation
 import Jobs
+import Pipelines
 
 /// One commit of a repository that is elsewhere.
 struct GitFetch: Sendable {
   let source: GitSource
   /// Where https may lead.
   let egress: EgressRules
+  /// With what it signs in.
+  var signIn: GitSignIn?
 
   /// Files of the commit, which are not kept here.
-  /// - Parameter paths: of the files that are wanted.
-  /// - Returns: the commit, and the files' texts.
+  /// - Parameters:
+  ///   - paths: of the files that are wanted.
+  ///   - folders: that are wanted with all their files.
+  /// - Returns: the commit, the files' texts, and those of `ProgramFiles`.
   /// - Throws: `failed` PLT-4346 when it cannot be fetched, `notFound` PLT-4347 for a file that is not there or no text of at most 1 MB.
-  func files(_ paths: [String]) async throws -> (commit: String, texts: [String: String]) {
-    try await GitCommand.use(below: NSTemporaryDirectory(), isLocal: source.isLocal, for: "the job's files") { git in
+  func files(_ paths: [String], folders: [String] = []) async throws -> (commit: String, texts: [String: String], folders: [String: String]) {
+    try await GitCommand.use(below: NSTemporaryDirectory(), isLocal: source.isLocal, for: "the job's files", signIn: signIn) { git in
       let (repository, commit) = try await fetch(git)
       let tree = GitTree(git: git, repository: repository, commit: commit, origin: source.url)
       var texts: [String: String] = [:]
       for path in paths { texts[path] = try await tree.text(path) }
-      return (commit, texts)
+      var found: [String: String] = [:]
+      for folder in folders { found[folder] = try await tree.files(below: folder).text }
+      return (commit, texts, found)
     }
   }
 

@@ -5,6 +5,7 @@ import Core
 import Egress
 import Foundation
 import Jobs
+import Pipelines
 
 /// Git folders: each is a bare repository with one commit below `root`, which is never changed. Another commit is another repository, so that whoever reads
 /// goes on with what it has begun with. What no row names is removed some time later.
@@ -16,6 +17,7 @@ struct GitFolders: Sendable {
   let store: GitFolderStore
   let catalog: CatalogStore
   let egress: EgressRules
+  let credentials: GitCredentials
   /// Where the repositories are.
   let root: String
   /// The cluster's own folders, where no repository is that can be asked for.
@@ -39,7 +41,7 @@ struct GitFolders: Sendable {
     source.reference = .head
     let path = try WorkspacePath(forFolder: path ?? "/Repos/\(user)/\(Self.name(of: url))")
     try await store.requireFree(path)
-    let (branch, commit, place) = try await fetch(source, asksBranch: true)
+    let (branch, commit, place) = try await fetch(source, asksBranch: true, user: user)
     let folder = GitFolder(
       id: 0, path: path.description, url: url, provider: provider, branch: branch, tag: nil, commit: commit, place: place)
     return try await store.create(folder, by: user)
@@ -52,11 +54,11 @@ struct GitFolders: Sendable {
 
   /// The newest commit of a branch, or what a tag names.
   /// - Throws: `notFound` PLT-4422 and PLT-4424, `failed` PLT-4346, `conflict` PLT-4425.
-  func update(_ id: Int64, to reference: GitSource.Reference) async throws -> GitFolder {
+  func update(_ id: Int64, to reference: GitSource.Reference, by user: String) async throws -> GitFolder {
     let old = try await store.folder(id)
     var folder = old
     let source = GitSource(url: old.url, reference: reference)
-    (_, folder.commit, folder.place) = try await fetch(source, asksBranch: false)
+    (_, folder.commit, folder.place) = try await fetch(source, asksBranch: false, user: user)
     (folder.branch, folder.tag) = (nil, nil)
     switch reference {
     case .branch(let name): folder.branch = name
@@ -75,13 +77,15 @@ struct GitFolders: Sendable {
   }
 
   /// A repository with the commit that the source names.
-  private func fetch(_ source: GitSource, asksBranch: Bool) async throws -> (branch: String?, commit: String, place: String) {
+  /// - Parameter user: whose credentials are used.
+  private func fetch(_ source: GitSource, asksBranch: Bool, user: String) async throws -> (branch: String?, commit: String, place: String) {
     let source = try await allowed(source, of: Self.subject)
+    let signIn = try await credentials.signIn(to: source.url, user: user)
     let root = root
     try await BlockingPool.shared.run {
       try FileManager.default.createDirectory(atPath: root, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
     }
-    return try await GitCommand.use(below: root, isLocal: source.isLocal, for: Self.subject) { git in
+    return try await GitCommand.use(below: root, isLocal: source.isLocal, for: Self.subject, signIn: signIn) { git in
       var fetch = GitFetch(source: source, egress: egress)
       var branch: String?
       if asksBranch {
@@ -133,8 +137,9 @@ struct GitFolders: Sendable {
   // MARK: files
 
   /// Texts of files in git folders. All of one folder are of one commit.
+  /// - Parameter user: whose credentials are used when a repository has to be fetched again.
   /// - Throws: `notFound` PLT-4423 for a path that is in no git folder, PLT-4347 for a file that is not there or no text of at most 1 MB.
-  func texts(_ paths: [String]) async throws -> [String: String] {
+  func texts(_ paths: [String], user: String) async throws -> [String: String] {
     var groups: [(folder: GitFolder, wanted: [(path: String, inside: String)])] = []
     for path in paths {
       let place = try WorkspacePath(path)
@@ -152,7 +157,7 @@ struct GitFolders: Sendable {
     }
     var texts: [String: String] = [:]
     for (folder, wanted) in groups {
-      let present = try await present(folder)
+      let present = try await present(folder, user: user)
       let found = try await GitCommand.use(below: NSTemporaryDirectory(), isLocal: true, for: folder.path) { git in
         let tree = GitTree(git: git, repository: "\(root)/\(present.place)", commit: folder.commit, origin: "the git folder \(folder.path)")
         var texts: [String: String] = [:]
@@ -164,14 +169,30 @@ struct GitFolders: Sendable {
     return texts
   }
 
+  /// All files of a folder that is in a git folder, or is one.
+  /// - Throws: `notFound` PLT-4423, PLT-4347.
+  func files(below path: String, user: String) async throws -> ProgramFiles {
+    let place = try WorkspacePath(path)
+    guard let folder = try await store.folder(holding: place), let inside = Self.rest(place, of: folder) else {
+      throw PlatformError(
+        .notFound, "'\(path.prefix(300))' is in no git folder",
+        hint: "List git folders with 'platform repos list'; paths of files in volumes begin with /Volumes/.", number: "PLT-4423")
+    }
+    let present = try await present(folder, user: user)
+    return try await GitCommand.use(below: NSTemporaryDirectory(), isLocal: true, for: folder.path) { git in
+      let tree = GitTree(git: git, repository: "\(root)/\(present.place)", commit: folder.commit, origin: "the git folder \(folder.path)")
+      return try await tree.files(below: inside.isEmpty ? "." : inside)
+    }
+  }
+
   private static func rest(_ path: WorkspacePath, of folder: GitFolder) -> String? { (try? WorkspacePath(folder.path))?.rest(of: path) }
 
   /// The folder with its repository, which is fetched again when it is not there: after a restore from a backup.
-  private func present(_ folder: GitFolder) async throws -> GitFolder {
+  private func present(_ folder: GitFolder, user: String) async throws -> GitFolder {
     let path = "\(root)/\(folder.place)/HEAD"
     if try await BlockingPool.shared.run({ FileManager.default.fileExists(atPath: path) }) { return folder }
     var changed = folder
-    (_, _, changed.place) = try await fetch(GitSource(url: folder.url, reference: .commit(folder.commit)), asksBranch: false)
+    (_, _, changed.place) = try await fetch(GitSource(url: folder.url, reference: .commit(folder.commit)), asksBranch: false, user: user)
     try await store.change(changed, from: folder.place)
     return changed
   }

@@ -4,6 +4,7 @@ import Catalog
 import Core
 import Foundation
 import Jobs
+import Pipelines
 import Scheduling
 import Synchronization
 
@@ -55,17 +56,29 @@ final class JobLauncher: Sendable {
   // MARK: files
 
   /// Texts of files in volumes, git folders and a repository, read now: what is changed later does not change the run.
+  /// - Parameter user: whose git credentials are used.
   /// - Returns: the commit besides, when there are files of a repository.
-  func files(_ paths: [String], git: GitSource?) async throws -> (texts: [String: String], commit: String?) {
+  func files(_ paths: [String], git: GitSource?, user: String) async throws -> (texts: [String: String], commit: String?) {
     let prefix = "git:"
     let isInWorkspace = WorkspacePath.isOne
+    let folderPrefix = "folder:"
+    let folders = paths.filter { $0.hasPrefix(folderPrefix) }.prefix(20).map { String($0.dropFirst(folderPrefix.count)) }
+    let paths = paths.filter { !$0.hasPrefix(folderPrefix) }
     var texts = try await files(paths.filter { !$0.hasPrefix(prefix) && !isInWorkspace($0) })
-    texts.merge(try await gitFolders.texts(Array(paths.filter(isInWorkspace).prefix(1000)))) { $1 }
+    texts.merge(try await gitFolders.texts(Array(paths.filter(isInWorkspace).prefix(1000)), user: user)) { $1 }
+    for folder in folders where !folder.hasPrefix(prefix) {
+      let files = isInWorkspace(folder) ? try await gitFolders.files(below: folder, user: user) : try await volumeFiles(below: folder)
+      texts[folderPrefix + folder] = try files.text
+    }
     let wanted = paths.filter { $0.hasPrefix(prefix) }.prefix(1000).map { String($0.dropFirst(prefix.count)) }
-    guard !wanted.isEmpty, let git else { return (texts, nil) }
+    let wantedFolders = folders.filter { $0.hasPrefix(prefix) }.map { String($0.dropFirst(prefix.count)) }
+    guard !(wanted.isEmpty && wantedFolders.isEmpty), let git else { return (texts, nil) }
     let source = try await gitFolders.allowed(git, of: "the repository of git_source")
-    let found = try await GitFetch(source: source, egress: gitFolders.egress).files(wanted)
+    let found = try await GitFetch(
+      source: source, egress: gitFolders.egress, signIn: gitFolders.credentials.signIn(to: source.url, user: user)
+    ).files(wanted, folders: wantedFolders)
     for (path, text) in found.texts { texts[prefix + path] = text }
+    for (path, text) in found.folders { texts[folderPrefix + prefix + path] = text }
     return (texts, found.commit)
   }
 
@@ -75,10 +88,44 @@ final class JobLauncher: Sendable {
     var found: [String: String] = [:]
     for path in paths.prefix(1000) {
       let plain = path.hasPrefix("dbfs:") ? String(path.dropFirst("dbfs:".count)) : path
-      let real = try await catalog.volumePath(plain)
+      let real = try await Self.existing(catalog.volumePath(plain))
       found[path] = try await BlockingPool.shared.run { plain.hasSuffix(".whl") ? try Self.hash(real, shown: plain) : try Self.text(real, shown: plain) }
     }
     return found
+  }
+
+  /// The path of a notebook may leave its ending out.
+  private static func existing(_ path: String) async throws -> String {
+    guard PathText.components(path).last?.contains(".") == false else { return path }
+    return try await BlockingPool.shared.run {
+      ([path] + [".ipynb", ".py"].map { path + $0 }).first { FileManager.default.fileExists(atPath: $0) } ?? path
+    }
+  }
+
+  /// All files of a folder of a volume, but what dbt and Python make themselves.
+  private func volumeFiles(below folder: String) async throws -> ProgramFiles {
+    let plain = folder.hasPrefix("dbfs:") ? String(folder.dropFirst("dbfs:".count)) : folder
+    let real = try await catalog.volumePath(plain)
+    return try await BlockingPool.shared.run {
+      guard let all = FileManager.default.enumerator(atPath: real), (try? FileManager.default.contentsOfDirectory(atPath: real)) != nil else {
+        throw PlatformError(.notFound, "there is no folder '\(folder.prefix(300))'", hint: "Copy it with 'platform fs cp'.", number: "PLT-4218")
+      }
+      var files = ProgramFiles()
+      while let path = all.nextObject() as? String {
+        let name = PathText.components(path).last ?? ""
+        if name.hasPrefix(".git") || ["target", "logs", "dbt_packages", "__pycache__"].contains(name) {
+          all.skipDescendants()
+          continue
+        }
+        guard all.fileAttributes?[.type] as? FileAttributeType == .typeRegular else { continue }
+        guard (all.fileAttributes?[.size] as? NSNumber)?.intValue ?? 0 <= ProgramFiles.limit.bytes else { throw ProgramFiles.tooLarge }
+        let descriptor = open("\(real)/\(path)", O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK)
+        guard descriptor >= 0 else { continue }
+        let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+        try files.add(path, file.read(upToCount: ProgramFiles.limit.bytes + 1) ?? Data())
+      }
+      return files
+    }
   }
 
   /// A wheel is read when it is installed; the run knows it by its hash.
@@ -126,10 +173,16 @@ final class JobLauncher: Sendable {
     var attachments = request.attachments
     var commit: String?
     var parsed = JobSettings.run(request.settings, parameters: request.parameters, attachments: attachments, only: request.only)
-    if !parsed.missingFiles.isEmpty {
-      let found = try await files(parsed.missingFiles, git: parsed.git)
+    // Notebooks name further ones.
+    for _ in 0..<NotebookRounds.limit where !parsed.missingFiles.isEmpty {
+      // What a job does, it does in its owner's name.
+      var user = request.user
+      if let job = request.job { user = try await store.rights(ofJob: job).owner }
+      // All files are of one commit.
+      let git = commit.map { commit in parsed.git.map { GitSource(url: $0.url, reference: .commit(commit)) } } ?? parsed.git
+      let found = try await files(parsed.missingFiles, git: git, user: user)
       attachments.merge(found.texts) { $1 }
-      commit = found.commit
+      commit = found.commit ?? commit
       parsed = JobSettings.run(request.settings, parameters: request.parameters, attachments: attachments, only: request.only)
     }
     if let error = Self.joined(parsed.errors) { throw error }

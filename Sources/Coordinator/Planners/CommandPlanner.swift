@@ -28,6 +28,12 @@ struct CommandPlanner: TaskPlanner {
     var packages: PythonEnvironment?
     var notebook: String?
     var base_parameters: [String: JSONValue]?
+    /// Of a dbt task: its words, and the files of its project.
+    var commands: [[JSONValue]]?
+    var project: String?
+    var profiles_directory: String?
+    var catalog: String?
+    var schema: String?
 
     var limits: CommandLimits { CommandLimits(memoryBytes: memory, processes: processes, diskBytes: disk) }
   }
@@ -38,6 +44,8 @@ struct CommandPlanner: TaskPlanner {
     let body: Body = try call.body()
     var needs = ProgramNeeds()
     needs.secrets = Self.secrets(body)
+    needs.artifacts = services.layout.artifacts(run: call.id.run, task: call.id.task, attempt: call.id.attempt)
+    needs.files = body.project
     guard var packages = body.packages else { return try Self.program(call, needs) }
     let isFirst = call.carry == .null
     if isFirst, try await store.environmentLock(run: call.id.run, digest: packages.digest) != nil { return .none }
@@ -92,6 +100,13 @@ struct CommandPlanner: TaskPlanner {
     } else if body.notebook != nil {
       program = .python(name: NotebookProgram.name, text: NotebookProgram.text)
       parameters = [JSONValue.object((body.base_parameters ?? [:]).mapValues { .string(text($0)) }).sortedText]
+    } else if let commands = body.commands {
+      program = .python(name: DbtProgram.name, text: DbtProgram.text)
+      let settings: JSONValue = [
+        "commands": .array(commands.map { .array($0.map { .string(text($0)) }) }), "profiles": .string(body.profiles_directory ?? ""),
+        "catalog": .string(body.catalog ?? ""), "schema": .string(body.schema ?? ""),
+      ]
+      parameters = [settings.sortedText]
     } else if let script = body.script {
       let name = body.python_file?.split(separator: "/").last.map(String.init) ?? "main.py"
       program = .python(name: name, text: script)

@@ -3,6 +3,11 @@
 import Core
 import Foundation
 
+/// Files that tasks name are read in rounds: a notebook names further ones only when its text is there.
+public enum NotebookRounds {
+  public static let limit = NotebookSource.depthLimit
+}
+
 /// A notebook as a person wrote it, in either form: `.ipynb`, or Databricks' source format (`# Databricks notebook source`, cells between
 /// `# COMMAND ----------`, other languages behind `# MAGIC`). It becomes a notebook of Jupyter's, and what its cells ask pip for.
 struct NotebookSource {
@@ -27,9 +32,16 @@ struct NotebookSource {
   /// Lines for pip, from cells that begin with `%pip install`.
   private(set) var requirements: [String] = []
 
-  init(_ text: String) throws(Problem) {
+  /// Notebooks that run each other with `%run`: at most so many in each other, so that none runs itself for ever.
+  static let depthLimit = 5
+
+  /// - Parameters:
+  ///   - place: the notebook's path, which those of `%run` are relative to.
+  ///   - read: the text of a notebook that `%run` names; nil when it cannot be had now.
+  init(_ text: String, at place: String = "", reading read: (String) throws(Problem) -> String? = Self.refuse) throws(Problem) {
     notebook = .null
-    let cells = text.drop { $0.isWhitespace || $0 == "\u{FEFF}" }.first == "{" ? try Self.cells(ofJupyter: text) : try Self.cells(ofSource: text)
+    var cells: [Cell] = []
+    try collect(text, at: place, depth: 1, read, into: &cells)
     var made: [JSONValue] = []
     for (index, cell) in cells.enumerated() {
       var members: [String: JSONValue] = ["id": .string("cell-\(index + 1)"), "metadata": [:]]
@@ -39,7 +51,7 @@ struct NotebookSource {
         members["source"] = .string(source)
       case .code(let source):
         members["cell_type"] = "code"
-        members["source"] = .string(try code(source, cell: index + 1))
+        members["source"] = .string(source)
         members["outputs"] = []
         members["execution_count"] = .null
       }
@@ -49,6 +61,58 @@ struct NotebookSource {
       "cells": .array(made), "nbformat": 4, "nbformat_minor": 5,
       "metadata": ["kernelspec": ["name": "python3", "display_name": "Python 3", "language": "python"], "language_info": ["name": "python"]],
     ]
+  }
+
+  static func refuse(_ path: String) throws(Problem) -> String? {
+    throw Problem(message: "runs '\(path.prefix(200))', which is not there")
+  }
+
+  /// The cells of a notebook as Jupyter's Python runs them, with those of the notebooks that it runs in their places.
+  private mutating func collect(
+    _ text: String, at place: String, depth: Int, _ read: (String) throws(Problem) -> String?, into cells: inout [Cell]
+  ) throws(Problem) {
+    let own = text.drop { $0.isWhitespace || $0 == "\u{FEFF}" }.first == "{" ? try Self.cells(ofJupyter: text) : try Self.cells(ofSource: text)
+    for (index, cell) in own.enumerated() {
+      guard case .code(let source) = cell else {
+        cells.append(cell)
+        continue
+      }
+      guard let path = try Self.target(of: source, from: place, cell: index + 1) else {
+        cells.append(.code(try code(source, cell: index + 1)))
+        continue
+      }
+      guard depth < Self.depthLimit else {
+        throw Problem(message: "cell \(index + 1) runs notebooks \(Self.depthLimit) levels deep, the limit", hint: "Look whether one runs itself.")
+      }
+      guard let other = try read(path) else { continue }
+      do {
+        try collect(other, at: path, depth: depth + 1, read, into: &cells)
+      } catch {
+        throw Problem(message: "cell \(index + 1) runs '\(path.prefix(200))', which \(error.message)", hint: error.hint)
+      }
+    }
+  }
+
+  /// The path of the notebook that a cell runs, from where paths begin; nil for other cells.
+  private static func target(of source: String, from place: String, cell: Int) throws(Problem) -> String? {
+    let trimmed = source.trimmingCharacters(in: .whitespacesAndNewlines)
+    guard trimmed.hasPrefix("%run"), trimmed.dropFirst(4).first?.isWhitespace ?? true else { return nil }
+    guard let words = CommandWords.split(String(trimmed.dropFirst(4))), let path = words.first, !trimmed.contains(where: \.isNewline) else {
+      throw Problem(message: "cell \(cell): %run names one notebook, and is alone in its cell", hint: "For example %run ./helpers.")
+    }
+    guard words.count == 1 else {
+      throw Problem(message: "cell \(cell): %run takes no arguments here", hint: "Set a variable in the cell before; the notebook sees it.")
+    }
+    if path.hasPrefix("/") { return path }
+    var parts = place.split(separator: "/", omittingEmptySubsequences: false).dropLast().map(String.init)
+    for part in path.split(separator: "/") where part != "." {
+      if part == ".." {
+        guard let last = parts.popLast(), !last.isEmpty else { throw Problem(message: "cell \(cell): '\(path.prefix(200))' leads out of its folder") }
+      } else {
+        parts.append(String(part))
+      }
+    }
+    return parts.joined(separator: "/")
   }
 
   // MARK: forms
@@ -121,10 +185,10 @@ struct NotebookSource {
     case "python": return String(rest.trimmingPrefix { $0.isWhitespace })
     case "sh": return "%%sh\n" + rest.trimmingPrefix { $0.isWhitespace }
     case "md", "md-sandbox": return ""
-    case "sql", "scala", "r", "run", "fs":
+    case "sql", "scala", "r", "fs":
       throw Problem(
         message: "cell \(cell) begins with %\(word), which notebooks here do not know",
-        hint: word == "sql" ? "Put statements into a sql_task, and hand their values over." : "Cells are Python, %sh, %md and %pip install.")
+        hint: word == "sql" ? "Put statements into a sql_task, and hand their values over." : "Cells are Python, %run, %sh, %md and %pip install.")
     default: return source
     }
   }

@@ -143,6 +143,13 @@ enum TaskSchema {
         .optional("warehouse_id", .anyText),
       ] + limits
     ),
+    (
+      "dbt_task",
+      [
+        .required("commands", .texts), .optional("project_directory", .anyText), .optional("profiles_directory", .anyText), .optional("catalog", .anyText),
+        .optional("schema", .anyText), .optional("warehouse_id", .anyText), .optional("source", .word), .optional("env", .environment),
+      ] + limits
+    ),
     ("run_job_task", [.required("job_id", .integer(1...Int64.max)), .optional("job_parameters", .mapping)]),
     ("wait_task", [.optional("milliseconds", .integer(0...86_400_000)), .optional("parts", .integer(1...100_000))]),
     ("condition_task", [.required("op", .word), .required("left", .anyText), .required("right", .anyText)]),
@@ -150,7 +157,7 @@ enum TaskSchema {
   /// Read by themselves: what is inside of them is a task again.
   static let loop = "for_each_task"
   /// Kinds that run people's programs, which may ask for packages.
-  static let programs: Set<String> = ["command_task", "spark_python_task", "python_wheel_task", "notebook_task"]
+  static let programs: Set<String> = ["command_task", "spark_python_task", "python_wheel_task", "notebook_task", "dbt_task"]
   static let kinds = bodies.map(\.key) + [loop]
 
   static let taskKeys = [
@@ -161,7 +168,7 @@ enum TaskSchema {
 
   /// Kinds of tasks of Databricks, and of our own design, that no planner exists for.
   static let notBuilt: Set<String> = [
-    "spark_jar_task", "spark_submit_task", "pipeline_task", "dbt_task", "alert_task", "dashboard_task",
+    "spark_jar_task", "spark_submit_task", "pipeline_task", "alert_task", "dashboard_task",
     "power_bi_task", "clean_rooms_notebook_task", "gen_ai_compute_task", "finetune_task",
   ]
 

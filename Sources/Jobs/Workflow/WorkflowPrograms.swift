@@ -117,7 +117,12 @@ extension WorkflowChecker {
     // Settings that are stored: it is read when they run.
     if text.isEmpty, purpose == .definition { return .object(members) }
     do {
-      let source = try NotebookSource(text)
+      let kind = body["source"]?.stringValue
+      let here = place + ".notebook_path"
+      let source = try NotebookSource(text, at: path) { other in
+        // One that is not there was said; one that is read later is empty now.
+        located(other, kind, file.line, here).flatMap { attached($0, file.line, here) }.flatMap { $0.isEmpty ? nil : $0 }
+      }
       // Braces of the notebook are its own.
       members["notebook"] = .string(Template.escape(source.notebook.sortedText))
       members["pip"] = .array(source.requirements.map { .string(Template.escape($0)) })

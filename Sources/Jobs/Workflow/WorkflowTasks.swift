@@ -170,6 +170,7 @@ extension WorkflowChecker {
     case "sql_task": return statement(body, tree, place)
     case "spark_python_task": return script(body, tree, place)
     case "notebook_task": return notebook(body, tree, place)
+    case "dbt_task": return dbt(body, tree, place)
     case "python_wheel_task":
       if let named = tree["named_parameters"], !named.isNull, let list = tree["parameters"], !list.isNull {
         fail("PLT-1203", named.line, place + ".named_parameters", "has no meaning with 'parameters'", hint: "Remove one of the two.")

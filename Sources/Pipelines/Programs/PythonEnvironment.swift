@@ -167,6 +167,10 @@ public struct ProgramNeeds: Codable, Sendable, Equatable {
   public var secrets: [String: String]?
   /// The notebook that the program runs, and where it is kept with its outputs.
   public var notebook: Notebook?
+  /// Where the files that it leaves are kept.
+  public var artifacts: String?
+  /// Files that lie in its folder when it begins: the JSON text of a `ProgramFiles`.
+  public var files: String?
 
   public struct Notebook: Codable, Sendable, Equatable {
     public var source: String

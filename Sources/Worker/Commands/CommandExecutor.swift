@@ -21,7 +21,7 @@ enum CommandExecutor {
       context.log("platform: \(lease.summary)")
       return lease
     }
-    let folder = try CommandFolder(account: account)
+    var folder = try CommandFolder(account: account)
     defer { folder.remove() }
     let (executable, arguments) = try program(work, lease, folder)
     let inputs = try folder.write("inputs.json", Data(work.inputs.sortedText.utf8), mode: 0o400)
@@ -31,6 +31,7 @@ enum CommandExecutor {
       try folder.write("home/" + NotebookProgram.source, Data(notebook.source.utf8))
       try folder.write("modules/" + NotebookProgram.moduleName, Data(NotebookProgram.module.utf8), mode: 0o444)
     }
+    if let files = needs.files { try ProgramFiles(parsing: files).write(to: &folder) }
     try folder.handOver()
 
     var environment = work.environment
@@ -52,6 +53,7 @@ enum CommandExecutor {
     environment["PYTHONPATH"] = ([folder.path + "/modules"] + [work.environment["PYTHONPATH"]].compactMap { $0 }).joined(separator: ":")
     environment["PLATFORM_TASK_VALUES"] = values
     environment["PLATFORM_TASK_INPUTS"] = inputs
+    environment[ProgramArtifacts.variable] = folder.artifacts
     environment["PLATFORM_RUN_ID"] = work.run
     environment["PLATFORM_TASK_KEY"] = work.task
     environment["PLATFORM_TASK_ATTEMPT"] = String(work.taskAttempt)
@@ -63,6 +65,7 @@ enum CommandExecutor {
       account: folder.owner)
     let outcome = try ProgramRun.run(configuration, limits: work.limits ?? CommandLimits(), folder: folder.path, context: context, redaction: redaction)
     if let notebook = needs.notebook { keep(notebook, folder, redaction, context) }
+    if let place = needs.artifacts { keepArtifacts(place, folder, context) }
     // Until here nobody removes it.
     withExtendedLifetime(lease) {}
     var ended = result(outcome.exit, outcome.excess, outcome.output, values: values)
@@ -82,6 +85,16 @@ enum CommandExecutor {
       guard rename(temporary, notebook.keptAt) == 0 else { throw PlatformError.system("write", notebook.keptAt) }
     } catch {
       context.log("platform: the notebook with its outputs is not kept: \(PlatformError.from(error).message)")
+    }
+  }
+
+  /// Puts the files that the program has left where they are kept. An attempt does not fail for it.
+  private static func keepArtifacts(_ place: String, _ folder: CommandFolder, _ context: ExecutorContext) {
+    do {
+      let count = try ProgramArtifacts.keep(folder.artifacts, at: place)
+      if count > 0 { context.log("platform: \(count) \(count == 1 ? "artifact is" : "artifacts are") kept: 'platform runs artifacts'") }
+    } catch {
+      context.log("platform: the artifacts are not kept: \(PlatformError.from(error).message)")
     }
   }
 

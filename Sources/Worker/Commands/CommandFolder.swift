@@ -12,7 +12,11 @@ import Glibc
 struct CommandFolder {
   let path: String
   let owner: ChildProcess.Account?
+  /// Folders in its home, each after the one that it is in.
+  private var given: [String] = []
   var home: String { path + "/home" }
+  /// What the program leaves here is kept.
+  var artifacts: String { path + "/artifacts" }
 
   private static let prefix = "platform-task-"
 
@@ -32,7 +36,7 @@ struct CommandFolder {
     owner = account
     path = "\(Self.root)/\(Self.prefix)\(getpid())-\(RandomIdentifier.text())"
     // Others may walk through what stays the worker's, and not list it.
-    for (folder, mode) in [(path, account == nil ? 0o700 : 0o711), (path + "/modules", 0o755), (home, 0o700), (home + "/tmp", 0o700)] {
+    for (folder, mode) in [(path, account == nil ? 0o700 : 0o711), (path + "/modules", 0o755), (home, 0o700), (home + "/tmp", 0o700), (artifacts, 0o700)] {
       guard mkdir(folder, mode_t(mode)) == 0, chmod(folder, mode_t(mode)) == 0 else {
         throw PlatformError(.unavailable, "cannot make \(folder): \(String(cString: strerror(errno)))")
       }
@@ -66,9 +70,21 @@ struct CommandFolder {
     return file
   }
 
+  /// Makes a folder in the home, with those above it. To be called before `handOver`.
+  /// - Parameter name: relative to the home, without `..`.
+  mutating func makeFolder(_ name: String) throws {
+    var place = home
+    for part in name.split(separator: "/") {
+      place += "/\(part)"
+      guard !given.contains(place) else { continue }
+      guard mkdir(place, 0o700) == 0 else { throw PlatformError(.unavailable, "cannot make \(place): \(String(cString: strerror(errno)))") }
+      given.append(place)
+    }
+  }
+
   /// Gives the home to the program's user, when everything in it is written: the inner folder first.
   func handOver() throws {
-    for folder in [home + "/tmp", home] { try give(folder) }
+    for folder in [artifacts, home + "/tmp"] + given.reversed() + [home] { try give(folder) }
   }
 
   /// The first bytes of an ordinary file that the program wrote. Links are not followed: they may lead to what only the platform reads.

@@ -88,6 +88,9 @@ struct JobKeyTexts {
     "sql_task": JobKeyTexts("Runs a statement, or a file with one.", example: "sql_task: { file: { path: report.sql }, parameters: { day: 2026-01-31 } }"),
     "command_task": JobKeyTexts("Runs a program, or a line for the shell.", example: "command_task: { command: [ ./load, \"{{job.parameters.day}}\" ] }"),
     "spark_python_task": JobKeyTexts("Runs a Python file, without Spark.", example: "spark_python_task: { python_file: load.py }"),
+    "dbt_task": JobKeyTexts(
+      "Runs dbt's commands on a project, with the dbt of its environment.",
+      example: "dbt_task: { project_directory: /Volumes/main/default/code/shop, commands: [ dbt build ] }"),
     "python_wheel_task": JobKeyTexts("Calls an entry point of an installed package.", example: "python_wheel_task: { package_name: mine, entry_point: run }"),
     "notebook_task": JobKeyTexts("Runs a notebook.", example: "notebook_task: { notebook_path: report.ipynb, base_parameters: { day: 2026-01-31 } }"),
     "run_job_task": JobKeyTexts("Runs another job and waits for it.", example: "run_job_task: { job_id: \"${resources.jobs.other.id}\" }"),

@@ -25,13 +25,13 @@ public enum ProjectKeys {
     ProjectKey.ignored(["scripts", "experimental", "python", "javascript"], "not there"),
     ProjectKey.refused(["environments"], "Databricks calls them 'targets' now."))
 
-  static let permission: [ProjectKey] = [
-    .key(
-      "level", .choice(["CAN_VIEW", "CAN_RUN", "CAN_MANAGE_RUN", "CAN_MANAGE", "IS_OWNER"]), "The right; `CAN_RUN` is `CAN_MANAGE_RUN`.", required: true,
-      example: "level: CAN_MANAGE_RUN"),
-    .key("user_name", .text, "Whose it is."), .key("group_name", .text, "Or a group's: `users` are everybody, `admins` the administrators."),
-    .key("service_principal_name", .text, "Databricks' accounts of programs: there are none here, a deployment with one is refused."),
-  ]
+  static let permission: [ProjectKey] =
+    [
+      .key(
+        "level", .choice(["CAN_VIEW", "CAN_RUN", "CAN_MANAGE_RUN", "CAN_MANAGE", "IS_OWNER"]), "The right; `CAN_RUN` is `CAN_MANAGE_RUN`.", required: true,
+        example: "level: CAN_MANAGE_RUN"),
+      .key("user_name", .text, "Whose it is."), .key("group_name", .text, "Or a group's: `users` are everybody, `admins` the administrators."),
+    ] + ProjectKey.refused(["service_principal_name"], "There are no accounts of programs; they use the token of a user.")
 
   static let bundle = ProjectKey.all(
     [.key("name", .text, "The project's name, a part of where it is deployed.", required: true, example: "name: support_assistant")],

@@ -95,7 +95,7 @@ enum Workflows {
 struct RunsCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "runs", abstract: "List, inspect, watch, cancel and repair runs.",
-    subcommands: [List.self, Get.self, Watch.self, Logs.self, Cancel.self, Repair.self, Export.self, Delete.self])
+    subcommands: [List.self, Get.self, Watch.self, Logs.self, Cancel.self, Repair.self, Export.self, Artifacts.self, Delete.self])
 
   struct List: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Runs, newest first.")
@@ -144,10 +144,12 @@ struct RunsCommand: AsyncParsableCommand {
     @Option(help: "Only this task.") var task: String?
     @Option(help: "Only this attempt.") var attempt: Int?
     @Flag(name: .shortAndLong, help: "Go on until the run ends.") var follow = false
+    @Option(help: "Only lines that this regular expression matches.") var grep: String?
     @OptionGroup var options: ClientOptions
 
     func run() async throws {
       let client = try options.client()
+      let filter = try LineFilter(grep)
       var after: Int64 = 0
       while true {
         let info: RunInfo = try await client.get("/api/2.0/runs/get?run_id=\(segment(run))")
@@ -157,6 +159,7 @@ struct RunsCommand: AsyncParsableCommand {
         let page: LogPage = try await client.get(path)
         for line in page.lines {
           after = max(after, line.id)
+          guard filter.takes(line.line) else { continue }
           if options.output == .json {
             let bytes = try JSONEncoder.platform.encode(line)
             Report.data(String(decoding: bytes, as: UTF8.self))
