@@ -133,6 +133,8 @@ public struct UnitRecord: Codable, Sendable, Equatable {
   public var demand: Demand?
   /// Of shards: running it again, or twice at once, is the same as running it once. Absent: it may not be.
   public var repeatable: Bool?
+  /// See `UnitSpec.affinity`.
+  public var affinity: Int64?
   /// How often it was stopped to make room for a service.
   public var preemptions: Int?
   /// The service that it is being stopped for, or, while it waits, was stopped for.

@@ -143,8 +143,12 @@ public struct UnitSpec: Codable, Sendable, Equatable {
   public var repeatable: Bool
   /// False: it is short, and runs beside everything else, without a slot and whatever its task asks for but labels.
   public var takesRoom: Bool
+  /// Of shards: what stands for the data that it reads over the network. Those with the same are placed on the same worker while it has room:
+  /// it has copies of that data. Nil: any worker will do.
+  public var affinity: Int64?
 
-  public init(index: Int, kind: String, payload: JSONValue, repeatable: Bool = false, takesRoom: Bool = true) {
+  public init(index: Int, kind: String, payload: JSONValue, repeatable: Bool = false, takesRoom: Bool = true, affinity: Int64? = nil) {
+    self.affinity = affinity
     self.repeatable = repeatable
     self.takesRoom = takesRoom
     self.index = index

@@ -47,6 +47,11 @@ extension Scheduler {
     public var rivalLeastMs: Int64 = 5_000
     /// Finished shards of the stage that it takes to tell, besides half of all.
     public var rivalSamples = 3
+    /// How long a stage leaves slots to others while the workers that have the data of its shards have none. 0.1 of it reads everything over
+    /// the network; ten times it is more than what reading it takes.
+    public var affinityWaitMs: Int64 = 1_000
+    /// Waiting shards of a stage that are looked at for one whose worker has room.
+    public var affinityWindow = 32
     /// Requests in flight on a draining replica have this long.
     public var drainMs: Int64 = 30_000
     /// Seed of the jitter.

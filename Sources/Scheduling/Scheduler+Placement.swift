@@ -14,6 +14,7 @@ extension Scheduler {
   mutating func place() {
     var kept: Set<Int> = []
     rivalsAt = nil
+    homesAt = nil
     makeRoom(for: placeReplicas(), &kept)
     var candidates = runs.indices.filter { run in
       !runs[run].record.state.isTerminal && runs[run].tasks.contains { $0.waiting > 0 }
@@ -56,6 +57,11 @@ extension Scheduler {
       guard runs[run].tasks[task].waiting > 0, runs[run].tasks[task].record.state == .running,
         runs[run].tasks[task].record.shape == .shards, let unit = runs[run].tasks[task].nextWaiting(now: now)
       else { continue }
+      if let (unit, worker) = home(run, task, first: unit, kept) {
+        lease(.task(run: run, task: task, unit: unit), to: worker, beyondSlots: false)
+        return .placed
+      }
+      if waitsForHome(run, task, unit, kept) { continue }
       if let worker = freestWorker(for: runs[run].tasks[task].units[unit], kept) {
         lease(.task(run: run, task: task, unit: unit), to: worker, beyondSlots: false)
         return .placed

@@ -34,6 +34,7 @@ extension Scheduler {
       }
       earliest = min(earliest, services[at: index].wakeAt ?? .max)
     }
+    if let homesAt, homesAt > now { earliest = min(earliest, homesAt) }
     if let rivalsAt, rivalsAt > now { earliest = min(earliest, rivalsAt) }
     if now < gangsWaitUntil, !runs.isEmpty { earliest = min(earliest, gangsWaitUntil) }
     return earliest == .max ? nil : earliest

@@ -427,6 +427,7 @@ extension Scheduler {
           name: prefix + String(index), kind: spec.kind, payload: spec.payload, index: index, run: id.run, task: id.task,
           taskAttempt: id.attempt, stage: id.stage, demand: spec.takesRoom ? demand : Demand(cpus: 0, labels: demand?.labels))
         if spec.repeatable, shape == .shards { unit.repeatable = true }
+        if shape == .shards { unit.affinity = spec.affinity }
         return unit
       })
     runs[run].isDirty = true

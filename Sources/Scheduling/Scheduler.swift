@@ -34,6 +34,8 @@ public struct Scheduler: Sendable {
   var gangsWaitUntil: Instant = .min
   /// A rank of the gang that has a checkpoint, while the event that says so is handled.
   var checkpointed: String?
+  /// When the next shard has waited for the worker with its data for long enough.
+  var homesAt: Instant?
   /// When the next shard has run for so long that it is started a second time.
   var rivalsAt: Instant?
   var jitter: SplitMix64

@@ -24,6 +24,8 @@ extension Scheduler {
     var returned: [Int] = []
     /// How long each of its succeeded shards took, ascending: those that this scheduler saw begin and end.
     var durations: [Int64] = []
+    /// Since when the worker of the first waiting shard has had no room.
+    var homelessSince: Instant?
     /// Second attempts of this stage so far.
     var rivals = 0
 
@@ -40,6 +42,7 @@ extension Scheduler {
       leased = new.count { $0.state.isLeased }
       succeeded = new.count { $0.state == .succeeded }
       durations = []
+      homelessSince = nil
       rivals = new.count { $0.rivalAttempt != nil }
       cursor = 0
       returned = new.indices.filter { new[$0].state == .waiting && new[$0].attempt > 0 }

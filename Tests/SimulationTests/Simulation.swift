@@ -21,8 +21,10 @@ struct Simulation {
     case preemption
     /// Shards that may run twice at once, and workers on which some take much longer.
     case rivals
+    /// Shards that go where their data is.
+    case affinity
 
-    static let newest = Vintage.rivals
+    static let newest = Vintage.affinity
     static func < (a: Vintage, b: Vintage) -> Bool { a.rawValue < b.rawValue }
   }
 
@@ -207,6 +209,7 @@ struct Simulation {
       configuration.preemptionBackoff = Backoff(firstMilliseconds: 500, limitMilliseconds: 20_000)
     }
     guard vintage >= .rivals else { return }
+    if vintage >= .affinity { configuration.affinityWaitMs = Instant(seed % 5) * 400 }
     var slowness = SplitMix64(seed: seed &* 0x2545_F491_4F6C_DD1D &+ 11)
     guard slowness.nextUnit() < 0.5 else { return }
     stragglers = slowness
@@ -614,7 +617,11 @@ struct Simulation {
     }
     let width = call.body["width"]?.intValue ?? 1
     let repeatable = call.body["repeatable"]?.boolValue == true
-    let units = (0..<width).map { UnitSpec(index: $0, kind: call.kind, payload: call.body, repeatable: repeatable) }
+    let affinities = vintage >= .affinity && seed % 3 > 0 ? 1 + Int(seed % 7) : 0
+    let units = (0..<width).map {
+      UnitSpec(
+        index: $0, kind: call.kind, payload: call.body, repeatable: repeatable, affinity: affinities > 0 && $0 % 5 < 4 ? Int64(Int($0) % affinities) : nil)
+    }
     switch call.kind {
     case "shards": return .stagePlanned(call.id, .shards(units))
     case "gang": return .stagePlanned(call.id, .gang(units))
