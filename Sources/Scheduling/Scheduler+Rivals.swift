@@ -25,27 +25,33 @@ extension Scheduler {
   }
 
   /// After how long a shard of a stage is late; nil while nobody can tell, or when there is nothing to be done about it.
-  private func patience(_ task: Task) -> Int64? {
-    guard task.record.shape == .shards, task.record.state == .running, task.waiting == 0, task.leased > 0, task.rivals < Self.rivalLimit(task.units.count),
-      task.durations.count >= configuration.rivalSamples, task.succeeded * 2 >= task.units.count
+  private func patience(_ run: Int, _ task: Int) -> Int64? {
+    let samples = runs[run].tasks[task].durations.count
+    // Asked of all tasks after each event: of most of them it is known by this, and none is copied.
+    guard samples >= configuration.rivalSamples, runs[run].tasks[task].waiting == 0, runs[run].tasks[task].leased > 0,
+      runs[run].tasks[task].record.shape == .shards, runs[run].tasks[task].record.state == .running
     else { return nil }
-    return max(configuration.rivalFactor * task.durations[task.durations.count / 2], configuration.rivalLeastMs)
+    let count = runs[run].tasks[task].units.count
+    guard runs[run].tasks[task].rivals < Self.rivalLimit(count), runs[run].tasks[task].succeeded * 2 >= count else { return nil }
+    return max(configuration.rivalFactor * runs[run].tasks[task].durations[samples / 2], configuration.rivalLeastMs)
   }
 
   /// Nothing waits for the room that is left.
   mutating func startRivals(_ kept: Set<Int>) {
-    guard runs.contains(where: { run in run.tasks.contains { patience($0) != nil } }) else { return }
+    guard runs.indices.contains(where: { run in runs[run].tasks.indices.contains { patience(run, $0) != nil } }) else { return }
     var late: [(since: Instant, place: Place)] = []
     for worker in workers.values {
       for lease in worker.leases.values where lease.active && !lease.evicted {
-        guard let since = lease.startedAt, let place = find(lease.key.unit), case .task(let run, let task, _) = place, self[place].repeatable == true,
-          self[place].rivalAttempt == nil, let patience = patience(runs[run].tasks[task])
+        // What never begins is late too.
+        let since = lease.startedAt ?? lease.since
+        guard let place = find(lease.key.unit), case .task(let run, let task, _) = place, self[place].repeatable == true,
+          self[place].rivalAttempt == nil, let patience = patience(run, task)
         else { continue }
         if since + patience <= now { late.append((since, place)) } else { rivalsAt = min(rivalsAt ?? .max, since + patience) }
       }
     }
     for (_, place) in late.sorted(by: { ($0.since, self[$0.place].name) < ($1.since, self[$1.place].name) }) {
-      guard case .task(let run, let task, _) = place, patience(runs[run].tasks[task]) != nil, let own = workers.index(of: self[place].worker ?? ""),
+      guard case .task(let run, let task, _) = place, patience(run, task) != nil, let own = workers.index(of: self[place].worker ?? ""),
         let worker = freestWorker(for: self[place], kept.union([own]))
       else { continue }
       startRival(place, on: worker)

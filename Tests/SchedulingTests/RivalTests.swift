@@ -107,6 +107,18 @@ import Testing
     #expect(again.contains(rival) && !again.contains { $0.attempt == 1 })
   }
 
+  @Test func anAttemptThatNeverBeginsIsLateToo() throws {
+    var bench = Bench()
+    for name in ["a", "b"] { bench.join(name) }
+    bench.submit([TaskSpec(key: "t", kind: "k")])
+    try bench.plan(.shards(specs))
+    let all = bench.assignments
+    for one in all.dropFirst() { bench.send(.unitStarted(worker: one.worker, unit: one.unit, attempt: one.attempt)) }
+    bench.now += 500
+    for one in all.dropFirst() { bench.finish(one) }
+    #expect(bench.pass(7_000, alive: held([all[0]])).assignments.contains { $0.unit == all[0].unit && $0.attempt == 2 })
+  }
+
   @Test func whatMayNotRunTwiceDoesNot() throws {
     var (bench, slow, _) = try late(units(4))
     #expect(bench.pass(600_000, alive: held([slow])).assignments.isEmpty)

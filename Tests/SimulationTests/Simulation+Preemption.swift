@@ -40,11 +40,12 @@ extension Simulation {
     let (before, after) = (old.preemptions ?? 0, new.preemptions ?? 0)
     if after > before {
       done["preempted", default: 0] += after - before
-      let task = submitted[new.run]?.tasks.first { $0.key == new.task || new.task.hasPrefix($0.key + "[") }
+      guard case .run(let run)? = store["run:\(new.run)"] else { return }
+      let task = run.spec.tasks.first { $0.key == new.task || new.task.hasPrefix($0.key + "[") }
       let isGang = new.generation > 0
       if after > configuration.preemptionLimit { problems.append("\(new.name) was stopped \(after) times") }
       if !(task?.preemptible ?? (isGang || new.repeatable == true)) { problems.append("\(new.name) may not be stopped and is") }
-      if let service = new.preemptedBy, submitted[new.run]?.priority ?? 0 > Self.priority(of: service) {
+      if let service = new.preemptedBy, run.spec.priority ?? 0 > Self.priority(of: service) {
         problems.append("\(new.name) is stopped for \(service), which matters less")
       }
     }

@@ -21,6 +21,13 @@ import Testing
     #expect(error.message == "checkpoint step-4 does not belong to this run: it was written by \(world) ranks, this run has \(3 - world)")
   }
 
+  /// The scheduler stops a gang there, which then loses nothing; at the end it has nothing to stop.
+  @Test func theFirstRankTellsOfEachCheckpointThatTrainingGoesOnFrom() throws {
+    let contexts = [StoppingContext(looks: .max), StoppingContext(looks: .max)]
+    _ = try ThreadGang.run(2) { try run(tiny(world: 2, steps: 6, checkpointEvery: 2), $0, contexts[$0.rank]) }
+    #expect(contexts[0].steps(of: "checkpoint") == [2, 4] && contexts[1].steps(of: "checkpoint") == [])
+  }
+
   @Test func anotherShapeIsRefusedByName() throws {
     try train(tiny(steps: 4, checkpointEvery: 2))
     var c = tiny(steps: 4, checkpointEvery: 2)
@@ -96,11 +103,13 @@ import Testing
     try #require(#expect(throws: PlatformError.self) { try train(c) })
   }
 
-  private func run(_ c: TrainingConfiguration, _ collective: any Collective) throws -> TrainResult {
+  private func run(
+    _ c: TrainingConfiguration, _ collective: any Collective, _ context: StoppingContext = StoppingContext(looks: .max)
+  ) throws -> TrainResult {
     try TrainRank.run(
       TrainRankShard(
         configuration: c, rank: collective.rank, world: collective.worldSize, trainFiles: [folder.file("tokens")], testFiles: [],
         checkpointDirectory: folder.file("checkpoints"), outputDirectory: folder.file("model")),
-      collective: collective, context: StoppingContext(looks: .max))
+      collective: collective, context: context)
   }
 }

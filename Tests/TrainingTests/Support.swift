@@ -121,6 +121,7 @@ final class StoppingContext: WorkContext, @unchecked Sendable {  // protected by
   let scratchDirectory = NSTemporaryDirectory()
   private let lock = NSLock()
   private var looks = 0
+  private var points: [(name: String, step: Int64)] = []
   private let limit: Int
   init(looks limit: Int) { self.limit = limit }
   var isCancelled: Bool {
@@ -131,7 +132,9 @@ final class StoppingContext: WorkContext, @unchecked Sendable {  // protected by
   }
   func log(_ line: String) {}
   func progress(done: Int64, total: Int64, unit: String) {}
-  func metric(_ name: String, step: Int64, value: Double) {}
+  func metric(_ name: String, step: Int64, value: Double) { lock.withLock { points.append((name, step)) } }
+  /// The steps of a curve.
+  func steps(of name: String) -> [Int64] { lock.withLock { points.filter { $0.name == name }.map(\.step) } }
 }
 
 func tiny(world: Int = 1, steps: Int = 12, checkpointEvery: Int = 0, tied: Bool = false) -> TrainingConfiguration {
