@@ -35,6 +35,7 @@ enum WorkKinds {
     case "train.rank": return try TrainingExecutor.rank(spec.decodePayload(), context: context)
     case "evaluate": return try TrainingExecutor.evaluateModel(spec.decodePayload(), context: context)
     case WaitWork.kind: return try encode(spec.decodePayload(WaitWork.self).run(context: context))
+    case "network.rank": return try NetworkMeasurement.run(context: context)
     case "monitor": return try encode(spec.decodePayload(MonitorShard.self).run(context: context))
     case "sql": return try encode(RemoteTables.run(spec.decodePayload() as StatementSpec, context: context))
     case ExchangeShard.kind: return try encode(RemoteTables.run(spec.decodePayload() as ExchangeShard, context: context))

@@ -32,7 +32,7 @@ struct Platform: AsyncParsableCommand {
       ModelsCommand.self, LineageCommand.self, ModelCommand.self, TokenizeCommand.self, DetokenizeCommand.self,
       ConnectionsCommand.self, CredentialsCommand.self, UsersCommand.self, LocationsCommand.self, FilesCommand.self,
       EndpointsCommand.self, NodesCommand.self, JoinCommand.self, TokenCommand.self, BackupCommand.self, UpgradeCommand.self,
-      EventsCommand.self, LogsCommand.self, TopCommand.self,
+      EventsCommand.self, LogsCommand.self, TopCommand.self, BenchCommand.self,
       SuperviseCommand.self, KeepCommand.self, CoordinatorCommand.self, WorkerCommand.self, ExecutorCommand.self,
     ])
 

@@ -86,6 +86,7 @@ extension EndToEnd {
 
       let up = try platform(["up", "-f", file, "--yes"])
       try #require(up.status == 0, "\(up.all)")
+      #expect(up.err.contains("all-reduce over 2 ranks: "), "\(up.all)")
       let token = String(decoding: FileManager.default.contents(atPath: folder.file("c1/admin-token")) ?? Data(), as: UTF8.self)
       let client = ["PLATFORM_HOST": "http://\(cluster.http)", "PLATFORM_TOKEN": token.trimmingCharacters(in: .whitespacesAndNewlines)]
       func sql(_ text: String) throws -> LocalCluster.Output { try cluster.cli(["sql", text], environment: client) }

@@ -152,6 +152,7 @@ enum TaskSchema {
     ),
     ("run_job_task", [.required("job_id", .integer(1...Int64.max)), .optional("job_parameters", .mapping)]),
     ("wait_task", [.optional("milliseconds", .integer(0...86_400_000)), .optional("parts", .integer(1...100_000))]),
+    ("network_task", [.required("ranks", .integer(2...64))]),
     ("condition_task", [.required("op", .word), .required("left", .anyText), .required("right", .anyText)]),
   ]
   /// Read by themselves: what is inside of them is a task again.

@@ -37,13 +37,14 @@ enum TrainingExecutor {
   }
 
   /// Shared memory when all ranks are on this machine, ZeroMQ otherwise.
-  private static func joinGang(_ seat: GangSeat, _ context: ExecutorContext) throws -> any Collective {
+  /// - Parameter overNetwork: ZeroMQ in any case.
+  static func joinGang(_ seat: GangSeat, _ context: ExecutorContext, overNetwork: Bool = false) throws -> any Collective {
     if seat.size == 1 { return SingleRank() }
     let keys = try CurveKeyPair.generate()
     let listener = try RankListener(address: context.listenAddress, keys: keys)
     context.announce(address: listener.endpoint, publicKey: keys.publicKey.description)
     let peers = try context.waitForPeers(deadline: 120)
-    if peers.allSatisfy({ $0.hostID == ProcessSupport.hostID }) {
+    if !overNetwork, peers.allSatisfy({ $0.hostID == ProcessSupport.hostID }) {
       context.log("rank \(seat.rank) of \(seat.size), shared memory, generation \(seat.generation)")
       return try SharedMemoryGroup(
         name: "\(seat.gang)/\(seat.generation)", rank: seat.rank, worldSize: seat.size, deadline: .seconds(30))

@@ -94,6 +94,7 @@ struct JobKeyTexts {
     "python_wheel_task": JobKeyTexts("Calls an entry point of an installed package.", example: "python_wheel_task: { package_name: mine, entry_point: run }"),
     "notebook_task": JobKeyTexts("Runs a notebook.", example: "notebook_task: { notebook_path: report.ipynb, base_parameters: { day: 2026-01-31 } }"),
     "run_job_task": JobKeyTexts("Runs another job and waits for it.", example: "run_job_task: { job_id: \"${resources.jobs.other.id}\" }"),
+    "network_task": JobKeyTexts("Measures the network between workers by an all-reduce.", example: "network_task: { ranks: 3 }"),
     "wait_task": JobKeyTexts("Does nothing for a time: to try out a graph, or to measure a cluster.", example: "wait_task: { milliseconds: 100 }"),
     "condition_task": JobKeyTexts(
       "Compares two texts or numbers; tasks after it ask for its `outcome`.",
@@ -118,6 +119,7 @@ struct JobKeyTexts {
     "command_task.disk": JobKeyTexts("What its folder may take."),
     "run_job_task.job_id": JobKeyTexts("The job's number.", example: "job_id: \"${resources.jobs.other.id}\""),
     "run_job_task.job_parameters": JobKeyTexts("Values of its parameters."),
+    "network_task.ranks": JobKeyTexts("How many, one a worker where that is possible."),
     "wait_task.milliseconds": JobKeyTexts("How long.", fallback: "0"),
     "wait_task.parts": JobKeyTexts("How often, on as many workers as have room.", fallback: "1"),
     "condition_task.op": JobKeyTexts("EQUAL_TO, NOT_EQUAL, GREATER_THAN, GREATER_THAN_OR_EQUAL, LESS_THAN or LESS_THAN_OR_EQUAL."),

@@ -111,6 +111,23 @@ struct ClusterBringUp {
     }
     await awaitJoined(usable.filter { $0.roles.contains(.worker) && outcomes[$0.name]?.problem == nil }, facts, &outcomes)
     try report(facts, outcomes)
+    if !plan.isEmpty, limit.isEmpty, file.workers.count > 1 { try await verifyNetwork(facts) }
+  }
+
+  /// Lets all workers add up a buffer over their network, as training does.
+  /// - Throws: `resourceExhausted` PLT-4442 where they cannot.
+  private func verifyNetwork(_ facts: [String: NodeFacts]) async throws {
+    let root = facts[file.coordinator.name]?.power == .sudo
+    let arguments = ["bench", "net", "--ranks", String(file.workers.count), "--timeout", "90"]
+    let answer = try await SSHHost(node: file.coordinator).run(scripts.platform(file.coordinator, arguments), asRoot: root, seconds: 150)
+    if answer.status == 0 { return Report.note(answer.out.trimmingCharacters(in: .whitespacesAndNewlines)) }
+    let said = answer.error.trimmingCharacters(in: .whitespacesAndNewlines)
+    guard !said.contains("PLT-4443") else {
+      return Report.note("! the network was not measured: the workers had no room within 90 s.  Next: platform bench net")
+    }
+    throw PlatformError(
+      .resourceExhausted, "the workers cannot work together over their network: \(said.suffix(600))",
+      hint: "Let the nodes reach each other on the ports that the system chooses, then: platform bench net", number: "PLT-4442")
   }
 
   func agree() throws {
