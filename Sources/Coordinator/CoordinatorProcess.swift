@@ -213,7 +213,10 @@ public struct CoordinatorProcess: Sendable {
       encoderDirectory: { try Self.encoderDirectory() }, launcher: launcher, dispatcher: dispatcher)
     let history = StatementHistory(pool: pool, logger: logger)
     let handler = CoordinatorEffects(services: services, plane: plane)
-    let restored = Scheduler.restore(try await store.loadLive(), now: ProcessSupport.wallMilliseconds)
+    var scheduling = Scheduler.Configuration()
+    scheduling.purePlans = CoordinatorEffects.purePlans
+    let restored = Scheduler.restore(
+      try await store.loadLive(), configuration: scheduling, epoch: Int64(epoch), now: ProcessSupport.wallMilliseconds)
     let runner = JobRunner(scheduler: restored.scheduler, store: store, epoch: epoch, handler: handler, logger: logger)
     launcher.use(runner)
     let interactive = InteractiveRuns(store: store, runner: runner, waiters: waiters)
@@ -443,6 +446,9 @@ struct StreamChannel: ReplicaChannel {
 
 /// Plans, commits and messages for the runner.
 final class CoordinatorEffects: EffectHandler {
+  /// Tasks whose planning only looks.
+  static let purePlans: Set<String> = ["command", "spark_python", "python_wheel", "notebook", "wait"]
+
   private let planners: [String: any TaskPlanner]
   private let plane: ControlPlane
 

@@ -15,12 +15,13 @@ public protocol EffectHandler: AnyObject, Sendable {
   func deliver(_ effect: Effect)
 }
 
-/// Drives the scheduler: one event after the other, decisions stored before they are acted on.
+/// Drives the scheduler: one event after the other, decisions stored before anyone is told of them.
 ///
-/// Events that wait are handled as one batch, stored in one transaction, and only then acted on. What nothing follows from, that work has begun,
-/// is stored with what comes next. While the store is away the runner waits:
-/// nobody else can schedule then. When the store says that the epoch is over, the runner stops for good and `run` throws: the process ends
-/// and is started again from what is stored.
+/// While one transaction is under way events go on being handled; what follows from them shares the next one. Effects that precede the store are
+/// performed at once, all others when the transaction with what they follow from is through. What nobody waits for, that work was given out and
+/// has begun, is stored with what comes next, or a twentieth of a second later. While the store is away the runner waits: nobody else can
+/// schedule then. When the store says that the epoch is over, the runner stops for good and `run` throws: the process ends and is started again
+/// from what is stored.
 public actor JobRunner {
   private struct Mail {
     var event: Event
@@ -37,15 +38,29 @@ public actor JobRunner {
   private var waiter: CheckedContinuation<Void, Never>?
   private var stopped: PlatformError?
   private var lastInstant: Instant = 0
-  /// Something was handled that the store does not have; the next tick stores it at the latest.
-  private var isBehind = false
+  /// What waits for the next transaction, and for the one that is under way.
+  private var next = Unstored()
+  private var underWay: Unstored?
+  private var storing: Task<Void, Never>?
+  private var storingSince = ContinuousClock.now
   private var calls: [Task<Void, Never>] = []
+  /// What has to be stored before it is told.
+  private struct Unstored {
+    var effects: [Effect] = []
+    /// Who waits until it is stored, and what they are told if their request was refused.
+    var waiting: [(mail: Mail, refusal: PlatformError?)] = []
+
+    var isEmpty: Bool { effects.isEmpty && waiting.isEmpty }
+  }
+
   /// How long the scheduler thinks about one event, and the store about what follows from a batch of them.
   public private(set) var stepTimes = Histogram()
   public private(set) var storeTimes = Histogram()
 
   /// Whoever waits for an event to be stored is told that it may take longer after this time; the event stays.
   private static let patience = Duration.seconds(10)
+  /// Behind a transaction that takes longer than this, events wait.
+  private static let lead = Duration.milliseconds(500)
 
   /// Events above this many are refused; workers repeat what matters.
   public static let mailboxLimit = 50_000
@@ -98,11 +113,12 @@ public actor JobRunner {
       let failure = stopped ?? PlatformError(.unavailable, "the coordinator is stopping")
       stopped = failure
       for mail in mailbox { mail.stored?.resume(throwing: failure) }
+      for one in next.waiting { one.mail.stored?.resume(throwing: failure) }
       mailbox = []
+      next = Unstored()
       for call in calls { call.cancel() }
     }
-    var none: [Mail] = []
-    try await persist(&none)
+    try await persist(scheduler.takeChanges())
     perform(initial)
     let ticker = Task { [weak self] in
       while !Task.isCancelled {
@@ -111,37 +127,71 @@ public actor JobRunner {
       }
     }
     defer { ticker.cancel() }
-    while !Task.isCancelled {
-      if mailbox.isEmpty {
+    while !Task.isCancelled, stopped == nil {
+      guard !mailbox.isEmpty, !isStoreLate else {
         await withCheckedContinuation { waiter = $0 }
         continue
       }
-      var batch = mailbox
-      mailbox = []
-      var effects: [Effect] = []
-      // Time passes behind what was heard: after a wait for Postgres nobody is late whose sign of life lies in the mailbox.
-      for mail in batch where mail.event != .tick { effects += step(mail.event) }
-      if batch.contains(where: { $0.event == .tick }) { effects += step(.tick) }
-      // Of work that takes no longer than a transaction nobody needs to know that it runs.
-      isBehind = effects.isEmpty && batch.allSatisfy { $0.event.isSeenOnly && $0.stored == nil }
-      if isBehind { continue }
-      do {
-        try await persist(&batch)
-      } catch {
-        let failure = PlatformError.from(error)
-        stopped = failure
-        for mail in batch { mail.stored?.resume(throwing: failure) }
-        throw failure
-      }
-      for mail in batch {
-        if let refusal = Self.refusal(of: mail.event, in: effects) {
-          mail.stored?.resume(throwing: refusal)
-        } else {
-          mail.stored?.resume()
-        }
-      }
-      perform(effects)
+      handleMail()
+      storeIfWanted()
     }
+    storing?.cancel()
+    await storing?.value
+    if let stopped { throw stopped }
+  }
+
+  private var isStoreLate: Bool { storing != nil && ContinuousClock.now - storingSince > Self.lead }
+
+  /// Handles what waits, and does of what follows what nobody has to wait for.
+  private func handleMail() {
+    let batch = mailbox
+    mailbox = []
+    var early: [Effect] = []
+    func handle(_ mail: Mail) {
+      let effects = step(mail.event)
+      for effect in effects { if effect.precedesStore { early.append(effect) } else { next.effects.append(effect) } }
+      if mail.stored != nil { next.waiting.append((mail, Self.refusal(of: mail.event, in: effects))) }
+    }
+    // Time passes behind what was heard: after a wait for Postgres nobody is late whose sign of life lies in the mailbox.
+    for mail in batch where mail.event != .tick { handle(mail) }
+    if let tick = batch.first(where: { $0.event == .tick }) { handle(tick) }
+    perform(early)
+  }
+
+  /// Starts the next transaction when somebody waits for it, or time is up, and none is under way.
+  private func storeIfWanted(isDue: Bool = false) {
+    guard storing == nil, stopped == nil, !next.isEmpty || isDue && scheduler.hasChanges else { return }
+    let open = next
+    next = Unstored()
+    let changes = scheduler.takeChanges()
+    guard !changes.isEmpty else { return release(open) }
+    underWay = open
+    storingSince = .now
+    storing = Task { await self.store(changes) }
+  }
+
+  private func store(_ changes: [Record]) async {
+    do {
+      try await persist(changes)
+      storing = nil
+      if let done = underWay { release(done) }
+    } catch {
+      storing = nil
+      let failure = PlatformError.from(error)
+      stopped = stopped ?? failure
+      for one in underWay?.waiting ?? [] { one.mail.stored?.resume(throwing: failure) }
+    }
+    underWay = nil
+    storeIfWanted()
+    wake()
+  }
+
+  /// What was waited for is stored.
+  private func release(_ stored: Unstored) {
+    for one in stored.waiting {
+      if let refusal = one.refusal { one.mail.stored?.resume(throwing: refusal) } else { one.mail.stored?.resume() }
+    }
+    perform(stored.effects)
   }
 
   private func step(_ event: Event) -> [Effect] {
@@ -164,14 +214,14 @@ public actor JobRunner {
   }
 
   private func tick() {
-    if isBehind || scheduler.nextDeadline ?? .max <= currentInstant { post(.tick) }
+    storeIfWanted(isDue: true)
+    if scheduler.nextDeadline ?? .max <= currentInstant { post(.tick) }
     // The loop sleeps in a continuation that cancellation cannot reach.
     if Task.isCancelled { wake() }
   }
 
   /// Stores what changed, trying for as long as Postgres is away.
-  private func persist(_ batch: inout [Mail]) async throws {
-    let changes = scheduler.takeChanges()
+  private func persist(_ changes: [Record]) async throws {
     guard !changes.isEmpty else { return }
     var warned = false
     let began = ContinuousClock.now
@@ -183,22 +233,25 @@ public actor JobRunner {
       } catch let error as PlatformError where error.isRetryable && error.number != "PLT-1301" {
         if !warned { logger.warning("storing the scheduler's state failed, trying again", metadata: ["error": "\(error)"]) }
         warned = true
-        let late = PlatformError(
-          .unavailable, "what was asked is not stored yet: Postgres is away", hint: "Ask again with the same idempotency token.",
-          number: "PLT-1109")
-        Self.refuse(&batch, late)
-        Self.refuse(&mailbox, late)
+        refuseWhoWaitsTooLong()
         try await Task.sleep(for: .milliseconds(250))
       }
     }
   }
 
-  private static func refuse(_ mails: inout [Mail], _ error: PlatformError) {
+  private func refuseWhoWaitsTooLong() {
+    let late = PlatformError(
+      .unavailable, "what was asked is not stored yet: Postgres is away", hint: "Ask again with the same idempotency token.",
+      number: "PLT-1109")
     let now = ContinuousClock.now
-    for index in mails.indices where mails[index].stored != nil && now - mails[index].asked > patience {
-      mails[index].stored?.resume(throwing: error)
-      mails[index].stored = nil
+    func refuse(_ mail: inout Mail) {
+      guard mail.stored != nil, now - mail.asked > Self.patience else { return }
+      mail.stored?.resume(throwing: late)
+      mail.stored = nil
     }
+    for index in mailbox.indices { refuse(&mailbox[index]) }
+    for index in next.waiting.indices { refuse(&next.waiting[index].mail) }
+    for index in (underWay?.waiting ?? []).indices { refuse(&underWay!.waiting[index].mail) }
   }
 
   private func perform(_ effects: [Effect]) {
@@ -253,11 +306,4 @@ public actor JobRunner {
 
   /// For tests and status pages: what the scheduler holds.
   public func inspect<T: Sendable>(_ body: @Sendable (Scheduler) -> T) -> T { body(scheduler) }
-}
-
-extension Event {
-  /// Nobody acts on it, and a scheduler that is restored without it hears of it again.
-  fileprivate var isSeenOnly: Bool {
-    if case .unitStarted = self { true } else { false }
-  }
 }

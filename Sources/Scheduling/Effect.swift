@@ -16,6 +16,8 @@ public struct StageCall: Sendable, Equatable {
   public var facts: [String: String]
   /// How often a repair has started the task anew.
   public var repair: Int
+  /// Planning it changes nothing anywhere.
+  public var isPure = false
 
   public init(
     id: StageID, kind: String, body: JSONValue, carry: JSONValue, values: [String: JSONValue], facts: [String: String] = [:], repair: Int = 0
@@ -55,6 +57,8 @@ public struct Assignment: Sendable, Equatable {
   public var payload: JSONValue
   public var gang: GangPlace?
   public var service: String?
+  /// See `UnitRecord.repeatable`.
+  public var isRepeatable = false
 }
 
 /// One rank of a complete gang.
@@ -86,7 +90,8 @@ public struct ReadyReplica: Codable, Sendable, Equatable {
   public var publicKey: String
 }
 
-/// What the runner does after it has stored `Scheduler.takeChanges()`, in this order. Every effect may be repeated.
+/// What the runner does after it has stored `Scheduler.takeChanges()`, in this order; those that precede the store it does at once.
+/// Every effect may be repeated.
 public enum Effect: Sendable, Equatable {
   /// Answer with `stagePlanned` or `stagePlanFailed`.
   case planStage(StageCall)
@@ -115,4 +120,17 @@ public enum Effect: Sendable, Equatable {
   case taskStateChanged(run: String, task: String, attempt: Int, stage: Int, state: TaskState, error: PlatformError?)
   /// The submitted run, or the service, was not accepted: the specification is wrong or superseded.
   case refused(name: String, error: PlatformError)
+}
+
+extension Effect {
+  /// Whether it may be performed before what it follows from is stored: nothing is lost or told wrongly when that is never stored, because
+  /// the coordinator ended. A successor plans again, and gives repeatable work again, under the name of another attempt.
+  public var precedesStore: Bool {
+    switch self {
+    case .taskStateChanged, .heartbeatAccepted: true
+    case .planStage(let call): call.isPure
+    case .assign(let assignment): assignment.isRepeatable
+    case .commitStage, .cancelUnit, .drainReplica, .acknowledge, .requestJoin, .peerTable, .replicaReady, .replicaGone, .runStateChanged, .refused: false
+    }
+  }
 }

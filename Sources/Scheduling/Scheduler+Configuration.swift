@@ -54,6 +54,8 @@ extension Scheduler {
     public var affinityWindow = 32
     /// Requests in flight on a draining replica have this long.
     public var drainMs: Int64 = 30_000
+    /// Kinds of tasks whose planning changes nothing anywhere.
+    public var purePlans: Set<String> = []
     /// Seed of the jitter.
     public var seed: UInt64 = 1
 

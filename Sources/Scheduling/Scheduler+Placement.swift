@@ -107,9 +107,10 @@ extension Scheduler {
   mutating func lease(_ place: Place, to worker: Int, beyondSlots: Bool) {
     let name = workers.keys[worker]
     let incarnation = workers[at: worker].incarnation
+    let first = self[place].repeatable == true ? firstAttempt : 0
     change(place) {
       $0.state = .assigned
-      $0.attempt = max($0.attempt, $0.rivalAttempt ?? 0) + 1
+      $0.attempt = max(max($0.attempt, $0.rivalAttempt ?? 0) + 1, first)
       $0.worker = name
       $0.incarnation = incarnation
       $0.notBefore = nil
@@ -131,6 +132,7 @@ extension Scheduler {
     }
     return Assignment(
       worker: unit.worker ?? "", incarnation: unit.incarnation, unit: unit.name, attempt: unit.attempt, kind: unit.kind,
-      payload: unit.payload, gang: gang, service: unit.service)
+      payload: unit.payload, gang: gang, service: unit.service,
+      isRepeatable: unit.repeatable == true)
   }
 }

@@ -8,9 +8,9 @@ extension Scheduler {
   ///
   /// Plannings and commits are issued again. Workers that hold leases have `restoreGraceMs` to report; then what they ran is lost.
   public static func restore(
-    _ records: [Record], configuration: Configuration = Configuration(), now: Instant
+    _ records: [Record], configuration: Configuration = Configuration(), epoch: Int64 = 0, now: Instant
   ) -> (scheduler: Scheduler, effects: [Effect]) {
-    var scheduler = Scheduler(configuration: configuration, now: now)
+    var scheduler = Scheduler(configuration: configuration, epoch: epoch, now: now)
     scheduler.load(records)
     scheduler.gangsWaitUntil = now + configuration.leaseMs + configuration.marginMs
     scheduler.issueAgain()

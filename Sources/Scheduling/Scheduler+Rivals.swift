@@ -6,7 +6,7 @@ import Core
 /// result, the other stops. Only of shards that are repeatable, only on workers that have nothing else to do, one for each shard, and
 /// for one in ten of a stage at most (one, of small ones).
 ///
-/// The unit's own attempt stays what it is; the rival has the next number. When the first attempt fails or is lost, the rival takes its place,
+/// The unit's own attempt stays what it is; the rival has a later number. When the first attempt fails or is lost, the rival takes its place,
 /// and the failure counts as it does without one; what becomes of a rival itself counts for nothing.
 extension Scheduler {
   /// How many shards of a stage may have a second attempt.
@@ -60,7 +60,7 @@ extension Scheduler {
 
   private mutating func startRival(_ place: Place, on worker: Int) {
     guard case .task(let run, let task, _) = place else { return }
-    let rival = RivalAttempt(attempt: self[place].attempt + 1, worker: workers.keys[worker], incarnation: workers[at: worker].incarnation)
+    let rival = RivalAttempt(attempt: max(self[place].attempt + 1, firstAttempt), worker: workers.keys[worker], incarnation: workers[at: worker].incarnation)
     change(place) {
       $0.rival = rival
       $0.rivalAttempt = rival.attempt

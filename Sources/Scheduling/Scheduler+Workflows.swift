@@ -339,9 +339,11 @@ extension Scheduler {
 
   func stageCall(_ run: Int, _ task: Int) -> StageCall {
     let current = runs[run].tasks[task]
-    return StageCall(
+    var call = StageCall(
       id: current.record.stageID, kind: current.spec.kind, body: current.spec.body, carry: current.record.carry,
       values: values(ofRun: run), facts: facts(run, task), repair: current.record.repairs ?? 0)
+    call.isPure = configuration.purePlans.contains(current.spec.kind)
+    return call
   }
 
   mutating func finish(_ run: Int, _ task: Int, _ state: TaskState, error: PlatformError?) {

@@ -5,9 +5,9 @@ import Core
 /// Decides what runs where. A value: no clock, randomness, socket, logger or dictionary order inside, so that a whole
 /// cluster can be replayed from one seed.
 ///
-/// The runner does, for each event: `handle`, then stores `takeChanges()` in one transaction that also checks the epoch
-/// of its own lease, then performs the effects in order. When it dies anywhere in between, `restore` continues from the
-/// records: plannings and commits are issued again, and workers are asked what they hold.
+/// The runner does, for each event: `handle`, then performs the effects that precede the store, stores `takeChanges()` in one transaction that
+/// also checks the epoch of its own lease, then performs the other effects in order. When it dies anywhere in between, `restore` continues from
+/// the records: plannings and commits are issued again, and workers are asked what they hold.
 ///
 /// Slots: a shard or a gang rank takes one slot of its worker. Replicas take none, so that training never starves
 /// serving; they are spread over the workers. A gang larger than the whole cluster is placed on an idle cluster, more
@@ -38,6 +38,9 @@ public struct Scheduler: Sendable {
   var homesAt: Instant?
   /// When the next shard has run for so long that it is started a second time.
   var rivalsAt: Instant?
+  /// Attempts of repeatable work count from here. It is handed out before that is stored: a successor, which may not have heard of it, must
+  /// not use the name again.
+  let firstAttempt: Int
   var jitter: SplitMix64
   var nextSequence: Int64 = 1
   /// The latest time that was seen; a clock that steps back stands still here.
@@ -48,9 +51,12 @@ public struct Scheduler: Sendable {
   /// When `tick` has to be called if nothing else happens before. Nil: nothing is waiting for time.
   public private(set) var nextDeadline: Instant?
 
-  public init(configuration: Configuration = Configuration(), now: Instant = 0) {
+  /// - Parameter epoch: of the lease of the coordinator; greater than that of every one before.
+  public init(configuration: Configuration = Configuration(), epoch: Int64 = 0, now: Instant = 0) {
     self.configuration = configuration
     self.now = now
+    // Nobody gives a unit a million times in one epoch.
+    firstAttempt = Int(min(max(0, epoch), 1 << 40)) << 20
     jitter = SplitMix64(seed: configuration.seed)
   }
 
@@ -87,7 +93,10 @@ public struct Scheduler: Sendable {
     return settle()
   }
 
-  /// What has to be stored before the effects of the last `handle` are performed, in a fixed order, each entity once.
+  /// Whether there is anything that is not stored.
+  public var hasChanges: Bool { !changes.isEmpty }
+
+  /// What has to be stored before the effects since the last call are performed, in a fixed order, each entity once.
   /// Runs that have ended are forgotten here. Removed services stay as a name and two numbers, so that a service that is
   /// created again never reuses the name of a replica.
   public mutating func takeChanges() -> [Record] {

@@ -190,9 +190,10 @@ extension Simulation {
     }
   }
 
-  /// No other attempt at a shard may run anywhere either.
+  /// No other attempt at a shard may run anywhere either; of repeatable ones that are given out before that is stored, it does no harm.
   private mutating func checkAlone(_ assignment: Assignment) {
     guard assignment.gang == nil, assignment.service == nil, vintage >= .weather, !enabled.contains(.clockForward) else { return }
+    if assignment.isRepeatable, vintage >= .pipeline { return }
     for other in names where workers[other]!.isUp && time < workers[other]!.leaseUntil && workers[other]!.stalledUntil <= time {
       for (key, execution) in workers[other]!.work where execution.outcome == nil && key.unit == assignment.unit {
         if other != assignment.worker, areRivals(key, UnitAttempt(unit: assignment.unit, attempt: assignment.attempt)) { continue }

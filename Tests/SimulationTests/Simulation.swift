@@ -23,8 +23,10 @@ struct Simulation {
     case rivals
     /// Shards that go where their data is.
     case affinity
+    /// What precedes the store happens before it, events are handled while the store works, and what nobody waits for is stored later.
+    case pipeline
 
-    static let newest = Vintage.affinity
+    static let newest = Vintage.pipeline
     static func < (a: Vintage, b: Vintage) -> Bool { a.rawValue < b.rawValue }
   }
 
@@ -80,6 +82,8 @@ struct Simulation {
     /// The store has what was being stored; or the coordinator gives up on it.
     case stored(epoch: Int)
     case storeLost(epoch: Int)
+    /// What nobody waited for is stored now.
+    case storeDue(epoch: Int)
     /// A paused leader acts on what it had stored, not knowing that its epoch is over.
     case lateEffects([Effect], epoch: Int)
     /// An answer that comes once more.
@@ -164,6 +168,9 @@ struct Simulation {
   var tickAt: Instant?
   var stalledCoordinatorUntil: Instant = 0
   var storing: Storing?
+  var storingSince: Instant = 0
+  /// Effects that wait for the next transaction.
+  var unstored: [Effect] = []
   /// What came while the coordinator was storing; handled as one batch, as the runner does.
   var mailbox: [Event] = []
   var storeSlowUntil: Instant = 0
@@ -180,6 +187,8 @@ struct Simulation {
   /// How often each fault happened.
   var injected: [Fault: Int] = [:]
   var problems: [String] = []
+  /// Whether two attempts at one shard do no harm.
+  var repeatable = false
   var configuration = Scheduler.Configuration()
   /// How often the scheduler did what only some clusters make it do.
   var done: [String: Int] = [:]
@@ -211,9 +220,14 @@ struct Simulation {
     guard vintage >= .rivals else { return }
     if vintage >= .affinity { configuration.affinityWaitMs = Instant(seed % 5) * 400 }
     var slowness = SplitMix64(seed: seed &* 0x2545_F491_4F6C_DD1D &+ 11)
-    guard slowness.nextUnit() < 0.5 else { return }
-    stragglers = slowness
-    configuration.rivalLeastMs = 300
+    if slowness.nextUnit() < 0.5 {
+      stragglers = slowness
+      configuration.rivalLeastMs = 300
+    }
+    guard vintage >= .pipeline else { return }
+    var pipeline = SplitMix64(seed: seed &+ 0x00C0_FFEE)
+    repeatable = pipeline.nextUnit() < 0.6
+    if pipeline.nextUnit() < 0.6 { configuration.purePlans = ["shards", "gang", "none"] }
   }
 
   // MARK: Running
@@ -260,7 +274,7 @@ struct Simulation {
     for run in submitted.keys {
       guard case .run(let record)? = store["run:\(run)"], record.state.isTerminal else { return false }
     }
-    guard scheduler != nil, storing == nil, submitted.count > 0,
+    guard let scheduler, !scheduler.hasChanges, storing == nil, submitted.count > 0,
       !queue.contains(where: {
         switch $0 {
         case .submit, .repair: true
@@ -420,7 +434,8 @@ struct Simulation {
       epoch += 1
       note("coordinator starts, epoch \(epoch)")
       let (restored, effects) = Scheduler.restore(
-        store.keys.sorted().compactMap { store[$0] }, configuration: configuration, now: time + clockOffset)
+        store.keys.sorted().compactMap { store[$0] }, configuration: configuration, epoch: vintage >= .pipeline ? Int64(epoch) : 0,
+        now: time + clockOffset)
       scheduler = restored
       settle(effects)
     case .tick(let of, let at):
@@ -452,6 +467,10 @@ struct Simulation {
     case .storm: injectStorm()
     case .stored(let of): if of == epoch { stored() }
     case .storeLost(let of): if of == epoch { storeLost() }
+    case .storeDue(let of):
+      guard of == epoch, scheduler?.hasChanges == true, storing == nil else { return }
+      if time < stalledCoordinatorUntil { return schedule(stalledCoordinatorUntil - time, action) }
+      settle(unstored)
     case .lateEffects(let effects, let of): for effect in effects { act(effect, epoch: of) }
     case .repeated(let event, let of): if of == epoch { deliver(event) }
     case .toWorker(let name, let effect, let epoch, let sequence): receive(name, effect, (epoch, sequence))
@@ -468,7 +487,7 @@ struct Simulation {
 
   private mutating func deliver(_ event: Event) {
     guard scheduler != nil else { return }
-    if storing == nil { handle([event]) } else { mailbox.append(event) }
+    if storing == nil || vintage >= .pipeline && time - storingSince <= 500 { handle([event]) } else { mailbox.append(event) }
   }
 
   private mutating func handle(_ batch: [Event]) {
@@ -480,14 +499,23 @@ struct Simulation {
       effects += scheduler!.handle(event, now: now)
       if let violation = scheduler!.violations().first { problems.append(violation) }
     }
-    settle(effects)
+    guard vintage >= .pipeline else { return settle(effects) }
+    for effect in effects { if effect.precedesStore { act(effect, epoch: epoch) } else { unstored.append(effect) } }
+    if storing != nil { return }
+    if unstored.isEmpty, scheduler!.hasChanges {
+      schedule(50, .storeDue(epoch: epoch))
+      return scheduleTick()
+    }
+    settle(unstored)
   }
 
   private mutating func settle(_ effects: [Effect]) {
+    unstored = []
     let changes = scheduler!.takeChanges()
     if !changes.isEmpty, roll(.crashBeforePersist, 0.005) { return crashCoordinator("before persist") }
     if !changes.isEmpty, time < max(storeSlowUntil, storeDownUntil) {
       storing = Storing(changes: changes, effects: effects)
+      storingSince = time
       if time >= storeDownUntil { return schedule(20 + Instant(weather.next() % 1_500), .stored(epoch: epoch)) }
       let patience: Instant = 5_000
       let wait = storeDownUntil - time + 50
@@ -501,7 +529,7 @@ struct Simulation {
     guard let done = storing else { return }
     storing = nil
     persist(done.changes, then: done.effects)
-    guard scheduler != nil, !mailbox.isEmpty else { return }
+    guard scheduler != nil, !mailbox.isEmpty || !unstored.isEmpty || vintage >= .pipeline && scheduler!.hasChanges else { return }
     let batch = mailbox
     mailbox = []
     handle(batch)
@@ -512,13 +540,17 @@ struct Simulation {
 
   private mutating func persist(_ changes: [Record], then effects: [Effect]) {
     for record in changes { persist(record) }
-    if events % 32 == 0, let live = scheduler { compareStore(live) }
+    if events % 32 == 0, let live = scheduler, !live.hasChanges { compareStore(live) }
     if !effects.isEmpty, roll(.crashAfterPersist, 0.004) { return crashCoordinator("after persist") }
     if !effects.isEmpty, gust(.leaderPaused, 0.003) {
       schedule(3_000 + Instant(weather.next() % 12_000), .lateEffects(effects, epoch: epoch))
       return crashCoordinator("pauses, and another one takes over")
     }
     for effect in effects { act(effect, epoch: epoch) }
+    scheduleTick()
+  }
+
+  private mutating func scheduleTick() {
     if let deadline = scheduler!.nextDeadline {
       let at = max(time + 1, deadline - clockOffset)
       if tickAt.map({ at < $0 || $0 < time }) ?? true {
@@ -590,6 +622,7 @@ struct Simulation {
       if weather.nextUnit() < 0.5 { for record in open.changes { persist(record) } }
       storing = nil
     }
+    unstored = []
     mailbox = []
     scheduler = nil
     tickAt = nil
@@ -616,7 +649,7 @@ struct Simulation {
       return .stagePlanFailed(call.id, PlatformError(random.nextUnit() < 0.7 ? .unavailable : .notFound, "planning failed"))
     }
     let width = call.body["width"]?.intValue ?? 1
-    let repeatable = call.body["repeatable"]?.boolValue == true
+    let repeatable = call.body["repeatable"]?.boolValue == true || repeatable && call.kind == "shards"
     let affinities = vintage >= .affinity && seed % 3 > 0 ? 1 + Int(seed % 7) : 0
     let units = (0..<width).map {
       UnitSpec(
