@@ -77,7 +77,6 @@ final class ExecutorSession: Sendable {
   private func perform(_ spec: WorkSpec, _ context: ExecutorContext) {
     send(.started)
     do {
-      try FileManager.default.createDirectory(atPath: context.scratchDirectory, withIntermediateDirectories: true)
       let result = try WorkKinds.run(spec, context: context)
       context.flushProgress()
       send(.succeeded(result))
@@ -100,9 +99,10 @@ final class ExecutorContext: WorkContext {
     var lastProgress: (done: Int64, total: Int64, unit: String)?
     var lastSent: ContinuousClock.Instant?
     var onStop: (@Sendable (_ draining: Bool) -> Void)?
+    var hasScratch = false
   }
 
-  let scratchDirectory: String
+  private let scratch: String
   let gang: GangSeat?
   /// Values of secrets by `scope/key`.
   let secrets: [String: String]
@@ -113,12 +113,22 @@ final class ExecutorContext: WorkContext {
   init(session: ExecutorSession, scratch: String, gang: GangSeat?, secrets: [String: String]) {
     self.secrets = secrets
     self.session = session
-    scratchDirectory = scratch
+    self.scratch = scratch
     self.gang = gang
   }
 
   /// Where a rank or replica listens: this node's address, any free port.
   var listenAddress: String { "tcp://\(ProcessInfo.processInfo.environment[ExecutorChild.addressVariable] ?? "127.0.0.1"):0" }
+
+  /// A folder of this attempt's own, made when it is first asked for; what cannot be made shows when it is written to.
+  var scratchDirectory: String {
+    state.withLock { state in
+      guard !state.hasScratch else { return }
+      state.hasScratch = true
+      try? FileManager.default.createDirectory(atPath: scratch, withIntermediateDirectories: true)
+    }
+    return scratch
+  }
 
   var isCancelled: Bool { state.withLock { $0.cancelled } }
 

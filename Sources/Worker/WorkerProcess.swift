@@ -76,6 +76,8 @@ public actor WorkerProcess {
   private var idle: [(child: ExecutorChild, since: Date, hasWorked: Bool)] = []
   private var isWarming = false
   private var pendingLogs: [UnitAttempt: [String]] = [:]
+  /// What has begun and was not told yet.
+  private var begun: [UnitAttempt] = []
   private var stopping = false
   private var statements: StatementPool?
 
@@ -186,15 +188,6 @@ public actor WorkerProcess {
     }
   }
 
-  private func publish() {
-    let running = Set(units.keys)
-    let done = Set(finished.keys)
-    shared.withLock {
-      $0.running = running
-      $0.finished = done
-    }
-  }
-
   /// A message that may be lost: the coordinator asks again, or the next report replaces it.
   private func tell(_ message: ControlMessage) {
     do {
@@ -230,7 +223,7 @@ public actor WorkerProcess {
       cancel(key, reason: reason, unit: unit)
     case .acknowledge(let key):
       finished[key] = nil
-      publish()
+      shared.withLock { _ = $0.finished.remove(key) }
     case .peerTable(let group, let generation, let peers):
       let mapped = peers.map { GangPeer(rank: $0.rank, hostID: $0.hostID, address: $0.address, publicKey: $0.publicKey) }
       for (_, unit) in units where unit.gang?.gang == group && unit.gang?.generation == generation {
@@ -266,7 +259,7 @@ public actor WorkerProcess {
     }
     guard work.incarnation == incarnation else { return }
     units[key] = Running(child: nil, kind: kind, gang: work.gang, isReplica: work.isReplica)
-    publish()
+    shared.withLock { _ = $0.running.insert(key) }
     do {
       let child = try await executor(reusable: work.gang == nil && !work.isReplica)
       guard units[key] != nil, units[key]?.cancelled == false else {
@@ -293,7 +286,11 @@ public actor WorkerProcess {
   private func noteProcess(_ key: UnitAttempt, _ child: ExecutorChild) {
     let path = unitsFolder + "/" + key.unit.replacingOccurrences(of: "/", with: "_")
     // Only a convenience: nothing depends on the note.
-    try? Data(String(child.processID).utf8).write(to: URL(fileURLWithPath: path))
+    let file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+    guard file >= 0 else { return }
+    var text = String(child.processID)
+    _ = text.withUTF8 { write(file, $0.baseAddress, $0.count) }
+    close(file)
   }
 
   private func executor(reusable: Bool) async throws -> ExecutorChild {
@@ -347,7 +344,7 @@ public actor WorkerProcess {
       }
     }
     // Only leftovers of a finished attempt are in there.
-    try? FileManager.default.removeItem(atPath: scratch)
+    if access(scratch, F_OK) == 0 { try? FileManager.default.removeItem(atPath: scratch) }
     if reusable && !stopping && idle.count < configuration.slots {
       idle.append((child, Date(), true))
     } else {
@@ -360,12 +357,20 @@ public actor WorkerProcess {
     }
   }
 
+  /// Of work that is over in a moment, nobody needs to know that it has begun.
+  private func tellBeginnings() async {
+    try? await Task.sleep(for: .milliseconds(25))  // cancelled: they are told now
+    for key in begun where units[key] != nil { tell(.unitStarted(key)) }
+    begun = []
+  }
+
   /// - Returns: true when the work is over.
   private func handle(_ event: ExecutorEvent, _ key: UnitAttempt) -> Bool {
     switch event {
     case .started:
       units[key]?.started = true
-      tell(.unitStarted(key))
+      begun.append(key)
+      if begun.count == 1 { Task { [weak self] in await self?.tellBeginnings() } }
     case .progress(let done, let total, let unit): tell(.unitProgress(key, done: done, total: total, unit: unit))
     case .metric(let name, let step, let value): tell(.unitMetric(key, name: name, step: step, value: value))
     case .log(let line): pendingLogs[key, default: []].append(line)
@@ -403,7 +408,10 @@ public actor WorkerProcess {
     if remembered.count > Self.memory {
       rememberedSet.remove(remembered.removeFirst())
     }
-    publish()
+    shared.withLock {
+      $0.running.remove(key)
+      $0.finished.insert(key)
+    }
     tell(.unitFinished(key, outcome: end.0, result: end.result, error: end.error))
   }
 
