@@ -192,7 +192,7 @@ public struct CoordinatorProcess: Sendable {
     for problem in try await StorageKeyLoader(catalog: catalog, keyPath: layout.sealingKey).load() {
       logger.warning("keys cannot be used", metadata: ["problem": "\(problem)"])
     }
-    let store = JobStore(pool: pool)
+    let store = JobStore(pool: pool, epoch: Int64(epoch))
     let telemetry = RunTelemetry(pool: pool)
     let waiters = RunWaiters()
     let gitFolders = GitFolders(
