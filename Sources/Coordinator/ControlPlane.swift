@@ -242,7 +242,7 @@ final class ControlPlane: Sendable {
       let work = AssignedWork(
         incarnation: assignment.incarnation, payload: assignment.payload,
         gang: assignment.gang.map { .init(gang: $0.gang, generation: $0.generation, rank: $0.rank, size: $0.size) },
-        isReplica: assignment.service != nil, keys: KeyRing.shared.keys(neededBy: assignment.payload))
+        isReplica: assignment.service != nil, mayWait: assignment.mayWait ? true : nil, keys: KeyRing.shared.keys(neededBy: assignment.payload))
       let wanted = Set((assignment.payload["secrets"]?.objectValue ?? [:]).values.compactMap(\.stringValue))
       guard assignment.kind == CommandWork.kind, !wanted.isEmpty else { return assign(assignment, work) }
       // Read now and kept nowhere. While they cannot be read the work is not handed over; the scheduler asks again.

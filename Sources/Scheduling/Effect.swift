@@ -59,6 +59,8 @@ public struct Assignment: Sendable, Equatable {
   public var service: String?
   /// See `UnitRecord.repeatable`.
   public var isRepeatable = false
+  /// It begins when a slot of its worker is free.
+  public var mayWait = false
 }
 
 /// One rank of a complete gang.

@@ -54,6 +54,13 @@ extension Scheduler {
     public var affinityWindow = 32
     /// Requests in flight on a draining replica have this long.
     public var drainMs: Int64 = 30_000
+    /// How much work of a stage, by what its shards took so far, may wait on a worker for each of its slots.
+    public var aheadMs: Int64 = 50
+    /// And how many shards at most, once so many have ended.
+    public var aheadLimit = 8
+    public var aheadSamples = 4
+    /// What waits for longer is given to a worker that has a free slot.
+    public var aheadPatienceMs: Int64 = 500
     /// Kinds of tasks whose planning changes nothing anywhere.
     public var purePlans: Set<String> = []
     /// Seed of the jitter.

@@ -48,6 +48,7 @@ extension Scheduler {
       if lease.evicted != (unit.preemptedBy != nil && isOwn) { found.append("\(lease.key.unit) is stopped for a service, or is not") }
     }
     if workers[at: index].state != .restored, granted.isOverfull { found.append("worker \(name) has given more than it has: \(granted)") }
+    if workers[at: index].ahead != workers[at: index].leases.values.count(where: \.isAhead) { found.append("worker \(name) counts what waits there wrongly") }
     if used != workers[at: index].room.used { found.append("worker \(name) counts its slots wrongly") }
     return active
   }

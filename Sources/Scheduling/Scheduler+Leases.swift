@@ -175,7 +175,7 @@ extension Scheduler {
   mutating func unitFinished(_ worker: String, _ key: UnitAttempt, _ outcome: UnitOutcome) {
     let place = current(worker, key) ?? contested(worker, key)
     // Nobody was told of the beginning of what took a moment only.
-    let startedAt = workers[worker]?.leases[key].map { $0.startedAt ?? $0.since }
+    let startedAt = workers[worker]?.leases[key].flatMap { $0.startedAt ?? ($0.waits ? nil : $0.since) }
     workers.update(worker) { $0.remove(key) }
     if let place {
       if case .succeeded = outcome, let startedAt { noteDuration(now - startedAt, of: place) }

@@ -15,11 +15,12 @@ extension Scheduler {
     var kept: Set<Int> = []
     rivalsAt = nil
     homesAt = nil
+    aheadUntil = nil
     makeRoom(for: placeReplicas(), &kept)
     var candidates = runs.indices.filter { run in
       !runs[run].record.state.isTerminal && runs[run].tasks.contains { $0.waiting > 0 }
     }
-    guard !candidates.isEmpty else { return startRivals(kept) }
+    guard !candidates.isEmpty else { return useWhatIsLeft(kept) }
     var shares: [String: Int] = [:]
     for run in runs { shares[run.record.spec.user ?? "", default: 0] += run.tasks.reduce(0) { $0 + $1.leased } }
     func rank(_ run: Int) -> (Int, Int, Int) {
@@ -37,6 +38,11 @@ extension Scheduler {
       case .blocked: return
       }
     }
+    useWhatIsLeft(kept)
+  }
+
+  private mutating func useWhatIsLeft(_ kept: Set<Int>) {
+    takeBack(kept)
     startRivals(kept)
   }
 
@@ -64,6 +70,10 @@ extension Scheduler {
       if waitsForHome(run, task, unit, kept) { continue }
       if let worker = freestWorker(for: runs[run].tasks[task].units[unit], kept) {
         lease(.task(run: run, task: task, unit: unit), to: worker, beyondSlots: false)
+        return .placed
+      }
+      if let worker = workerAhead(of: runs[run].tasks[task].units[unit], in: runs[run].tasks[task], kept) {
+        lease(.task(run: run, task: task, unit: unit), to: worker, beyondSlots: false, isAhead: true)
         return .placed
       }
       guard runs[run].tasks[task].spec.demand != nil else {
@@ -104,7 +114,7 @@ extension Scheduler {
     if let best { kept.insert(best.index) }
   }
 
-  mutating func lease(_ place: Place, to worker: Int, beyondSlots: Bool) {
+  mutating func lease(_ place: Place, to worker: Int, beyondSlots: Bool, isAhead: Bool = false) {
     let name = workers.keys[worker]
     let incarnation = workers[at: worker].incarnation
     let first = self[place].repeatable == true ? firstAttempt : 0
@@ -118,8 +128,8 @@ extension Scheduler {
     }
     let unit = self[place]
     let lease = Lease(
-      key: unit.key, load: unit.load, isReplica: unit.service != nil, active: true, confirmed: false, sentAt: now, beyondSlots: beyondSlots,
-      since: now)
+      key: unit.key, load: isAhead ? .none : unit.load, isReplica: unit.service != nil, active: true, confirmed: false, sentAt: now,
+      beyondSlots: beyondSlots, since: now, isAhead: isAhead, waits: unit.mayWait && (isAhead || workers[at: worker].ahead > 0))
     workers[at: worker].add(lease)
     effects.append(.assign(assignment(unit)))
   }
@@ -133,6 +143,6 @@ extension Scheduler {
     return Assignment(
       worker: unit.worker ?? "", incarnation: unit.incarnation, unit: unit.name, attempt: unit.attempt, kind: unit.kind,
       payload: unit.payload, gang: gang, service: unit.service,
-      isRepeatable: unit.repeatable == true)
+      isRepeatable: unit.repeatable == true, mayWait: unit.mayWait)
   }
 }

@@ -42,10 +42,10 @@ extension Scheduler {
     var late: [(since: Instant, place: Place)] = []
     for worker in workers.values {
       for lease in worker.leases.values where lease.active && !lease.evicted {
-        // What never begins is late too.
-        let since = lease.startedAt ?? lease.since
-        guard let place = find(lease.key.unit), case .task(let run, let task, _) = place, self[place].repeatable == true,
-          self[place].rivalAttempt == nil, let patience = patience(run, task)
+        // What was given a slot is late also when it never begins.
+        guard let since = lease.startedAt ?? (lease.waits ? nil : lease.since), let place = find(lease.key.unit),
+          case .task(let run, let task, _) = place, self[place].repeatable == true, self[place].rivalAttempt == nil,
+          let patience = patience(run, task)
         else { continue }
         if since + patience <= now { late.append((since, place)) } else { rivalsAt = min(rivalsAt ?? .max, since + patience) }
       }

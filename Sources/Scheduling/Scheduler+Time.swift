@@ -36,6 +36,7 @@ extension Scheduler {
     }
     if let homesAt, homesAt > now { earliest = min(earliest, homesAt) }
     if let rivalsAt, rivalsAt > now { earliest = min(earliest, rivalsAt) }
+    if let aheadUntil, aheadUntil > now { earliest = min(earliest, aheadUntil) }
     if now < gangsWaitUntil, !runs.isEmpty { earliest = min(earliest, gangsWaitUntil) }
     return earliest == .max ? nil : earliest
   }

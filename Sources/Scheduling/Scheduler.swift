@@ -38,6 +38,8 @@ public struct Scheduler: Sendable {
   var homesAt: Instant?
   /// When the next shard has run for so long that it is started a second time.
   var rivalsAt: Instant?
+  /// When the next of the shards that wait on their workers has waited for long.
+  var aheadUntil: Instant?
   /// Attempts of repeatable work count from here. It is handed out before that is stored: a successor, which may not have heard of it, must
   /// not use the name again.
   let firstAttempt: Int

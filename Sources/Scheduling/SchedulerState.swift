@@ -139,6 +139,10 @@ extension Scheduler {
     var since: Instant
     /// When the worker began.
     var startedAt: Instant?
+    /// It takes no slot, but waits on its worker for one.
+    var isAhead = false
+    /// It may begin later than it was given: it is ahead, or came behind what is.
+    var waits = false
   }
 
   struct Worker: Sendable, Equatable {
@@ -155,6 +159,8 @@ extension Scheduler {
     /// By unit.
     private(set) var leases = SortedTable<UnitAttempt, Lease>()
     private(set) var replicas = 0
+    /// Leases that wait for a slot.
+    private(set) var ahead = 0
 
     init(
       incarnation: Int64, room: Room, hostID: String, labels: [String: String], state: State, availability: WorkerAvailability,
@@ -192,6 +198,7 @@ extension Scheduler {
       leases.set(lease.key, lease)
       room.take(lease.load)
       if lease.isReplica { replicas += 1 }
+      if lease.isAhead { ahead += 1 }
     }
 
     @discardableResult
@@ -199,6 +206,7 @@ extension Scheduler {
       guard let lease = leases.remove(key) else { return nil }
       room.give(lease.load)
       if lease.isReplica { replicas -= 1 }
+      if lease.isAhead { ahead -= 1 }
       return lease
     }
 

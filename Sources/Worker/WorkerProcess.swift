@@ -42,6 +42,7 @@ public actor WorkerProcess {
     var kind: String
     var gang: AssignedWork.Seat?
     var isReplica: Bool
+    var mayWait: Bool
     var started = false
     var endpoint: (address: String, publicKey: String)?
     var cancelled = false
@@ -76,6 +77,9 @@ public actor WorkerProcess {
   private var idle: [(child: ExecutorChild, since: Date, hasWorked: Bool)] = []
   private var isWarming = false
   private var pendingLogs: [UnitAttempt: [String]] = [:]
+  /// What waits for a slot, in its order, and how many of its kind run.
+  private var queue: [(key: UnitAttempt, kind: String, work: AssignedWork)] = []
+  private var runningOfQueue = 0
   /// What has begun and was not told yet.
   private var begun: [UnitAttempt] = []
   private var stopping = false
@@ -258,14 +262,23 @@ public actor WorkerProcess {
       return finish(key, .failed, error: PlatformError(.internalError, "unreadable assignment: \(JSONValue.reason(error))"))
     }
     guard work.incarnation == incarnation else { return }
-    units[key] = Running(child: nil, kind: kind, gang: work.gang, isReplica: work.isReplica)
+    let mayWait = work.mayWait == true
+    units[key] = Running(child: nil, kind: kind, gang: work.gang, isReplica: work.isReplica, mayWait: mayWait)
     shared.withLock { _ = $0.running.insert(key) }
+    if mayWait {
+      guard runningOfQueue < configuration.slots else { return queue.append((key, kind, work)) }
+      runningOfQueue += 1
+    }
+    await begin(key, kind, work)
+  }
+
+  private func begin(_ key: UnitAttempt, _ kind: String, _ work: AssignedWork) async {
     do {
       let child = try await executor(reusable: work.gang == nil && !work.isReplica)
       guard units[key] != nil, units[key]?.cancelled == false else {
         child.kill()
         if units[key] != nil { finish(key, .cancelled) }
-        return
+        return beginNext()
       }
       units[key]?.child = child
       // People wait for a replica's answers; everything else may take a moment longer.
@@ -278,6 +291,7 @@ public actor WorkerProcess {
       Task { await self.follow(child, key, scratch: scratch) }
     } catch {
       finish(key, .failed, error: PlatformError.from(error))
+      beginNext()
     }
   }
 
@@ -355,6 +369,16 @@ public actor WorkerProcess {
         child.kill()
       }
     }
+    beginNext()
+  }
+
+  /// Begins what waits, for as many slots as are free.
+  private func beginNext() {
+    while runningOfQueue < configuration.slots, !queue.isEmpty, !stopping {
+      let next = queue.removeFirst()
+      runningOfQueue += 1
+      Task { await begin(next.key, next.kind, next.work) }
+    }
   }
 
   /// Of work that is over in a moment, nobody needs to know that it has begun.
@@ -400,6 +424,9 @@ public actor WorkerProcess {
 
   private func complete(_ key: UnitAttempt, _ end: (UnitOutcome, result: Data, error: Data)) {
     flushLogs()
+    if units[key]?.mayWait == true {
+      if let position = queue.firstIndex(where: { $0.key == key }) { queue.remove(at: position) } else { runningOfQueue -= 1 }
+    }
     units[key] = nil
     unlink(unitsFolder + "/" + key.unit.replacingOccurrences(of: "/", with: "_"))
     finished[key] = end
@@ -421,6 +448,7 @@ public actor WorkerProcess {
       return
     }
     units[key]?.cancelled = true
+    if queue.contains(where: { $0.key == key }) { return finish(key, .cancelled) }
     guard let child = unit.child else { return }
     child.send(.cancel(reason: reason))
     // Work that does not look at its flag is ended.

@@ -37,6 +37,7 @@ extension Simulation {
     workers[name]!.partitioned = false
     workers[name]!.work = [:]
     workers[name]!.tombstones = []
+    workers[name]!.queue = []
     workers[name]!.beat = 0
     workers[name]!.sentBeats = [:]
     workers[name]!.heard = (0, 0)
@@ -75,6 +76,7 @@ extension Simulation {
   mutating func beat(_ name: String, _ incarnation: Int64) {
     guard isCurrent(name, incarnation), !postponed(name, .beat(name, incarnation: incarnation)) else { return }
     fence(name)
+    beginNext(name)
     workers[name]!.beat += 1
     let sequence = workers[name]!.beat
     workers[name]!.sentBeats[sequence] = time
@@ -113,6 +115,7 @@ extension Simulation {
   }
 
   mutating func receive(_ name: String, _ effect: Effect, _ message: (epoch: Int, sequence: Int)) {
+    defer { beginNext(name) }
     let action = Action.toWorker(name, effect, epoch: message.epoch, sequence: message.sequence)
     guard workers[name]!.isUp, !postponed(name, action) else { return }
     fence(name)
@@ -130,6 +133,7 @@ extension Simulation {
       checkGang(name, assignment)
       checkAlone(assignment)
       workers[name]!.work[key] = Execution(assignment: assignment)
+      if vintage >= .ahead, assignment.mayWait { return workers[name]!.queue.append(key) }
       report(name, .unitStarted(worker: name, unit: key.unit, attempt: key.attempt))
       if assignment.gang != nil || assignment.service != nil {
         schedule(20 + Instant(random.next() % 300), .ready(name, incarnation: incarnation, key))
@@ -228,8 +232,25 @@ extension Simulation {
     end(name, key, .succeeded(["index": .integer(index), "task": .integer(attempt), "lease": .integer(Int64(key.attempt))]))
   }
 
+  /// Begins what waits, for as many slots as are free.
+  private mutating func beginNext(_ name: String) {
+    guard vintage >= .ahead, workers[name]!.isUp, workers[name]!.stalledUntil <= time else { return }
+    while let key = workers[name]!.queue.first {
+      guard let execution = workers[name]!.work[key], execution.outcome == nil else {
+        workers[name]!.queue.removeFirst()
+        continue
+      }
+      let running = workers[name]!.work.count { $0.value.assignment.mayWait && $0.value.outcome == nil && !workers[name]!.queue.contains($0.key) }
+      guard running < workers[name]!.slots else { return }
+      workers[name]!.queue.removeFirst()
+      report(name, .unitStarted(worker: name, unit: key.unit, attempt: key.attempt))
+      schedule(span(of: execution.assignment, on: name), .finish(name, incarnation: workers[name]!.incarnation, key))
+    }
+  }
+
   private mutating func end(_ name: String, _ key: UnitAttempt, _ outcome: UnitOutcome) {
     workers[name]!.work[key]!.outcome = outcome
+    defer { beginNext(name) }
     workers[name]!.history = workers[name]!.history.suffix(19) + [(key, outcome)]
     report(name, .unitFinished(worker: name, unit: key.unit, attempt: key.attempt, outcome: outcome))
   }

@@ -25,8 +25,10 @@ struct Simulation {
     case affinity
     /// What precedes the store happens before it, events are handled while the store works, and what nobody waits for is stored later.
     case pipeline
+    /// Shards wait on their workers.
+    case ahead
 
-    static let newest = Vintage.pipeline
+    static let newest = Vintage.ahead
     static func < (a: Vintage, b: Vintage) -> Bool { a.rawValue < b.rawValue }
   }
 
@@ -125,6 +127,8 @@ struct Simulation {
     var leaseUntil: Instant = 0
     var work: [UnitAttempt: Execution] = [:]
     var tombstones: Set<UnitAttempt> = []
+    /// What waits for a slot.
+    var queue: [UnitAttempt] = []
     var slots = 2
     var link = Link()
     /// The last message that it has taken. Older ones are dropped, as the transport does.
@@ -228,6 +232,9 @@ struct Simulation {
     var pipeline = SplitMix64(seed: seed &+ 0x00C0_FFEE)
     repeatable = pipeline.nextUnit() < 0.6
     if pipeline.nextUnit() < 0.6 { configuration.purePlans = ["shards", "gang", "none"] }
+    guard vintage >= .ahead, pipeline.nextUnit() < 0.6 else { return }
+    configuration.aheadMs = 10_000
+    configuration.aheadSamples = 1
   }
 
   // MARK: Running
@@ -498,6 +505,7 @@ struct Simulation {
       if case .workerHeartbeat = event {} else { trace.add(.event(event), at: time) }
       effects += scheduler!.handle(event, now: now)
       if let violation = scheduler!.violations().first { problems.append(violation) }
+      done["waiting on workers", default: 0] += scheduler!.workers.values.contains { $0.ahead > 0 } ? 1 : 0
     }
     guard vintage >= .pipeline else { return settle(effects) }
     for effect in effects { if effect.precedesStore { act(effect, epoch: epoch) } else { unstored.append(effect) } }

@@ -22,14 +22,18 @@ public struct AssignedWork: Codable, Sendable {
   public var gang: Seat?
   /// Replicas are kept in processes of their own and take no slot.
   public var isReplica: Bool
+  /// It begins when fewer such units run than the worker has slots. Absent: at once.
+  public var mayWait: Bool?
   /// What opens the places in buckets that the work reads or writes. The link is encrypted.
   public var keys: [StorageKeys]?
   /// Values of the secrets that a program asks for, by `scope/key`, without those that are not there.
   public var secrets: [String: String]?
 
   public init(
-    incarnation: Int64, payload: JSONValue, gang: Seat? = nil, isReplica: Bool = false, keys: [StorageKeys]? = nil, secrets: [String: String]? = nil
+    incarnation: Int64, payload: JSONValue, gang: Seat? = nil, isReplica: Bool = false, mayWait: Bool? = nil, keys: [StorageKeys]? = nil,
+    secrets: [String: String]? = nil
   ) {
+    self.mayWait = mayWait
     self.secrets = secrets
     self.incarnation = incarnation
     self.payload = payload
