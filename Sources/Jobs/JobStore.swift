@@ -127,7 +127,7 @@ public struct JobStore: Sendable {
     numbered.id = String(try await pool.query(Self.nextNumber)[0].int("id"))
     let answer = try await pool.repeatable(
       """
-      WITH \(Self.fence("$13")), stored AS (\(Self.insertion) SELECT \(Self.inserted), 0 FROM fence ON CONFLICT (run_id) DO NOTHING)
+      WITH \(Self.fence("$14")), stored AS (\(Self.insertion) SELECT \(Self.inserted), 0 FROM fence ON CONFLICT (run_id) DO NOTHING)
       SELECT EXISTS (SELECT FROM fence) AS leads
       """, try Self.row(numbered, by: submitter, origin, told) + [.int(Int(epoch))])
     guard let row = answer.first, try row.bool("leads") else { throw LeaseKeeper.over(epoch) }
@@ -137,10 +137,10 @@ public struct JobStore: Sendable {
   private static let nextNumber = "SELECT nextval('run_ids') AS id"
   private static let insertion = """
     INSERT INTO runs (run_id, name, idempotency_key, spec, submitted_by, job_id, run_type, settings, parameters, trigger, parent_run,
-      notifications, depth)
+      notifications, grants, depth)
     """
   private static let inserted = """
-    $1::text, $2::text, $3::text, $4::jsonb, $5::text, $6::bigint, $7::text, $8::jsonb, $9::jsonb, $10::text, $11::text, $12::jsonb
+    $1::text, $2::text, $3::text, $4::jsonb, $5::text, $6::bigint, $7::text, $8::jsonb, $9::jsonb, $10::text, $11::text, $12::jsonb, $13::jsonb
     """
 
   private static func row(_ spec: RunSpec, by submitter: String, _ origin: RunOrigin, _ told: JSONValue?) throws -> [PostgresValue] {
@@ -149,6 +149,7 @@ public struct JobStore: Sendable {
       .text(spec.id), .text(spec.name), .optional(spec.idempotencyKey), .json(body), .text(submitter), .optional(origin.job.map { Int($0) }),
       .text(origin.type.rawValue), .optional(origin.settings), .encoding(.object(origin.parameters.mapValues { .string($0) })), .text(origin.trigger),
       .optional(origin.parent), .optional(told),
+      .optional(origin.grants.isEmpty ? nil : JSONValue.object(origin.grants.mapValues { .string($0.name) })),
     ]
   }
 
