@@ -175,8 +175,9 @@ public struct WorkerRecord: Codable, Sendable, Equatable {
   public var availability: WorkerAvailability
 }
 
-/// One changed entity. The runner writes each as an upsert by `key`; terminal ones stay as the archive.
-public enum Record: Codable, Sendable, Equatable {
+/// One changed entity. The runner writes each as an upsert by `key`; terminal ones stay as the archive. Indirect, because tables of a hundred thousand have
+/// room for twice as many.
+public indirect enum Record: Codable, Sendable, Equatable {
   case run(RunRecord)
   case task(TaskRecord)
   case unit(UnitRecord)
