@@ -446,7 +446,7 @@ struct StreamChannel: ReplicaChannel {
 
 /// Plans, commits and messages for the runner.
 final class CoordinatorEffects: EffectHandler {
-  /// Tasks whose planning only looks.
+  /// Tasks whose planning only looks. (That of a notebook makes a folder, which planning it again finds.)
   static let purePlans: Set<String> = ["command", "spark_python", "python_wheel", "notebook", "wait"]
 
   private let planners: [String: any TaskPlanner]

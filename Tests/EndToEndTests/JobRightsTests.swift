@@ -51,7 +51,7 @@ extension EndToEnd {
       ann.tokens.delete(own.token_info.token_id)
       assert len(list(ann.tokens.list())) == 1
       # What shows or changes the whole cluster.
-      for path in ("/metrics", "/api/2.0/nodes", "/api/2.0/events", "/api/2.0/console/dashboard", "/api/2.0/notification-deliveries"):
+      for path in ("/metrics", "/api/2.0//nodes", "/api/2.0/nodes", "/api/2.0/events", "/api/2.0/console/dashboard", "/api/2.0/notification-deliveries"):
           refused(PermissionDenied, "that is for administrators", lambda: ann.api_client.do("GET", path))
       refused(PermissionDenied, "that is for administrators", lambda: ann.api_client.do("POST", "/api/2.0/nodes/w0/drain"))
 
