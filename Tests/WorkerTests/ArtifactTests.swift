@@ -34,6 +34,18 @@ import Testing
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder.file("kept") + "/7/t") == ["1"])
   }
 
+  /// A hard link has the owner of what it links to. Only root can give a file away.
+  @Test(.enabled(if: geteuid() == 0, "only root can make a file of another user")) func filesOfOthersAreNotKept() throws {
+    let folder = TemporaryDirectory("others")
+    let left = folder.file("left")
+    try FileManager.default.createDirectory(atPath: left, withIntermediateDirectories: true)
+    try write("own", left + "/own.txt")
+    try write("secret", folder.file("secret"))
+    #expect(chown(folder.file("secret"), 12345, 12345) == 0 && link(folder.file("secret"), left + "/linked.txt") == 0)
+    #expect(try ProgramArtifacts.keep(left, at: folder.file("kept")) == 1)
+    #expect(FileManager.default.fileExists(atPath: folder.file("kept/own.txt")) && !FileManager.default.fileExists(atPath: folder.file("kept/linked.txt")))
+  }
+
   @Test func whatIsTooMuchIsNotKept() throws {
     let folder = TemporaryDirectory("artifacts")
     let empty = folder.file("empty")

@@ -11,6 +11,8 @@ enum ProgramArtifacts {
   static let limit = (files: 1_000, bytes: Int64(1) << 30, depth: 16)
 
   private struct Count {
+    /// Whose files are kept: a hard link to somebody else's is no file that the program has left.
+    var owner: uid_t
     var files = 0
     var bytes: Int64 = 0
   }
@@ -25,7 +27,9 @@ enum ProgramArtifacts {
     defer { close(root) }
     let temporary = "\(place).\(getpid())"
     let files = FileManager.default
-    var count = Count()
+    var info = stat()
+    guard fstat(root, &info) == 0 else { throw PlatformError.system("read", folder) }
+    var count = Count(owner: info.st_uid)
     defer { try? files.removeItem(atPath: temporary) }  // there is none when it has become the place, or nothing was copied
     try copy(root, to: temporary, depth: 1, &count)
     guard count.files > 0 else { return 0 }
@@ -66,7 +70,7 @@ enum ProgramArtifacts {
       guard fstat(entry, &info) == 0 else { continue }
       switch info.st_mode & S_IFMT {
       case S_IFDIR: try copy(entry, to: "\(place)/\(name)", depth: depth + 1, &count)
-      case S_IFREG:
+      case S_IFREG where info.st_uid == count.owner:
         count.files += 1
         guard count.files <= limit.files else { throw tooMuch("\(limit.files) files") }
         try FileManager.default.createDirectory(atPath: place, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
