@@ -139,6 +139,28 @@ extension EndToEnd {
           iam.AccessControlRequest(user_name="bob@example.org", permission_level=iam.PermissionLevel.IS_OWNER),
           iam.AccessControlRequest(user_name="ann", permission_level=iam.PermissionLevel.CAN_MANAGE_RUN)])
 
+      # A job runs in the name of its owner, whatever is said of it.
+      def run_as(**who): return j.JobRunAs(**who)
+      own = ann.jobs.create(name="own", tasks=[task()], run_as=run_as(user_name="ann")).job_id
+      assert ann.jobs.get(own).run_as_user_name == "ann" and not ann.jobs.get(own).settings.run_as
+      handed = ann.jobs.create(name="handed", tasks=[task()], run_as=run_as(user_name="bob@example.org"), access_control_list=[
+          give(L.IS_OWNER, user_name="bob@example.org")]).job_id
+      assert w.jobs.get(handed).run_as_user_name == "bob@example.org"
+      refused(PermissionDenied, "it would run as bob@example.org, and it is ann's", lambda: ann.jobs.create(
+          name="x", tasks=[task()], run_as=run_as(user_name="bob@example.org")))
+      refused(PermissionDenied, "it is ann's", lambda: w.jobs.update(own, new_settings=j.JobSettings(run_as=run_as(user_name="admin"))))
+      refused(PermissionDenied, "it is ann's", lambda: ann.jobs.submit(run_name="x", run_as=run_as(user_name="eve"), tasks=[
+          j.SubmitTask(task_key="c", condition_task=task().condition_task)]))
+      refused(DatabricksError, "ServicePrincipalName(p) does not exist", lambda: ann.jobs.create(
+          name="x", tasks=[task()], run_as=run_as(service_principal_name="p")))
+      for gone in (own, handed): w.jobs.delete(gone)
+      # A token that makes a request the same run has 1 to 64 characters.
+      for bad in ("x" * 65, ""):
+          refused(InvalidParameterValue, "1 to 64 characters", lambda: bob.api_client.do(
+              "POST", "/api/2.2/jobs/run-now", body={"job_id": job, "idempotency_token": bad}))
+      once = [bob.jobs.run_now(job, idempotency_token="x" * 64).run_id for _ in range(2)]
+      assert once[0] == once[1] and ended(bob, once[0]), once
+
       # Rights with the job, and of a run that is no job's.
       shared = ann.jobs.create(name="shared", tasks=[task()], access_control_list=[give(L.CAN_MANAGE_RUN, user_name="eve")]).job_id
       assert rights(eve, shared) == [("ann", [("IS_OWNER", False)]), ("eve", [("CAN_MANAGE_RUN", False)]), admins]

@@ -160,12 +160,43 @@ import Testing
       ["usable name", "'name' is missing", "{ enabled: ... }", "{ NAME: text }"]
     ),
     ("max_concurrent_runs: 0, timeout_seconds: soon", ["Use 1 to 1000", "In seconds"]),
+    ("max_concurrent_runs: 1001, run_as: { user_nam: a }", ["1001 is out of range", "Did you mean 'user_name'?"]),
+    ("run_as: { user_name: a, group_name: b }, priority: 101", ["exactly one user", "Use -100 to 100"]),
+    ("run_as: { group_name: b }", ["not of the group 'b'"]),
+    ("run_as: { service_principal_name: 1-2 }", ["ServicePrincipalName(1-2) does not exist"]),
+    ("trigger: { table_update: { table_names: [ a.b.c ], min_time_between_triggers_seconds: 59 } }", ["seconds from 60 on"]),
+    ("schedule: { quartz_cron_expression: '0 0 3 * * ?', timezone_id: UTC, sql_condition: { sql_query_id: x } }", ["sql_condition"]),
   ]) func allErrorsOfAJobAreSaidAtOnce(_ keys: String, _ says: [String]) throws {
     let text = "{ resources: { jobs: { j: { \(keys), tasks: [ { task_key: a, command_task: { command: ls } } ] } } } }"
     let parsed = WorkflowFile.parse(text: text, path: "w.yml", job: nil, parameters: [:], attachments: [:], isDefinition: true)
     let shown = parsed.errors.map { $0.message + " " + $0.hint }
     #expect(parsed.errors.count == says.count && says.allSatisfy { one in shown.contains { $0.contains(one) } }, "\(shown)")
     #expect(parsed.errors.allSatisfy { $0.path == "w.yml" && $0.line == 1 })
+  }
+
+  @Test func jobsHaveTheLimitsThatAreSaid() {
+    func errors(_ members: [String: JSONValue], tasks: Int = 1) -> [String] {
+      var settings: [String: JSONValue] = ["name": "x"]
+      settings["tasks"] = .array((0..<tasks).map { ["task_key": .string("t\($0)"), "wait_task": [:]] })
+      return JobSettings.check(.object(settings.merging(members) { $1 })).errors.map(\.message)
+    }
+    func tags(_ count: Int) -> JSONValue { .object(Dictionary(uniqueKeysWithValues: (0..<count).map { ("k\($0)", .string("v")) })) }
+    func webhooks(_ count: Int) -> JSONValue { ["on_start": .array((0..<count).map { ["id": .string("d\($0)")] })] }
+    #expect(errors(["tags": tags(25), "max_concurrent_runs": 1000, "webhook_notifications": webhooks(3)], tasks: 1000) == [])
+    #expect(
+      errors(["tags": tags(26), "max_concurrent_runs": 1001, "webhook_notifications": webhooks(4)], tasks: 1001) == [
+        "max_concurrent_runs: 1001 is out of range", "tags: has 26 tags; 25 are the most", "tasks: has 1001 tasks; 1000 are the most",
+        "webhook_notifications.on_start: has 4 destinations; 3 are the most",
+      ])
+  }
+
+  @Test func aJobRunsInTheNameOfItsOwner() {
+    let settings: JSONValue = ["run_as": ["user_name": "ann"], "tasks": [["task_key": "a", "wait_task": [:]]]]
+    #expect(JobSettings.check(settings).errors == [])
+    #expect(throws: Never.self) { try RunIdentity.require(settings, owner: "ann") }
+    #expect(throws: Never.self) { try RunIdentity.require(["run_as": .null], owner: "ann") }
+    let refused = #expect(throws: PlatformError.self) { try RunIdentity.require(settings, owner: "bob") }
+    #expect(refused?.number == "PLT-4491" && refused?.code == .permissionDenied && refused?.hint.contains("IS_OWNER") == true)
   }
 
   @Test func errorsOfATriggerHaveTheLinesOfTheirKeys() {
@@ -285,6 +316,13 @@ import Testing
     began.startedAt = 5
     #expect(states(stored(.cancelled), record("a", .cancelled), began) == ["CANCELED", "CANCELED"])
     #expect(states(stored(.pending, limit: 1), record("a", .pending), record("b", .pending)) == ["QUEUED", "QUEUED"])
+    #expect(states(stored(.running), record("a", .pending), record("b", .pending)) == ["PENDING", "BLOCKED"])
+    // What the platform broke is told apart from what a program did.
+    let ours = JobsView.run(
+      stored(.failed), tasks: [record("a", .failed, error: PlatformError(.internalError, "ours")), record("b", .skipped)], repairs: nil, host: "")
+    #expect((ours["tasks"]?.arrayValue ?? []).map { $0["state"]?["life_cycle_state"] } == ["INTERNAL_ERROR", "TERMINATED"])
+    // Stopping: what still runs is shown as it is, what has not begun as ended.
+    #expect(states(stored(.cancelling), record("a", .running), record("b", .cancelled)) == ["RUNNING", "CANCELED"])
     #expect(states(stored(.skipped), record("a", .skipped), record("b", .skipped)) == Array(repeating: "MAXIMUM_CONCURRENT_RUNS_REACHED", count: 2))
     let long = RunSpec(
       id: "5", name: "r",

@@ -416,7 +416,7 @@ import Testing
       sync: { exclude: [ a ] }
       run_as: { user_name: a }
       resources:
-        jobs: { j: { grants: [], tasks: [ { task_key: a, existing_cluster_id: x, command_task: { command: date } } ] } }
+        jobs: { j: { grants: [], run_as: { user_name: a }, tasks: [ { task_key: a, existing_cluster_id: x, command_task: { command: date } } ] } }
         schemas: { s: { catalog_name: main, name: s, grants: [] } }
       """)
     #expect(reading.errors == [])
@@ -424,7 +424,8 @@ import Testing
     #expect(
       names == [
         "1 'bundle.compute_id' is ignored", "2 'sync' is ignored", "3 'run_as' is ignored",
-        "5 'resources.jobs.j.grants' is ignored", "5 'resources.jobs.j.tasks[0].existing_cluster_id' is ignored", "6 'resources.schemas.s.grants' is ignored",
+        "5 'resources.jobs.j.grants' is ignored", "5 'resources.jobs.j.run_as' is ignored",
+        "5 'resources.jobs.j.tasks[0].existing_cluster_id' is ignored", "6 'resources.schemas.s.grants' is ignored",
       ])
   }
 

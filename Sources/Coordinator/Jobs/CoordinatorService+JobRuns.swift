@@ -73,6 +73,7 @@ extension CoordinatorService {
     var settings = request.objectValue ?? [:]
     let key = try Self.token(request, "submit")
     settings["name"] = settings["run_name"] ?? "Untitled"
+    if (try? RunIdentity.user(of: .object(settings))) != nil { try RunIdentity.require(.object(settings), owner: principal.name) }
     for name in ["run_name", "idempotency_token", "access_control_list"] { settings[name] = nil }
     var start = JobLauncher.Request(settings: .object(settings), user: principal.name)
     try await requireDestinations(start.settings)

@@ -16,14 +16,29 @@ extension CoordinatorService {
     var members = given.objectValue ?? [:]
     // They are kept beside the settings.
     for key in ["access_control_list", "permissions"] { members[key] = nil }
-    let settings = JSONValue.object(members)
-    let errors = JobSettings.check(settings, attachments: attachments).errors
+    let errors = JobSettings.check(.object(members), attachments: attachments).errors
     if let error = JobLauncher.joined(errors) { throw error }
-    return settings
+    // Whose it is says in whose name it runs.
+    members["run_as"] = nil
+    return .object(members)
+  }
+
+  /// - Parameters:
+  ///   - settings: as somebody sent them.
+  ///   - job: whose settings they become; nil: of a new one.
+  /// - Throws: PLT-4490, PLT-4491 when they name another than the job's owner as whom it runs.
+  private func requireOwnName(_ settings: JSONValue, job: Int64?, changed rights: JobRights.Change?, by principal: Principal) async throws {
+    guard let value = settings["run_as"], value != .null else { return }
+    var after = JobRights(owner: principal.name)
+    if let job { after = try await store.rights(ofJob: job) }
+    try rights?(&after)
+    // What else is wrong with them is said together with the rest.
+    if (try? RunIdentity.user(of: settings)) != nil { try RunIdentity.require(settings, owner: after.owner) }
   }
 
   func createJob(_ settings: JSONValue, by principal: Principal) async throws -> JSONValue {
     let rights = try await rightsChange(settings["access_control_list"], by: principal)
+    try await requireOwnName(settings, job: nil, changed: rights, by: principal)
     let settings = try Self.checked(settings, attachments: [:])
     try await requireDestinations(settings)
     try await triggers.check(settings)
@@ -40,6 +55,7 @@ extension CoordinatorService {
     if let job { try await require(.manage, ofJob: job, principal, to: "change") }
     let found = try JobSettings.settings(text: request.text, path: request.file, job: request.job, variables: request.parameters)
     let rights = try await rightsChange(found["permissions"], by: principal)
+    try await requireOwnName(found, job: job, changed: rights, by: principal)
     let settings = try Self.checked(found, attachments: request.attachments)
     try await requireDestinations(settings)
     try await triggers.check(settings)
@@ -83,6 +99,7 @@ extension CoordinatorService {
   func updateJob(_ id: Int64, _ settings: JSONValue, removing: [String], by principal: Principal) async throws {
     try await require(.manage, ofJob: id, principal, to: "change")
     let rights = try await rightsChange(settings["access_control_list"], by: principal)
+    try await requireOwnName(settings, job: id, changed: rights, by: principal)
     try await requireDestinations(settings)
     try await triggers.check(settings)
     try await store.changeJob(id, rights: rights) { job in
@@ -95,6 +112,7 @@ extension CoordinatorService {
   func resetJob(_ id: Int64, _ settings: JSONValue, by principal: Principal) async throws {
     try await require(.manage, ofJob: id, principal, to: "change")
     let rights = try await rightsChange(settings["access_control_list"], by: principal)
+    try await requireOwnName(settings, job: id, changed: rights, by: principal)
     try await requireDestinations(settings)
     try await triggers.check(settings)
     try await store.changeJob(id, rights: rights) { job in try Self.checked(settings, attachments: job.attachments) }

@@ -201,6 +201,10 @@ extension WorkflowChecker {
       case "schedule" where purpose == .definition, "trigger" where purpose == .definition, "continuous" where purpose == .definition,
         "permissions" where purpose == .definition:
         continue
+      case RunIdentity.key where purpose != .file:
+        do { _ = try RunIdentity.user(of: .object([RunIdentity.key: member.value.json(variables)])) } catch {
+          fail(error.number, member.line, place, error.message, hint: error.hint)
+        }
       case let key where NotificationRules.keys.contains(key) && purpose != .file: continue
       default:
         if TaskSchema.ignoredJobKeys.contains(member.key) {

@@ -19,7 +19,7 @@ public enum ProjectKeys {
       .key("permissions", .list(permission), "Who may do what with the project's jobs.", example: "permissions: [ { level: CAN_VIEW, group_name: users } ]"),
       .key("targets", .named(target), "Places and ways to deploy; what they hold is merged over the rest.", example: "targets: { dev: { mode: development } }"),
     ],
-    ProjectKey.ignored(["run_as"], "jobs run in the name of their owner"),
+    ProjectKey.ignored(["run_as"], ownersName),
     ProjectKey.ignored(["sync"], "files that tasks name travel with them, no others"),
     ProjectKey.ignored(["artifacts"], "nothing is built before it is deployed"),
     ProjectKey.ignored(["scripts", "experimental", "python", "javascript"], "not there"),
@@ -32,6 +32,8 @@ public enum ProjectKeys {
         example: "level: CAN_MANAGE_RUN"),
       .key("user_name", .text, "Whose it is."), .key("group_name", .text, "Or a group's: `users` are everybody, `admins` the administrators."),
     ] + ProjectKey.refused(["service_principal_name"], "There are no accounts of programs; they use the token of a user.")
+
+  static let ownersName = "jobs run in the name of their owner"
 
   static let bundle = ProjectKey.all(
     [.key("name", .text, "The project's name, a part of where it is deployed.", required: true, example: "name: support_assistant")],
@@ -89,7 +91,7 @@ public enum ProjectKeys {
       .key("presets", .keys(presets), "Over `presets`."),
       .key("bundle", .any, "Over `bundle`."), .key("permissions", .list(permission), "Behind `permissions`."),
     ],
-    ProjectKey.ignored(["run_as"], "jobs run in the name of their owner"),
+    ProjectKey.ignored(["run_as"], ownersName),
     ProjectKey.ignored(["sync", "artifacts", "git", "compute_id", "cluster_id"], "not there"))
 
   // MARK: Resources

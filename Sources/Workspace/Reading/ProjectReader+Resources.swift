@@ -200,9 +200,9 @@ extension ProjectReader {
     var job = member.value
     let rights = rights(job["permissions"], permissions, place)
     job = job.setting("permissions", nil)
-    for key in ["grants", "lifecycle"] {
+    for key in ["grants", "lifecycle", "run_as"] {
       guard let own = job.members?.first(where: { $0.key == key }) else { continue }
-      ignore("\(place).\(key)", own.line, ProjectKeys.reason(key))
+      ignore("\(place).\(key)", own.line, key == "run_as" ? ProjectKeys.ownersName : ProjectKeys.reason(key))
       job = job.setting(key, nil)
     }
     var attachments: [String: String] = [:]
