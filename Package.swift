@@ -134,7 +134,8 @@ func closure(_ names: [String], into found: Set<String> = []) -> Set<String> {
   names.reduce(into: found) { found, name in
     guard found.insert(name).inserted else { return }
     let extra: [String: [String]] = [
-      "CHNSW": ["CKernels"], "platform": ["Client", "Console", "Coordinator", "Worker", "Workspace", "Models", "Provisioning", "Tokenizers", "Core"],
+      "CHNSW": ["CKernels"],
+      "platform": ["Client", "Collectives", "Console", "Coordinator", "Worker", "Workspace", "Models", "Provisioning", "Tokenizers", "Core"],
       "bench": measured,
     ]
     let next = (extra[name] ?? []) + (libraries.first { $0.name == name }?.depends ?? [])
@@ -175,7 +176,7 @@ let package = Package(
         .executableTarget(
           name: "platform",
           dependencies: [
-            "Client", "Console", "Coordinator", "Worker", "Workspace", "Models", "Provisioning", "Tokenizers", "Transport", "Core",
+            "Client", "Collectives", "Console", "Coordinator", "Worker", "Workspace", "Models", "Provisioning", "Tokenizers", "Transport", "Core",
             product("ArgumentParser"), product("Logging"),
           ],
           swiftSettings: shared)

@@ -25,17 +25,23 @@ public final class SharedMemoryGroup: Collective {
   ///   - name: the same on every rank, and new for every start of the gang (put the generation into it).
   ///   - capacityBytes: of one slot; the segment takes twice this for each rank.
   ///   - deadline: for joining, and for each wait of every operation.
+  ///   - watch: asked 20 times a second while this rank waits; what it throws ends the wait. For who knows of a rank that has
+  ///     ended before it joined.
   /// - Throws: `timeout` when a rank does not come, `unavailable` when one has died, `resourceExhausted` when
   ///   `/dev/shm` is too small, `invalidArgument`.
   public convenience init(
-    name: String, rank: Int, worldSize: Int, capacityBytes: Int = 1 << 20, deadline: Duration = .seconds(30)
+    name: String, rank: Int, worldSize: Int, capacityBytes: Int = 1 << 20, deadline: Duration = .seconds(30),
+    watch: @escaping @Sendable () throws -> Void = {}
   ) throws {
     try self.init(
       name: name, rank: rank, worldSize: worldSize, capacityBytes: capacityBytes, deadline: deadline,
-      processID: ProcessInfo.processInfo.processIdentifier)
+      processID: ProcessInfo.processInfo.processIdentifier, watch: watch)
   }
 
-  init(name: String, rank: Int, worldSize: Int, capacityBytes: Int, deadline: Duration, processID: Int32) throws {
+  init(
+    name: String, rank: Int, worldSize: Int, capacityBytes: Int, deadline: Duration, processID: Int32,
+    watch: @escaping @Sendable () throws -> Void = {}
+  ) throws {
     guard worldSize > 0, worldSize <= 256, rank >= 0, rank < worldSize, capacityBytes >= 64, capacityBytes <= 1 << 30,
       !name.isEmpty, name.utf8.count <= 200
     else {
@@ -48,7 +54,7 @@ public final class SharedMemoryGroup: Collective {
     state = Mutex(
       try Segment(
         file: file, label: name, rank: rank, worldSize: worldSize, slotBytes: (capacityBytes + 63) & ~63,
-        waitMilliseconds: deadline.wholeMilliseconds, processID: processID))
+        waitMilliseconds: deadline.wholeMilliseconds, processID: processID, watch: watch))
   }
 
   deinit { state.withLock { $0.leave() } }
@@ -112,12 +118,15 @@ private final class Segment {
   private let slotBytes: Int
   private let waitMilliseconds: Int64
   private let spins: Int
+  private let watch: @Sendable () throws -> Void
   private var published: UInt32 = 0
   private var broken: PlatformError?
 
   init(
-    file: String, label: String, rank: Int, worldSize: Int, slotBytes: Int, waitMilliseconds: Int64, processID: Int32
+    file: String, label: String, rank: Int, worldSize: Int, slotBytes: Int, waitMilliseconds: Int64, processID: Int32,
+    watch: @escaping @Sendable () throws -> Void
   ) throws {
+    self.watch = watch
     self.label = label
     self.rank = rank
     self.worldSize = worldSize
@@ -261,6 +270,7 @@ private final class Segment {
       let now = monotonicMilliseconds()
       if SharedWords.load(Self.word(base, peer, 3)) == Life.left || now >= nextLook {
         nextLook = now + Self.lookMilliseconds
+        try watch()
         // Any rank that has gone ends this phase for all, not only the one that is waited for.
         for other in 0..<worldSize where other != rank && hasGone(other) {
           // It may have published just before it went.

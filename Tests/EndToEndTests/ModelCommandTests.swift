@@ -113,11 +113,87 @@ extension EndToEnd {
       #expect(kept.out.contains("READY") && !kept.out.contains("PENDING"), "\(kept)")
     }
 
+    @Test func partsComputeWhatTheWholeDoes() throws {
+      try writeModel(vocabulary: 64)
+      try put("config.json", Self.wide)
+      try put("ids.json", "[0, 7, 31, 2]")
+      for dtype in ["f32", "int8"] {
+        var made: [Data] = []
+        for parts in ["1", "2"] {
+          let logits = try cli(
+            "model", "logits", folder.path, "--ids", "@ids.json", "--out", "@out.f32", "--dtype", dtype, "--tensor-parallel", parts)
+          #expect(logits.status == 0 && logits.err.contains("4 x 64 f32"), "\(parts): \(logits)")
+          made.append(try Data(contentsOf: URL(fileURLWithPath: folder.file("out.f32"))))
+        }
+        #expect(made[0] == made[1] && made[0].count == 4 * 64 * 4, "\(dtype)")
+      }
+      try put("ids.json", "[0]")
+      #expect(try cli("model", "generate", folder.path, "--ids", "@ids.json", "--max-tokens", "20", "--tensor-parallel", "2").out == "[1,2,3,4,5]\n")
+      // What is wrong with the files is told once, by rank 0.
+      try put("config.json", Self.wide.replacingOccurrences(of: #""intermediate_size":8"#, with: #""intermediate_size":9"#))
+      let broken = try cli("model", "generate", folder.path, "--ids", "@ids.json", "--max-tokens", "2", "--tensor-parallel", "2")
+      #expect(broken.status == 65 && broken.err.contains("PLT-4103") && !broken.err.contains("PLT-5221"), "\(broken)")
+    }
+
+    private static let wide =
+      #"{"model_type":"llama","vocab_size":64,"hidden_size":8,"intermediate_size":8,"num_hidden_layers":1,"num_attention_heads":2,"eos_token_id":5}"#
+
+    /// A rank that dies ends the command, and the command's end ends the ranks.
+    @Test func ranksEndTogether() throws {
+      try put("ids.json", "[0]")
+      let words = ["model", "generate", folder.path, "--ids", folder.file("ids.json"), "--max-tokens", "1000000", "--ignore-eos", "--tensor-parallel", "2"]
+      func started(_ errors: String) throws -> (command: Program, rank: Int32) {
+        let command = try Program(LocalCluster.binary, words, error: .file(folder.file(errors)))
+        let limit = Date().addingTimeInterval(60)
+        while Date() < limit, command.isRunning {
+          if let rank = Self.children(of: command.processID).first { return (command, rank) }
+          usleep(10_000)
+        }
+        command.signal(SIGKILL)
+        throw PlatformError(.timeout, "no rank has started")
+      }
+      let (first, victim) = try started("first")
+      kill(victim, SIGKILL)
+      #expect(first.wait() == 69)
+      let said = try String(contentsOfFile: folder.file("first"), encoding: .utf8)
+      #expect(said.contains("rank 1 of 2 has ended with signal 9") && said.contains("PLT-5221"), "\(said)")
+
+      let (second, orphan) = try started("second")
+      // Once both have joined, the name of their memory is gone and nothing can be left of it.
+      let joined = Date().addingTimeInterval(60)
+      while Date() < joined, !Self.hasJoined(orphan) { usleep(10_000) }
+      #expect(Self.hasJoined(orphan))
+      second.signal(SIGKILL)
+      #expect(second.wait() == 128 + SIGKILL)
+      let limit = Date().addingTimeInterval(60)
+      while Date() < limit, Self.isRank(orphan) { usleep(10_000) }
+      #expect(!Self.isRank(orphan))
+    }
+
+    /// Ranks that a command has started.
+    private static func children(of process: Int32) -> [Int32] {
+      let numbers = (try? FileManager.default.contentsOfDirectory(atPath: "/proc"))?.compactMap { Int32($0) } ?? []
+      return numbers.filter { number in
+        guard let text = try? String(contentsOfFile: "/proc/\(number)/stat", encoding: .utf8), let end = text.lastIndex(of: ")") else { return false }
+        return text[end...].split(separator: " ").dropFirst(2).first == "\(process)" && isRank(number)
+      }
+    }
+
+    private static func hasJoined(_ rank: Int32) -> Bool {
+      let maps = (try? String(contentsOfFile: "/proc/\(rank)/maps", encoding: .utf8)) ?? ""
+      return maps.split(separator: "\n").contains { $0.contains("/platform-") && $0.contains("(deleted)") }
+    }
+
+    private static func isRank(_ process: Int32) -> Bool {
+      (try? String(contentsOfFile: "/proc/\(process)/cmdline", encoding: .utf8))?.contains("model\0rank\0") == true
+    }
+
     @Test func whatIsNotBuiltOrWrongIsRefused() throws {
       try put("ids.json", "[0, 7]")
       for (words, status, part) in [
         (["--dtype", "f8"], 64, "--dtype f8 is unknown"),
-        (["--tensor-parallel", "2"], 64, "--tensor-parallel 2 is not built"), (["--threads", "0"], 64, "--threads 0"),
+        (["--tensor-parallel", "0"], 64, "--tensor-parallel 0"), (["--tensor-parallel", "257"], 64, "--tensor-parallel 257"),
+        (["--tensor-parallel", "3"], 64, "it has 2 attention heads in layer 0"), (["--threads", "0"], 64, "--threads 0"),
         (["--max-tokens", "-1"], 64, "--max-tokens"),
       ] as [([String], Int32, String)] {
         let all = ["model", "generate", folder.path, "--ids", folder.file("ids.json")] + (words.contains("--max-tokens") ? [] : ["--max-tokens", "2"]) + words

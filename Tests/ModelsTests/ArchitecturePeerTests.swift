@@ -42,6 +42,19 @@ import Testing
     if let last = made.dropLast().first {
       #expect(try sequence.generate(Array(ids[..<28]), limit: 8, ends: [last]).last == last, "\(name): ends with the token that ends it")
     }
+    for count in [2, 4] {
+      let parts = try ThreadRanks.run(count) { collective in
+        let part = try DecoderModel(directory: directory, part: ModelPart(rank: collective.rank, of: count))
+        let sequence = SingleSequence(model: part, chunk: 11, collective: collective)
+        var logits: [Float] = []
+        try sequence.logits(ids) { logits.append(contentsOf: $0) }
+        return (logits, try sequence.generate(Array(ids[..<28]), limit: 8, ends: ends))
+      }
+      for (rank, part) in parts.enumerated() {
+        #expect(part.0 == whole, "\(name): logits of rank \(rank) of \(count), off by \(difference(part.0, whole))")
+        #expect(part.1 == made, "\(name): greedy text of rank \(rank) of \(count)")
+      }
+    }
     guard model.steadyLength == nil else { return }
     // Beside another sequence, as the engine runs it: the same bits.
     let runner = try DecoderRunner(model: model, blockCount: 12, maxRows: 64)

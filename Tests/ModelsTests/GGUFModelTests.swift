@@ -21,6 +21,15 @@ import Testing
       let model = try DecoderModel(directory: folder.file(name + ".gguf"))
       let off = difference(try logits(model, ids), expected)
       #expect(off < 2e-5, "\(name): \(off)")
+      let path = folder.file(name + ".gguf")
+      let parts = try ThreadRanks.run(2) { collective in
+        let part = try DecoderModel(directory: path, part: ModelPart(rank: collective.rank, of: 2))
+        var logits: [Float] = []
+        try SingleSequence(model: part, collective: collective).logits(ids) { logits.append(contentsOf: $0) }
+        return logits
+      }
+      let whole = try logits(model, ids)
+      #expect(parts.allSatisfy { $0 == whole }, "\(name): in two parts")
       #expect(model.endTokenIDs == [2], "\(name)")
       #expect(try ModelArchitectures.isEncoder(directory: folder.file(name + ".gguf")) == false)
     }

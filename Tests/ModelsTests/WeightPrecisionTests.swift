@@ -9,7 +9,7 @@ import Testing
 @testable import Models
 
 /// A random Llama whose logits spread as those of trained models do.
-private struct RandomLlama {
+struct RandomLlama {
   let folder = TemporaryDirectory("precision")
   static let vocabulary = 400
 
@@ -46,9 +46,9 @@ private struct RandomLlama {
     try Data(configuration.sortedText.utf8).write(to: URL(fileURLWithPath: folder.file("config.json")))
   }
 
-  static func logits(_ model: DecoderModel, threads: Int = 1, chunk: Int = 256) throws -> [Float] {
+  static func logits(_ model: DecoderModel, threads: Int = 1, chunk: Int = 256, collective: (any Collective)? = nil) throws -> [Float] {
     var all: [Float] = []
-    try SingleSequence(model: model, threads: threads, chunk: chunk).logits(ids) { all.append(contentsOf: $0) }
+    try SingleSequence(model: model, threads: threads, chunk: chunk, collective: collective).logits(ids) { all.append(contentsOf: $0) }
     return all
   }
 

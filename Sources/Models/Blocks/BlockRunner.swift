@@ -3,21 +3,28 @@
 import CKernels
 import Dispatch
 import Foundation
+import Tensor
 
 /// Matrix products and feed-forward blocks over rows of tokens. Belongs to one thread at a time, which may be helped by others.
 ///
-/// A row's numbers depend on that row only, bit for bit: not on the other rows, nor on the number of threads.
+/// A row's numbers depend on that row only, bit for bit: not on the other rows, nor on the number of threads, nor on that of the parts
+/// that a model is computed in.
 final class BlockRunner {
   let isa: Int32
   let threads: Int
+  /// Whose parts are put together; nil when this runner has the whole model.
+  private let collective: (any Collective)?
+  private let part: ModelPart
   private var buffers: [UnsafeMutableBufferPointer<Float>?] = Array(repeating: nil, count: Slot.allCases.count)
   private var codes = PackedRows()
 
-  private enum Slot: Int, CaseIterable { case gate, up, router, gathered, answer, shared, sharedGate }
+  private enum Slot: Int, CaseIterable { case gate, up, router, gathered, answer, sharedGate, inner, sum, sent, received, part }
 
-  init(isa: Int32, threads: Int) {
+  init(isa: Int32, threads: Int, collective: (any Collective)? = nil) {
     self.isa = isa
     self.threads = max(1, threads)
+    self.collective = collective.flatMap { $0.worldSize > 1 ? $0 : nil }
+    part = ModelPart(rank: collective?.rank ?? 0, of: collective?.worldSize ?? 1)
   }
 
   deinit {
@@ -29,6 +36,7 @@ final class BlockRunner {
     if let buffer = buffers[slot.rawValue], buffer.count >= count, let base = buffer.baseAddress { return base }
     buffers[slot.rawValue]?.deallocate()
     let base = UnsafeMutablePointer<Float>.allocate(capacity: max(1, count))
+    base.initialize(repeating: 0, count: max(1, count))  // what pads a part is sent as well
     buffers[slot.rawValue] = UnsafeMutableBufferPointer(start: base, count: max(1, count))
     return base
   }
@@ -65,31 +73,74 @@ final class BlockRunner {
     }
   }
 
-  func run(_ mixer: Layer.Mixer, _ x: UnsafePointer<Float>, _ out: UnsafeMutablePointer<Float>, rows: Int) {
-    switch mixer {
-    case .dense(let block): run(block, x, out, rows: rows)
-    case .experts(let experts): run(experts, x, out, rows: rows)
+  /// Whole rows from the ranks' parts, on every rank.
+  /// - Parameters:
+  ///   - own: [rows, ranges[rank].count]
+  ///   - ranges: each rank's columns; several ranks may have the same ones.
+  ///   - whole: [rows, total]; must not be `own`.
+  /// - Throws: `unavailable`, `timeout` as `Collective` does.
+  func gather(_ own: UnsafePointer<Float>, _ ranges: [Range<Int>], total: Int, into whole: UnsafeMutablePointer<Float>, rows: Int) throws {
+    guard let collective else { return whole.update(from: own, count: rows * total) }
+    let widest = ranges.reduce(0) { max($0, $1.count) }
+    let sent = scratch(.sent, rows * widest)
+    sent.update(from: own, count: rows * ranges[part.rank].count)
+    let received = scratch(.received, rows * widest * part.count)
+    try collective.allGather(sent, count: rows * widest, into: received)
+    for (rank, range) in ranges.enumerated() {
+      let from = received + rank * rows * widest
+      for row in 0..<rows { (whole + row * total + range.lowerBound).update(from: from + row * range.count, count: range.count) }
     }
+  }
+
+  /// y: [rows, total], of which `matrix` has this rank's outputs.
+  func whole(_ matrix: Matrix, _ x: UnsafePointer<Float>, _ y: UnsafeMutablePointer<Float>, total: Int, rows: Int) throws {
+    guard collective != nil else { return linear(matrix, x, y, rows: rows) }
+    let own = scratch(.part, rows * matrix.rows)
+    linear(matrix, x, own, rows: rows)
+    try gather(own, part.ranges(total), total: total, into: y, rows: rows)
   }
 
   /// out: [rows, hidden].
-  func run(_ block: FeedForward, _ x: UnsafePointer<Float>, _ out: UnsafeMutablePointer<Float>, rows: Int) {
-    let inner = rows * block.up.rows
-    let up = scratch(.up, inner)
-    linear(block.up, x, up, rows: rows)
-    guard let gateMatrix = block.gate else {
-      block.activation.apply(up, inner)
-      linear(block.down, up, out, rows: rows)
-      return
+  func run(_ mixer: Layer.Mixer, _ x: UnsafePointer<Float>, _ out: UnsafeMutablePointer<Float>, rows: Int, hidden: Int) throws {
+    guard collective != nil else { return try compute(mixer, x, out, rows: rows) }
+    let own = scratch(.sum, rows * hidden)
+    try compute(mixer, x, own, rows: rows)
+    try gather(own, part.ranges(hidden), total: hidden, into: out, rows: rows)
+  }
+
+  /// out: [rows, this rank's part of hidden].
+  private func compute(_ mixer: Layer.Mixer, _ x: UnsafePointer<Float>, _ out: UnsafeMutablePointer<Float>, rows: Int) throws {
+    switch mixer {
+    case .dense(let block): linear(block.down, try inner(block, x, rows: rows), out, rows: rows)
+    case .experts(let experts): try compute(experts, x, out, rows: rows)
     }
-    let gate = scratch(.gate, inner)
-    linear(gateMatrix, x, gate, rows: rows)
-    block.activation.apply(gate: gate, up: up, inner)
-    linear(block.down, gate, out, rows: rows)
+  }
+
+  /// What `down` is multiplied with: [rows, inner], valid until the next block.
+  private func inner(_ block: FeedForward, _ x: UnsafePointer<Float>, rows: Int) throws -> UnsafePointer<Float> {
+    let own = scratch(.gate, rows * block.up.rows)
+    activate(block, x, own, rows: rows)
+    guard collective != nil else { return UnsafePointer(own) }
+    let inner = scratch(.inner, rows * block.inner)
+    try gather(own, part.ranges(block.inner), total: block.inner, into: inner, rows: rows)
+    return UnsafePointer(inner)
+  }
+
+  /// out: [rows, this rank's part of inner]: activation(x gate) * (x up), or without a gate activation(x up).
+  private func activate(_ block: FeedForward, _ x: UnsafePointer<Float>, _ out: UnsafeMutablePointer<Float>, rows: Int) {
+    let count = rows * block.up.rows
+    guard let gate = block.gate else {
+      linear(block.up, x, out, rows: rows)
+      return block.activation.apply(out, count)
+    }
+    let up = scratch(.up, count)
+    linear(block.up, x, up, rows: rows)
+    linear(gate, x, out, rows: rows)
+    block.activation.apply(gate: out, up: up, count)
   }
 
   /// Tokens are gathered by expert; a token's answers are added in the order of the experts' numbers.
-  private func run(_ block: Experts, _ x: UnsafePointer<Float>, _ out: UnsafeMutablePointer<Float>, rows: Int) {
+  private func compute(_ block: Experts, _ x: UnsafePointer<Float>, _ out: UnsafeMutablePointer<Float>, rows: Int) throws {
     let hidden = block.router.columns
     let count = block.experts.count
     let router = scratch(.router, rows * count)
@@ -109,24 +160,38 @@ final class BlockRunner {
       }
       for (expert, weight) in zip(best, weights) { work[Int(expert)].append((row, weight)) }
     }
-    out.update(repeating: 0, count: rows * hidden)
+    // The inner numbers of all experts go in one exchange: [rows * chosen, inner], expert by expert.
+    let width = block.experts[0].up.rows
+    let whole = block.experts[0].inner
     let gathered = scratch(.gathered, rows * hidden)
-    let answer = scratch(.answer, rows * hidden)
+    let own = scratch(.gate, rows * block.chosen * width)
+    var place = 0
     for (expert, tokens) in work.enumerated() where !tokens.isEmpty {
-      for (place, token) in tokens.enumerated() {
-        (gathered + place * hidden).update(from: x + token.row * hidden, count: hidden)
-      }
-      run(block.experts[expert], gathered, answer, rows: tokens.count)
-      for (place, token) in tokens.enumerated() {
-        pk_add_scaled(out + token.row * hidden, answer + place * hidden, token.weight, hidden)
-      }
+      for (row, token) in tokens.enumerated() { (gathered + row * hidden).update(from: x + token.row * hidden, count: hidden) }
+      activate(block.experts[expert], gathered, own + place * width, rows: tokens.count)
+      place += tokens.count
+    }
+    var inner = UnsafePointer(own)
+    if collective != nil {
+      let joined = scratch(.inner, place * whole)
+      try gather(own, part.ranges(whole), total: whole, into: joined, rows: place)
+      inner = UnsafePointer(joined)
+    }
+    let answered = block.experts[0].down.rows
+    let answer = scratch(.answer, rows * answered)
+    out.update(repeating: 0, count: rows * answered)
+    place = 0
+    for (expert, tokens) in work.enumerated() where !tokens.isEmpty {
+      linear(block.experts[expert].down, inner + place * whole, answer, rows: tokens.count)
+      for (row, token) in tokens.enumerated() { pk_add_scaled(out + token.row * answered, answer + row * answered, token.weight, answered) }
+      place += tokens.count
     }
     guard let shared = block.shared else { return }
-    run(shared.expert, x, answer, rows: rows)
+    linear(shared.expert.down, try self.inner(shared.expert, x, rows: rows), answer, rows: rows)
     let gates = scratch(.sharedGate, rows)
     linear(shared.gate, x, gates, rows: rows)
     pk_activate(Int32(PK_SIGMOID), gates, rows)
-    for row in 0..<rows { pk_add_scaled(out + row * hidden, answer + row * hidden, gates[row], hidden) }
+    for row in 0..<rows { pk_add_scaled(out + row * answered, answer + row * answered, gates[row], answered) }
   }
 }
 

@@ -33,6 +33,18 @@ final class WeightStorage: @unchecked Sendable {  // filled by one loader, read-
   deinit { for buffer in buffers { buffer.deallocate() } }
 }
 
+/// Rows that are looked up, [rows, columns], in whatever form the file holds them.
+struct EmbeddingTable {
+  var view: SafeTensorView
+  var rows: Int
+  var columns: Int
+
+  /// out: [columns]
+  func copy(row: Int, into out: UnsafeMutablePointer<Float>) throws {
+    try view.copyFloat32(into: out, from: row * columns, count: columns)
+  }
+}
+
 /// A [rows, columns] matrix in a form of `pk_decode.h` or `pk_packed.h` with an optional bias of [rows].
 struct Matrix {
   var type: Int32
@@ -62,6 +74,8 @@ struct FeedForward {
   var up: Matrix
   var down: Matrix
   var activation: Activation
+  /// Inner numbers of the whole block: columns of `down`.
+  var inner: Int
 }
 
 struct Experts {
@@ -77,7 +91,11 @@ struct Layer {
     case dense(FeedForward)
     case experts(Experts)
   }
+  /// Of the whole layer.
   var plan: LayerPlan
+  /// The heads that are computed here, and the key heads that they use.
+  var heads: Range<Int>
+  var keyHeads: Range<Int>
   var query: Matrix
   var key: Matrix
   var value: Matrix
@@ -96,6 +114,8 @@ struct Layer {
 struct WeightLoader {
   let source: any SafeTensorSource
   var precision = WeightPrecision.f32
+  /// Which outputs of matrices are loaded.
+  var part = ModelPart.whole
   /// Whether the file stores gains with the 1 that Gemma's checkpoints leave out.
   var gainsAreWhole = false
   let storage = WeightStorage()
@@ -146,6 +166,10 @@ struct WeightLoader {
     return UnsafePointer(target)
   }
 
+  func table(_ tensor: String, _ rows: Int, _ columns: Int) throws -> EmbeddingTable {
+    EmbeddingTable(view: try view(tensor, shape: [rows, columns]), rows: rows, columns: columns)
+  }
+
   func matrix(_ plan: MatrixPlan) throws -> Matrix {
     let view = try view(plan.tensor, shape: plan.stored)
     let bias = try plan.bias.map(vector)
@@ -190,8 +214,10 @@ struct WeightLoader {
   func feedForward(_ plan: FeedForwardPlan) throws -> FeedForward {
     // What leads back to a narrow row of states is where 4 bits are felt; wide models have more to average over, and more to hold.
     let least: WeightPrecision? = plan.down.rows <= 2048 ? .int8 : nil
+    let inner = part.range(plan.up.rows)
     return FeedForward(
-      gate: try plan.gate.map { try linear($0) }, up: try linear(plan.up), down: try linear(plan.down, least: least), activation: plan.activation)
+      gate: try plan.gate.map { try linear($0.part(inner)) }, up: try linear(plan.up.part(inner)),
+      down: try linear(plan.down.part(part.range(plan.down.rows)), least: least), activation: plan.activation, inner: plan.up.rows)
   }
 
   func layer(_ plan: LayerPlan) throws -> Layer {
@@ -208,9 +234,14 @@ struct WeightLoader {
           router: try matrix(experts.router), experts: try experts.experts.map(feedForward), chosen: experts.chosen, weights: experts.weights,
           shared: try experts.shared.map { (try feedForward($0.expert), try matrix($0.gate)) }))
     }
+    let size = attention.headSize
+    let (heads, keyHeads) = part.heads(attention.heads, attention.keyValueHeads, of: part.rank)
+    let queries = heads.lowerBound * size..<heads.upperBound * size
+    let keys = keyHeads.lowerBound * size..<keyHeads.upperBound * size
     return Layer(
-      plan: plan, query: try linear(attention.query, least: .int8), key: try linear(attention.key, least: .int8),
-      value: try linear(attention.value, least: .int8), output: try linear(attention.output, least: .int8),
+      plan: plan, heads: heads, keyHeads: keyHeads, query: try linear(attention.query.part(queries), least: .int8),
+      key: try linear(attention.key.part(keys), least: .int8), value: try linear(attention.value.part(keys), least: .int8),
+      output: try linear(attention.output.part(part.range(attention.output.rows)), least: .int8),
       queryNorm: try attention.queryNorm.map(norm), keyNorm: try attention.keyNorm.map(norm),
       attentionNorm: try plan.attentionNorm.map(norm), attentionOutputNorm: try plan.attentionOutputNorm.map(norm),
       mixerNorm: try plan.mixerNorm.map(norm), mixerOutputNorm: try plan.mixerOutputNorm.map(norm), mixer: mixer)

@@ -26,36 +26,72 @@ public final class DecoderModel: @unchecked Sendable {  // all is written in ini
   public var copiedBytes: Int { storage.copiedBytes }
   public var mappedBytes: Int { storage.mappedBytes }
 
+  /// Which part of the model this is.
+  public let part: ModelPart
+
   let plan: DecoderPlan
-  let embedding: Matrix
-  let positions: Matrix?
+  let embedding: EmbeddingTable
+  let positions: EmbeddingTable?
   let layers: [Layer]
   let finalNorm: Norm
   let head: Matrix?
   private let storage: WeightStorage
 
   /// Opens a Hugging Face model folder, `config.json` and safetensors (one file or shards), or a GGUF file.
-  /// - Parameter precision: what matrices are multiplied as.
+  /// - Parameters:
+  ///   - precision: what matrices are multiplied as.
+  ///   - part: which outputs of matrices are loaded; the ranks of all parts compute together.
   /// - Throws: `notFound`; `invalidFile` naming the key (PLT-4102), tensor (PLT-4103) or file (PLT-4101) that cannot be used;
-  ///   PLT-5200 for an architecture that is not built; PLT-5210 and 5211 for GGUF files that are broken or hold what is not built.
-  public convenience init(directory: String, precision: WeightPrecision = .f32) throws {
+  ///   PLT-5200 for an architecture that is not built; PLT-5210 and 5211 for GGUF files that are broken or hold what is not built;
+  ///   `invalidArgument` (PLT-5220) for a model that has no such parts.
+  public convenience init(directory: String, precision: WeightPrecision = .f32, part: ModelPart = .whole) throws {
+    let source = try Source(directory)
     do {
-      if GGUFFile.isGGUF(directory) {
-        let file = try GGUFModel(path: directory)
-        try self.init(
-          configuration: file.configuration, ends: file.endTokenIDs, weights: file.weights, precision: precision, gainsAreWhole: file.gainsAreWhole)
-        return
-      }
+      try self.init(
+        configuration: source.configuration, ends: source.ends, weights: source.weights, precision: precision, part: part,
+        gainsAreWhole: source.gainsAreWhole)
     } catch {
       throw PlatformError.from(error, context: "loading model \(directory)")
     }
-    let configuration = try ModelFolder.configuration(directory)
+  }
+
+  /// Whether a model can be computed in `parts` parts. Loads nothing.
+  /// - Throws: as `init(directory:)`.
+  public static func check(directory: String, parts: Int) throws {
+    let source = try Source(directory)
     do {
-      try self.init(
-        configuration: configuration, ends: ModelFolder.endTokens(directory, configuration), weights: SafeTensorsDirectory(path: directory),
-        precision: precision)
+      let fields = ConfigurationFields(json: source.configuration)
+      let plan = try ModelArchitectures.decoder(fields).plan(fields, WeightLoader(source: source.weights, gainsAreWhole: source.gainsAreWhole))
+      try ModelPart(rank: 0, of: parts).check(plan)
     } catch {
       throw PlatformError.from(error, context: "loading model \(directory)")
+    }
+  }
+
+  /// A model folder or GGUF file before any weight is read.
+  private struct Source {
+    var configuration: JSONValue
+    var ends: [Int]
+    var weights: any SafeTensorSource
+    var gainsAreWhole = false
+
+    init(_ directory: String) throws {
+      do {
+        if GGUFFile.isGGUF(directory) {
+          let file = try GGUFModel(path: directory)
+          (configuration, ends, weights, gainsAreWhole) = (file.configuration, file.endTokenIDs, file.weights, file.gainsAreWhole)
+          return
+        }
+      } catch {
+        throw PlatformError.from(error, context: "loading model \(directory)")
+      }
+      configuration = try ModelFolder.configuration(directory)
+      do {
+        ends = try ModelFolder.endTokens(directory, configuration)
+        weights = try SafeTensorsDirectory(path: directory)
+      } catch {
+        throw PlatformError.from(error, context: "loading model \(directory)")
+      }
     }
   }
 
@@ -64,33 +100,37 @@ public final class DecoderModel: @unchecked Sendable {  // all is written in ini
   ///   - ends: token ids that end a generation.
   ///   - precision: what matrices are multiplied as.
   public convenience init(configuration: JSONValue, ends: [Int], weights: any SafeTensorSource, precision: WeightPrecision = .f32) throws {
-    try self.init(configuration: configuration, ends: ends, weights: weights, precision: precision, gainsAreWhole: false)
+    try self.init(configuration: configuration, ends: ends, weights: weights, precision: precision, part: .whole, gainsAreWhole: false)
   }
 
-  private init(configuration: JSONValue, ends: [Int], weights: any SafeTensorSource, precision: WeightPrecision, gainsAreWhole: Bool) throws {
+  private init(
+    configuration: JSONValue, ends: [Int], weights: any SafeTensorSource, precision: WeightPrecision, part: ModelPart, gainsAreWhole: Bool
+  ) throws {
     let fields = ConfigurationFields(json: configuration)
     let architecture = try ModelArchitectures.decoder(fields)
-    let loader = WeightLoader(source: weights, precision: precision, gainsAreWhole: gainsAreWhole)
+    let loader = WeightLoader(source: weights, precision: precision, part: part, gainsAreWhole: gainsAreWhole)
     let plan = try architecture.plan(fields, loader)
     for rotary in plan.rotary where rotary.half > 512 {
       throw ConfigurationFields.refusal("heads of more than 1024 turning numbers are not built")
     }
-    let vocabulary = MatrixPlan(
-      tensor: plan.embedding, stored: [plan.vocabularySize, plan.hiddenSize], first: 0, rows: plan.vocabularySize, columns: plan.hiddenSize)
-    embedding = try loader.matrix(vocabulary)
-    positions = try plan.positionEmbedding.map {
-      try loader.matrix(MatrixPlan(tensor: $0, stored: [plan.maxPositions, plan.hiddenSize], first: 0, rows: plan.maxPositions, columns: plan.hiddenSize))
-    }
+    try part.check(plan)
+    // The lookup stays in the file, row by row; only the rows of a text are read.
+    embedding = try loader.table(plan.embedding, plan.vocabularySize, plan.hiddenSize)
+    positions = try plan.positionEmbedding.map { try loader.table($0, plan.maxPositions, plan.hiddenSize) }
     layers = try (0..<plan.layerCount).map { try loader.layer(plan.layer($0)) }
     finalNorm = try loader.norm(plan.finalNorm)
     // A head of its own goes before a tied one, as the reference has it: then the file knows better than its configuration.
+    let tokens = part.range(plan.vocabularySize)
     if loader.contains(plan.head + ".weight") {
-      head = try loader.linear(MatrixPlan(plan.head, plan.vocabularySize, plan.hiddenSize, bias: plan.headHasBias), least: .int8)
+      head = try loader.linear(MatrixPlan(plan.head, plan.vocabularySize, plan.hiddenSize, bias: plan.headHasBias).part(tokens), least: .int8)
     } else if plan.isTied {
-      head = precision == .f32 ? embedding : try loader.linear(vocabulary, least: .int8)
+      let vocabulary = MatrixPlan(
+        tensor: plan.embedding, stored: [plan.vocabularySize, plan.hiddenSize], first: 0, rows: plan.vocabularySize, columns: plan.hiddenSize)
+      head = try loader.linear(vocabulary.part(tokens), least: .int8)
     } else {
       head = nil
     }
+    self.part = part
     self.plan = plan
     self.architecture = fields.value("model_type")?.stringValue ?? architecture.modelTypes[0]
     vocabularySize = plan.vocabularySize
@@ -106,8 +146,8 @@ public final class DecoderModel: @unchecked Sendable {  // all is written in ini
   /// Whether the checkpoint has what logits need; a bare model has embeddings only.
   public var hasHead: Bool { head != nil }
 
-  /// Bytes of keys and values that one token takes in the cache.
+  /// Bytes of keys and values that one token takes in the cache of this part.
   public var cacheBytesPerToken: Int {
-    layers.reduce(0) { $0 + 8 * $1.plan.attention.keyValueHeads * $1.plan.attention.headSize }
+    layers.reduce(0) { $0 + 8 * $1.keyHeads.count * $1.plan.attention.headSize }
   }
 }

@@ -2,11 +2,12 @@
 
 import CKernels
 import Core
+public import Tensor
 
 /// Runs steps of a decoder of any architecture over a paged cache that it owns. Belongs to one thread at a time.
 ///
 /// A row's numbers depend on its own sequence only, bit for bit: not on the other rows of the step, on how a prompt was cut into
-/// chunks, or on the number of threads. (Beyond `DecoderModel.steadyLength` they depend on the sequence's length too.)
+/// chunks, on the number of threads, or on that of the parts that a model is computed in. (Beyond `DecoderModel.steadyLength` they depend on the sequence's length too.)
 public final class DecoderRunner {
   public let model: DecoderModel
   /// Number of 16-token blocks of the cache.
@@ -28,6 +29,8 @@ public final class DecoderRunner {
   private let key: UnsafeMutablePointer<Float>
   private let value: UnsafeMutablePointer<Float>
   private let attended: UnsafeMutablePointer<Float>
+  /// Rows of all heads, where attention is computed in parts; else empty.
+  private let joined: UnsafeMutablePointer<Float>
   private let cosines: [UnsafeMutablePointer<Float>]
   private let sines: [UnsafeMutablePointer<Float>]
   private var logits: UnsafeMutablePointer<Float>?
@@ -37,10 +40,14 @@ public final class DecoderRunner {
 
   /// - Parameters:
   ///   - threads: threads that help with matrix products.
+  ///   - collective: of the ranks that compute a model's parts; all of them run the same steps.
   ///   - isa: an instruction set of `pk_decode.h` for tests; nil for the best.
   /// - Throws: `resourceExhausted` when the cache size overflows.
-  public init(model: DecoderModel, blockCount: Int, maxRows: Int, threads: Int = 1, isa: Int? = nil) throws {
+  public init(
+    model: DecoderModel, blockCount: Int, maxRows: Int, threads: Int = 1, collective: (any Collective)? = nil, isa: Int? = nil
+  ) throws {
     precondition(blockCount > 0 && maxRows > 0)
+    precondition(model.part == ModelPart(rank: collective?.rank ?? 0, of: collective?.worldSize ?? 1))
     let (tokens, overflow) = blockCount.multipliedReportingOverflow(by: Self.blockSize)
     let (total, tooLarge) = tokens.multipliedReportingOverflow(by: max(1, model.cacheBytesPerToken))
     guard !overflow, !tooLarge, total < 1 << 46, blockCount < Int(Int32.max) else {
@@ -53,16 +60,16 @@ public final class DecoderRunner {
       buffers.append(buffer)
       return buffer
     }
-    let plans = model.layers.map(\.plan.attention)
-    let queryWidth = plans.reduce(1) { max($0, $1.heads * $1.headSize) }
-    let keyWidth = plans.reduce(1) { max($0, $1.keyValueHeads * $1.headSize) }
+    let queryWidth = model.layers.reduce(1) { max($0, $1.heads.count * $1.plan.attention.headSize) }
+    let keyWidth = model.layers.reduce(1) { max($0, $1.keyHeads.count * $1.plan.attention.headSize) }
+    let joinedWidth = model.part == .whole ? 0 : model.layers.reduce(1) { max($0, $1.plan.attention.heads * $1.plan.attention.headSize) }
     self.model = model
     self.blockCount = blockCount
     self.maxRows = maxRows
-    blocks = BlockRunner(isa: Int32(isa ?? Int(pk_decode_isa_best())), threads: threads)
-    for plan in plans {
-      keys.append(floats(tokens * plan.keyValueHeads * plan.headSize))
-      values.append(floats(tokens * plan.keyValueHeads * plan.headSize))
+    blocks = BlockRunner(isa: Int32(isa ?? Int(pk_decode_isa_best())), threads: threads, collective: collective)
+    for layer in model.layers {
+      keys.append(floats(tokens * layer.keyHeads.count * layer.plan.attention.headSize))
+      values.append(floats(tokens * layer.keyHeads.count * layer.plan.attention.headSize))
     }
     hidden = floats(maxRows * model.hiddenSize)
     normed = floats(maxRows * model.hiddenSize)
@@ -71,6 +78,7 @@ public final class DecoderRunner {
     key = floats(maxRows * keyWidth)
     value = floats(maxRows * keyWidth)
     attended = floats(maxRows * queryWidth)
+    joined = floats(maxRows * joinedWidth)
     cosines = model.plan.rotary.map { floats(maxRows * $0.half) }
     sines = model.plan.rotary.map { floats(maxRows * $0.half) }
     frequencies = model.plan.rotary.map { (1, $0.frequencies(length: 1)) }
@@ -82,27 +90,40 @@ public final class DecoderRunner {
     logits?.deallocate()
   }
 
-  /// Computes one step. Blocking, on the calling thread.
+  /// Computes one step of a whole model. Blocking, on the calling thread.
   ///
   /// Returns [outputs, vocabulary] f32 logits, row-major, valid until the next call.
   public func forward(_ batch: DecoderBatch) -> UnsafeBufferPointer<Float> {
-    guard let head = model.head, let states = compute(batch) else { return UnsafeBufferPointer(start: nil, count: 0) }
+    do {
+      return try logits(batch)
+    } catch {
+      preconditionFailure("a model in one part depends on nobody: \(error)")
+    }
+  }
+
+  /// Computes one step, together with the ranks of the other parts. Blocking, on the calling thread.
+  ///
+  /// Returns [outputs, vocabulary] f32 logits on every rank, row-major, valid until the next call.
+  /// - Throws: `unavailable`, `timeout` when another rank has gone; never for a model in one part.
+  public func logits(_ batch: DecoderBatch) throws -> UnsafeBufferPointer<Float> {
+    guard let head = model.head, let states = try compute(batch) else { return UnsafeBufferPointer(start: nil, count: 0) }
     let rows = batch.outputs.count
     let count = rows * model.vocabularySize
     let logits = reserveLogits(count)
-    blocks.linear(head, states, logits, rows: rows)
+    try blocks.whole(head, states, logits, total: model.vocabularySize, rows: rows)
     if model.plan.logitScale != 1 { pk_scale(logits, model.plan.logitScale, count) }
     if let cap = model.plan.logitSoftCap, cap > 0 { pk_soft_cap(logits, cap, count) }
     return UnsafeBufferPointer(start: logits, count: count)
   }
 
   /// The hidden states behind the final norm of the rows in `batch.outputs`: [outputs, hidden], valid until the next call.
-  public func hiddenStates(_ batch: DecoderBatch) -> UnsafeBufferPointer<Float> {
-    guard let states = compute(batch) else { return UnsafeBufferPointer(start: nil, count: 0) }
+  /// - Throws: as `logits`.
+  public func hiddenStates(_ batch: DecoderBatch) throws -> UnsafeBufferPointer<Float> {
+    guard let states = try compute(batch) else { return UnsafeBufferPointer(start: nil, count: 0) }
     return UnsafeBufferPointer(start: states, count: batch.outputs.count * model.hiddenSize)
   }
 
-  private func compute(_ batch: DecoderBatch) -> UnsafePointer<Float>? {
+  private func compute(_ batch: DecoderBatch) throws -> UnsafePointer<Float>? {
     let rows = batch.tokens.count
     let width = model.hiddenSize
     precondition(rows > 0 && rows <= maxRows && batch.positions.count == rows && batch.tables.count == rows)
@@ -110,10 +131,10 @@ public final class DecoderRunner {
     let slots = batch.slots(blockCount: blockCount)
     for row in 0..<rows {
       precondition(batch.tokens[row] >= 0 && batch.tokens[row] < model.vocabularySize)
-      pk_embed_row(model.embedding.type, model.embedding.weights, Int(batch.tokens[row]), hidden + row * width, width)
+      try model.embedding.copy(row: Int(batch.tokens[row]), into: hidden + row * width)
       if let positions = model.positions {
         precondition(batch.positions[row] < positions.rows)
-        pk_embed_row(positions.type, positions.weights, Int(batch.positions[row]), normed, width)
+        try positions.copy(row: Int(batch.positions[row]), into: normed)
         pk_add(hidden + row * width, normed, width)
       }
     }
@@ -122,7 +143,7 @@ public final class DecoderRunner {
     for (index, layer) in model.layers.enumerated() {
       let scale = layer.plan.residualScale
       normalize(layer.attentionNorm, hidden, normed, rows)
-      attend(layer, index, batch, lengths, slots)
+      try attend(layer, index, batch, lengths, slots)
       if let norm = layer.attentionOutputNorm { norm.apply(branch, branch, rows: rows, count: width) }
       if layer.plan.arrangement == .parallel {
         // The mixer reads what was there before attention's answer is added.
@@ -132,7 +153,7 @@ public final class DecoderRunner {
         pk_add_scaled(hidden, branch, scale, rows * width)
         normalize(layer.mixerNorm, hidden, normed, rows)
       }
-      blocks.run(layer.mixer, normed, branch, rows: rows)
+      try blocks.run(layer.mixer, normed, branch, rows: rows, hidden: width)
       if let norm = layer.mixerOutputNorm { norm.apply(branch, branch, rows: rows, count: width) }
       pk_add_scaled(hidden, branch, scale, rows * width)
     }
@@ -152,10 +173,12 @@ public final class DecoderRunner {
   }
 
   /// Attention of one layer over `normed`, its answer in `branch`.
-  private func attend(_ layer: Layer, _ index: Int, _ batch: DecoderBatch, _ lengths: [Int32], _ slots: [Int64]) {
+  private func attend(_ layer: Layer, _ index: Int, _ batch: DecoderBatch, _ lengths: [Int32], _ slots: [Int64]) throws {
     let plan = layer.plan.attention
     let rows = batch.tokens.count
-    let (heads, keyHeads, size) = (plan.heads, plan.keyValueHeads, plan.headSize)
+    let (heads, keyHeads, size) = (layer.heads.count, layer.keyHeads.count, plan.headSize)
+    func columns(_ heads: Range<Int>) -> Range<Int> { heads.lowerBound * size..<heads.upperBound * size }
+    let shares = (0..<model.part.count).map { model.part.heads(plan.heads, plan.keyValueHeads, of: $0) }
     blocks.linear(layer.query, normed, query, rows: rows)
     blocks.linear(layer.key, normed, key, rows: rows)
     blocks.linear(layer.value, normed, value, rows: rows)
@@ -163,8 +186,16 @@ public final class DecoderRunner {
       guard let norm else { continue }
       if plan.normsHeads {
         norm.apply(x, x, rows: rows * count, count: size)
-      } else {
+      } else if model.part == .whole {
         norm.apply(x, x, rows: rows, count: count * size)
+      } else {
+        // The norm is one of all heads: they come together for it, and each rank takes its own back.
+        let isQuery = x == query
+        let total = (isQuery ? plan.heads : plan.keyValueHeads) * size
+        try blocks.gather(x, shares.map { columns(isQuery ? $0.queries : $0.keys) }, total: total, into: joined, rows: rows)
+        norm.apply(joined, joined, rows: rows, count: total)
+        let own = columns(isQuery ? layer.heads : layer.keyHeads)
+        for row in 0..<rows { (x + row * own.count).update(from: joined + row * total + own.lowerBound, count: own.count) }
       }
     }
     if let clip = plan.clip {
@@ -196,7 +227,12 @@ public final class DecoderRunner {
           query, keys, values, lengths, batch.tables, batch.blocks, attended, heads, keyHeads, size, plan.scale, window, cap, first, last)
       }
     }
-    blocks.linear(layer.output, attended, branch, rows: rows)
+    var context = UnsafePointer(attended)
+    if model.part != .whole {
+      try blocks.gather(attended, shares.map { columns($0.queries) }, total: plan.heads * size, into: joined, rows: rows)
+      context = UnsafePointer(joined)
+    }
+    try blocks.whole(layer.output, context, branch, total: model.hiddenSize, rows: rows)
   }
 
   /// Cosines and sines of the rows' positions.

@@ -2,6 +2,7 @@
 
 import CKernels
 import Core
+public import Tensor
 
 /// One sequence at a time through a decoder, for people who port and check models: all logits, hidden states, greedy text.
 public final class SingleSequence {
@@ -9,26 +10,30 @@ public final class SingleSequence {
   private let threads: Int
   /// Rows of a step; bounds the memory of a long prompt.
   private let chunk: Int
+  private let collective: (any Collective)?
 
-  public init(model: DecoderModel, threads: Int = 1, chunk: Int = 256) {
+  /// - Parameter collective: of the ranks that have the model's parts; all of them call the same functions with the same values.
+  public init(model: DecoderModel, threads: Int = 1, chunk: Int = 256, collective: (any Collective)? = nil) {
     self.model = model
+    self.collective = collective
     self.threads = threads
     self.chunk = max(1, chunk)
   }
 
   /// Hands the logits of all positions to `body`, [rows, vocabulary] at a time, in order.
-  /// - Throws: `invalidArgument` (PLT-5202) for tokens that the model cannot take, `invalidFile` when it has no head, or what `body` throws.
+  /// - Throws: `invalidArgument` (PLT-5202) for tokens that the model cannot take, `invalidFile` when it has no head, `unavailable` or
+  ///   `timeout` when the rank of another part has gone, or what `body` throws.
   public func logits(_ ids: [Int32], _ body: (UnsafeBufferPointer<Float>) throws -> Void) throws {
     try checkHead()
     try check(ids, more: 0)
-    let cache = try Cache(model, tokens: ids.count, rows: chunk, threads)
-    try cache.append(ids, chunk: chunk, logits: .all) { try body(cache.runner.forward($0)) }
+    let cache = try Cache(model, tokens: ids.count, rows: chunk, threads, collective)
+    try cache.append(ids, chunk: chunk, logits: .all) { try body(cache.runner.logits($0)) }
   }
 
   /// Hands the final hidden states of all positions to `body`, [rows, hidden] at a time, in order.
   public func hiddenStates(_ ids: [Int32], _ body: (UnsafeBufferPointer<Float>) throws -> Void) throws {
     try check(ids, more: 0)
-    let cache = try Cache(model, tokens: ids.count, rows: chunk, threads)
+    let cache = try Cache(model, tokens: ids.count, rows: chunk, threads, collective)
     try cache.append(ids, chunk: chunk, logits: .all) { try body(cache.runner.hiddenStates($0)) }
   }
 
@@ -38,10 +43,10 @@ public final class SingleSequence {
     try checkHead()
     try check(ids, more: max(0, limit - 1))
     guard limit > 0 else { return [] }
-    var cache = try Cache(model, tokens: ids.count + limit, rows: chunk, threads)
+    var cache = try Cache(model, tokens: ids.count + limit, rows: chunk, threads, collective)
     var last: [Float] = []
     try cache.append(ids, chunk: chunk, logits: .last) { batch in
-      let logits = cache.runner.forward(batch)
+      let logits = try cache.runner.logits(batch)
       if !logits.isEmpty { last = Array(logits) }
     }
     var made: [Int32] = []
@@ -56,11 +61,11 @@ public final class SingleSequence {
       var pending = [Int32(top)]
       if let steady = model.longRotaryLength, total == steady + 1 {
         // All positions turn by other frequencies from here on, so the cache is made anew.
-        cache = try Cache(model, tokens: ids.count + limit, rows: chunk, threads)
+        cache = try Cache(model, tokens: ids.count + limit, rows: chunk, threads, collective)
         pending = ids + made
       }
       try cache.append(pending, chunk: chunk, logits: .last) { batch in
-        let logits = cache.runner.forward(batch)
+        let logits = try cache.runner.logits(batch)
         if !logits.isEmpty { last = Array(logits) }
       }
     }
@@ -91,9 +96,9 @@ public final class SingleSequence {
     private let blocks: [Int32]
     private var count = 0
 
-    init(_ model: DecoderModel, tokens: Int, rows: Int, _ threads: Int) throws {
+    init(_ model: DecoderModel, tokens: Int, rows: Int, _ threads: Int, _ collective: (any Collective)?) throws {
       let blockCount = (tokens + DecoderRunner.blockSize - 1) / DecoderRunner.blockSize
-      runner = try DecoderRunner(model: model, blockCount: blockCount, maxRows: min(rows, max(tokens, 1)), threads: threads)
+      runner = try DecoderRunner(model: model, blockCount: blockCount, maxRows: min(rows, max(tokens, 1)), threads: threads, collective: collective)
       blocks = (0..<Int32(blockCount)).map { $0 }
     }
 

@@ -76,9 +76,9 @@ public final class EncoderModel: @unchecked Sendable {  // all is written in ini
     try check(texts)
     let tokens = texts.reduce(0) { $0 + $1.count }
     guard tokens > 0 else { return [] }
-    return [Float](unsafeUninitializedCapacity: tokens * hiddenSize) { buffer, count in
+    return try [Float](unsafeUninitializedCapacity: tokens * hiddenSize) { buffer, count in
       count = tokens * hiddenSize
-      if let base = buffer.baseAddress { forward(texts, base, tokens, threads) }
+      if let base = buffer.baseAddress { try forward(texts, base, tokens, threads) }
     }
   }
 
@@ -131,7 +131,7 @@ public final class EncoderModel: @unchecked Sendable {  // all is written in ini
   }
 
   /// x: [tokens, hidden]
-  private func forward(_ texts: [[Int32]], _ x: UnsafeMutablePointer<Float>, _ tokens: Int, _ threads: Int) {
+  private func forward(_ texts: [[Int32]], _ x: UnsafeMutablePointer<Float>, _ tokens: Int, _ threads: Int) throws {
     let blocks = BlockRunner(isa: pk_decode_isa_best(), threads: threads)
     let width = hiddenSize
     let widest = layers.reduce(width) { max($0, $1.plan.attention.heads * $1.plan.attention.headSize) }
@@ -176,7 +176,7 @@ public final class EncoderModel: @unchecked Sendable {  // all is written in ini
       if layer.plan.arrangement == .postNorm { layer.attentionOutputNorm?.apply(x, x, rows: tokens, count: width) }
       let between = layer.mixerNorm == nil ? x : normed
       layer.mixerNorm?.apply(x, normed, rows: tokens, count: width)
-      blocks.run(layer.mixer, between, branch, rows: tokens)
+      try blocks.run(layer.mixer, between, branch, rows: tokens, hidden: width)
       pk_add(x, branch, tokens * width)
       if layer.plan.arrangement == .postNorm { layer.mixerOutputNorm?.apply(x, x, rows: tokens, count: width) }
     }

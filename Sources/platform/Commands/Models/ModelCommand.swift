@@ -20,15 +20,15 @@ struct ModelCommand: ParsableCommand {
       EXAMPLES
         echo '[1, 15, 27]' > ids.json
         platform model logits ./model --ids ids.json --out logits.f32
-        platform model generate ./model --ids ids.json --max-tokens 20
+        platform model generate ./model --ids ids.json --max-tokens 20 --tensor-parallel 2
         platform model embed ./encoder --batch batch.json --pooling mean --out vectors.f32
-      """, subcommands: [Logits.self, Generate.self, Hidden.self, Embed.self, Render.self])
+      """, subcommands: [Logits.self, Generate.self, Hidden.self, Embed.self, Render.self, Rank.self])
 
   private static func lines(_ names: [String]) -> String {
     stride(from: 0, to: names.count, by: 7).map { names[$0..<min($0 + 7, names.count)].joined(separator: ", ") }.joined(separator: ",\n            ")
   }
 
-  struct Logits: ParsableCommand {
+  struct Logits: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "The logits of every position of a text.",
       discussion: "Writes raw little-endian f32: for each of the T token ids a row of V numbers, V the vocabulary's size.")
@@ -37,18 +37,19 @@ struct ModelCommand: ParsableCommand {
     @Option(help: "File to write.") var out: String
     @OptionGroup var compute: ModelComputeOptions
 
-    func run() throws {
-      let (threads, precision) = try compute.checked()
-      let tokens = try ModelFiles.ids(ids)
-      let sequence = SingleSequence(model: try DecoderModel(directory: directory, precision: precision), threads: threads)
-      try ModelFiles.write(out) { sink in
-        try sequence.logits(tokens) { try sink(UnsafeRawBufferPointer($0)) }
+    @OptionGroup var split: ModelSplitOptions
+
+    func run() async throws {
+      let work = try split.work(directory, compute.checked()) { try ModelFiles.ids(ids) }
+      let vocabulary = try await work.runWithOthers { sequence in
+        try ModelFiles.write(out) { try work.logits(sequence, $0) }
+        return sequence.model.vocabularySize
       }
-      Report.note("\(Report.check) \(out): \(tokens.count) x \(sequence.model.vocabularySize) f32")
+      Report.note("\(Report.check) \(out): \(work.ids.count) x \(vocabulary) f32")
     }
   }
 
-  struct Generate: ParsableCommand {
+  struct Generate: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "The most likely continuation of a text.",
       discussion: """
@@ -63,15 +64,17 @@ struct ModelCommand: ParsableCommand {
     @Flag(help: "Go on behind tokens that end a text.") var ignoreEos = false
     @OptionGroup var compute: ModelComputeOptions
 
-    func run() throws {
-      let (threads, precision) = try compute.checked()
+    @OptionGroup var split: ModelSplitOptions
+
+    func run() async throws {
+      let options = try compute.checked()
       guard maxTokens >= 0, maxTokens <= 1 << 20 else {
         throw PlatformError(.invalidArgument, "--max-tokens \(maxTokens) is not from 0 to \(1 << 20)", number: "PLT-5202")
       }
-      let tokens = try ModelFiles.ids(ids)
-      let sequence = SingleSequence(model: try DecoderModel(directory: directory, precision: precision), threads: threads)
-      let ends = ignoreEos ? [] : Set(sequence.model.endTokenIDs.compactMap { Int32(exactly: $0) })
-      let made = try sequence.generate(tokens, limit: maxTokens, ends: ends)
+      var work = try split.work(directory, options) { try ModelFiles.ids(ids) }
+      work.limit = maxTokens
+      work.ignoresEnds = ignoreEos
+      let made = try await work.runWithOthers { [work] in try work.generate($0) }
       Report.data(JSONValue.array(made.map { .integer(Int64($0)) }).sortedText)
     }
   }

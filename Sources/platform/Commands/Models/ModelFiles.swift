@@ -90,8 +90,10 @@ enum ModelFiles {
 
 /// Options of commands that compute with a model folder.
 struct ModelComputeOptions: ParsableArguments {
+  /// What shared memory takes.
+  static let partsMax = 256
+
   @Option(help: "What the model's matrices are multiplied as: f32 (as stored), bf16, int8 or int4.") var dtype = "f32"
-  @Option(name: .long, help: "Parts to split the model into. Only 1 is built.") var tensorParallel = 1
   @Option(help: "Threads that compute; the result does not depend on it. Default: all processors.") var threads: Int?
 
   /// - Throws: `invalidArgument` (PLT-5201) for what is not built.
@@ -101,14 +103,27 @@ struct ModelComputeOptions: ParsableArguments {
         .invalidArgument, "--dtype \(dtype) is unknown", hint: "Use f32, bf16, int8 or int4; weights of any float type are read.",
         number: "PLT-5201")
     }
-    guard tensorParallel == 1 else {
-      throw PlatformError(
-        .invalidArgument, "--tensor-parallel \(tensorParallel) is \(tensorParallel > 1 ? "not built" : "not a number of parts")",
-        hint: "Leave it out, or use 1.", number: "PLT-5201")
-    }
     guard threads ?? 1 > 0, threads ?? 1 <= 1024 else {
       throw PlatformError(.invalidArgument, "--threads \(threads ?? 0) is not from 1 to 1024", number: "PLT-5201")
     }
     return (threads ?? ProcessInfo.processInfo.activeProcessorCount, precision)
+  }
+}
+
+/// Options of commands that can compute a model in parts.
+struct ModelSplitOptions: ParsableArguments {
+  @Option(
+    name: .long,
+    help: "Parts to split the model into, one process each, which share the threads; the result does not depend on it.")
+  var tensorParallel = 1
+
+  /// - Throws: `invalidArgument` (PLT-5201) for a number that is none of parts, what `ids` throws.
+  func work(_ directory: String, _ options: (threads: Int, precision: WeightPrecision), ids: () throws -> [Int32]) throws -> RankWork {
+    guard (1...ModelComputeOptions.partsMax).contains(tensorParallel) else {
+      throw PlatformError(
+        .invalidArgument, "--tensor-parallel \(tensorParallel) is not from 1 to \(ModelComputeOptions.partsMax)", number: "PLT-5201")
+    }
+    return RankWork(
+      directory: directory, ids: try ids(), dtype: options.precision.rawValue, threads: max(1, options.threads / tensorParallel), count: tensorParallel)
   }
 }
