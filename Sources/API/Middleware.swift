@@ -99,7 +99,8 @@ struct ErrorMiddleware: RouterMiddleware {
     if path.hasPrefix("/v1/") {
       let body: JSONValue = [
         "error": [
-          "message": .string(failure.message), "type": .string(StatusMapping.openAIType(failure.code)), "param": nil,
+          "message": .string(failure.message), "type": .string(StatusMapping.openAIType(failure.code)),
+          "param": StatusMapping.openAIParameter(failure),
           "code": .string(failure.number.isEmpty ? failure.code.rawValue : failure.number), "request_id": .string(requestID),
         ]
       ]

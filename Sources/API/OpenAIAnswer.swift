@@ -10,13 +10,16 @@ struct OpenAIAnswer {
   var model: String
   var chat: Bool
   var wantsLogprobs: Bool
+  /// Chunks say `"usage": null` when one with the usage follows.
+  var announcesUsage: Bool
   private let created = Int64(Date().timeIntervalSince1970)
 
-  init(id: String, model: String, chat: Bool, wantsLogprobs: Bool) {
+  init(id: String, model: String, chat: Bool, wantsLogprobs: Bool, announcesUsage: Bool = false) {
     self.id = id
     self.model = model
     self.chat = chat
     self.wantsLogprobs = wantsLogprobs
+    self.announcesUsage = announcesUsage
   }
 
   /// One finished choice.
@@ -73,10 +76,12 @@ struct OpenAIAnswer {
     chat ? chunk(index, delta: ["role": "assistant", "content": ""], text: "", finish: nil, logprobs: nil) : nil
   }
 
-  func chunks(_ index: Int, _ frame: GenerateFrame) -> [JSONValue] {
+  /// - Parameter offset: where the frame's tokens begin in the choice's text.
+  func chunks(_ index: Int, _ frame: GenerateFrame, offset: Int = 0) -> [JSONValue] {
     var result: [JSONValue] = []
     if !frame.text.isEmpty || !(frame.logprobs ?? []).isEmpty {
-      result.append(chunk(index, delta: ["content": .string(frame.text)], text: frame.text, finish: nil, logprobs: frame.logprobs))
+      result.append(
+        chunk(index, delta: ["content": .string(frame.text)], text: frame.text, finish: nil, logprobs: frame.logprobs, offset: offset))
     }
     if let finish = frame.finish { result.append(chunk(index, delta: [:], text: "", finish: finish, logprobs: nil)) }
     return result
@@ -89,14 +94,16 @@ struct OpenAIAnswer {
   }
 
   private func chunk(
-    _ index: Int, delta: JSONValue, text: String, finish: String?, logprobs list: [GenerateFrame.TokenLogprob]?
+    _ index: Int, delta: JSONValue, text: String, finish: String?, logprobs list: [GenerateFrame.TokenLogprob]?, offset: Int = 0
   ) -> JSONValue {
     var fields: [String: JSONValue] = [
       "index": .integer(Int64(index)), "finish_reason": finish.map { .string($0) } ?? .null,
-      "logprobs": wantsLogprobs && list != nil ? logprobs(list ?? [], offset: 0) : .null,
+      "logprobs": wantsLogprobs && list != nil ? logprobs(list ?? [], offset: offset) : .null,
     ]
     if chat { fields["delta"] = delta } else { fields["text"] = .string(text) }
-    return .object(envelope(chat ? "chat.completion.chunk" : "text_completion", [.object(fields)]))
+    var body = envelope(chat ? "chat.completion.chunk" : "text_completion", [.object(fields)])
+    if announcesUsage { body["usage"] = .null }
+    return .object(body)
   }
 
   private func logprobs(_ tokens: [GenerateFrame.TokenLogprob], offset: Int) -> JSONValue {
@@ -118,13 +125,17 @@ struct OpenAIAnswer {
     }
     var position = offset
     let offsets = tokens.map { token -> JSONValue in
-      defer { position += token.token.count }
+      // Clients count in code points.
+      defer { position += token.token.unicodeScalars.count }
       return .integer(Int64(position))
     }
     return [
       "tokens": .array(tokens.map { .string($0.token) }), "token_logprobs": .array(tokens.map { .number($0.logprob) }),
       "top_logprobs": .array(
-        tokens.map { token in .object(Dictionary(token.top.map { ($0.token, .number($0.logprob)) }, uniquingKeysWith: { a, _ in a })) }),
+        tokens.map { token in
+          if token.logprob.isNaN { return .null }
+          return .object(Dictionary(token.top.map { ($0.token, .number($0.logprob)) }, uniquingKeysWith: { first, _ in first }))
+        }),
       "text_offset": .array(offsets),
     ]
   }

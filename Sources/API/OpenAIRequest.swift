@@ -4,8 +4,8 @@ import Core
 import Foundation
 import Transport
 
-/// A body of `/v1/chat/completions` or `/v1/completions`, checked field by field. Parameters that would change the answer and
-/// are not supported are refused by name; ones that change nothing (`user`, `store`, `metadata`) are accepted.
+/// A body of `/v1/chat/completions` or `/v1/completions`, checked field by field. Every parameter is honoured or refused by name; those that
+/// could not change an answer (`user`, `store`, `metadata`) are accepted.
 struct OpenAIRequest {
   var model: String
   var calls: [GenerateCall]
@@ -15,10 +15,43 @@ struct OpenAIRequest {
   var includeUsage: Bool
   var wantsLogprobs: Bool
 
-  private static let unsupported = [
-    "tools", "tool_choice", "functions", "function_call", "audio", "modalities", "prediction", "web_search_options", "suffix",
-    "best_of",
+  /// What both routes know.
+  private static let common: Set<String> = [
+    "model", "stream", "stream_options", "n", "max_tokens", "temperature", "top_p", "top_k", "min_p", "frequency_penalty", "presence_penalty",
+    "repetition_penalty", "ignore_eos", "min_tokens", "stop", "stop_token_ids", "include_stop_str_in_output", "skip_special_tokens", "logit_bias",
+    "seed", "logprobs", "user", "store", "metadata", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
   ]
+  private static let chatOnly: Set<String> = ["messages", "max_completion_tokens", "top_logprobs", "response_format"]
+  private static let completionOnly: Set<String> = ["prompt", "echo", "best_of", "suffix"]
+  /// Values that ask for nothing, of parameters that are not supported otherwise.
+  private static let neutral: [String: [JSONValue]] = [
+    "tools": [[]], "tool_choice": ["none"], "functions": [[]], "function_call": ["none"], "modalities": [["text"]], "suffix": [""],
+    "best_of": [], "audio": [], "prediction": [], "web_search_options": [], "verbosity": [], "reasoning_effort": [],
+    "parallel_tool_calls": [true, false],
+  ]
+
+  /// Refuses what is not known, so that no misspelt or new parameter is dropped in silence.
+  private static func checkNames(_ body: JSONValue, chat: Bool) throws {
+    let known = common.union(chat ? chatOnly : completionOnly)
+    for (name, value) in (body.objectValue ?? [:]).sorted(by: { $0.key < $1.key }) where value != .null {
+      if let allowed = neutral[name] {
+        if allowed.contains(value) || (name == "best_of" && !chat && value.intValue == body["n"]?.intValue ?? 1) { continue }
+        throw PlatformError(.invalidArgument, "'\(name)' is not supported by this server yet", number: "unsupported_parameter")
+      }
+      guard known.contains(name) else {
+        throw PlatformError(.invalidArgument, "'\(name)' is no parameter of this route", number: "unknown_parameter")
+      }
+    }
+    for (name, value) in (body["stream_options"]?.objectValue ?? [:]).sorted(by: { $0.key < $1.key }) where value != .null {
+      // Obfuscation adds bytes of no meaning, and is not done.
+      guard name == "include_usage" || (name == "include_obfuscation" && value == false) else {
+        throw PlatformError(.invalidArgument, "'stream_options.\(name)' is not supported by this server", number: "unsupported_parameter")
+      }
+      guard value.boolValue != nil else {
+        throw PlatformError(.invalidArgument, "'stream_options.\(name)' must be true or false", number: "invalid_type")
+      }
+    }
+  }
 
   /// - Throws: `invalidArgument` naming the parameter.
   init(_ body: JSONValue, chat: Bool, requestID: String) throws {
@@ -27,16 +60,15 @@ struct OpenAIRequest {
       throw PlatformError(.invalidArgument, "you must provide a model parameter", number: "missing_model")
     }
     self.model = model
-    for name in Self.unsupported {
-      guard let value = body[name], value != .null, value != .array([]), value != .string("none") else { continue }
-      if name == "best_of", value.intValue == body["n"]?.intValue ?? 1 { continue }
-      if name == "suffix", value.stringValue == "" { continue }
-      throw PlatformError(.invalidArgument, "'\(name)' is not supported by this server yet", number: "unsupported_parameter")
-    }
-    if let type = body["response_format"]?["type"]?.stringValue, type != "text" {
-      throw PlatformError(.invalidArgument, "response_format '\(type)' is not supported by this server yet", number: "unsupported_parameter")
+    try Self.checkNames(body, chat: chat)
+    if let format = body["response_format"], format != .null, format["type"] != "text" {
+      throw PlatformError(
+        .invalidArgument, "'response_format' of this type is not supported by this server yet", number: "unsupported_parameter")
     }
     stream = try fields.bool("stream") ?? false
+    if let options = body["stream_options"], options != .null, !stream || options.objectValue == nil {
+      throw PlatformError(.invalidArgument, "'stream_options' is an object, and only for requests with 'stream'", number: "invalid_value")
+    }
     includeUsage = body["stream_options"]?["include_usage"]?.boolValue ?? false
     choicesPerPrompt = try fields.int("n", in: 1...16) ?? 1
 
@@ -51,6 +83,10 @@ struct OpenAIRequest {
     call.presencePenalty = try fields.number("presence_penalty", in: -2...2) ?? 0
     call.repetitionPenalty = try fields.number("repetition_penalty", in: 0.01...10) ?? 1
     call.ignoreEOS = try fields.bool("ignore_eos") ?? false
+    call.minTokens = try fields.int("min_tokens", in: 0...1_000_000)
+    call.stopTokenIDs = try Self.tokenIDs(body["stop_token_ids"])
+    call.includesStop = try fields.bool("include_stop_str_in_output")
+    call.keepsSpecialTokens = try fields.bool("skip_special_tokens").map { !$0 }
     call.stop = try Self.stops(body["stop"])
     call.logitBias = try Self.bias(body["logit_bias"])
     if let seed = body["seed"], seed != .null {
@@ -61,9 +97,12 @@ struct OpenAIRequest {
     }
     if chat {
       let wanted = try fields.bool("logprobs") ?? false
-      let top = try fields.int("top_logprobs", in: 0...20) ?? 0
+      let top = try fields.int("top_logprobs", in: 0...20)
+      guard wanted || top ?? 0 == 0 else {
+        throw PlatformError(.invalidArgument, "'top_logprobs' needs 'logprobs' to be true", number: "invalid_value")
+      }
       wantsLogprobs = wanted
-      call.logprobs = wanted ? top : nil
+      call.logprobs = wanted ? top ?? 0 : nil
       call.messages = try Self.messages(body["messages"])
       calls = [call]
     } else {
@@ -71,6 +110,9 @@ struct OpenAIRequest {
       wantsLogprobs = top != nil
       call.logprobs = top
       call.echo = try fields.bool("echo") ?? false
+      guard call.echo || call.maxTokens != 0 else {
+        throw PlatformError(.invalidArgument, "'max_tokens' may be 0 with 'echo' only", number: "invalid_value")
+      }
       calls = try Self.prompts(body["prompt"]).map { prompt in
         var one = call
         switch prompt {
@@ -140,6 +182,15 @@ struct OpenAIRequest {
         throw PlatformError(.invalidArgument, "messages[\(index)].content must be text", number: "invalid_type")
       }
     }
+  }
+
+  private static func tokenIDs(_ value: JSONValue?) throws -> [Int32]? {
+    guard let value, value != .null else { return nil }
+    let ids = value.arrayValue?.compactMap { $0.intValue.flatMap { Int32(exactly: $0) } }
+    guard let ids, ids.count == value.arrayValue?.count, ids.count <= 1024 else {
+      throw PlatformError(.invalidArgument, "'stop_token_ids' must be an array of at most 1024 token ids", number: "invalid_type")
+    }
+    return ids
   }
 
   private static func stops(_ value: JSONValue?) throws -> [String] {

@@ -58,6 +58,24 @@ enum StatusMapping {
     return [ErrorDetail(reason: "\(noun)_\(ending)")]
   }
 
+  /// OpenAI's `error.param`: the parameter that a message about a request begins with.
+  static func openAIParameter(_ failure: PlatformError) -> JSONValue {
+    guard failure.code == .invalidArgument else { return .null }
+    if failure.number == "missing_model" { return "model" }
+    if failure.number == "PLT-4201" { return "messages" }
+    let text = failure.message
+    let name: Substring
+    if text.hasPrefix("'") {
+      name = text.dropFirst().prefix { $0 != "'" }
+    } else {
+      name = text.prefix { $0 != " " && $0 != ":" }
+      // Names have an underscore or are one of these; other messages begin with a word.
+      let isParameter = name.contains("_") || ["messages", "temperature", "logprobs", "stop", "seed", "tools"].contains { name.hasPrefix($0) }
+      guard isParameter else { return .null }
+    }
+    return name.isEmpty || name.count > 64 ? .null : .string(String(name))
+  }
+
   /// OpenAI's `error.type`.
   static func openAIType(_ code: PlatformError.Code) -> String {
     switch code {

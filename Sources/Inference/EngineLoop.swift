@@ -24,6 +24,13 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
     var continuation: Continuation
     var acceptedAt: ContinuousClock.Instant
     var hasFirstToken = false
+    /// The prompt's text, and the entries of its tokens that were computed so far: they leave with the first event, so that a request
+    /// that moves before has told nothing and one that moves later has told all.
+    var echoed: String?
+    var promptLogprobs: [TokenLogprob] = []
+
+    /// Whether the logits of every row of the prompt are wanted.
+    var wantsPromptLogprobs: Bool { echoed != nil && state.request.logprobs != nil }
   }
 
   private struct Mailbox: Sendable {
@@ -147,9 +154,6 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
   private func admit(_ submission: Submission) {
     var state = submission.state
     let id = submission.id
-    if let text = submission.echoed, !text.isEmpty {
-      submission.continuation.yield(GenerationEvent(text: text, tokenIDs: []))
-    }
     // Tokens from an earlier engine rebuild the text state; their text was sent already.
     for token in state.request.emittedTokenIDs {
       let outcome = state.accept(token)
@@ -160,7 +164,9 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
         return
       }
     }
-    live[id] = Live(state: state, continuation: submission.continuation, acceptedAt: submission.acceptedAt)
+    live[id] = Live(
+      state: state, continuation: submission.continuation, acceptedAt: submission.acceptedAt, echoed: submission.echoed)
+    if live[id]?.wantsPromptLogprobs == true { live[id]?.promptLogprobs = [state.firstPromptLogprob()] }
     do {
       try scheduler.submit(id: id, tokens: state.tokens.count, limit: state.promptCount + state.maxTokens)
     } catch {
@@ -176,7 +182,7 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
       guard let sequence = live[piece.id] else { preconditionFailure("the scheduler runs an unknown sequence") }
       batch.append(
         tokens: sequence.state.tokens[piece.computed..<piece.computed + piece.count], computed: piece.computed,
-        blocks: piece.blocks, logits: piece.drawsToken ? .last : .none)
+        blocks: piece.blocks, logits: sequence.wantsPromptLogprobs ? .all : piece.drawsToken ? .last : .none)
     }
     let logits = runner.forward(batch)
     let vocabulary = runner.vocabularySize
@@ -184,6 +190,11 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
     var drawn = 0
     var firstTokens: [Double] = []
     for piece in work {
+      if let sequence = live[piece.id], sequence.wantsPromptLogprobs {
+        let rows = UnsafeBufferPointer(rebasing: logits[place * vocabulary..<(place + piece.count) * vocabulary])
+        note(rows, of: piece, vocabulary: vocabulary)
+        place += piece.count - (piece.drawsToken ? 1 : 0)
+      }
       guard piece.drawsToken else {
         scheduler.completed(piece, drew: false)
         continue
@@ -213,6 +224,15 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
     publish()
   }
 
+  /// Keeps the log-probabilities of the prompt's tokens that these rows predict.
+  private func note(_ rows: UnsafeBufferPointer<Float>, of piece: BatchScheduler.Work, vocabulary: Int) {
+    guard let sequence = live[piece.id] else { return }
+    let entries = sequence.state.promptLogprobs(
+      behind: piece.computed, logits: rows, vocabulary: vocabulary, count: sequence.state.request.logprobs ?? 0)
+    // Rows that are computed again after a preemption are known already.
+    live[piece.id]?.promptLogprobs += entries.dropFirst(sequence.promptLogprobs.count - piece.computed - 1)
+  }
+
   /// Draws one sequence's next token and hands it out.
   private func take(_ piece: BatchScheduler.Work, _ logits: UnsafeMutableBufferPointer<Float>) {
     guard var sequence = live.removeValue(forKey: piece.id) else { return }
@@ -225,14 +245,30 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
       finish(piece.id, reason: "error", error: PlatformError(.internalError, "the model computed no finite probabilities"))
       return
     }
+    if sequence.state.maxTokens == 0 {
+      sequence.continuation.yield(
+        GenerationEvent(
+          text: sequence.echoed ?? "", tokenIDs: [], logprobs: wanted == nil ? nil : sequence.promptLogprobs, finish: .length,
+          usage: sequence.state.usage))
+      live[piece.id] = sequence
+      finish(piece.id, reason: FinishReason.length.rawValue)
+      return
+    }
     let logSum = wanted == nil ? 0 : pk_log_sum_exp(base, logits.count)
-    let token = sequence.state.sampler.draw(logits, position: sequence.state.tokens.count)
+    let token = sequence.state.sampler.draw(
+      logits, position: sequence.state.tokens.count, banned: sequence.state.bannedTokens)
     if let wanted {
       logprobs = raw.withUnsafeBufferPointer {
         [sequence.state.logprob(of: token, logits: $0, logSum: logSum, count: wanted)]
       }
     }
-    let outcome = sequence.state.accept(token)
+    var outcome = sequence.state.accept(token)
+    if let text = sequence.echoed {
+      outcome.text = text + outcome.text
+      logprobs = logprobs.map { sequence.promptLogprobs + $0 }
+      sequence.echoed = nil
+      sequence.promptLogprobs = []
+    }
     sequence.continuation.yield(
       GenerationEvent(
         text: outcome.text, tokenIDs: [token], logprobs: logprobs, finish: outcome.finish,

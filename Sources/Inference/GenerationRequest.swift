@@ -62,7 +62,7 @@ public struct SamplingParameters: Codable, Sendable, Equatable {
   }
 }
 
-/// One sequence to generate. For n alternatives submit n requests with different seeds.
+/// One sequence to generate. `maxTokens` may be 0 with `echo`. For n alternatives submit n requests with different seeds.
 public struct GenerationRequest: Sendable {
   public enum Prompt: Sendable, Equatable {
     case text(String)
@@ -85,7 +85,13 @@ public struct GenerationRequest: Sendable {
   public var stopTokenIDs: [Int32] = []
   /// Goes on after the model's end token.
   public var ignoreEOS = false
-  /// Sends the prompt's text first.
+  /// Tokens that are produced at least: before, nothing ends the generation.
+  public var minTokens = 0
+  /// Whether the stop text that ended the generation is part of its output.
+  public var includesStop = false
+  /// Leaves special tokens out of the text.
+  public var skipsSpecialTokens = true
+  /// Sends the prompt's text with the first event, and with `logprobs` its tokens' too.
   public var echo = false
   /// Number of alternatives (0...20) to report with each token; nil reports no probabilities.
   public var logprobs: Int?
@@ -108,9 +114,10 @@ public enum FinishReason: String, Codable, Sendable {
 /// The log-probability of a token under the model itself, before penalties and temperature.
 public struct TokenLogprob: Codable, Sendable, Equatable {
   public var id: Int32
-  /// The token's text; U+FFFD where its bytes are no whole characters. Empty without a tokenizer.
+  /// The token's text; U+FFFD where its bytes are no whole characters. Empty without a tokenizer, and for tokens that decode to nothing.
   public var token: String
   public var bytes: [UInt8]
+  /// NaN for a prompt's first token, before which there is nothing.
   public var logprob: Double
   /// The most likely tokens at this place, best first.
   public var top: [TokenLogprob]

@@ -34,9 +34,12 @@ struct GenerationState {
     promptCount = prompt.count
     tokens = prompt
     sampler = Sampler(request.sampling, prompt: prompt)
-    decoder = tokenizer.map { StreamingDecoder($0) }
-    matcher = StopMatcher(stops)
+    decoder = tokenizer.map { StreamingDecoder($0, skipSpecialTokens: request.skipsSpecialTokens) }
+    matcher = StopMatcher(stops, includesStop: request.includesStop)
   }
+
+  /// Tokens that must not be drawn next: those that would end the generation before `minTokens`.
+  var bannedTokens: Set<Int32> { producedCount < request.minTokens ? endTokens : [] }
 
   var producedCount: Int { tokens.count - promptCount }
   var usage: GenerationUsage { GenerationUsage(promptTokens: promptCount, completionTokens: producedCount) }
@@ -45,12 +48,12 @@ struct GenerationState {
   mutating func accept(_ token: Int32) -> Outcome {
     tokens.append(token)
     sampler.append(token)
-    if endTokens.contains(token) {
+    if endTokens.contains(token) && producedCount > request.minTokens {
       return Outcome(text: flush().text, finish: .stop)
     }
     var outcome = Outcome()
     if let piece = decoder?.push(token), !piece.isEmpty {
-      let (text, stopped) = matcher.push(piece)
+      let (text, stopped) = producedCount <= request.minTokens ? (piece, false) : matcher.push(piece)
       outcome.text = text
       if stopped {
         outcome.finish = .stop
@@ -73,6 +76,22 @@ struct GenerationState {
       return (text + matcher.finish(), false)
     }
     return (matcher.finish(), false)
+  }
+
+  /// Entries of the prompt's tokens behind index `place`, of which `logits` has the rows: [rows, vocabulary].
+  func promptLogprobs(behind place: Int, logits: UnsafeBufferPointer<Float>, vocabulary: Int, count: Int) -> [TokenLogprob] {
+    (0..<logits.count / vocabulary).compactMap { row in
+      guard place + row + 1 < promptCount else { return nil }
+      let own = UnsafeBufferPointer(rebasing: logits[row * vocabulary..<(row + 1) * vocabulary])
+      guard let base = own.baseAddress else { return nil }
+      return logprob(of: tokens[place + row + 1], logits: own, logSum: pk_log_sum_exp(base, vocabulary), count: count)
+    }
+  }
+
+  /// The entry of the prompt's first token, which nothing predicts.
+  func firstPromptLogprob() -> TokenLogprob {
+    let bytes = tokenizer?.bytes(tokens[0]) ?? []
+    return TokenLogprob(id: tokens[0], token: String(decoding: bytes, as: UTF8.self), bytes: bytes, logprob: .nan, top: [])
   }
 
   /// Log-probability of `token` and of the `count` best. logits: [vocabulary], as the model gave them.

@@ -150,14 +150,16 @@ public final class InferenceEngine: Sendable {
       try check(id >= 0 && id < vocabulary, "token \(id) is outside the vocabulary of \(vocabulary)")
     }
     try request.sampling.validate(vocabularySize: vocabulary)
-    try check(request.maxTokens ?? 1 > 0, "max_tokens must be positive")
+    try check(request.maxTokens ?? 1 > (request.echo ? -1 : 0), "max_tokens must be positive, or 0 with echo")
+    try check(
+      request.minTokens >= 0 && request.minTokens <= request.maxTokens ?? .max, "min_tokens must lie between 0 and max_tokens")
     try check((0...20).contains(request.logprobs ?? 0), "logprobs must lie between 0 and 20")
     try check(
       request.stop.count <= 16 && request.stop.allSatisfy { $0.utf8.count <= 1024 }, "at most 16 stop texts of 1024 bytes")
     try check(request.stop.isEmpty || tokenizer != nil, "the model has no tokenizer, so it cannot stop at texts")
     try check(
       prompt.count < contextLength,
-      "the prompt has \(prompt.count) tokens, the context holds \(contextLength) and one has to be left for the answer",
+      "the maximum context length is \(contextLength) tokens, the prompt has \(prompt.count) and one has to be left for the answer",
       "PLT-4201")
     let limit = min(request.maxTokens ?? .max, contextLength - prompt.count)
     try check(request.emittedTokenIDs.count <= limit, "more tokens were emitted before than the request allows")

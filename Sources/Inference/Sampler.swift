@@ -34,10 +34,12 @@ public struct Sampler: Sendable {
   }
 
   /// The token for `position` (its index in the sequence). logits: [vocabulary] f32, changed in place.
-  public func draw(_ logits: UnsafeMutableBufferPointer<Float>, position: Int) -> Int32 {
+  /// - Parameter banned: tokens that cannot be drawn, whatever their bias.
+  public func draw(_ logits: UnsafeMutableBufferPointer<Float>, position: Int, banned: Set<Int32> = []) -> Int32 {
     guard let base = logits.baseAddress, logits.count > 0 else { preconditionFailure("no logits") }
     let count = logits.count
     for (id, bias) in parameters.logitBias { base[Int(id)] += Float(bias) }
+    for id in banned { base[Int(id)] = -.infinity }
     if parameters.repetitionPenalty != 1 {
       let penalty = Float(parameters.repetitionPenalty)
       for id in seen { base[Int(id)] = base[Int(id)] > 0 ? base[Int(id)] / penalty : base[Int(id)] * penalty }

@@ -3,18 +3,23 @@
 /// Finds stop texts in a stream of pieces and holds back what may become one.
 public struct StopMatcher: Sendable {
   private let stops: [[UInt8]]
+  private let includesStop: Bool
   private var held: [UInt8] = []
 
   /// Empty texts are ignored.
-  public init(_ stops: [String]) { self.stops = stops.map { Array($0.utf8) }.filter { !$0.isEmpty } }
+  /// - Parameter includesStop: whether the text ends behind the stop text instead of before it.
+  public init(_ stops: [String], includesStop: Bool = false) {
+    self.stops = stops.map { Array($0.utf8) }.filter { !$0.isEmpty }
+    self.includesStop = includesStop
+  }
 
-  /// Adds a piece. Returns the text that is safe to send, and whether a stop text was met: then the text ends before it.
+  /// Adds a piece. Returns the text that is safe to send, and whether a stop text was met: then the text ends there.
   public mutating func push(_ piece: String) -> (text: String, stopped: Bool) {
     if stops.isEmpty { return (piece, false) }
     held += piece.utf8
     for start in held.indices {
       for stop in stops where held[start...].starts(with: stop) {
-        let text = String(decoding: held[..<start], as: UTF8.self)
+        let text = String(decoding: held[..<(includesStop ? start + stop.count : start)], as: UTF8.self)
         held = []
         return (text, true)
       }

@@ -43,6 +43,33 @@ import Transport
     #expect(throws: PlatformError.self) { try OpenAIRequest(body, chat: true, requestID: "r") }
   }
 
+  @Test func everyParameterIsReadOrRefusedByItsName() throws {
+    func refusal(_ fields: String, chat: Bool = true) throws -> JSONValue? {
+      let body = try JSONValue(parsing: #"{"model":"m",\#(chat ? #""messages":[{"role":"user","content":"x"}]"# : #""prompt":"x""#),\#(fields)}"#)
+      do {
+        _ = try OpenAIRequest(body, chat: chat, requestID: "r")
+        return nil
+      } catch let error as PlatformError {
+        return StatusMapping.openAIParameter(error)
+      }
+    }
+    for (fields, name) in [
+      (#""temperatur":1"#, "temperatur"), (#""functions":[{}]"#, "functions"), (#""temperature":9"#, "temperature"),
+      (#""stream_options":{"include_usage":true}"#, "stream_options"), (#""top_logprobs":3"#, "top_logprobs"),
+      (#""stream":true,"stream_options":{"x":true}"#, "stream_options.x"), (#""prompt":"x""#, "prompt"), (#""audio":{}"#, "audio"),
+      (#""stop_token_ids":["a"]"#, "stop_token_ids"), (#""min_tokens":-1"#, "min_tokens"), (#""seed":"a""#, "seed"),
+    ] {
+      #expect(try refusal(fields) == .string(name), "\(fields)")
+    }
+    #expect(try refusal(#""max_tokens":0"#, chat: false) == "max_tokens")
+    #expect(try refusal(#""best_of":3"#, chat: false) == "best_of")
+    #expect(try refusal(#""messages":[]"#, chat: false) == "messages")
+    #expect(try refusal(#""suffix":"","best_of":2,"n":2,"echo":true,"max_tokens":0"#, chat: false) == nil)
+    #expect(
+      try refusal(
+        #""user":"u","metadata":{"a":"b"},"store":false,"tools":null,"modalities":["text"],"min_tokens":2,"stop_token_ids":[5],"top_logprobs":0"#) == nil)
+  }
+
   @Test func answersHaveTheShapeThatClientsRead() {
     let shape = OpenAIAnswer(id: "i", model: "m", chat: true, wantsLogprobs: false)
     var collected = OpenAIAnswer.Collected()

@@ -139,7 +139,7 @@ private func code(_ body: () throws -> Void) -> String {
     asked.echo = true
     let event = try await engine.complete(asked)
     #expect(event.text.hasPrefix("prompt 0 "))
-    let logprobs = try #require(event.logprobs)
+    let logprobs = try #require(event.logprobs).suffix(event.tokenIDs.count)
     #expect(logprobs.map(\.id) == event.tokenIDs)
     for entry in logprobs {
       #expect(entry.top.count == 3 && entry.top[0].id == entry.id && entry.top[0].logprob == entry.logprob)
@@ -150,6 +150,44 @@ private func code(_ body: () throws -> Void) -> String {
     let prompt = try engine.promptTokens(asked.prompt)
     let scores = try SequenceScorer(model: model.get()).logProbabilities(of: prompt + event.tokenIDs)
     #expect(Array(scores.suffix(event.tokenIDs.count)) == logprobs.map(\.logprob))
+  }
+
+  @Test func minimalLengthsHoldOffEveryEnd() async throws {
+    let engine = try engine()
+    var base = request(3)
+    let free = try await engine.complete(base)
+    let text = Array(free.text.unicodeScalars)
+    base.stopTokenIDs = [free.tokenIDs[0]]
+    base.stop = [String(text[1])]
+    base.minTokens = 9
+    let held = try await engine.complete(base)
+    #expect(held.tokenIDs.count >= 9 && !held.tokenIDs.prefix(9).contains(free.tokenIDs[0]))
+    base.minTokens = 1000
+    #expect(code { _ = try engine.generate(base) } == "PLT-4203")
+  }
+
+  @Test(arguments: [256, 5]) func anEchoHasThePromptsLogprobs(tokensPerStep: Int) async throws {
+    let engine = try engine {
+      $0.scheduler.maxBatch = 4
+      $0.scheduler.tokensPerStep = tokensPerStep
+    }
+    var asked = request(4, tokens: 6)
+    asked.echo = true
+    asked.logprobs = 2
+    let event = try await engine.complete(asked)
+    let prompt = try engine.promptTokens(asked.prompt)
+    let logprobs = try #require(event.logprobs)
+    #expect(logprobs.map(\.id) == prompt + event.tokenIDs)
+    #expect(logprobs[0].logprob.isNaN)
+    let scores = try SequenceScorer(model: model.get()).logProbabilities(of: prompt + event.tokenIDs)
+    #expect(Array(logprobs.dropFirst().map(\.logprob)) == scores)
+
+    asked.maxTokens = 0
+    let nothing = try await engine.complete(asked)
+    #expect(nothing.tokenIDs.isEmpty && nothing.finish == .length && nothing.usage?.completionTokens == 0)
+    #expect(nothing.logprobs?.map(\.id) == prompt && nothing.text + event.text.dropFirst(nothing.text.count) == event.text)
+    asked.echo = false
+    #expect(code { _ = try engine.generate(asked) } == "PLT-4203")
   }
 
   @Test func badRequestsNeverReachTheLoop() async throws {

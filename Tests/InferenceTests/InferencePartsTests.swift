@@ -170,6 +170,66 @@ import Testing
     check(parameters, expected([1, 2, 4], 1))
   }
 
+  /// Pearson's test of 50,000 draws for combinations of parameters over 40 tokens, against probabilities that are computed here in another way.
+  @Test(arguments: 0..<12) func drawsPassTheChiSquareTest(combination: Int) {
+    var random = SplitMix64(seed: UInt64(100 + combination))
+    let logits = (0..<40).map { _ in Float(random.nextUnit() * 6 - 3) }
+    var parameters = SamplingParameters()
+    parameters.seed = UInt64(combination)
+    parameters.temperature = [0.6, 1, 1.7][combination % 3]
+    parameters.topK = [0, 25][combination % 2]
+    parameters.topP = [1, 0.9][combination / 2 % 2]
+    parameters.minP = [0, 0.03][combination / 3 % 2]
+    parameters.presencePenalty = 0.5
+    parameters.frequencyPenalty = 0.25
+    parameters.repetitionPenalty = 1.2
+    parameters.logitBias = [3: 1.5, 9: -2]
+    let (produced, prompt): ([Int32], [Int32]) = ([1, 1, 7], [7, 12])
+
+    var values = logits.map { Double($0) }
+    values[3] += 1.5
+    values[9] -= 2
+    for id in [1, 7, 12] { values[id] = values[id] > 0 ? values[id] / 1.2 : values[id] * 1.2 }
+    values[1] -= 0.5 + 2 * 0.25
+    values[7] -= 0.5 + 0.25
+    values = values.map { exp($0 / parameters.temperature) }
+    let best = values.max()!
+    values = values.map { $0 >= best * parameters.minP ? $0 : 0 }
+    if parameters.topK > 0 {
+      let bar = values.sorted(by: >)[parameters.topK - 1]
+      values = values.map { $0 >= bar ? $0 : 0 }
+    }
+    let total = values.reduce(0, +)
+    var sum = 0.0
+    for index in values.indices.sorted(by: { values[$0] > values[$1] }) {
+      if sum >= parameters.topP * total { values[index] = 0 }
+      sum += values[index]
+    }
+    let kept = values.reduce(0, +)
+
+    let draws = 50_000
+    var counts = [Double](repeating: 0, count: 40)
+    var sampler = Sampler(parameters, prompt: prompt)
+    for token in produced { sampler.append(token) }
+    for position in 0..<draws {
+      var copy = logits
+      counts[Int(copy.withUnsafeMutableBufferPointer { sampler.draw($0, position: position) })] += 1
+    }
+    var statistic = 0.0
+    var cells = 0.0
+    for (count, value) in zip(counts, values) {
+      guard value > 0 else {
+        #expect(count == 0)
+        continue
+      }
+      let expected = value / kept * Double(draws)
+      statistic += (count - expected) * (count - expected) / expected
+      cells += 1
+    }
+    // The draws are fixed by the seed, so this cannot fail by chance: mean + 5 standard deviations of the distribution.
+    #expect(statistic < cells - 1 + 5 * (2 * (cells - 1)).squareRoot(), "\(statistic) with \(cells) cells")
+  }
+
   @Test func topPFindsWideNuclei() {
     // 1000 equal tokens: 90 % needs 900 of them, more than the first look at 256.
     let logits = [Float](repeating: 0, count: 1000)
@@ -209,6 +269,8 @@ import Testing
     #expect(run(["aab"], ["ab", "b"]) == (["a"], true))
     #expect(run(["é", "ü!"], ["ü"]) == (["é", ""], true))
     #expect(run(["any"], []) == (["any", ""], false))
+    var including = StopMatcher(["END"], includesStop: true)
+    #expect(including.push("a ENDx") == ("a END", true))
     #expect(run(["aaa", "b"], ["aab"]) == (["a", ""], true))
   }
 

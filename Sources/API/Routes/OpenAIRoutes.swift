@@ -55,7 +55,7 @@ struct OpenAIRoutes {
       throw error
     }
     origin.stream = wanted.stream
-    let shape = OpenAIAnswer(id: id, model: wanted.model, chat: chat, wantsLogprobs: wanted.wantsLogprobs)
+    let shape = OpenAIAnswer(id: id, model: wanted.model, chat: chat, wantsLogprobs: wanted.wantsLogprobs, announcesUsage: wanted.includeUsage)
     return wanted.stream ? try await stream(wanted, origin, shape) : try await whole(wanted, origin, shape)
   }
 
@@ -110,13 +110,16 @@ struct OpenAIRoutes {
         defer { producer.cancel() }
         var started: Set<Int> = []
         var usage = (prompt: 0, completion: 0)
+        var offsets: [Int: Int] = [:]
         var next: (Int, GenerateFrame)? = first
         do {
           while let (index, frame) = next {
             var text = ""
             if started.insert(index).inserted, let opening = shape.opening(index) { text += Self.event(opening) }
-            for chunk in shape.chunks(index, frame) { text += Self.event(chunk) }
-            usage.prompt += frame.promptTokens ?? 0
+            for chunk in shape.chunks(index, frame, offset: offsets[index] ?? 0) { text += Self.event(chunk) }
+            offsets[index, default: 0] += (frame.logprobs ?? []).reduce(0) { $0 + $1.token.unicodeScalars.count }
+            // The prompt of several choices counts once.
+            if index % wanted.choicesPerPrompt == 0 { usage.prompt += frame.promptTokens ?? 0 }
             usage.completion += frame.finish == nil ? 0 : frame.completionTokens ?? 0
             if !text.isEmpty { try await writer.write(ByteBuffer(string: text)) }
             next = try await source.next()

@@ -43,6 +43,11 @@ public struct GenerateCall: Codable, Sendable, Equatable {
   public var echo: Bool = false
   /// Number of alternatives to report with each token; nil reports none.
   public var logprobs: Int?
+  public var minTokens: Int?
+  public var stopTokenIDs: [Int32]?
+  /// Whether the stop text that ended the generation is part of its output.
+  public var includesStop: Bool?
+  public var keepsSpecialTokens: Bool?
 
   public init(requestID: String) { self.requestID = requestID }
 }

@@ -131,6 +131,10 @@ private struct GenerateAnswering: Answering {
     request.ignoreEOS = call.ignoreEOS
     request.echo = call.echo
     request.logprobs = call.logprobs
+    request.minTokens = call.minTokens ?? 0
+    request.stopTokenIDs = call.stopTokenIDs ?? []
+    request.includesStop = call.includesStop ?? false
+    request.skipsSpecialTokens = !(call.keepsSpecialTokens ?? false)
     request.sampling.temperature = call.temperature
     request.sampling.topP = call.topP
     request.sampling.topK = call.topK
