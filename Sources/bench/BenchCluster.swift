@@ -119,17 +119,32 @@ final class BenchCluster {
     return found
   }
 
+  /// The process of this cluster that runs a command, with a word in its arguments.
+  private func process(_ command: String, with word: String) throws -> Int32 {
+    for name in try FileManager.default.contentsOfDirectory(atPath: "/proc") {
+      guard let pid = Int32(name), let bytes = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") else { continue }
+      let words = String(decoding: bytes, as: UTF8.self).split(separator: "\0")
+      if words.dropFirst().first.map(String.init) == command, words.contains(where: { $0 == word }) { return pid }
+    }
+    throw PlatformError(.notFound, "there is no process '\(command)' of \(word)")
+  }
+
+  func worker(_ name: String) throws -> Int32 { try process("worker", with: "\(home)/workers/\(name)") }
+  func supervisor() throws -> Int32 {
+    let state = try JSONValue(parsing: Data(contentsOf: URL(fileURLWithPath: home + "/cluster.json")))
+    guard let pid = state["supervisorPID"]?.intValue else {
+      throw PlatformError(.notFound, "the cluster's file names no supervisor: \(state.sortedText)")
+    }
+    return Int32(pid)
+  }
+
   /// The most memory that the coordinator has had, in bytes.
   func coordinatorPeak() throws -> Int64 {
-    for name in try FileManager.default.contentsOfDirectory(atPath: "/proc") where Int(name) != nil {
-      let words = String(decoding: FileManager.default.contents(atPath: "/proc/\(name)/cmdline") ?? Data(), as: UTF8.self).split(separator: "\0")
-      guard words.dropFirst().first == "coordinator", words.contains(where: { $0 == home }) else { continue }
-      let status = String(decoding: FileManager.default.contents(atPath: "/proc/\(name)/status") ?? Data(), as: UTF8.self)
-      guard let line = status.split(separator: "\n").first(where: { $0.hasPrefix("VmHWM:") }),
-        let kilobytes = line.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first.flatMap({ Int64($0) })
-      else { continue }
-      return kilobytes << 10
-    }
-    throw PlatformError(.notFound, "the coordinator is not there")
+    let pid = try process("coordinator", with: home)
+    let status = String(decoding: FileManager.default.contents(atPath: "/proc/\(pid)/status") ?? Data(), as: UTF8.self)
+    guard let line = status.split(separator: "\n").first(where: { $0.hasPrefix("VmHWM:") }),
+      let kilobytes = line.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first.flatMap({ Int64($0) })
+    else { throw PlatformError(.notFound, "the coordinator is not there") }
+    return kilobytes << 10
   }
 }

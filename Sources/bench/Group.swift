@@ -17,6 +17,7 @@ struct Group: Sendable {
     Group(name: "scheduling", about: "tasks through a cluster of processes with Postgres, against ray", run: SchedulingGroup.run),
     Group(name: "runs", about: "pages of the list of 100,000 runs (no peer)", run: RunListGroup.run),
     Group(name: "workers", about: "200 simulated workers and 100,000 parts in the queue (no peer)", run: SimulatedWorkers.run),
+    Group(name: "faults", about: "how soon a worker that was killed or frozen is missed (no peer)", run: FaultGroup.run),
     Group(name: "decode", about: "greedy generation with a random Llama, against transformers", run: DecodeGroup.run),
     Group(name: "training", about: "a training step of a small Llama, against torch", run: TrainingGroup.run),
     Group(name: "vectors", about: "building and searching an HNSW graph, against hnswlib", run: VectorGroup.run),

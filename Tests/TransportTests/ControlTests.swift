@@ -106,6 +106,34 @@ func first<E: Sendable, T: Sendable>(
     link.server.close()
   }
 
+  /// Long before its lease has run out: its system has closed the connection.
+  @Test func aWorkerThatHasEndedIsMissedAtOnce() async throws {
+    let (keys, mine) = (try CurveKeyPair.generate(), try CurveKeyPair.generate())
+    var configuration = ControlServer.Configuration(keys: keys, platformVersion: "1.0", epoch: 1)
+    configuration.timing = ControlTiming(heartbeatMilliseconds: 60, leaseMilliseconds: 3_600_000)
+    let server = try ControlServer(configuration, admitted: AdmittedKeys([mine.publicKey: "a"])) { _ in .refused(PlatformError(.notFound, "")) }
+    let worker = try ControlClient(
+      .init(address: server.endpoint, serverKey: keys.publicKey, keys: mine), hello: helloOf("a"), heartbeat: { Heartbeat() })
+    _ = try await first(worker.events, "welcome") { if case .connected = $0 { true } else { nil } }
+    worker.close()
+    let reason = try await first(server.events, "its end") { if case .disconnected("a", let reason) = $0 { reason } else { nil } }
+    #expect(reason == "its connection has ended")
+    server.close()
+  }
+
+  /// The coordinator looks whether a connection is still there without telling the worker that it was heard.
+  @Test func beingLookedForRenewsNoLease() {
+    var session = ClientSession()
+    func envelope(_ sequence: UInt64, _ message: ControlMessage) -> Envelope {
+      Envelope(sender: "coordinator", sequence: sequence, epoch: 1, incarnation: 7, body: .message(message))
+    }
+    let welcome = Welcome(epoch: 1, heartbeatMilliseconds: 10, leaseMilliseconds: 100)
+    #expect(session.received(envelope(1, .welcome(welcome)), now: 1_000) == .event(.connected(welcome)))
+    #expect(session.received(envelope(0, .heartbeatAck(epoch: 1, coordinators: [])), now: 1_090) == .ignore && session.heard == 1_000)
+    #expect(session.received(envelope(2, .heartbeatAck(epoch: 1, coordinators: [])), now: 1_050) == .ignore && session.heard == 1_050)
+    #expect(!session.expire(now: 1_149) && session.expire(now: 1_150))
+  }
+
   @Test func versionsThatDifferInTheLastNumberWorkTogether() throws {
     #expect(ReleaseVersion.speak("0.1.0", "0.1.0+1a2b3c4d") && ReleaseVersion.speak("1.2.3+a", "1.2.4+b"))
     #expect(!ReleaseVersion.speak("0.1.0", "0.2.0") && !ReleaseVersion.speak("1.2.3", "2.2.3") && !ReleaseVersion.speak("", "0.1.0"))

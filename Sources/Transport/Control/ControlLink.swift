@@ -159,6 +159,9 @@ struct SessionTable {
     return gone
   }
 
+  /// Nodes that have a session and were not heard since `limit`.
+  func unheard(since limit: Int64) -> [String] { sessions.filter { $0.value.heard < limit }.map(\.key).sorted() }
+
   mutating func end(_ node: String) -> Bool { sessions.removeValue(forKey: node) != nil }
 }
 

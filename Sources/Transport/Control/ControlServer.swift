@@ -287,6 +287,10 @@ final class ControlServerHandler: LoopHandler {
     for node in table.expire(heardBefore: now - Int64(configuration.timing.leaseMilliseconds)) {
       forget(node, reason: "not heard for \(configuration.timing.leaseMilliseconds) ms")
     }
+    // The connection of a process that has ended is closed by its system at once, which is seen when something is sent there.
+    for node in table.unheard(since: now - 2 * Int64(configuration.timing.heartbeatMilliseconds)) {
+      if let route = routes[node], probe(route) == .unroutable { end(node, reason: "its connection has ended") }
+    }
     return configuration.timing.heartbeatMilliseconds / 2
   }
 
@@ -295,6 +299,15 @@ final class ControlServerHandler: LoopHandler {
     control.close()
     joining.close()
     context.shutdown()
+  }
+
+  /// Sends what no worker takes notice of: its number is none, so nobody's lease is renewed by it.
+  private func probe(_ route: Data) -> SendOutcome {
+    let envelope = Envelope(
+      sender: "coordinator", sequence: 0, epoch: configuration.epoch, incarnation: incarnation,
+      body: .message(.heartbeatAck(epoch: configuration.epoch, coordinators: [])))
+    guard let data = try? envelope.encoded() else { return .full }  // small and well formed
+    return control.send([route, data])
   }
 
   private func transmit(_ message: ControlMessage, to route: Data) -> SendOutcome {
