@@ -40,9 +40,9 @@ final class ExecutorChild: Sendable {
     let err = Mutex(LineSplitter(limit: 16 << 10))
     let end = End()
     var environment = ProcessInfo.processInfo.environment
-    // Executors compute; they get no credentials of the platform, whoever started the worker. How buckets are reached they do get.
+    // Executors compute; they get no credentials of the platform, whoever started the worker. How buckets are reached, and where groups of programs are made, they do get.
     for name in environment.keys where name.hasPrefix("PLATFORM_") && name != "PLATFORM_LIB" && name != "PLATFORM_LOG" {
-      if ["PLATFORM_S3_", "PLATFORM_OBJECT_CACHE", "PLATFORM_ENVIRONMENTS"].contains(where: name.hasPrefix) { continue }
+      if ["PLATFORM_S3_", "PLATFORM_OBJECT_CACHE", "PLATFORM_ENVIRONMENTS", ProgramGroup.folderVariable].contains(where: name.hasPrefix) { continue }
       environment[name] = nil
     }
     environment["OPENBLAS_NUM_THREADS"] = "1"

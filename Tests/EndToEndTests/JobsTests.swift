@@ -245,6 +245,39 @@ extension EndToEnd {
       #expect(try cluster.cli(["jobs", "list"]).out.contains("small"))
     }
 
+    /// Where this user may make control groups, as a service with `Delegate=yes` may.
+    private static let groups: String? = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].first {
+      geteuid() == 0 && access($0 + "/cgroup.kill", F_OK) != 0 && access($0 + "/cgroup.procs", W_OK) == 0 && access($0 + "/cgroup.subtree_control", W_OK) == 0
+    }
+
+    @Test(.enabled(if: groups != nil, "no cgroup v2 in which this user may make groups"))
+    func programsHaveControlGroupsWhereTheWorkerMayMakeSome() throws {
+      let cluster = try LocalCluster("groups")
+      let folder = try #require(Self.groups) + "/platform-test-\(UUID().uuidString.prefix(8))"
+      #expect(mkdir(folder, 0o755) == 0)
+      defer { for path in [folder + "/platform", folder] { rmdir(path) } }
+      let up = try cluster.cli(
+        ["up", "--workers", "1", "--bind", cluster.http, "--node-bind", cluster.nodes], environment: ["PLATFORM_CGROUP": folder])
+      #expect(up.status == 0, "\(up.all)")
+      let file = try cluster.write(
+        "groups.yml",
+        """
+        resources:
+          jobs:
+            groups:
+              tasks:
+                - { task_key: a, command_task: { command: "grep ^0: /proc/self/cgroup; env -i setsid sleep 1000 & true", memory: 100MB, processes: 20 } }
+        """)
+      let watched = try cluster.cli(["submit", file, "--watch"])
+      #expect(watched.status == 0, "\(watched.all)")
+      let logs = try cluster.cli(["runs", "logs", "1"]).out
+      #expect(logs.contains("/\(folder.split(separator: "/").last ?? "")/program-") && !logs.contains("control group"), "\(logs)")
+      // What the program left behind, in a process group of its own and without its variables, ended with it.
+      #expect(try FileManager.default.contentsOfDirectory(atPath: folder).filter { $0.hasPrefix("program-") } == [])
+      #expect(try cluster.cli(["down"]).status == 0)
+      try cluster.wait("the end of the worker's processes") { rmdir(folder + "/platform") == 0 || errno == ENOENT }
+    }
+
     @Test func programsAndNodesByTheCommandLine() throws {
       let cluster = try LocalCluster("programs")
       #expect(try cluster.start(workers: 1).status == 0)

@@ -68,6 +68,7 @@ public enum ProcessTree {
   /// Ends programs of the worker in `directory` whose executor is gone: those of one attempt, or all that an earlier process of the
   /// worker has left behind. Blocks while it reads `/proc`.
   static func killOrphans(of directory: String, unit: UnitName? = nil) {
+    if let place = ProgramGroup.place { ProgramGroup.sweep(place.folder) }
     let marks = ["\(ownerVariable)=\(directory)", unit.map { "\(unitVariable)=\($0.text)" }].compactMap { $0.map { Array($0.utf8) } }
     for entry in (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? [] {  // no /proc: none
       guard let pid = Int32(entry), pid != getpid(), let bytes = FileManager.default.contents(atPath: "/proc/\(pid)/environ") else { continue }

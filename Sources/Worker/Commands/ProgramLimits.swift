@@ -36,6 +36,9 @@ struct ProgramLimits: Equatable {
     diskReserveBytes = min(1 << 30, diskSize / 50)
   }
 
+  /// More than it may: what the system lets it have between two looks.
+  var processesAtMost: Int { 2 * processes + 500 }
+
   /// Why the program must end, in words for its owner; nil when it may go on.
   func excess(_ usage: ProgramUsage) -> String? {
     if usage.memoryBytes > memoryBytes {
@@ -51,6 +54,9 @@ struct ProgramLimits: Equatable {
     }
     return nil
   }
+
+  /// The same, when the system has ended it.
+  var outOfMemory: String { "it used up the \(Self.text(memoryBytes)) of memory that it may use" }
 
   /// As people write it, with one decimal place.
   static func text(_ bytes: Int64) -> String {

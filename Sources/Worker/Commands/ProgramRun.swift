@@ -37,20 +37,48 @@ enum ProgramRun {
     }
     let watch = ProgramWatch(limits, folder: folder)
     watch.boundChildren(of: configuration.account?.user ?? geteuid())
-    let child = try BlockingPool.wait(atMost: .seconds(30), for: "the start of the program") { () async throws -> ChildProcess in
-      do {
-        return try await ChildProcess.start(configuration, onOutput: take) { ended.finish($0) }
-      } catch let error as PlatformError {
-        // Another attempt on the same machine would not find it either.
-        throw PlatformError(.invalidArgument, error.message, hint: "Check that the program is installed on every worker.", number: "PLT-4208")
+    let group = group(context)
+    defer { group?.end() }
+    let child = try start(in: group, watch.limits, context) {
+      try BlockingPool.wait(atMost: .seconds(30), for: "the start of the program") { () async throws -> ChildProcess in
+        do {
+          return try await ChildProcess.start(configuration, onOutput: take) { ended.finish($0) }
+        } catch let error as PlatformError {
+          // Another attempt on the same machine would not find it either.
+          throw PlatformError(.invalidArgument, error.message, hint: "Check that the program is installed on every worker.", number: "PLT-4208")
+        }
       }
     }
     ProgramWatch.offer(child.processID)
-    let (exit, excess) = ended.wait(child, watch, context: context)
+    var (exit, excess) = ended.wait(child, watch, group, context: context)
     ProcessTree.killDescendants(of: getpid(), reaps: true)
+    if excess == nil, group?.isOutOfMemory == true {
+      excess = watch.limits.outOfMemory
+      context.log("platform: the program was ended: \(watch.limits.outOfMemory)")
+    }
     try context.checkCancelled()
     for line in output.withLock({ $0.finish() }) where logs { context.log(redaction.text(line)) }
     return Outcome(exit: exit, excess: excess, output: output.withLock { $0 })
+  }
+
+  /// A control group for the program, where the worker may make some. Without one it is watched all the same.
+  private static func group(_ context: ExecutorContext) -> ProgramGroup? {
+    guard let place = ProgramGroup.place else { return nil }
+    do { return try ProgramGroup(in: place) } catch {
+      context.log("platform: the program has no control group: \(PlatformError.from(error).message)")
+      return nil
+    }
+  }
+
+  private static func start(
+    in group: ProgramGroup?, _ limits: ProgramLimits, _ context: ExecutorContext, _ body: () throws -> ChildProcess
+  ) throws -> ChildProcess {
+    guard let group else { return try body() }
+    let child = try group.start(body)
+    do { try group.limit(limits) } catch {
+      context.log("platform: the program's control group limits nothing: \(PlatformError.from(error).message)")
+    }
+    return child
   }
 
   /// Waits for the program's end, and ends it when the attempt is cancelled or it uses more than it may.
@@ -64,7 +92,7 @@ enum ProgramRun {
     }
 
     /// - Returns: how it ended, and why it was ended when it used too much.
-    func wait(_ child: ChildProcess, _ limits: ProgramWatch, context: ExecutorContext) -> (ChildProcess.Exit, excess: String?) {
+    func wait(_ child: ChildProcess, _ limits: ProgramWatch, _ group: ProgramGroup?, context: ExecutorContext) -> (ChildProcess.Exit, excess: String?) {
       context.onStop { [changed] _ in changed.signal() }
       var watch = limits
       var excess: String?
@@ -74,6 +102,7 @@ enum ProgramRun {
         if context.isCancelled {
           if let asked, Date().timeIntervalSince(asked) > CommandExecutor.graceSeconds {
             child.signal(SIGKILL)
+            group?.kill()
             ProcessTree.killDescendants(of: getpid())
           } else if asked == nil {
             asked = Date()
@@ -85,6 +114,7 @@ enum ProgramRun {
         } else if let found = watch.excess(below: getpid()) {
           excess = found
           context.log("platform: the program is ended: \(found)")
+          group?.kill()
           ProcessTree.killDescendants(of: getpid())
         } else {
           _ = changed.wait(timeout: .now() + watch.wait)

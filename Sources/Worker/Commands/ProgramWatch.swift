@@ -30,7 +30,7 @@ struct ProgramWatch {
     _ = setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none)  // lowering is always allowed
     var bound = rlimit()
     guard getrlimit(__rlimit_resource_t(__RLIMIT_NPROC.rawValue), &bound) == 0 else { return }
-    let wanted = rlim_t(Self.threads(of: user) + 2 * limits.processes + 500)
+    let wanted = rlim_t(Self.threads(of: user) + limits.processesAtMost)
     // Root may raise it again for the next program; others keep what they had, and a program of theirs could raise its own.
     if geteuid() == 0 { bound.rlim_max = wanted }
     bound.rlim_cur = min(bound.rlim_max, wanted)

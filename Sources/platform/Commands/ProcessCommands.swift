@@ -19,6 +19,11 @@ enum ProcessStart {
     return Logger(label: label)
   }
 
+  /// Lets a worker make control groups for people's programs, where it is told that it may.
+  static func prepareGroups(_ logger: Logger) {
+    ProgramGroup.prepare { logger.warning("programs get no control groups", metadata: ["error": "\($0)"]) }
+  }
+
   /// Ends the process with the reason as one JSON line, which the supervisor reads.
   static func failing(_ body: () async throws -> Void) async throws {
     do {
@@ -111,6 +116,7 @@ struct WorkerCommand: AsyncParsableCommand {
       let identity = try await WorkerIdentity.local(
         name: name, directory: dataDir, cluster: DataLayout(root: clusterDir).localNodes,
         coordinatorKey: DataLayout(root: clusterDir).keys + "/coordinator.pub", coordinator: coordinator)
+      ProcessStart.prepareGroups(logger)
       try await WorkerProcess(
         configuration: .init(
           name: name, directory: dataDir, slots: slots, labels: try Capacity.labels(label), cpus: cpus, memoryBytes: memoryBytes),
@@ -171,6 +177,7 @@ struct JoinCommand: AsyncParsableCommand {
     let logger = ProcessStart.logger("worker")
     let identity = try await WorkerIdentity.join(name: node, directory: directory, addresses: addresses, token: try joinToken())
     Report.note("\(Report.check) \(node) joined \(coordinator); Ctrl-C leaves")
+    ProcessStart.prepareGroups(logger)
     try await WorkerProcess(
       configuration: .init(
         name: node, directory: directory, slots: slots ?? ProcessInfo.processInfo.activeProcessorCount, labels: labels,
