@@ -87,7 +87,6 @@ extension CoordinatorService {
   /// What an endpoint can do with a folder; nil when nothing. Any files may be registered, so a folder that holds no model, or one of an
   /// architecture that is not built, is no error here: deploying it says why.
   private static func servedKind(_ folder: String) -> String? {
-    guard FileManager.default.fileExists(atPath: folder + "/config.json") else { return nil }
     do {
       return try ModelArchitectures.isEncoder(directory: folder) ? "embed" : "generate"
     } catch {

@@ -2,6 +2,7 @@
 
 import Core
 import Foundation
+import Models
 import Tokenizers
 
 /// Turns a conversation into a prompt: with the model's own chat template, or for models without one in a plain format.
@@ -28,7 +29,7 @@ public struct ChatPrompt: Sendable {
   /// The plain format.
   public init() { format = .plain }
 
-  /// Looks for a template in `chat_template.jinja`, `chat_template.json` and `tokenizer_config.json` of a model folder.
+  /// Looks for a template in `chat_template.jinja`, `chat_template.json` and `tokenizer_config.json` of a model folder, or in a GGUF file.
   public init(directory: String) {
     do {
       guard let (text, tokens) = try Self.find(directory) else {
@@ -50,6 +51,14 @@ public struct ChatPrompt: Sendable {
   var stops: [String] { isComplete ? [] : [Self.plainStop] }
 
   private static func find(_ directory: String) throws -> (String, [String: JSONValue])? {
+    if let file = ModelFile.gguf(directory) {
+      let stored = try GGUFVocabulary(path: file)
+      var tokens: [String: JSONValue] = [:]
+      for (name, id) in [("bos_token", stored.beginning), ("eos_token", stored.end), ("unk_token", stored.unknown), ("pad_token", stored.padding)] {
+        if let id, stored.tokens.indices.contains(Int(id)) { tokens[name] = .string(stored.tokens[Int(id)]) }
+      }
+      return stored.chatTemplate.map { ($0, tokens) }
+    }
     func json(_ name: String) throws -> JSONValue? {
       try FileManager.default.contents(atPath: directory + "/" + name).map { try JSONValue(parsing: $0) }
     }

@@ -21,6 +21,10 @@ public final class InferenceEngine: Sendable {
     public var cacheBytes = 512 << 20
     /// Longest sequence; nil: the model's own limit. Never above what the cache can hold.
     public var contextLength: Int?
+    /// What matrices are multiplied as, of a model that the engine loads.
+    public var precision = WeightPrecision.f32
+    /// Threads that compute a step; what a request gets does not depend on it.
+    public var threads = 1
     public init() {}
   }
 
@@ -34,11 +38,11 @@ public final class InferenceEngine: Sendable {
   private let loop: EngineLoop
   private let inFlightLimit: Int
 
-  /// Loads a Hugging Face model folder (`config.json`, safetensors, `tokenizer.json`) and starts the thread. Blocking.
+  /// Loads a Hugging Face model folder (`config.json`, safetensors, `tokenizer.json`) or a GGUF file and starts the thread. Blocking.
   /// - Throws: `notFound`, `invalidFile` naming what cannot be used.
   public convenience init(directory: String, configuration: Configuration = Configuration()) throws {
-    let model = try GenerativeModels.open(directory)
-    let tokenizer = try TokenizerFile.open(directory)
+    let model = try GenerativeModels.open(directory, precision: configuration.precision)
+    let tokenizer = try ModelTokenizer.open(directory)
     var ends = Set(model.endTokenIDs.map { Int32($0) })
     if let data = FileManager.default.contents(atPath: directory + "/generation_config.json") {
       let id = try JSONValue(parsing: data)["eos_token_id"] ?? .null
@@ -58,7 +62,7 @@ public final class InferenceEngine: Sendable {
   ) throws {
     let scheduler = configuration.scheduler
     guard scheduler.maxBatch > 0, scheduler.tokensPerStep >= scheduler.maxBatch, scheduler.tokensPerStep <= 1 << 16,
-      (0...1 << 20).contains(scheduler.queueLimit), configuration.cacheBytes > 0, (configuration.contextLength ?? 1) > 0
+      (0...1 << 20).contains(scheduler.queueLimit), configuration.cacheBytes > 0, (configuration.contextLength ?? 1) > 0, configuration.threads > 0
     else { throw PlatformError(.invalidArgument, "the engine's limits contradict each other: \(configuration)") }
     if let tokenizer, tokenizer.vocabularySize > model.vocabularySize {
       throw PlatformError(
@@ -80,7 +84,7 @@ public final class InferenceEngine: Sendable {
     contextLength = min(wanted, blocks * KVBlockPool.blockSize)
     inFlightLimit = scheduler.maxBatch + scheduler.queueLimit
     loop = EngineLoop(
-      runner: try model.makeRunner(blockCount: blocks, maxRows: scheduler.tokensPerStep),
+      runner: try model.makeRunner(blockCount: blocks, maxRows: scheduler.tokensPerStep, threads: configuration.threads),
       scheduler: BatchScheduler(configuration: admitting, blockCount: blocks))
     loop.start()
   }

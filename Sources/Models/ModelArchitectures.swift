@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Core
-import Tensor
 
 /// The architectures that are built, by `model_type` of `config.json`.
 public enum ModelArchitectures {
@@ -16,10 +15,13 @@ public enum ModelArchitectures {
   /// `model_type`s of text encoders, sorted.
   public static var encoderTypes: [String] { encoders.flatMap { $0.modelTypes }.sorted() }
 
-  /// Whether a model folder holds an encoder (true) or a decoder (false). GGUF files are read as decoders.
-  /// - Throws: `notFound`; PLT-5200 for an architecture that is not built.
+  /// Whether a model folder holds an encoder (true) or a decoder (false). GGUF files hold decoders.
+  /// - Throws: `notFound`; PLT-5200 for an architecture that is not built; PLT-5210 and 5211 for GGUF files that cannot be read.
   public static func isEncoder(directory: String) throws -> Bool {
-    if GGUFFile.isGGUF(directory) { return false }
+    if let file = ModelFile.gguf(directory) {
+      _ = try GGUFModel(path: file)
+      return false
+    }
     let fields = ConfigurationFields(json: try ModelFolder.configuration(directory))
     let type = try modelType(fields)
     if encoderTypes.contains(type) { return true }

@@ -2,6 +2,20 @@
 
 import Core
 import Foundation
+import Tensor
+
+/// Which file a model's path means.
+public enum ModelFile {
+  /// The GGUF file that `path` is, or that a folder without `config.json` holds as the only one; nil for folders in Hugging Face layout.
+  public static func gguf(_ path: String) -> String? {
+    if GGUFFile.isGGUF(path) { return path }
+    guard !FileManager.default.fileExists(atPath: path + "/config.json") else { return nil }
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []  // no folder: no GGUF file in it
+    let files = names.filter { $0.lowercased().hasSuffix(".gguf") }
+    guard files.count == 1, GGUFFile.isGGUF(path + "/" + files[0]) else { return nil }
+    return path + "/" + files[0]
+  }
+}
 
 /// The configuration files of a model folder in Hugging Face layout.
 enum ModelFolder {

@@ -27,6 +27,13 @@ extension EndToEnd {
       for name in ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"] {
         tensors.append(("model.layers.0.\(name).weight", [width, width], zeros))
       }
+      try save(tensors)
+      try put(
+        "config.json",
+        #"{"model_type":"llama","vocab_size":8,"hidden_size":8,"intermediate_size":8,"num_hidden_layers":1,"num_attention_heads":2,"eos_token_id":5}"#)
+    }
+
+    private func save(_ tensors: [(String, [Int], [Float])]) throws {
       var header: [String: JSONValue] = [:]
       var data = Data()
       for (name, shape, values) in tensors {
@@ -40,9 +47,6 @@ extension EndToEnd {
       let text = Data(JSONValue.object(header).sortedText.utf8)
       let file = withUnsafeBytes(of: UInt64(text.count).littleEndian) { Data($0) } + text + data
       try file.write(to: URL(fileURLWithPath: folder.file("model.safetensors")))
-      try put(
-        "config.json",
-        #"{"model_type":"llama","vocab_size":8,"hidden_size":8,"intermediate_size":8,"num_hidden_layers":1,"num_attention_heads":2,"eos_token_id":5}"#)
     }
 
     private func put(_ name: String, _ text: String) throws { try Data(text.utf8).write(to: URL(fileURLWithPath: folder.file(name))) }
@@ -75,8 +79,37 @@ extension EndToEnd {
       #expect(vectors == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0])
     }
 
-    /// A folder of another architecture than Llama, from the import to text over HTTP.
-    @Test func importedModelIsServed() throws {
+    /// All bytes in GPT-2's spelling, the first letters of the alphabet in front.
+    private static let letters: [String] = {
+      let plain = (33...126).map { UInt32($0) } + (161...172).map { UInt32($0) } + (174...255).map { UInt32($0) }
+      let spellings = (plain + (256..<324).map { UInt32($0) }).compactMap { Unicode.Scalar($0).map { String(Character($0)) } }
+      let first = "abcdefgh".map { String($0) }
+      return first + spellings.filter { !first.contains($0) }
+    }()
+
+    private func writeLetters() throws {
+      let vocabulary = JSONValue.object(Dictionary(uniqueKeysWithValues: Self.letters.enumerated().map { ($1, .integer(Int64($0))) }))
+      let tokenizer: JSONValue = [
+        "added_tokens": [], "normalizer": .null, "pre_tokenizer": ["type": "ByteLevel", "add_prefix_space": false], "post_processor": .null,
+        "decoder": ["type": "ByteLevel"], "model": ["type": "BPE", "vocab": vocabulary, "merges": []],
+      ]
+      try put("tokenizer.json", tokenizer.sortedText)
+    }
+
+    private func deploy(_ cluster: LocalCluster, _ body: String) throws -> JSONValue {
+      let run = try cluster.submit("resources:\n  jobs:\n    j:\n      name: n\n      tasks:\n        - task_key: d\n          deploy_task: { \(body) }\n")
+      return try cluster.finish(run)
+    }
+
+    private func completes(_ cluster: LocalCluster, _ endpoint: String) throws -> Bool {
+      let answer = try cluster.http(
+        "POST", "/v1/completions", token: cluster.token, body: #"{"model": "\#(endpoint)", "prompt": "ab", "temperature": 0, "max_tokens": 20}"#)
+      let choice = try JSONValue(parsing: answer.body)["choices"]?.arrayValue?.first
+      return choice?["text"] == "cde" && choice?["finish_reason"] == "stop"
+    }
+
+    /// A folder of another architecture than Llama and a GGUF file, from the import to text over HTTP, and an encoder that is not BERT.
+    @Test func importedModelsAreServed() throws {
       let cluster = try LocalCluster("modelimport")
       #expect(try cluster.start(workers: 1).status == 0)
       try writeModel(vocabulary: 256)
@@ -84,33 +117,136 @@ extension EndToEnd {
         "config.json",
         #"{"model_type":"mistral","vocab_size":256,"hidden_size":8,"intermediate_size":8,"num_hidden_layers":1,"num_attention_heads":2,"num_key_value_heads":2,"max_position_embeddings":64,"eos_token_id":5}"#
       )
-      // All bytes in GPT-2's spelling, the first letters of the alphabet in front.
-      let plain = (33...126).map { UInt32($0) } + (161...172).map { UInt32($0) } + (174...255).map { UInt32($0) }
-      let spellings = (plain + (256..<324).map { UInt32($0) }).compactMap { Unicode.Scalar($0).map { String(Character($0)) } }
-      let letters = "abcdefgh".map { String($0) }
-      let order = letters + spellings.filter { !letters.contains($0) }
-      let vocabulary = JSONValue.object(Dictionary(uniqueKeysWithValues: order.enumerated().map { ($1, .integer(Int64($0))) }))
-      let tokenizer: JSONValue = [
-        "added_tokens": [], "normalizer": .null, "pre_tokenizer": ["type": "ByteLevel", "add_prefix_space": false], "post_processor": .null,
-        "decoder": ["type": "ByteLevel"], "model": ["type": "BPE", "vocab": vocabulary, "merges": []],
-      ]
-      try put("tokenizer.json", tokenizer.sortedText)
+      try writeLetters()
       let imported = try cluster.cli(["models", "import", "main.demo.letters", folder.path])
       #expect(imported.status == 0 && imported.err.contains("version 1: a language model, 3 files"), "\(imported)")
-      let run = try cluster.submit(
-        "resources:\n  jobs:\n    j:\n      name: n\n      tasks:\n        - task_key: d\n          deploy_task: { endpoint: letters, model: main.demo.letters }\n"
-      )
-      #expect(try cluster.finish(run)["state"]?.stringValue == "SUCCEEDED", "\(run)")
-      let answer = try cluster.http(
-        "POST", "/v1/completions", token: cluster.token, body: #"{"model": "letters", "prompt": "ab", "temperature": 0, "max_tokens": 20}"#)
-      let choice = try JSONValue(parsing: answer.body)["choices"]?.arrayValue?.first
-      #expect(choice?["text"] == "cde" && choice?["finish_reason"] == "stop", "\(answer)")
+      #expect(try deploy(cluster, "endpoint: letters, model: main.demo.letters")["state"]?.stringValue == "SUCCEEDED")
+      #expect(try completes(cluster, "letters"))
+      #expect(try deploy(cluster, "endpoint: small, model: main.demo.letters, dtype: int8, threads: 2")["state"]?.stringValue == "SUCCEEDED")
+      #expect(try completes(cluster, "small"))
+
+      try Data(lettersGGUF()).write(to: URL(fileURLWithPath: folder.file("letters.gguf")))
+      let file = try cluster.cli(["models", "import", "main.demo.stored", folder.file("letters.gguf")])
+      #expect(file.status == 0 && file.err.contains("version 1: a language model, 1 file,"), "\(file)")
+      #expect(try deploy(cluster, "endpoint: stored, model: main.demo.stored, dtype: bf16")["state"]?.stringValue == "SUCCEEDED")
+      #expect(try completes(cluster, "stored"))
+
       // What no endpoint can serve is refused before a version is made.
       try put("config.json", #"{"model_type": "mamba"}"#)
       let unknown = try cluster.cli(["models", "import", "main.demo.letters", folder.path])
       #expect(unknown.status == 65 && unknown.err.contains("'mamba' is not built"), "\(unknown)")
       let kept = try cluster.cli(["models", "get", "main.demo.letters"])
       #expect(kept.out.contains("READY") && !kept.out.contains("PENDING"), "\(kept)")
+      // Other clients may register any files; deploying them says why not.
+      let base = "/api/2.1/unity-catalog/models/versions"
+      let made = try JSONValue(
+        parsing: cluster.http(
+          "POST", base, token: cluster.token,
+          body: #"{"catalog_name":"main","schema_name":"demo","model_name":"letters","source":"elsewhere"}"#
+        ).body)
+      let version = try #require(made["version"]?.intValue, "\(made)")
+      let final = try cluster.http(
+        "PATCH", "/api/2.1/unity-catalog/models/main.demo.letters/versions/\(version)/finalize", token: cluster.token, body: "{}")
+      #expect(final.status == 200, "\(final)")
+      let refused = try deploy(cluster, "endpoint: letters, model: main.demo.letters/\(version)")
+      #expect(refused["state"]?.stringValue == "FAILED" && "\(refused)".contains("PLT-5204"), "\(refused)")
+      #expect(try completes(cluster, "letters"), "what was served goes on")
+
+      try writeEncoder()
+      let encoder = try cluster.cli(["models", "import", "main.demo.encoder", folder.path])
+      #expect(encoder.status == 0 && encoder.err.contains("an encoder"), "\(encoder)")
+      var vectors: [[Double]] = []
+      for options in ["", ", dtype: f32, threads: 2"] {
+        #expect(try deploy(cluster, "endpoint: encoder, model: main.demo.encoder\(options)")["state"]?.stringValue == "SUCCEEDED")
+        let answer = try cluster.http("POST", "/v1/embeddings", token: cluster.token, body: #"{"model": "encoder", "input": "abca"}"#)
+        vectors.append(try JSONValue(parsing: answer.body)["data"]?.arrayValue?.first?["embedding"]?.decode() ?? [])
+      }
+      #expect(vectors[0].count == 8 && vectors[0] == vectors[1], "\(vectors)")
+      #expect(abs(vectors[0].reduce(0) { $0 + $1 * $1 } - 1) < 1e-5, "\(vectors)")
+    }
+
+    /// A DistilBERT with nothing in its layer but norms.
+    private func writeEncoder() throws {
+      let width = 8
+      let ones = [Float](repeating: 1, count: width)
+      let zeros = [Float](repeating: 0, count: width)
+      let square = [Float](repeating: 0, count: width * width)
+      var tensors: [(String, [Int], [Float])] = [
+        ("embeddings.word_embeddings.weight", [256, width], (0..<256 * width).map { Float(($0 * 37 + $0 / width) % 11) - 5 }),
+        ("embeddings.position_embeddings.weight", [16, width], (0..<16 * width).map { Float($0 % 5) * 0.1 }),
+        ("embeddings.LayerNorm.weight", [width], ones), ("embeddings.LayerNorm.bias", [width], zeros),
+      ]
+      for name in ["attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin", "ffn.lin1", "ffn.lin2"] {
+        tensors += [("transformer.layer.0.\(name).weight", [width, width], square), ("transformer.layer.0.\(name).bias", [width], zeros)]
+      }
+      for name in ["sa_layer_norm", "output_layer_norm"] {
+        tensors += [("transformer.layer.0.\(name).weight", [width], ones), ("transformer.layer.0.\(name).bias", [width], zeros)]
+      }
+      try save(tensors)
+      try put(
+        "config.json", #"{"model_type":"distilbert","vocab_size":256,"dim":8,"hidden_dim":8,"n_layers":1,"n_heads":2,"max_position_embeddings":16}"#)
+    }
+
+    /// The model of `writeModel` as llama.cpp's converter stores one.
+    private func lettersGGUF() -> [UInt8] {
+      var bytes = Array("GGUF".utf8)
+      func put(_ value: some FixedWidthInteger) { withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) } }
+      func put(_ text: String) {
+        put(UInt64(text.utf8.count))
+        bytes += Array(text.utf8)
+      }
+      let width = 8
+      let square = [Float](repeating: 0, count: width * width)
+      let ones = [Float](repeating: 1, count: width)
+      func rows(_ element: (Int, Int) -> Bool) -> [Float] { (0..<256 * width).map { element($0 / width, $0 % width) ? 1 : 0 } }
+      let tensors: [(name: String, shape: [Int], values: [Float])] =
+        [
+          ("token_embd.weight", [width, 256], rows { $0 == $1 }), ("output.weight", [width, 256], rows { $0 == ($1 + 1) % width }),
+          ("output_norm.weight", [width], ones), ("blk.0.attn_norm.weight", [width], ones), ("blk.0.ffn_norm.weight", [width], ones),
+        ] + ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"].map { ("blk.0.\($0).weight", [width, width], square) }
+      let sizes: [(String, UInt32)] = [
+        ("llama.context_length", 64), ("llama.embedding_length", 8), ("llama.block_count", 1), ("llama.feed_forward_length", 8),
+        ("llama.attention.head_count", 2), ("llama.attention.head_count_kv", 2), ("tokenizer.ggml.eos_token_id", 5),
+      ]
+      put(UInt32(3))
+      put(UInt64(tensors.count))
+      put(UInt64(sizes.count + 6))
+      for (key, value) in sizes {
+        put(key)
+        put(UInt32(4))
+        put(value)
+      }
+      put("llama.attention.layer_norm_rms_epsilon")
+      put(UInt32(6))
+      put(Float(1e-6).bitPattern)
+      for (key, value) in [("general.architecture", "llama"), ("tokenizer.ggml.model", "gpt2"), ("tokenizer.ggml.pre", "gpt-2")] {
+        put(key)
+        put(UInt32(8))
+        put(value)
+      }
+      for (key, texts) in [("tokenizer.ggml.tokens", Self.letters), ("tokenizer.ggml.merges", [])] {
+        put(key)
+        put(UInt32(9))
+        put(UInt32(8))
+        put(UInt64(texts.count))
+        for text in texts { put(text) }
+      }
+      var offset = 0
+      for tensor in tensors {
+        put(tensor.name)
+        put(UInt32(tensor.shape.count))
+        for size in tensor.shape { put(UInt64(size)) }
+        put(UInt32(0))
+        put(UInt64(offset))
+        offset += (tensor.values.count * 4 + 31) / 32 * 32
+      }
+      func align() { while bytes.count % 32 != 0 { bytes.append(0) } }
+      for tensor in tensors {
+        align()
+        tensor.values.withUnsafeBytes { bytes.append(contentsOf: $0) }
+      }
+      align()
+      return bytes
     }
 
     @Test func partsComputeWhatTheWholeDoes() throws {

@@ -26,6 +26,12 @@ struct ByteTokenizer: Tokenizer {
 enum TestModel {
   /// A model with random weights of the given spread.
   static func random(_ configuration: LlamaConfiguration, seed: UInt64, spread: Float = 0.3) throws -> LlamaModel {
+    let folder = try folder(configuration, seed: seed, spread: spread)
+    return try withExtendedLifetime(folder) { try LlamaModel(directory: folder.path) }
+  }
+
+  /// The folder of such a model; it goes with the value.
+  static func folder(_ configuration: LlamaConfiguration, seed: UInt64, spread: Float = 0.3) throws -> TemporaryDirectory {
     let folder = TemporaryDirectory("model")
     var generator = SplitMix64(seed: seed)
     var writer = SafeTensorsWriter()
@@ -38,7 +44,7 @@ enum TestModel {
     }
     try writer.write(to: folder.file("model.safetensors"))
     try configuration.save(directory: folder.path)
-    return try LlamaModel(directory: folder.path)
+    return folder
   }
 
   static let small = LlamaConfiguration(

@@ -93,6 +93,12 @@ import Testing
       text: job("task_key: d, deploy_task: { endpoint: e, model: a.b.c, replicas: 65 }"), number: "PLT-1203", line: 5,
       says: "0 to 64"),
     Bad(
+      text: job("task_key: d, deploy_task: { endpoint: e, model: a.b.c, dtype: fp8 }"), number: "PLT-1203", line: 5,
+      says: "Write f32, bf16, int8, int4."),
+    Bad(
+      text: job("task_key: d, deploy_task: { endpoint: e, model: a.b.c, threads: 0 }"), number: "PLT-1203", line: 5,
+      says: "1 to 256"),
+    Bad(
       text: job("task_key: t, embed_task: { source: \"${var.x}\", output: a.b.c }"), number: "PLT-1207", line: 5,
       says: "unknown variable"),
     Bad(

@@ -17,6 +17,8 @@ struct DeployPlanner: TaskPlanner {
     var endpoint: String
     var model: String
     var replicas: Int?
+    var dtype: String?
+    var threads: Int?
   }
 
   /// The version that was checked is the version that is served, also when an alias moves in between.
@@ -29,24 +31,24 @@ struct DeployPlanner: TaskPlanner {
     guard call.id.stage > 0 else {
       let model = try await services.catalog.resolveModel(body.model)
       // It must not wait for work that the replicas may stop.
-      return .shards([UnitSpec(index: 0, kind: "serve.check", payload: try JSONValue(encoding: try spec(model)), takesRoom: false)])
+      return .shards([UnitSpec(index: 0, kind: "serve.check", payload: try JSONValue(encoding: try spec(model, body)), takesRoom: false)])
     }
     let carry: Carry = try call.carry.decode()
     let model = try await services.catalog.resolveModel(carry.uri)
     return .service(
       ServiceSpec(
-        name: body.endpoint, kind: "serve.replica", payload: try JSONValue(encoding: try spec(model)), replicas: body.replicas ?? 1))
+        name: body.endpoint, kind: "serve.replica", payload: try JSONValue(encoding: try spec(model, body)), replicas: body.replicas ?? 1))
   }
 
-  private func spec(_ model: ModelVersionEntry) throws -> ReplicaSpec {
+  private func spec(_ model: ModelVersionEntry, _ body: Body) throws -> ReplicaSpec {
     guard ["generate", "embed"].contains(model.kind) else {
       throw PlatformError(
         .invalidArgument, "'\(model.uri)' holds files that no endpoint can serve",
         hint:
-          "It should be a folder in Hugging Face layout of one of these: \((ModelArchitectures.decoderTypes + ModelArchitectures.encoderTypes).joined(separator: ", ")).",
+          "It should be a GGUF file, or a folder in Hugging Face layout, of one of these: \((ModelArchitectures.decoderTypes + ModelArchitectures.encoderTypes).joined(separator: ", ")).",
         number: "PLT-5204")
     }
-    return ReplicaSpec(role: model.kind, modelDirectory: model.location, coordinatorKey: services.dataKey)
+    return ReplicaSpec(role: model.kind, modelDirectory: model.location, coordinatorKey: services.dataKey, dtype: body.dtype, threads: body.threads)
   }
 
   func commit(_ call: StageCall, results: [JSONValue]) async throws -> StageOutcome {

@@ -67,6 +67,7 @@ extension ProjectJobs.Key {
     case .flag: shape = .flag
     case .text, .anyText: shape = .text
     case .word: shape = .form("letters, digits, '_', '-' and '.'")
+    case .oneOf(let known): shape = .form(known.joined(separator: ", "))
     case .object: shape = .form("catalog.schema.object")
     case .model: shape = .form("catalog.schema.model, with /VERSION or @ALIAS")
     case .bytes: shape = .form("a number of bytes, or text such as 5MB")

@@ -9,6 +9,7 @@ struct Field: Sendable {
     case text
     /// Letters, digits, `_`, `-` and `.`.
     case word
+    case oneOf([String])
     /// `catalog.schema.object`, or a reference.
     case object
     /// `catalog.schema.model`, with `/version` or `@alias`, or a reference.
@@ -107,7 +108,13 @@ enum TaskSchema {
           "gate", .fields([.optional("max_ratio_to_unigram", .number(0...1000)), .optional("below_bigram", .flag)])),
       ]
     ),
-    ("deploy_task", [.required("endpoint", .word), .required("model", .model), replicas]),
+    (
+      "deploy_task",
+      [
+        .required("endpoint", .word), .required("model", .model), replicas, .optional("dtype", .oneOf(["f32", "bf16", "int8", "int4"])),
+        .optional("threads", .integer(1...256)),
+      ]
+    ),
     (
       "monitor_task",
       [

@@ -258,6 +258,9 @@ struct WorkflowChecker {
         "PLT-1204", tree.line, place, "'\(Self.short(text))' is not a usable name",
         hint: "Use letters, digits, '_', '-' and '.'.")
       return nil
+    case .oneOf(let known) where !isReference && !known.contains(text):
+      fail("PLT-1203", tree.line, place, "'\(Self.short(text))' is not one of its values", hint: "Write \(known.joined(separator: ", ")).")
+      return nil
     case .object where !isReference && !Self.isObjectName(text), .model where !isReference && !Self.isModelName(text):
       fail(
         "PLT-1204", tree.line, place, "'\(Self.short(text))' is not a name of the form catalog.schema.object",

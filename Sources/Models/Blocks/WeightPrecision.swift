@@ -8,7 +8,7 @@ import Tensor
 
 /// What the matrices of a model are multiplied as. Embeddings that are looked up, norms, biases and the routers of experts keep their
 /// stored numbers in any case; sums are f32.
-public enum WeightPrecision: String, CaseIterable, Sendable {
+public enum WeightPrecision: String, CaseIterable, Codable, Sendable {
   /// The stored numbers, whatever their float type.
   case f32
   /// Rounded to bf16 where they are not; inputs stay f32.

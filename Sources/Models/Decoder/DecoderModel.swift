@@ -77,8 +77,8 @@ public final class DecoderModel: @unchecked Sendable {  // all is written in ini
 
     init(_ directory: String) throws {
       do {
-        if GGUFFile.isGGUF(directory) {
-          let file = try GGUFModel(path: directory)
+        if let path = ModelFile.gguf(directory) {
+          let file = try GGUFModel(path: path)
           (configuration, ends, weights, gainsAreWhole) = (file.configuration, file.endTokenIDs, file.weights, file.gainsAreWhole)
           return
         }

@@ -12,8 +12,15 @@ public protocol GenerativeModel: Sendable {
   /// Bytes of keys and values that one token takes in the cache.
   var cacheBytesPerToken: Int { get }
   /// A runner with a cache of its own.
+  /// - Parameter threads: that compute; numbers do not depend on it.
   /// - Throws: `resourceExhausted` when the cache size overflows.
-  func makeRunner(blockCount: Int, maxRows: Int) throws -> any GenerativeRunner
+  func makeRunner(blockCount: Int, maxRows: Int, threads: Int) throws -> any GenerativeRunner
+}
+
+extension GenerativeModel {
+  public func makeRunner(blockCount: Int, maxRows: Int) throws -> any GenerativeRunner {
+    try makeRunner(blockCount: blockCount, maxRows: maxRows, threads: 1)
+  }
 }
 
 /// Runs steps of one model over a paged cache. Belongs to one thread at a time; a row's logits depend on its own sequence only, bit
@@ -28,8 +35,8 @@ extension LlamaModel: GenerativeModel {
   public var vocabularySize: Int { configuration.vocabularySize }
   public var servedLength: Int { configuration.maxPositions }
   public var endTokenIDs: [Int] { configuration.eosTokenIDs }
-  public func makeRunner(blockCount: Int, maxRows: Int) throws -> any GenerativeRunner {
-    try LlamaRunner(model: self, blockCount: blockCount, maxRows: maxRows)
+  public func makeRunner(blockCount: Int, maxRows: Int, threads: Int) throws -> any GenerativeRunner {
+    try LlamaRunner(model: self, blockCount: blockCount, maxRows: maxRows, threads: threads)
   }
 }
 
@@ -39,8 +46,8 @@ extension LlamaRunner: GenerativeRunner {
 
 extension DecoderModel: GenerativeModel {
   public var servedLength: Int { min(maxPositions, steadyLength ?? .max) }
-  public func makeRunner(blockCount: Int, maxRows: Int) throws -> any GenerativeRunner {
-    try DecoderRunner(model: self, blockCount: blockCount, maxRows: maxRows)
+  public func makeRunner(blockCount: Int, maxRows: Int, threads: Int) throws -> any GenerativeRunner {
+    try DecoderRunner(model: self, blockCount: blockCount, maxRows: maxRows, threads: threads)
   }
 }
 
@@ -50,13 +57,17 @@ extension DecoderRunner: GenerativeRunner {
 
 /// Opens decoders for the inference engine.
 public enum GenerativeModels {
-  /// A model folder: plain Llamas with their own faster path, all other architectures with the general one.
+  /// A model folder or GGUF file: folders of plain Llamas with the stored numbers by a path of their own, all else by the general one.
+  /// - Parameter precision: what matrices are multiplied as.
   /// - Throws: `notFound`; `invalidFile` naming the key (PLT-4102), tensor (PLT-4103) or file (PLT-4101) that cannot be used;
-  ///   PLT-5200 for an architecture that is not built.
-  public static func open(_ directory: String) throws -> any GenerativeModel {
-    let configuration = try ModelFolder.configuration(directory)
-    if configuration["model_type"]?.stringValue == "llama", Self.isPlainLlama(directory) { return try LlamaModel(directory: directory) }
-    let model = try DecoderModel(directory: directory)
+  ///   PLT-5200 for an architecture that is not built; PLT-5210 and 5211 for GGUF files that are broken or hold what is not built.
+  public static func open(_ directory: String, precision: WeightPrecision = .f32) throws -> any GenerativeModel {
+    if precision == .f32, ModelFile.gguf(directory) == nil,
+      try ModelFolder.configuration(directory)["model_type"]?.stringValue == "llama", Self.isPlainLlama(directory)
+    {
+      return try LlamaModel(directory: directory)
+    }
+    let model = try DecoderModel(directory: directory, precision: precision)
     guard model.hasHead else {
       throw ConfigurationFields.refusal("the checkpoint has no lm_head and does not tie it to the embeddings, so it generates nothing")
     }

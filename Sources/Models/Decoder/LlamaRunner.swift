@@ -6,7 +6,7 @@ import Core
 /// Runs steps of one model over a paged cache that it owns. Belongs to one thread at a time.
 ///
 /// The logits of a row depend on its own sequence only, bit for bit: not on the other rows of the step, nor on how a
-/// prompt was cut into chunks.
+/// prompt was cut into chunks, nor on the number of threads.
 public final class LlamaRunner {
   public let model: LlamaModel
   /// Number of 16-token blocks of the cache.
@@ -14,7 +14,7 @@ public final class LlamaRunner {
   public let maxRows: Int
   public static let blockSize = Int(PK_KV_BLOCK)
 
-  private let isa: Int32
+  private let blocks: BlockRunner
   private let keys: UnsafeMutablePointer<Float>
   private let values: UnsafeMutablePointer<Float>
   private let layerStride: Int
@@ -32,9 +32,11 @@ public final class LlamaRunner {
   private var logits: UnsafeMutablePointer<Float>
   private var logitRows = 0
 
-  /// - Parameter isa: an instruction set of `pk_decode.h` for tests; nil for the best.
+  /// - Parameters:
+  ///   - threads: that compute.
+  ///   - isa: an instruction set of `pk_decode.h` for tests; nil for the best.
   /// - Throws: `resourceExhausted` when the cache size overflows.
-  public init(model: LlamaModel, blockCount: Int, maxRows: Int, isa: Int? = nil) throws {
+  public init(model: LlamaModel, blockCount: Int, maxRows: Int, threads: Int = 1, isa: Int? = nil) throws {
     precondition(blockCount > 0 && maxRows > 0)
     let c = model.configuration
     let (stride, overflow) = blockCount.multipliedReportingOverflow(by: Self.blockSize * c.keyValueWidth)
@@ -49,7 +51,7 @@ public final class LlamaRunner {
     self.model = model
     self.blockCount = blockCount
     self.maxRows = maxRows
-    self.isa = Int32(isa ?? Int(pk_decode_isa_best()))
+    blocks = BlockRunner(isa: Int32(isa ?? Int(pk_decode_isa_best())), threads: threads)
     layerStride = stride
     keys = floats(stride * c.layerCount)
     values = floats(stride * c.layerCount)
@@ -101,9 +103,12 @@ public final class LlamaRunner {
       pk_rope_apply(query, cosine, sine, rows, c.headCount, half)
       pk_rope_apply(key, cosine, sine, rows, c.keyValueHeadCount, half)
       pk_kv_store(key, value, slots, layerKeys, layerValues, rows, c.keyValueHeadCount, c.headSize)
-      pk_paged_attention(
-        isa, query, layerKeys, layerValues, lengths, batch.tables, batch.blocks, attended, c.headCount,
-        c.keyValueHeadCount, c.headSize, scale, 0, rows)
+      let pieces = min(rows, blocks.threads * 2)
+      blocks.parallel(pieces) { [query, attended, isa = blocks.isa] piece in
+        pk_paged_attention(
+          isa, query, layerKeys, layerValues, lengths, batch.tables, batch.blocks, attended, c.headCount, c.keyValueHeadCount, c.headSize, scale,
+          rows * piece / pieces, rows * (piece + 1) / pieces)
+      }
       linear(layer.output, attended, normed, rows)
       pk_add(hidden, normed, rows * c.hiddenSize)
       pk_rms_norm(hidden, layer.attentionNorm, normed, rows, c.hiddenSize, epsilon)
@@ -127,8 +132,8 @@ public final class LlamaRunner {
   private func linear(
     _ matrix: LlamaModel.Matrix, _ input: UnsafePointer<Float>, _ output: UnsafeMutablePointer<Float>, _ rows: Int
   ) {
-    pk_linear(
-      isa, matrix.type, input, matrix.weights, matrix.bias, output, rows, matrix.rows, matrix.columns, 0, matrix.rows)
+    let matrix = Matrix(type: matrix.type, rows: matrix.rows, columns: matrix.columns, weights: matrix.weights, bias: matrix.bias)
+    blocks.linear(matrix, input, output, rows: rows)
   }
 
   private func reserveLogits(_ rows: Int) {

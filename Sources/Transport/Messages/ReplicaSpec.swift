@@ -12,10 +12,17 @@ public struct ReplicaSpec: Codable, Sendable, Equatable {
   public var coordinatorKey: String
   /// Memory for keys and values in bytes (generate).
   public var cacheBytes: Int
+  /// What matrices are multiplied as: `f32`, `bf16`, `int8` or `int4`. Nil: the stored numbers.
+  public var dtype: String?
+  /// Threads that compute. Nil: one.
+  public var threads: Int?
 
   public init(
-    role: String, modelDirectory: String, indexDirectory: String? = nil, coordinatorKey: String, cacheBytes: Int = 128 << 20
+    role: String, modelDirectory: String, indexDirectory: String? = nil, coordinatorKey: String, cacheBytes: Int = 128 << 20,
+    dtype: String? = nil, threads: Int? = nil
   ) {
+    self.dtype = dtype
+    self.threads = threads
     self.role = role
     self.modelDirectory = modelDirectory
     self.indexDirectory = indexDirectory

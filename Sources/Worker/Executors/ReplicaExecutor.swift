@@ -95,12 +95,25 @@ extension StreamRequest {
   }
 }
 
+extension ReplicaSpec {
+  /// - Throws: `invalidArgument` (PLT-5201) for a name that is none.
+  fileprivate func precision() throws -> WeightPrecision {
+    guard let dtype else { return .f32 }
+    guard let precision = WeightPrecision(rawValue: dtype) else {
+      throw PlatformError(.invalidArgument, "dtype '\(dtype)' is unknown", hint: "Use f32, bf16, int8 or int4.", number: "PLT-5201")
+    }
+    return precision
+  }
+}
+
 private struct GenerateAnswering: Answering {
   let engine: InferenceEngine
 
   init(_ spec: ReplicaSpec) throws {
     var configuration = InferenceEngine.Configuration()
     configuration.cacheBytes = spec.cacheBytes
+    configuration.precision = try spec.precision()
+    configuration.threads = spec.threads ?? 1
     engine = try InferenceEngine(directory: spec.modelDirectory, configuration: configuration)
   }
 
@@ -170,15 +183,20 @@ struct TextEncoder: Sendable {
   private let encoder: Encoder
   private let tokenizer: any Tokenizer
   private let truncationTokens: Int
+  private let threads: Int
 
-  init(directory: String) throws {
+  /// - Parameters:
+  ///   - precision: what matrices are multiplied as; nil: the stored numbers.
+  ///   - threads: that compute; nil: one. With either, vectors are those of the shared path, whatever the number of threads.
+  init(directory: String, precision: WeightPrecision? = nil, threads: Int? = nil) throws {
+    self.threads = threads ?? 1
     tokenizer = try TokenizerFile.open(directory)
-    if try ModelArchitectures.modelType(directory: directory) == "bert" {
+    if precision == nil, threads == nil, try ModelArchitectures.modelType(directory: directory) == "bert" {
       let bert = try BertEncoder(folder: directory)
       encoder = .bert(bert)
       truncationTokens = bert.truncationTokens
     } else {
-      let model = try EncoderModel(directory: directory)
+      let model = try EncoderModel(directory: directory, precision: precision ?? .f32)
       let pooling = try SentencePooling(folder: directory)
       encoder = .other(model, pooling)
       truncationTokens = min(pooling.truncationTokens ?? .max, model.trainedTokens)
@@ -192,7 +210,7 @@ struct TextEncoder: Sendable {
     let vectors =
       switch encoder {
       case .bert(let bert): try bert.encode(ids, isCancelled: isCancelled)
-      case .other(let model, let pooling): try model.encode(ids, pooling: pooling, isCancelled: isCancelled)
+      case .other(let model, let pooling): try model.encode(ids, pooling: pooling, threads: threads, isCancelled: isCancelled)
       }
     return (vectors, ids.reduce(0) { $0 + $1.count })
   }
@@ -202,7 +220,9 @@ private struct EmbedAnswering: Answering {
   let encoder: TextEncoder
   let thread = BlockingPool(name: "encode", threads: 1, queueLimit: 1024)
 
-  init(_ spec: ReplicaSpec) throws { encoder = try TextEncoder(directory: spec.modelDirectory) }
+  init(_ spec: ReplicaSpec) throws {
+    encoder = try TextEncoder(directory: spec.modelDirectory, precision: spec.dtype == nil ? nil : spec.precision(), threads: spec.threads)
+  }
 
   func answer(_ request: StreamRequest, _ reply: StreamReply) async throws {
     try request.require(ReplicaVerb.embed)

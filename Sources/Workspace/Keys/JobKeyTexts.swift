@@ -129,6 +129,8 @@ struct JobKeyTexts {
     "ingest_task.source.path": JobKeyTexts("A folder or file of a volume or bucket."),
     "ingest_task.target": JobKeyTexts("The table that rows are appended to."),
     "deploy_task.replicas": JobKeyTexts("How many serve.", fallback: "1"),
+    "deploy_task.dtype": JobKeyTexts("What the model's matrices are multiplied as: f32 (as stored), bf16, int8 or int4.", fallback: "f32"),
+    "deploy_task.threads": JobKeyTexts("Threads that each replica computes with; answers do not depend on it.", fallback: "1"),
     "prepare_task.split": JobKeyTexts("Which shares of the documents train and test.", example: "split: { train: 0.9, test: 0.1 }"),
   ]
 }

@@ -11,12 +11,12 @@ extension ModelsCommand {
     static let configuration = CommandConfiguration(
       abstract: "Register a model folder of this machine as a new version.",
       discussion: """
-        DIR is a folder in Hugging Face layout with config.json, safetensors and tokenizer.json. Its files are copied into the platform's storage,
+        DIR is a folder in Hugging Face layout with config.json, safetensors and tokenizer.json, or a GGUF file. Its files are copied into the platform's storage,
         which has to be reachable from here: run the command on the coordinator's machine. The model is made when there is none of that name.
         Serve it with a task 'deploy_task: { endpoint: NAME, model: catalog.schema.model }' of a workflow.
         """)
     @Argument(help: "catalog.schema.model") var name: String
-    @Argument(help: ArgumentHelp("Folder of the model.", valueName: "dir")) var directory: String
+    @Argument(help: ArgumentHelp("Folder of the model, or a GGUF file.", valueName: "dir")) var directory: String
     @Option(help: "What the version is.") var comment: String?
     @OptionGroup var options: ClientOptions
 
@@ -37,11 +37,12 @@ extension ModelsCommand {
         CreateModelVersionRequest(model: parts[2], schema: parts[1], catalog: parts[0], comment: comment))
       let version = "models/\(segment(name))/versions"
       do {
-        let bytes = try Self.copy(files, from: directory, to: CatalogCalls.path(pending.storageLocation))
+        let bytes = try Self.copy(files, to: CatalogCalls.path(pending.storageLocation))
         let ready: ModelVersionInfo = try await client.patch("\(CatalogCalls.base)/\(version)/\(pending.version)/finalize", JSONValue.object([:]))
         if options.output.isStructured { return try Report.structured(ready, options.output) }
         Report.note(
-          "\(Report.check) \(name) version \(ready.version): \(isEncoder ? "an encoder" : "a language model"), \(files.count) files, \(ByteText.of(bytes))")
+          "\(Report.check) \(name) version \(ready.version): \(isEncoder ? "an encoder" : "a language model"), \(files.count == 1 ? "1 file" : "\(files.count) files"), \(ByteText.of(bytes))"
+        )
       } catch {
         _ = try? await CatalogCalls.delete(client, version, "\(pending.version)")  // else it ends as failed by itself after a day
         throw error
@@ -49,7 +50,8 @@ extension ModelsCommand {
     }
 
     /// What a replica reads: configurations, weights, tokenizer, template, pooling. Paths inside the folder, sorted.
-    private static func files(_ directory: String) throws -> [String] {
+    private static func files(_ directory: String) throws -> [(source: String, name: String)] {
+      if let file = ModelFile.gguf(directory) { return [(file, "model.gguf")] }
       let kinds: Set = ["json", "safetensors", "txt", "jinja", "model"]
       func names(_ folder: String) throws -> [String] {
         do {
@@ -72,19 +74,19 @@ extension ModelsCommand {
         throw PlatformError(
           .notFound, "the folder has no safetensors", hint: "Convert other weight formats to safetensors first.", number: "PLT-4101", path: directory)
       }
-      return found
+      return found.map { (directory + "/" + $0, $0) }
     }
 
-    private static func copy(_ files: [String], from directory: String, to target: String) throws -> Int64 {
+    private static func copy(_ files: [(source: String, name: String)], to target: String) throws -> Int64 {
       guard FileManager.default.fileExists(atPath: target) else {
         throw PlatformError(
           .unavailable, "the platform's storage cannot be reached from here", hint: "Run the command on the coordinator's machine.",
           number: "PLT-5202", path: target)
       }
       var bytes: Int64 = 0
-      for name in files {
+      for (path, name) in files {
         // Folders of a hub's cache hold links to the files.
-        let source = URL(fileURLWithPath: directory + "/" + name).resolvingSymlinksInPath()
+        let source = URL(fileURLWithPath: path).resolvingSymlinksInPath()
         let destination = URL(fileURLWithPath: target + "/" + name)
         do {
           try FileManager.default.createDirectory(at: destination.deletingLastPathComponent(), withIntermediateDirectories: true)

@@ -163,14 +163,14 @@ struct ModelCommand: ParsableCommand {
     }
 
     private func source() throws -> String {
+      if let file = ModelFile.gguf(template) {
+        guard let stored = try GGUFVocabulary(path: file).chatTemplate else {
+          throw PlatformError(.notFound, "the GGUF file has no chat template", number: "PLT-5202", path: file)
+        }
+        return stored
+      }
       var isDirectory: ObjCBool = false
       guard FileManager.default.fileExists(atPath: template, isDirectory: &isDirectory), isDirectory.boolValue else {
-        guard !GGUFVocabulary.isGGUF(template) else {
-          guard let stored = try GGUFVocabulary(path: template).chatTemplate else {
-            throw PlatformError(.notFound, "the GGUF file has no chat template", number: "PLT-5202", path: template)
-          }
-          return stored
-        }
         return try text(ModelFiles.bytes(template), template)
       }
       let jinja = template + "/chat_template.jinja"

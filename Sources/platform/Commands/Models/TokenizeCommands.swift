@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Core
+import Inference
 import Tokenizers
 
 /// `platform tokenize`: texts to token ids.
