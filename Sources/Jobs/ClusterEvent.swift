@@ -26,6 +26,8 @@ public struct ClusterEvent: Sendable, Equatable {
     case unitLost = "unit.lost"
     /// It was stopped to make room for a service.
     case unitPreempted = "unit.preempted"
+    /// It goes on with fewer ranks than it should have.
+    case gangShrunk = "gang.shrunk"
     case replicaFailed = "replica.failed"
     case replicaLost = "replica.lost"
 
@@ -33,7 +35,7 @@ public struct ClusterEvent: Sendable, Equatable {
     public var severity: String {
       switch self {
       case .leaderChanged, .nodeJoined, .nodeReturned, .nodeCordoned, .nodeDraining, .nodeOpened, .runCancelled, .unitPreempted: "INFO"
-      case .nodeSilent, .taskRetried, .unitFailed, .unitLost, .replicaLost: "WARNING"
+      case .nodeSilent, .taskRetried, .unitFailed, .unitLost, .gangShrunk, .replicaLost: "WARNING"
       case .runFailed, .taskFailed, .taskLimited, .replicaFailed: "ERROR"
       }
     }
@@ -86,6 +88,10 @@ public struct ClusterEvent: Sendable, Equatable {
         return ClusterEvent(
           isLimit ? .taskLimited : .taskRetried, subject,
           "attempt \(task.attempt) of task \(task.key) of run \(task.run) failed, and is repeated" + text(task.error), key: key)
+      case .running where task.ranks != nil:
+        return ClusterEvent(
+          .gangShrunk, subject, "task \(task.key) of run \(task.run) goes on with \(task.ranks ?? 0) of \(task.unitCount) ranks",
+          key: "\(key)/\(task.stage)/\(task.generation)")
       case .pending, .planning, .running, .committing, .succeeded, .cancelled, .skipped: return nil
       }
     case .unit(let unit):

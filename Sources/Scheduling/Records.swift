@@ -61,6 +61,10 @@ public struct TaskRecord: Codable, Sendable, Equatable {
   public var base: Int?
   /// Repairs that ran the task again from its first stage.
   public var repairs: Int?
+  /// Of a gang that may be smaller, or keeps spares.
+  public var gang: GangTerms?
+  /// Ranks of the gang's latest generation, when it was placed with fewer than it has units: the first so many.
+  public var ranks: Int?
 
   public var stageID: StageID { StageID(run: run, task: key, attempt: attempt, stage: stage) }
 }

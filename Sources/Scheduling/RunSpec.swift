@@ -192,8 +192,8 @@ public struct ServiceSpec: Codable, Sendable, Equatable {
 public enum StagePlan: Sendable, Equatable {
   /// One lease each, many at once, in any order.
   case shards([UnitSpec])
-  /// All or nothing; the array position is the rank.
-  case gang([UnitSpec])
+  /// All or nothing; the array position is the rank. All unless the terms say that fewer will do, and then which.
+  case gang([UnitSpec], GangTerms = GangTerms())
   /// Set the service and wait until its replicas are ready.
   case service(ServiceSpec)
   /// Nothing to run: the stage goes straight to its commit with no results.

@@ -14,7 +14,7 @@ extension Scheduler {
     let names = workers.keys.map { Self.hash($0) }
     let load = runs[run].tasks[task].units[first].load
     for index in runs[run].tasks[task].waitingUnits(upTo: configuration.affinityWindow, now: now) {
-      guard let worker = home(of: runs[run].tasks[task].units[index], names), !kept.contains(worker), workers[at: worker].room.fits(load)
+      guard let worker = home(of: runs[run].tasks[task].units[index], names), !kept.contains(worker), openRoom(worker).fits(load)
       else { continue }
       runs[run].tasks[task].homelessSince = nil
       return (index, worker)

@@ -18,7 +18,8 @@ extension Scheduler {
     guard unit.mayWait else { return nil }
     let perSlot = aheadPerSlot(task)
     var best: Int?
-    for index in workers.indices where workers[at: index].acceptsWork && !kept.contains(index) {
+    // Where a slot is kept for a spare, the worker would give it to what waits.
+    for index in workers.indices where workers[at: index].acceptsWork && !kept.contains(index) && spareLoads[index] == nil {
       let worker = workers[at: index]
       guard worker.ahead < perSlot * worker.room.slots else { continue }
       // The smaller of two fractions, by their crosswise products.

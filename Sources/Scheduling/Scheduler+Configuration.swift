@@ -61,6 +61,9 @@ extension Scheduler {
     public var aheadSamples = 4
     /// What waits for longer is given to a worker that has a free slot.
     public var aheadPatienceMs: Int64 = 500
+    /// A gang that works with fewer ranks than it wants begins anew with more, at a checkpoint, when it has worked for this long. 0.1 of it
+    /// spends its time with beginning anew where workers come and go; ten times it leaves slots idle for an hour.
+    public var gangGrowAfterMs: Int64 = 300_000
     /// Kinds of tasks whose planning changes nothing anywhere.
     public var purePlans: Set<String> = []
     /// Seed of the jitter.

@@ -49,6 +49,10 @@ extension Scheduler {
     }
     if workers[at: index].state != .restored, granted.isOverfull { found.append("worker \(name) has given more than it has: \(granted)") }
     if workers[at: index].ahead != workers[at: index].leases.values.count(where: \.isAhead) { found.append("worker \(name) counts what waits there wrongly") }
+    if let spare = spareLoads[index] {
+      granted.take(spare)
+      if workers[at: index].state != .restored, granted.isOverfull { found.append("worker \(name) keeps more for spares than it has: \(granted)") }
+    }
     if used != workers[at: index].room.used { found.append("worker \(name) counts its slots wrongly") }
     return active
   }
@@ -111,10 +115,10 @@ extension Scheduler {
         found.append("\(name) counts its units wrongly")
       }
       if current.record.state == .running, current.record.shape != .service, current.record.items == nil {
-        if waiting == 0, leased == 0, succeeded == current.units.count { found.append("\(name) runs and nothing is left to run") }
+        if current.leased == 0, succeeded == current.ranks { found.append("\(name) runs and nothing is left to run") }
         if ended > 0 { found.append("\(name) runs with a failed unit") }
       }
-      if current.record.state == .committing, succeeded != current.units.count { found.append("\(name) commits unfinished units") }
+      if current.record.state == .committing, succeeded != current.ranks { found.append("\(name) commits unfinished units") }
       if current.record.shape == .gang, current.record.state == .running { found += gangViolations(current, name) }
     }
     return leased + rivals
@@ -182,9 +186,12 @@ extension Scheduler {
 
   private func gangViolations(_ task: Task, _ name: String) -> [String] {
     var found: [String] = []
-    if task.waiting != 0, task.waiting != task.units.count { found.append("gang \(name) is placed in part") }
-    if task.units.contains(where: { $0.generation != task.units[0].generation }) { found.append("gang \(name) has more than one generation") }
-    if task.waiting == 0, holdsStopping(run: task.record.run, task: task.record.key, countForeign: false) {
+    guard task.waiting != task.units.count else { return [] }
+    let (ranks, idle) = (task.units.prefix(task.ranks), task.units.dropFirst(task.ranks))
+    if ranks.contains(where: { $0.state == .waiting }) || !idle.allSatisfy({ $0.state == .waiting }) { found.append("gang \(name) is placed in part") }
+    if ranks.contains(where: { $0.generation != task.record.generation }) { found.append("gang \(name) has more than one generation") }
+    if !task.sizes.contains(task.ranks) { found.append("gang \(name) has \(task.ranks) ranks, which is none of \(task.sizes)") }
+    if holdsStopping(run: task.record.run, task: task.record.key, countForeign: false) {
       found.append("gang \(name) runs while an older generation is stopping")
     }
     return found

@@ -13,6 +13,9 @@ extension Scheduler {
   /// What asks for more than is free anywhere keeps a worker: nothing that comes after it is placed there, so that it is not starved.
   mutating func place() {
     var kept: Set<Int> = []
+    gangsShrinkAt = nil
+    let reserves = gangsWithSpares()
+    spareLoads = [:]
     rivalsAt = nil
     homesAt = nil
     aheadUntil = nil
@@ -20,7 +23,7 @@ extension Scheduler {
     var candidates = runs.indices.filter { run in
       !runs[run].record.state.isTerminal && runs[run].tasks.contains { $0.waiting > 0 }
     }
-    guard !candidates.isEmpty else { return useWhatIsLeft(kept) }
+    guard !candidates.isEmpty else { return useWhatIsLeft(kept, reserves) }
     var shares: [String: Int] = [:]
     for run in runs { shares[run.record.spec.user ?? "", default: 0] += run.tasks.reduce(0) { $0 + $1.leased } }
     func rank(_ run: Int) -> (Int, Int, Int) {
@@ -29,6 +32,7 @@ extension Scheduler {
     }
     while let position = candidates.indices.min(by: { rank(candidates[$0]) < rank(candidates[$1]) }) {
       let run = candidates[position]
+      keepSpares(reserves, ofPriority: runs[run].record.spec.priority ?? 0)
       let user = runs[run].record.spec.user ?? ""
       let before = runs[run].tasks.reduce(0) { $0 + $1.leased }
       switch placeOne(run, &kept) {
@@ -38,10 +42,11 @@ extension Scheduler {
       case .blocked: return
       }
     }
-    useWhatIsLeft(kept)
+    useWhatIsLeft(kept, reserves)
   }
 
-  private mutating func useWhatIsLeft(_ kept: Set<Int>) {
+  private mutating func useWhatIsLeft(_ kept: Set<Int>, _ reserves: [Reserve]) {
+    keepSpares(reserves, ofPriority: .min)
     takeBack(kept)
     startRivals(kept)
   }
@@ -96,8 +101,9 @@ extension Scheduler {
     let load = unit.load
     var best: (index: Int, free: Int64)?
     for index in workers.indices where workers[at: index].acceptsWork && !kept.contains(index) {
-      let free = workers[at: index].room.free
-      if free > best?.free ?? .min, workers[at: index].room.fits(load), suits(index, unit.demand) { best = (index, free) }
+      let room = openRoom(index)
+      let free = room.free
+      if free > best?.free ?? .min, room.fits(load), suits(index, unit.demand) { best = (index, free) }
     }
     return best?.index
   }
@@ -138,7 +144,7 @@ extension Scheduler {
     var gang: GangPlace?
     if case .task(let run, let task, let rank)? = find(unit.name), runs[run].tasks[task].record.shape == .gang {
       gang = GangPlace(
-        gang: gangName(run, task), generation: unit.generation, rank: rank, size: runs[run].tasks[task].units.count)
+        gang: gangName(run, task), generation: unit.generation, rank: rank, size: runs[run].tasks[task].ranks)
     }
     return Assignment(
       worker: unit.worker ?? "", incarnation: unit.incarnation, unit: unit.name, attempt: unit.attempt, kind: unit.kind,

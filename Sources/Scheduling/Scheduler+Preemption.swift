@@ -136,7 +136,7 @@ extension Scheduler {
       if let known = found.firstIndex(where: { $0.place == first }) {
         found[known].load = found[known].load + lease.load
       } else {
-        found.append(Victim(priority: priority, isGang: true, units: units.count, since: lease.since, load: lease.load, place: first))
+        found.append(Victim(priority: priority, isGang: true, units: runs[run].tasks[task].ranks, since: lease.since, load: lease.load, place: first))
       }
     }
     return found.sorted { a, b in
@@ -173,7 +173,11 @@ extension Scheduler {
     guard case .task(let run, let task, _) = place else { return }
     let isGang = runs[run].tasks[task].record.shape == .gang
     for unit in isGang ? Array(runs[run].tasks[task].units.indices) : [] {
-      change(.task(run: run, task: task, unit: unit)) { $0.notePreemption(service) }
+      let isAtWork = unit < runs[run].tasks[task].ranks
+      change(.task(run: run, task: task, unit: unit)) {
+        $0.notePreemption(service)
+        if !isAtWork { $0.preemptedBy = nil }
+      }
     }
     guard !isGang else { return restartGang(run, task, notBefore: nil) }
     change(place) { $0.notePreemption(service) }

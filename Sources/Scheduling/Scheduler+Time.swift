@@ -34,6 +34,7 @@ extension Scheduler {
       }
       earliest = min(earliest, services[at: index].wakeAt ?? .max)
     }
+    if let gangsShrinkAt, gangsShrinkAt > now { earliest = min(earliest, gangsShrinkAt) }
     if let homesAt, homesAt > now { earliest = min(earliest, homesAt) }
     if let rivalsAt, rivalsAt > now { earliest = min(earliest, rivalsAt) }
     if let aheadUntil, aheadUntil > now { earliest = min(earliest, aheadUntil) }

@@ -316,6 +316,8 @@ extension Scheduler {
       $0.readyDeadline = nil
       $0.infrastructureFailures = 0
       $0.generation = 0
+      $0.gang = nil
+      $0.ranks = nil
       $0.service = nil
       $0.serviceGeneration = 0
       $0.serviceReplicas = 0
@@ -394,7 +396,7 @@ extension Scheduler {
     switch plan {
     case .none: startCommitting(run, task)
     case .shards(let specs): startUnits(run, task, specs, shape: .shards)
-    case .gang(let specs): startUnits(run, task, specs, shape: .gang)
+    case .gang(let specs, let terms): startUnits(run, task, specs, shape: .gang, terms.checked(of: specs.count))
     case .service(var spec):
       spec.demand = spec.demand ?? runs[run].tasks[task].spec.demand
       spec.priority = spec.priority ?? runs[run].record.spec.priority ?? 0
@@ -413,13 +415,14 @@ extension Scheduler {
     }
   }
 
-  private mutating func startUnits(_ run: Int, _ task: Int, _ specs: [UnitSpec], shape: StageShape) {
+  private mutating func startUnits(_ run: Int, _ task: Int, _ specs: [UnitSpec], shape: StageShape, _ terms: GangTerms? = nil) {
     guard !specs.isEmpty else { return startCommitting(run, task) }
     let id = runs[run].tasks[task].record.stageID
     changeTask(run, task) {
       $0.state = .running
       $0.shape = shape
       $0.unitCount = specs.count
+      $0.gang = terms
     }
     let prefix = "\(id.run)/\(id.task)/\(id.attempt)/\(id.stage)/"
     let demand = runs[run].tasks[task].spec.demand
@@ -475,7 +478,7 @@ extension Scheduler {
       failAttempt(run, task, PlatformError(.timeout, "the replicas of '\(name)' did not become ready in time" + reason))
       return true
     }
-    guard runs[run].tasks[task].succeeded == runs[run].tasks[task].units.count else { return false }
+    guard runs[run].tasks[task].succeeded == runs[run].tasks[task].ranks else { return false }
     startCommitting(run, task)
     return true
   }
@@ -491,7 +494,7 @@ extension Scheduler {
   }
 
   mutating func commit(_ run: Int, _ task: Int) {
-    effects.append(.commitStage(stageCall(run, task), results: runs[run].tasks[task].units.map(\.result)))
+    effects.append(.commitStage(stageCall(run, task), results: runs[run].tasks[task].units.prefix(runs[run].tasks[task].ranks).map(\.result)))
   }
 
   mutating func stageCommitted(_ id: StageID, _ outcome: StageOutcome) {
@@ -557,6 +560,9 @@ extension Scheduler {
     case .running:
       let waiting = task.units.count { $0.state == .waiting }
       guard waiting > 0 else { return nil }
+      if task.record.shape == .gang, waiting < task.units.count {
+        return "works with \(task.ranks) of \(task.units.count) ranks, and with more from a checkpoint on when there is room"
+      }
       if let service = task.units.first(where: { $0.state == .waiting && $0.preemptedBy != nil })?.preemptedBy {
         let count = task.units.count { $0.state == .waiting && $0.preemptedBy == service }
         return "\(count) of \(task.units.count) units were stopped to make room for service '\(service)', and wait for room"

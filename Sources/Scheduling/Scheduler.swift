@@ -34,6 +34,10 @@ public struct Scheduler: Sendable {
   var gangsWaitUntil: Instant = .min
   /// A rank of the gang that has a checkpoint, while the event that says so is handled.
   var checkpointed: String?
+  /// When the next gang has waited for all its ranks for long enough, and is placed with fewer.
+  var gangsShrinkAt: Instant?
+  /// What is kept for the spares of gangs, by position of the worker; found anew with each placement.
+  var spareLoads: [Int: Load] = [:]
   /// When the next shard has waited for the worker with its data for long enough.
   var homesAt: Instant?
   /// When the next shard has run for so long that it is started a second time.

@@ -28,6 +28,12 @@ extension Scheduler {
     var homelessSince: Instant?
     /// Second attempts of this stage so far.
     var rivals = 0
+    /// Since when the ranks of a gang have waited to be placed.
+    var gangWaitsSince: Instant?
+    /// The gang takes what room there is: it has left its workers to be placed anew at once.
+    var isHurried = false
+    /// When the generation at work was placed; after a restart of the scheduler: when it was asked first.
+    var gangPlacedAt: Instant?
 
     init(record: TaskRecord, spec: TaskSpec, upstream: [Int]) {
       self.record = record
@@ -43,6 +49,9 @@ extension Scheduler {
       succeeded = new.count { $0.state == .succeeded }
       durations = []
       homelessSince = nil
+      gangWaitsSince = nil
+      isHurried = false
+      gangPlacedAt = nil
       rivals = new.count { $0.rivalAttempt != nil }
       cursor = 0
       returned = new.indices.filter { new[$0].state == .waiting && new[$0].attempt > 0 }

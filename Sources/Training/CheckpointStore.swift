@@ -5,7 +5,7 @@ import Foundation
 import Tensor
 
 /// Sharded checkpoints: `DIRECTORY/step-N/rank-R.bin` (values, first and second moments, f32) and `manifest.json`, written last.
-/// Only a folder whose manifest and every file check out is loaded; the last two are kept.
+/// Only a folder whose manifest and every file check out is loaded; the last two are kept. Any number of ranks reads what any other wrote.
 struct CheckpointStore {
   struct Manifest: Codable {
     struct File: Codable {
@@ -69,7 +69,7 @@ struct CheckpointStore {
 
   /// Loads the newest undamaged checkpoint on all ranks; damaged newer ones are passed over and logged. Returns nil when there
   /// is none at all. Collective: rank 0 chooses, and all ranks throw the same error.
-  /// - Throws: `conflict` (PLT-4105) when the chosen one is of another configuration, data, tokenizer or layout; `invalidFile`
+  /// - Throws: `conflict` (PLT-4105) when the chosen one is of another configuration, data or tokenizer; `invalidFile`
   ///   (PLT-4106) when there are checkpoints but none can be read: training does not begin anew unasked.
   func restore(_ optimizer: AdamW) throws -> (step: Int, losses: [TrainResult.Point])? {
     var choice = Choice()
@@ -81,15 +81,15 @@ struct CheckpointStore {
     try choice.broadcast(collective)
     if let refusal = choice.refusal { throw refusal.error }
     guard let step = choice.step else { return nil }
-    let file = try MappedFile(path: "\(directory)/step-\(step)/rank-\(collective.rank).bin")
-    guard file.bytes.count == optimizer.checkpointBytes else { throw damaged("the file has changed while it was read", file.path) }
-    var offset = 0
-    for buffer in optimizer.buffers {
-      let bytes = buffer.count * 4
-      UnsafeMutableRawBufferPointer(buffer).copyMemory(from: .init(rebasing: file.bytes[offset..<offset + bytes]))
-      offset += bytes
-    }
     let manifest = try manifest(step)
+    for rank in 0..<manifest.tensorParallel {
+      // Of as many ranks as there are now, each needs its own file only.
+      guard manifest.tensorParallel != collective.worldSize || rank == collective.rank else { continue }
+      let file = try MappedFile(path: "\(directory)/step-\(step)/rank-\(rank).bin")
+      let part = optimizer.layout(rank: rank, world: manifest.tensorParallel)
+      guard file.bytes.count == AdamW.checkpointBytes(part.count) else { throw damaged("the file has changed while it was read", file.path) }
+      optimizer.take(part, from: file.bytes)
+    }
     try collective.barrier()
     return (step, manifest.losses)
   }
@@ -117,11 +117,11 @@ struct CheckpointStore {
   /// Why a sound checkpoint is not this run's.
   private func refusal(of manifest: Manifest, _ optimizer: AdamW) throws -> PlatformError? {
     var reasons: [String] = []
-    if manifest.tensorParallel != collective.worldSize {
-      reasons.append("it was written by \(manifest.tensorParallel) ranks, this run has \(collective.worldSize)")
-    }
+    // How many ranks compute a step is no part of what it computes.
+    var configuration = configuration
+    configuration.tensorParallel = manifest.tensorParallel
     if manifest.configuration != (try configuration.hash()) {
-      let changed = try differences(manifest.settings).filter { reasons.isEmpty || !$0.hasPrefix("tensorParallel ") }
+      let changed = try differences(manifest.settings, configuration)
       if !changed.isEmpty { reasons.append("its configuration has " + changed.joined(separator: ", ")) }
       if changed.isEmpty && reasons.isEmpty { reasons.append("its configuration is another") }
     }
@@ -130,8 +130,11 @@ struct CheckpointStore {
     } else if manifest.data != data {
       reasons.append("it was trained on other data (\(manifest.data.prefix(12)), not \(data.prefix(12)))")
     }
-    if reasons.isEmpty, let file = manifest.files.first(where: { $0.bytes != optimizer.checkpointBytes }) {
-      reasons.append("\(file.name) has \(file.bytes) bytes where this layout has \(optimizer.checkpointBytes)")
+    if reasons.isEmpty {
+      for (rank, file) in manifest.files.enumerated() {
+        let bytes = AdamW.checkpointBytes(optimizer.layout(rank: rank, world: manifest.tensorParallel).count)
+        if file.bytes != bytes { reasons.append("\(file.name) has \(file.bytes) bytes where this layout has \(bytes)") }
+      }
     }
     guard !reasons.isEmpty else { return nil }
     return PlatformError(
@@ -141,7 +144,7 @@ struct CheckpointStore {
   }
 
   /// "hiddenSize 192 (here 256)", sorted by name.
-  private func differences(_ theirs: TrainingConfiguration?) throws -> [String] {
+  private func differences(_ theirs: TrainingConfiguration?, _ configuration: TrainingConfiguration) throws -> [String] {
     guard let theirs, case .object(let old) = try JSONValue(encoding: theirs), case .object(let new) = try JSONValue(encoding: configuration)
     else { return [] }
     return old.keys.sorted().filter { old[$0] != new[$0] }.map { key in
@@ -168,7 +171,7 @@ struct CheckpointStore {
   private func check(_ step: Int) throws -> Manifest {
     let folder = "\(directory)/step-\(step)"
     let manifest = try manifest(step)
-    guard manifest.version == 1, manifest.step == step, manifest.files.count == manifest.tensorParallel, step >= 0 else {
+    guard manifest.version == 1, manifest.step == step, manifest.files.count == manifest.tensorParallel, manifest.tensorParallel > 0, step >= 0 else {
       throw damaged("the manifest contradicts itself", folder + "/manifest.json")
     }
     for (rank, file) in manifest.files.enumerated() {
@@ -226,5 +229,32 @@ extension AdamW {
   }
 
   /// Size of a rank's file.
-  var checkpointBytes: Int { 3 * 4 * parameters.count }
+  static func checkpointBytes(_ count: Int) -> Int { 3 * 4 * count }
+  var checkpointBytes: Int { Self.checkpointBytes(parameters.count) }
+
+  /// Where the part of a rank lies when there are `world` of them.
+  func layout(rank: Int, world: Int) -> (parameters: [Parameter], count: Int) {
+    ParameterStore.layout(
+      parameters.parameters.map { .init($0.name, rows: $0.wholeRows, columns: $0.wholeColumns, split: $0.split, decays: $0.decays) },
+      rank: rank, world: world)
+  }
+
+  /// Copies what this rank shares with the part that a file holds.
+  func take(_ part: (parameters: [Parameter], count: Int), from file: UnsafeRawBufferPointer) {
+    for (index, buffer) in buffers.enumerated() {
+      let source = UnsafeRawBufferPointer(rebasing: file[index * 4 * part.count..<(index + 1) * 4 * part.count])
+      for (own, other) in zip(parameters.parameters, part.parameters) {
+        let rows = max(own.firstRow, other.firstRow)..<max(own.firstRow, other.firstRow, min(own.firstRow + own.rows, other.firstRow + other.rows))
+        let first = max(own.firstColumn, other.firstColumn)
+        let columns = min(own.firstColumn + own.columns, other.firstColumn + other.columns) - first
+        guard columns > 0 else { continue }
+        for row in rows {
+          let here = own.offset + (row - own.firstRow) * own.columns + first - own.firstColumn
+          let there = other.offset + (row - other.firstRow) * other.columns + first - other.firstColumn
+          UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[here * 4..<(here + columns) * 4]).copyMemory(
+            from: .init(rebasing: source[there * 4..<(there + columns) * 4]))
+        }
+      }
+    }
+  }
 }

@@ -43,6 +43,18 @@ import Testing
     #expect(ClusterEvent.of(.unit(unit))?.kind == .unitLost)
   }
 
+  @Test func aGenerationWithFewerRanksIsOneEvent() {
+    var task = TaskRecord(pending: "a", of: "7")
+    (task.state, task.attempt, task.shape, task.unitCount, task.generation, task.ranks) = (.running, 1, .gang, 4, 2, 2)
+    let event = ClusterEvent.of(.task(task))
+    #expect(event?.kind == .gangShrunk && event?.message == "task a of run 7 goes on with 2 of 4 ranks")
+    #expect(ClusterEvent.of(.task(task)) == event)
+    task.generation = 3
+    #expect(ClusterEvent.of(.task(task))?.key != event?.key)
+    task.ranks = nil
+    #expect(ClusterEvent.of(.task(task)) == nil)
+  }
+
   @Test func onlyWhatEndsBadlyIsAnEvent() {
     for state in [RunState.pending, .running, .cancelling, .succeeded, .skipped] { #expect(ClusterEvent.of(Self.run(state)) == nil) }
     for state in [TaskState.pending, .planning, .running, .committing, .succeeded, .cancelled, .skipped] {

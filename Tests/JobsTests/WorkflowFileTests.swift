@@ -104,6 +104,9 @@ import Testing
     Bad(
       text: train("compute: { tensor_parallel: 3 }"), number: "PLT-1203", line: 5,
       says: "tasks[0].train_task.compute.tensor_parallel: 3 does not"),
+    Bad(
+      text: train("compute: { tensor_parallel: 2, min_tensor_parallel: 3 }"), number: "PLT-1203", line: 5,
+      says: "3 does not divide tensor_parallel 2"),
     Bad(text: train("heads: 6, kv_heads: 4"), number: "PLT-1203", line: 5, says: "4 does not divide the 6 heads"),
     Bad(text: train("batch_tokens: 100"), number: "PLT-1203", line: 5, says: "sequence_length"),
     Bad(

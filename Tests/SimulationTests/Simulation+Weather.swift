@@ -111,7 +111,7 @@ extension Simulation {
     var other = plan
     switch plan {
     case .shards(let units): other = .shards(units + [UnitSpec(index: units.count, kind: "shards", payload: .null)])
-    case .gang(let units): other = .gang(units + [UnitSpec(index: units.count, kind: "gang", payload: .null)])
+    case .gang(let units, let terms): other = .gang(units + [UnitSpec(index: units.count, kind: "gang", payload: .null)], terms)
     case .service, .none: other = .shards([UnitSpec(index: 0, kind: "shards", payload: .null)])
     }
     schedule(span(1, 3_000), .repeated(.stagePlanned(id, other), epoch: epoch))

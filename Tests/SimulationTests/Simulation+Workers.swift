@@ -169,6 +169,9 @@ extension Simulation {
         if execution.assignment.gang?.generation != table.generation {
           problems.append("\(key.unit) got peers of another generation")
         }
+        if execution.assignment.gang?.size != table.members.count {
+          problems.append("\(key.unit), one of \(execution.assignment.gang?.size ?? 0), got \(table.members.count) peers")
+        }
         workers[name]!.work[key]!.hasPeers = true
         schedule(
           Instant(execution.assignment.payload["ms"]?.intValue ?? 100), .finish(name, incarnation: incarnation, key))
@@ -180,6 +183,7 @@ extension Simulation {
   /// No rank of another generation may run anywhere it could still write: fenced and stopped ones do not count. Fences
   /// compare two clocks, so a coordinator whose clock jumps ahead is outside of this promise (it has a monotonic clock).
   private mutating func checkGang(_ name: String, _ assignment: Assignment) {
+    checkSize(assignment)
     guard let gang = assignment.gang, !enabled.contains(.clockForward) else { return }
     let task = gang.gang.split(separator: "/").prefix(2).joined(separator: "/") + "/"
     for other in names
@@ -229,7 +233,12 @@ extension Simulation {
       return end(name, key, .failed(PlatformError(random.nextUnit() < 0.1 ? .invalidFile : .internalError, "failed")))
     }
     let attempt = Int64(key.unit.split(separator: "/").dropLast(2).last ?? "") ?? 0
-    end(name, key, .succeeded(["index": .integer(index), "task": .integer(attempt), "lease": .integer(Int64(key.attempt))]))
+    var result: [String: JSONValue] = ["index": .integer(index), "task": .integer(attempt), "lease": .integer(Int64(key.attempt))]
+    if let gang = assignment.gang {
+      result["generation"] = .integer(Int64(gang.generation))
+      result["size"] = .integer(Int64(gang.size))
+    }
+    end(name, key, .succeeded(.object(result)))
   }
 
   /// Begins what waits, for as many slots as are free.

@@ -27,8 +27,10 @@ struct Simulation {
     case pipeline
     /// Shards wait on their workers.
     case ahead
+    /// Gangs work with fewer ranks, grow again, and have spares.
+    case elastic
 
-    static let newest = Vintage.ahead
+    static let newest = Vintage.elastic
     static func < (a: Vintage, b: Vintage) -> Bool { a.rawValue < b.rawValue }
   }
 
@@ -151,6 +153,8 @@ struct Simulation {
   var pressure: SplitMix64?
   /// Decides which shards take long where; nil when none do.
   var stragglers: SplitMix64?
+  /// Decides which gangs may be smaller, or have spares; nil when none.
+  var elasticity: SplitMix64?
   /// Attempts that are second ones.
   var rivals: Set<UnitAttempt> = []
   /// Decides the faults of `Fault.later`.
@@ -232,9 +236,15 @@ struct Simulation {
     var pipeline = SplitMix64(seed: seed &+ 0x00C0_FFEE)
     repeatable = pipeline.nextUnit() < 0.6
     if pipeline.nextUnit() < 0.6 { configuration.purePlans = ["shards", "gang", "none"] }
-    guard vintage >= .ahead, pipeline.nextUnit() < 0.6 else { return }
-    configuration.aheadMs = 10_000
-    configuration.aheadSamples = 1
+    if vintage >= .ahead, pipeline.nextUnit() < 0.6 {
+      configuration.aheadMs = 10_000
+      configuration.aheadSamples = 1
+    }
+    guard vintage >= .elastic else { return }
+    var elastic = SplitMix64(seed: seed &* 0xA076_1D64_78BD_642F &+ 13)
+    guard elastic.nextUnit() < 0.7 else { return }
+    elasticity = elastic
+    configuration.gangGrowAfterMs = 500 + Instant(seed % 4) * 1_500
   }
 
   // MARK: Running
@@ -394,6 +404,7 @@ struct Simulation {
       task.demand = demand(of: shape)
       press(&task)
       slowDown(&task)
+      stretch(&task)
       tasks.append(task)
     }
     var run = RunSpec(id: id, name: id, tasks: tasks)
@@ -505,6 +516,7 @@ struct Simulation {
       if case .workerHeartbeat = event {} else { trace.add(.event(event), at: time) }
       effects += scheduler!.handle(event, now: now)
       if let violation = scheduler!.violations().first { problems.append(violation) }
+      done["spares kept", default: 0] += scheduler!.spareLoads.isEmpty ? 0 : 1
       done["waiting on workers", default: 0] += scheduler!.workers.values.contains { $0.ahead > 0 } ? 1 : 0
     }
     guard vintage >= .pipeline else { return settle(effects) }
@@ -580,6 +592,7 @@ struct Simulation {
         problems.append("\(record.key) went back")
       }
     }
+    if case .task(let new) = record, case .task(let old)? = store[record.key] { noteGang(old, new) }
     if case .unit(let new) = record, case .unit(let old)? = store[record.key], new.attempt < old.attempt {
       problems.append("\(record.key) went back")
     }
@@ -665,7 +678,7 @@ struct Simulation {
     }
     switch call.kind {
     case "shards": return .stagePlanned(call.id, .shards(units))
-    case "gang": return .stagePlanned(call.id, .gang(units))
+    case "gang": return .stagePlanned(call.id, .gang(units, terms(of: call.body)))
     case "service":
       let payload = JSONValue.string("\(call.id.run)/\(call.id.task)")
       return .stagePlanned(
@@ -687,7 +700,8 @@ struct Simulation {
     where result["index"]?.intValue != index || result["task"]?.intValue != call.id.attempt {
       problems.append("\(call.commitKey) commits a result of something else: \(result.sortedText)")
     }
-    if call.kind == "shards" || call.kind == "gang", results.count != call.body["width"]?.intValue {
+    if call.kind == "gang" { checkGangResults(call, results) }
+    if call.kind == "shards", results.count != call.body["width"]?.intValue {
       problems.append("\(call.commitKey) commits \(results.count) results")
     }
     let isLast = call.id.stage + 1 >= call.body["stages"]?.intValue ?? 1

@@ -14,7 +14,19 @@ struct TrainPlanner: TaskPlanner {
 
   private struct Body: Decodable {
     struct Checkpoint: Decodable { var every_steps: Int? }
-    struct Compute: Decodable { var tensor_parallel: Int? }
+    struct Compute: Decodable {
+      var tensor_parallel: Int?
+      var min_tensor_parallel: Int?
+      var shrink_after_seconds: Int64?
+      var spares: Int?
+
+      /// Layers can be cut by every number that divides that of the ranks, and a checkpoint is read by any of them.
+      func terms(of ranks: Int) -> GangTerms {
+        GangTerms(
+          sizes: (1...max(1, ranks)).filter { $0 >= min_tensor_parallel ?? ranks && ranks % $0 == 0 }, patienceMs: (shrink_after_seconds ?? 60) * 1000,
+          spares: spares ?? 0)
+      }
+    }
     var data: String
     var register_as: String
     var vocabulary: Int?
@@ -90,7 +102,7 @@ struct TrainPlanner: TaskPlanner {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
       }
       let payload = try JSONValue(encoding: work)
-      return .gang((0..<ranks).map { UnitSpec(index: $0, kind: "train.rank", payload: payload) })
+      return .gang((0..<ranks).map { UnitSpec(index: $0, kind: "train.rank", payload: payload) }, body.compute?.terms(of: ranks) ?? GangTerms())
     }
   }
 
@@ -152,7 +164,7 @@ struct TrainPlanner: TaskPlanner {
         "rows_in": .integer(Int64(carry.trainTokens)), "rows_out": 1, "steps": .integer(Int64(first.steps)),
         "summary": .string(
           "\(name)/\(model.version)  loss \(String(format: "%.3f", first.finalLoss)) after \(first.steps) steps, "
-            + "\(grouped(Int(first.tokensPerSecond))) tok/s on \(ranks.count) ranks"),
+            + "\(grouped(Int(first.tokensPerSecond))) tok/s on \(ranks.count) \(ranks.count == 1 ? "rank" : "ranks")"),
       ])
     }
   }

@@ -97,7 +97,12 @@ enum TaskSchema {
         .optional("steps", .integer(1...1_000_000_000)), .optional("learning_rate", .number(1e-12...10)),
         .optional("warmup_steps", .integer(0...1_000_000_000)), .optional("weight_decay", .number(0...10)), seed,
         .optional("checkpoint", .fields([.optional("every_steps", .integer(1...1_000_000_000))])),
-        .optional("compute", .fields([.optional("tensor_parallel", .integer(1...8))])),
+        .optional(
+          "compute",
+          .fields([
+            .optional("tensor_parallel", .integer(1...8)), .optional("min_tensor_parallel", .integer(1...8)),
+            .optional("shrink_after_seconds", .integer(0...86_400)), .optional("spares", .integer(0...8)),
+          ])),
       ]
     ),
     (

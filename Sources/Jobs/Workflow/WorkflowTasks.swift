@@ -245,6 +245,13 @@ extension WorkflowChecker {
       fail("PLT-1203", at, here, "\(ranks) does not divide the \(size) \(name)", hint: "Use one of \(possible).")
       break
     }
+    let compute = tree["compute"]
+    if let least = body["compute"]?["min_tensor_parallel"]?.intValue, !(1...ranks).contains(where: { $0 == least && ranks % least == 0 }) {
+      let divisors = (1...max(1, ranks)).filter { ranks % $0 == 0 }.map { "\($0)" }.joined(separator: ", ")
+      fail(
+        "PLT-1203", compute?["min_tensor_parallel"]?.line ?? at, place + ".compute.min_tensor_parallel",
+        "\(least) does not divide tensor_parallel \(ranks)", hint: "Use one of \(divisors).")
+    }
   }
 
   private mutating func statement(_ body: JSONValue, _ tree: YAMLTree, _ place: String) -> JSONValue {

@@ -57,8 +57,9 @@ public final class ParameterStore: @unchecked Sendable {  // owned by the comput
     }
   }
 
-  /// Allocates the part of rank `rank` of `world`: rows or columns [size * rank / world, size * (rank + 1) / world).
-  public init(_ declarations: [Declaration], rank: Int, world: Int) {
+  /// Where the part of rank `rank` of `world` lies, rows or columns [size * rank / world, size * (rank + 1) / world), and how many elements
+  /// its flat buffers have.
+  public static func layout(_ declarations: [Declaration], rank: Int, world: Int) -> (parameters: [Parameter], count: Int) {
     precondition(world > 0 && rank >= 0 && rank < world)
     var offset = 0
     var made: [Parameter] = []
@@ -72,13 +73,17 @@ public final class ParameterStore: @unchecked Sendable {  // owned by the comput
       made.append(parameter)
       offset += (parameter.count + 15) / 16 * 16
     }
-    parameters = made
-    count = offset
-    values = .allocate(capacity: max(offset, 1))
-    gradients = .allocate(capacity: max(offset, 1))
-    values.initialize(repeating: 0, count: max(offset, 1))
-    gradients.initialize(repeating: 0, count: max(offset, 1))
-    index = Dictionary(uniqueKeysWithValues: made.enumerated().map { ($1.name, $0) })
+    return (made, offset)
+  }
+
+  /// Allocates the part of rank `rank` of `world`.
+  public init(_ declarations: [Declaration], rank: Int, world: Int) {
+    (parameters, count) = Self.layout(declarations, rank: rank, world: world)
+    values = .allocate(capacity: max(count, 1))
+    gradients = .allocate(capacity: max(count, 1))
+    values.initialize(repeating: 0, count: max(count, 1))
+    gradients.initialize(repeating: 0, count: max(count, 1))
+    index = Dictionary(uniqueKeysWithValues: parameters.enumerated().map { ($1.name, $0) })
   }
 
   deinit {

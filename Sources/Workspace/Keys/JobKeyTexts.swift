@@ -124,6 +124,11 @@ struct JobKeyTexts {
     "wait_task.parts": JobKeyTexts("How often, on as many workers as have room.", fallback: "1"),
     "condition_task.op": JobKeyTexts("EQUAL_TO, NOT_EQUAL, GREATER_THAN, GREATER_THAN_OR_EQUAL, LESS_THAN or LESS_THAN_OR_EQUAL."),
     "train_task.compute.tensor_parallel": JobKeyTexts("Over how many ranks each layer is spread.", fallback: "1", example: "compute: { tensor_parallel: 2 }"),
+    "train_task.compute.min_tensor_parallel": JobKeyTexts(
+      "The fewest ranks that it goes on with when workers are lost.", fallback: "tensor_parallel",
+      example: "compute: { tensor_parallel: 2, min_tensor_parallel: 1 }"),
+    "train_task.compute.shrink_after_seconds": JobKeyTexts("How long it waits for room for all its ranks.", fallback: "60"),
+    "train_task.compute.spares": JobKeyTexts("For how many more ranks room is kept.", fallback: "0"),
     "train_task.steps": JobKeyTexts("How many steps of the optimizer."),
     "train_task.register_as": JobKeyTexts("The model that gets a new version."),
     "ingest_task.source.path": JobKeyTexts("A folder or file of a volume or bucket."),
