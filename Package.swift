@@ -37,6 +37,7 @@ let libraries: [Library] = [
   Library(name: "DuckDB", depends: ["Core", "CDuckDB"], layer: 2),
   Library(name: "Tensor", depends: ["Core", "CKernels", "COpenBLAS"], layer: 2),
   Library(name: "Tokenizers", depends: ["Core", "COnig"], layer: 2),
+  Library(name: "Grammar", depends: ["Core"], layer: 2),
   // 3 engines
   Library(name: "DeltaLog", depends: ["Core", "ObjectStore"], layer: 3),
   Library(name: "Scheduling", depends: ["Core"], layer: 3),
@@ -48,7 +49,7 @@ let libraries: [Library] = [
   Library(name: "Query", depends: ["Core", "Catalog", "DuckDB", "DeltaLog", "ObjectStore", "Postgres"], layer: 4),
   Library(name: "Jobs", depends: ["Core", "Egress", "Scheduling", "Postgres"], products: ["Logging", "Yams"], layer: 4),
   Library(name: "Training", depends: ["Core", "Tensor", "Models", "CKernels", "CSupport"], layer: 4),
-  Library(name: "Inference", depends: ["Core", "Tensor", "Models", "Tokenizers", "CKernels", "CSupport"], layer: 4),
+  Library(name: "Inference", depends: ["Core", "Tensor", "Models", "Tokenizers", "Grammar", "CKernels", "CSupport"], layer: 4),
   Library(name: "Serving", depends: ["Core", "Catalog", "Postgres", "Transport"], products: ["Logging"], layer: 4),
   // 5 product
   Library(name: "Pipelines", depends: ["Core", "Query", "DuckDB", "Tokenizers"], layer: 5),
@@ -59,7 +60,7 @@ let libraries: [Library] = [
   // 6 surfaces
   Library(name: "Client", depends: ["Core"], products: ["AsyncHTTPClient", "NIOCore", "NIOHTTP1"], layer: 6),
   Library(
-    name: "API", depends: ["Core", "Client", "Serving", "Transport", "Console"],
+    name: "API", depends: ["Core", "Client", "Grammar", "Serving", "Transport", "Console"],
     products: ["Logging", "Hummingbird", "HummingbirdCore", "HTTPTypes", "NIOCore"], layer: 6),
   Library(name: "Console", depends: ["Core", "CConsoleAssets"], layer: 6),
   // 7 roots
@@ -72,7 +73,7 @@ let libraries: [Library] = [
   Library(
     name: "Worker",
     depends: [
-      "Core", "CSupport", "Collectives", "DuckDB", "Evaluation", "Inference", "Models", "Monitoring", "ObjectStore", "Pipelines", "Query", "Tensor",
+      "Core", "CSupport", "Collectives", "DuckDB", "Evaluation", "Grammar", "Inference", "Models", "Monitoring", "ObjectStore", "Pipelines", "Query", "Tensor",
       "Tokenizers", "Training", "Transport", "VectorSearch",
     ], products: ["Logging"], layer: 7),
 ]
@@ -122,8 +123,9 @@ let shared: [SwiftSetting] = [
   .treatAllWarnings(as: .error),
 ]
 
-/// The scheduler and its simulation are optimised in debug builds too, so that `make test` can afford thousands of seeds.
-let alwaysOptimised: Set<String> = ["Scheduling", "SimulationTests"]
+/// The scheduler and its simulation are optimised in debug builds too, so that `make test` can afford thousands of seeds; grammars because their
+/// masks stand in the way of every token.
+let alwaysOptimised: Set<String> = ["Scheduling", "SimulationTests", "Grammar"]
 
 func settings(of target: String) -> [SwiftSetting] {
   alwaysOptimised.contains(target) ? shared + [.unsafeFlags(["-O"], .when(configuration: .debug))] : shared

@@ -99,15 +99,20 @@ struct PlatformRequestContext: RequestContext {
 extension Request {
   /// The body as JSON of a type, at most 8 MB.
   /// - Throws: `invalidArgument` naming what is missing or of the wrong type.
-  func json<T: Decodable>(_ type: T.Type = T.self) async throws -> T {
-    let buffer: ByteBuffer
+  func json<T: Decodable>(_ type: T.Type = T.self) async throws -> T { try await Self.decode(data()) }
+
+  /// The body, at most 8 MB.
+  func data() async throws -> Data {
     do {
-      buffer = try await body.collect(upTo: 8 << 20)
+      return Data(try await body.collect(upTo: 8 << 20).readableBytesView)
     } catch {
       throw PlatformError(.invalidArgument, "the request body is larger than 8 MB or broke off")
     }
+  }
+
+  static func decode<T: Decodable>(_ data: Data) throws -> T {
     do {
-      return try JSONDecoder.platform.decode(T.self, from: Data(buffer.readableBytesView))
+      return try JSONDecoder.platform.decode(T.self, from: data)
     } catch {
       throw PlatformError.malformedBody(error)
     }

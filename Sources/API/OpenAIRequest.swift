@@ -2,6 +2,7 @@
 
 import Core
 import Foundation
+import Grammar
 import Transport
 
 /// A body of `/v1/chat/completions` or `/v1/completions`, checked field by field. Every parameter is honoured or refused by name; those that
@@ -16,12 +17,12 @@ struct OpenAIRequest {
   var wantsLogprobs: Bool
 
   /// What both routes know.
-  private static let common: Set<String> = [
+  private static let common = Set([
     "model", "stream", "stream_options", "n", "max_tokens", "temperature", "top_p", "top_k", "min_p", "frequency_penalty", "presence_penalty",
     "repetition_penalty", "ignore_eos", "min_tokens", "stop", "stop_token_ids", "include_stop_str_in_output", "skip_special_tokens", "logit_bias",
     "seed", "logprobs", "user", "store", "metadata", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
-  ]
-  private static let chatOnly: Set<String> = ["messages", "max_completion_tokens", "top_logprobs", "response_format"]
+  ]).union(OpenAIConstraint.names)
+  private static let chatOnly: Set<String> = ["messages", "max_completion_tokens", "top_logprobs"]
   private static let completionOnly: Set<String> = ["prompt", "echo", "best_of", "suffix"]
   /// Values that ask for nothing, of parameters that are not supported otherwise.
   private static let neutral: [String: [JSONValue]] = [
@@ -53,18 +54,15 @@ struct OpenAIRequest {
     }
   }
 
+  /// - Parameter text: the body as it came, whose members' order is that of structured answers.
   /// - Throws: `invalidArgument` naming the parameter.
-  init(_ body: JSONValue, chat: Bool, requestID: String) throws {
+  init(_ body: JSONValue, text: String? = nil, chat: Bool, requestID: String) throws {
     let fields = OpenAIFields(body)
     guard let model = body["model"]?.stringValue, !model.isEmpty else {
       throw PlatformError(.invalidArgument, "you must provide a model parameter", number: "missing_model")
     }
     self.model = model
     try Self.checkNames(body, chat: chat)
-    if let format = body["response_format"], format != .null, format["type"] != "text" {
-      throw PlatformError(
-        .invalidArgument, "'response_format' of this type is not supported by this server yet", number: "unsupported_parameter")
-    }
     stream = try fields.bool("stream") ?? false
     if let options = body["stream_options"], options != .null, !stream || options.objectValue == nil {
       throw PlatformError(.invalidArgument, "'stream_options' is an object, and only for requests with 'stream'", number: "invalid_value")
@@ -88,6 +86,14 @@ struct OpenAIRequest {
     call.includesStop = try fields.bool("include_stop_str_in_output")
     call.keepsSpecialTokens = try fields.bool("skip_special_tokens").map { !$0 }
     call.stop = try Self.stops(body["stop"])
+    if OpenAIConstraint.names.contains(where: { body[$0] != nil }),
+      let source = try OpenAIConstraint.source(OrderedJSON(parsing: text ?? body.sortedText))
+    {
+      guard call.minTokens ?? 0 == 0 else {
+        throw PlatformError(.invalidArgument, "'min_tokens' cannot be kept together with a structured answer", number: "invalid_value")
+      }
+      call.grammar = try JSONValue(encoding: source).sortedText
+    }
     call.logitBias = try Self.bias(body["logit_bias"])
     if let seed = body["seed"], seed != .null {
       guard let value = seed.intValue else { throw PlatformError(.invalidArgument, "'seed' must be an integer", number: "invalid_type") }

@@ -156,7 +156,14 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
     let id = submission.id
     // Tokens from an earlier engine rebuild the text state; their text was sent already.
     for token in state.request.emittedTokenIDs {
-      let outcome = state.accept(token)
+      let outcome: GenerationState.Outcome
+      do {
+        outcome = try state.accept(token)
+      } catch {
+        live[id] = Live(state: state, continuation: submission.continuation, acceptedAt: submission.acceptedAt)
+        finish(id, reason: "error", error: error)
+        return
+      }
       if let reason = outcome.finish {
         live[id] = Live(state: state, continuation: submission.continuation, acceptedAt: submission.acceptedAt)
         submission.continuation.yield(GenerationEvent(text: "", tokenIDs: [], finish: reason, usage: state.usage))
@@ -255,14 +262,22 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
       return
     }
     let logSum = wanted == nil ? 0 : pk_log_sum_exp(base, logits.count)
-    let token = sequence.state.sampler.draw(
-      logits, position: sequence.state.tokens.count, banned: sequence.state.bannedTokens)
+    let token: Int32
+    var outcome: GenerationState.Outcome
+    do {
+      token = sequence.state.sampler.draw(
+        logits, position: sequence.state.tokens.count, banned: sequence.state.bannedTokens, allowed: try sequence.state.allowed())
+      outcome = try sequence.state.accept(token)
+    } catch {
+      live[piece.id] = sequence
+      finish(piece.id, reason: "error", error: error)
+      return
+    }
     if let wanted {
       logprobs = raw.withUnsafeBufferPointer {
         [sequence.state.logprob(of: token, logits: $0, logSum: logSum, count: wanted)]
       }
     }
-    var outcome = sequence.state.accept(token)
     if let text = sequence.echoed {
       outcome.text = text + outcome.text
       logprobs = logprobs.map { sequence.promptLogprobs + $0 }

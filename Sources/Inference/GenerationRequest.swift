@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Core
+public import Grammar
 
 /// One turn of a conversation.
 public struct ChatMessage: Codable, Sendable, Equatable {
@@ -89,6 +90,8 @@ public struct GenerationRequest: Sendable {
   public var minTokens = 0
   /// Whether the stop text that ended the generation is part of its output.
   public var includesStop = false
+  /// What the text has to be; from `InferenceEngine.grammar`. Without `minTokens`: the text ends where it may not go on.
+  public var grammar: CompiledGrammar?
   /// Leaves special tokens out of the text.
   public var skipsSpecialTokens = true
   /// Sends the prompt's text with the first event, and with `logprobs` its tokens' too.

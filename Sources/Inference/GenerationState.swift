@@ -2,6 +2,7 @@
 
 import CKernels
 import Core
+import Grammar
 import Tokenizers
 
 /// One sequence inside the engine: its tokens, its text on the way out, and when it ends. A value without I/O.
@@ -22,6 +23,7 @@ struct GenerationState {
   private let endTokens: Set<Int32>
   private var decoder: StreamingDecoder?
   private var matcher: StopMatcher
+  private var grammar: GrammarState?
 
   init(
     request: GenerationRequest, prompt: [Int32], maxTokens: Int, endTokens: Set<Int32>, stops: [String],
@@ -35,6 +37,7 @@ struct GenerationState {
     tokens = prompt
     sampler = Sampler(request.sampling, prompt: prompt)
     decoder = tokenizer.map { StreamingDecoder($0, skipSpecialTokens: request.skipsSpecialTokens) }
+    grammar = request.grammar.map { GrammarState($0) }
     matcher = StopMatcher(stops, includesStop: request.includesStop)
   }
 
@@ -44,10 +47,28 @@ struct GenerationState {
   var producedCount: Int { tokens.count - promptCount }
   var usage: GenerationUsage { GenerationUsage(promptTokens: promptCount, completionTokens: producedCount) }
 
+  /// What the grammar allows next: tokens, and of the tokens that end the generation all or none. Nil without a grammar.
+  /// - Throws: `resourceExhausted` (PLT-5243) when it is too ambiguous, or the vocabulary cannot spell what has to come.
+  func allowed() throws -> (mask: TokenMask, ends: Set<Int32>)? {
+    guard let grammar else { return nil }
+    let mask = try grammar.mask()
+    let ends = try grammar.ends().accepts ? endTokens : []
+    guard !ends.isEmpty || !mask.isEmpty else {
+      throw PlatformError(.resourceExhausted, "no token of the vocabulary can follow what the grammar has accepted", number: "PLT-5243")
+    }
+    return (mask, ends)
+  }
+
   /// Takes a drawn (or replayed) token: the text that may be sent now and whether the generation ends here.
-  mutating func accept(_ token: Int32) -> Outcome {
+  mutating func accept(_ token: Int32) throws -> Outcome {
     tokens.append(token)
     sampler.append(token)
+    if grammar != nil && !endTokens.contains(token) {
+      let bytes = tokenizer?.bytes(token) ?? []
+      guard try grammar?.advance(bytes) == true else {
+        throw PlatformError(.internalError, "a token was drawn that the grammar does not allow")
+      }
+    }
     if endTokens.contains(token) && producedCount > request.minTokens {
       return Outcome(text: flush().text, finish: .stop)
     }
@@ -59,6 +80,11 @@ struct GenerationState {
         outcome.finish = .stop
         return outcome
       }
+    }
+    if let ends = try grammar?.ends(), ends.accepts && !ends.goesOn {
+      outcome.text += flush().text
+      outcome.finish = .stop
+      return outcome
     }
     if producedCount >= maxTokens {
       let (text, stopped) = flush()

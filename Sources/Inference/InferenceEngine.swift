@@ -2,6 +2,7 @@
 
 import Core
 import Foundation
+public import Grammar
 public import Models
 import Synchronization
 public import Tokenizers
@@ -36,6 +37,7 @@ public final class InferenceEngine: Sendable {
   public let endTokenIDs: Set<Int32>
   private let chat: ChatPrompt
   private let loop: EngineLoop
+  private let grammars: GrammarCompiler
   private let inFlightLimit: Int
 
   /// Loads a Hugging Face model folder (`config.json`, safetensors, `tokenizer.json`) or a GGUF file and starts the thread. Blocking.
@@ -86,6 +88,9 @@ public final class InferenceEngine: Sendable {
     loop = EngineLoop(
       runner: try model.makeRunner(blockCount: blocks, maxRows: scheduler.tokensPerStep, threads: configuration.threads),
       scheduler: BatchScheduler(configuration: admitting, blockCount: blocks))
+    var ends = self.endTokenIDs
+    if let tokenizer { ends.formUnion([tokenizer.special.end].compactMap { $0 }) }
+    grammars = GrammarCompiler(tokenizer: tokenizer, vocabularySize: model.vocabularySize, endTokens: ends)
     loop.start()
   }
 
@@ -117,6 +122,10 @@ public final class InferenceEngine: Sendable {
     if whole.finish == nil { throw CancellationError() }
     return whole
   }
+
+  /// The automaton for `GenerationRequest.grammar`, made on a thread of its own and kept for the next that asks for the same.
+  /// - Throws: `invalidArgument` naming what cannot be used (PLT-5240 ... PLT-5244).
+  public func grammar(_ source: GrammarSource) async throws -> CompiledGrammar { try await grammars.grammar(source) }
 
   /// Takes nothing new; what runs is finished.
   public func drain() { loop.drain() }
@@ -161,6 +170,7 @@ public final class InferenceEngine: Sendable {
     try check(
       request.stop.count <= 16 && request.stop.allSatisfy { $0.utf8.count <= 1024 }, "at most 16 stop texts of 1024 bytes")
     try check(request.stop.isEmpty || tokenizer != nil, "the model has no tokenizer, so it cannot stop at texts")
+    try check(request.grammar == nil || request.minTokens == 0, "min_tokens cannot be kept together with a grammar")
     try check(
       prompt.count < contextLength,
       "the maximum context length is \(contextLength) tokens, the prompt has \(prompt.count) and one has to be left for the answer",

@@ -3,6 +3,7 @@
 import CKernels
 import Core
 import Foundation
+public import Grammar
 
 /// Chooses the next token from logits. Order: bias, penalties, temperature, min-p, top-k, top-p, draw.
 ///
@@ -34,12 +35,17 @@ public struct Sampler: Sendable {
   }
 
   /// The token for `position` (its index in the sequence). logits: [vocabulary] f32, changed in place.
-  /// - Parameter banned: tokens that cannot be drawn, whatever their bias.
-  public func draw(_ logits: UnsafeMutableBufferPointer<Float>, position: Int, banned: Set<Int32> = []) -> Int32 {
+  /// - Parameters:
+  ///   - banned: tokens that cannot be drawn, whatever their bias.
+  ///   - allowed: nothing but these can be drawn, when given.
+  public func draw(
+    _ logits: UnsafeMutableBufferPointer<Float>, position: Int, banned: Set<Int32> = [], allowed: (mask: TokenMask, ends: Set<Int32>)? = nil
+  ) -> Int32 {
     guard let base = logits.baseAddress, logits.count > 0 else { preconditionFailure("no logits") }
     let count = logits.count
     for (id, bias) in parameters.logitBias { base[Int(id)] += Float(bias) }
     for id in banned { base[Int(id)] = -.infinity }
+    if let allowed { Self.keep(allowed.mask, allowed.ends, base, count) }
     if parameters.repetitionPenalty != 1 {
       let penalty = Float(parameters.repetitionPenalty)
       for id in seen { base[Int(id)] = base[Int(id)] > 0 ? base[Int(id)] / penalty : base[Int(id)] * penalty }
@@ -63,6 +69,24 @@ public struct Sampler: Sendable {
       return Int32(pk_draw(base, count, pk_log_sum_exp(base, count), unit))
     }
     return drawFromBest(base, count: count, limit: limit, unit: unit)
+  }
+
+  /// Takes away what is in neither set.
+  private static func keep(_ mask: TokenMask, _ ends: Set<Int32>, _ base: UnsafeMutablePointer<Float>, _ count: Int) {
+    let kept = ends.map { ($0, base[Int($0)]) }
+    mask.words.withUnsafeBufferPointer { words in
+      for (index, word) in words.enumerated() where word != .max {
+        let start = index * 64
+        let end = min(start + 64, count)
+        if word == 0 {
+          for id in start..<max(start, end) { base[id] = -.infinity }
+        } else {
+          for id in start..<max(start, end) where word >> UInt64(id - start) & 1 == 0 { base[id] = -.infinity }
+        }
+      }
+      for id in min(words.count * 64, count)..<count { base[id] = -.infinity }
+    }
+    for (id, value) in kept { base[Int(id)] = value }
   }
 
   /// Draws among the `limit` best tokens, cut where their probabilities reach top-p.

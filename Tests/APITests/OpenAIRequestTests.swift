@@ -2,6 +2,7 @@
 
 import Core
 import Foundation
+import Grammar
 import Testing
 import Transport
 
@@ -33,7 +34,11 @@ import Transport
     #"{"model":"m","messages":[{"role":"user","content":"x"}],"max_tokens":0}"#,
     #"{"model":"m","messages":[{"role":"user","content":"x"}],"n":100}"#,
     #"{"model":"m","messages":[{"role":"user","content":"x"}],"tools":[{"type":"function"}]}"#,
-    #"{"model":"m","messages":[{"role":"user","content":"x"}],"response_format":{"type":"json_object"}}"#,
+    #"{"model":"m","messages":[{"role":"user","content":"x"}],"response_format":{"type":"xml"}}"#,
+    #"{"model":"m","messages":[{"role":"user","content":"x"}],"response_format":{"type":"json_schema","json_schema":{}}}"#,
+    #"{"model":"m","messages":[{"role":"user","content":"x"}],"response_format":{"type":"json_object"},"guided_regex":"a"}"#,
+    #"{"model":"m","messages":[{"role":"user","content":"x"}],"guided_choice":[]}"#,
+    #"{"model":"m","messages":[{"role":"user","content":"x"}],"structured_outputs":{"xml":"a"}}"#,
     #"{"model":"m","messages":[{"role":"user","content":"x"}],"logit_bias":{"1":500}}"#,
     #"{"model":"m","messages":[{"role":"user","content":"x"}],"seed":1.5}"#,
     #"{"model":"m","messages":[{"role":"user","content":"x"}],"stop":[1]}"#,
@@ -68,6 +73,23 @@ import Transport
     #expect(
       try refusal(
         #""user":"u","metadata":{"a":"b"},"store":false,"tools":null,"modalities":["text"],"min_tokens":2,"stop_token_ids":[5],"top_logprobs":0"#) == nil)
+  }
+
+  @Test func whatAnAnswerHasToBeIsReadWithItsOrder() throws {
+    let text =
+      #"{"model":"m","messages":[{"role":"user","content":"x"}],"response_format":{"type":"json_schema","json_schema":{"name":"n","strict":true,"schema":{"type":"object","properties":{"z":{"type":"integer"},"a":{}}}}}}"#
+    let request = try OpenAIRequest(JSONValue(parsing: text), text: text, chat: true, requestID: "r")
+    let source = try JSONValue(parsing: try #require(request.calls[0].grammar)).decode(GrammarSource.self)
+    #expect(source == .jsonSchema(#"{"type":"object","properties":{"z":{"type":"integer"},"a":{}}}"#))
+    for (fields, expected) in [
+      (#""guided_regex":"a+""#, GrammarSource.regex("a+")), (#""structured_outputs":{"choice":["a","b"]}"#, .choice(["a", "b"])),
+      (#""guided_json":"{}""#, .jsonSchema("{}")), (#""guided_grammar":"root ::= 'a'""#, .notation("root ::= 'a'")),
+      (#""response_format":{"type":"json_object"}"#, .jsonObject),
+    ] {
+      let body = try JSONValue(parsing: #"{"model":"m","prompt":"x",\#(fields)}"#)
+      let request = try OpenAIRequest(body, chat: false, requestID: "r")
+      #expect(try JSONValue(parsing: try #require(request.calls[0].grammar)).decode(GrammarSource.self) == expected)
+    }
   }
 
   @Test func answersHaveTheShapeThatClientsRead() {

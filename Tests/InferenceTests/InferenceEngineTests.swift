@@ -2,6 +2,7 @@
 
 import Core
 import Foundation
+import Grammar
 import Models
 import TestSupport
 import Testing
@@ -150,6 +151,42 @@ private func code(_ body: () throws -> Void) -> String {
     let prompt = try engine.promptTokens(asked.prompt)
     let scores = try SequenceScorer(model: model.get()).logProbabilities(of: prompt + event.tokenIDs)
     #expect(Array(scores.suffix(event.tokenIDs.count)) == logprobs.map(\.logprob))
+  }
+
+  /// A model of random weights, which would never write JSON by itself.
+  @Test func answersFollowTheirGrammarInAnyBatch() async throws {
+    let shared = try engine()
+    let schema =
+      #"{"type":"object","properties":{"name":{"type":"string","maxLength":6},"n":{"type":"integer","minimum":-5,"maximum":500},"on":{"type":"boolean"},"tags":{"type":"array","items":{"enum":["a","bc"]},"maxItems":2}},"required":["name","n","tags"]}"#
+    let sources: [GrammarSource] = [.jsonSchema(schema), .regex("[a-f]{3}-\\d{2}"), .choice(["yes", "no"]), .notation("root ::= [0-9] (\",\" [0-9]){2}")]
+    var requests: [GenerationRequest] = []
+    for index in 0..<24 {
+      var one = request(index, tokens: 90)
+      one.prompt = .text("p\(index)")
+      one.ignoreEOS = index % 3 == 0
+      one.grammar = try await shared.grammar(sources[index % 4])
+      requests.append(one)
+    }
+    let together = try await tokens(shared, requests)
+    let alone = try engine { $0.scheduler.maxBatch = 1 }
+    for (index, one) in requests.enumerated() {
+      let event = try await alone.complete(one)
+      #expect(event.tokenIDs == together[index] && event.finish == .stop, "\(index)")
+      switch index % 4 {
+      case 0:
+        let value = try JSONValue(parsing: event.text)
+        #expect(value["name"]?.stringValue?.unicodeScalars.count ?? 99 <= 6 && (-5...500).contains(value["n"]?.intValue ?? -99), "\(event.text)")
+        #expect(value["tags"]?.arrayValue?.allSatisfy { $0 == "a" || $0 == "bc" } == true)
+      case 1: #expect(event.text.wholeMatch(of: /[a-f]{3}-[0-9]{2}/) != nil)
+      case 2: #expect(["yes", "no"].contains(event.text))
+      default: #expect(event.text.wholeMatch(of: /[0-9],[0-9],[0-9]/) != nil)
+      }
+      // Elsewhere it goes on behind what was drawn here.
+      var rest = one
+      rest.emittedTokenIDs = Array(event.tokenIDs.prefix(2))
+      #expect(try await rest.emittedTokenIDs + alone.complete(rest).tokenIDs == event.tokenIDs)
+    }
+    await #expect(throws: PlatformError.self) { try await shared.grammar(.regex("(")) }
   }
 
   @Test func minimalLengthsHoldOffEveryEnd() async throws {

@@ -47,9 +47,10 @@ struct OpenAIRoutes {
     let wanted: OpenAIRequest
     var model = ""
     do {
-      let body: JSONValue = try await request.json()
+      let data = try await request.data()
+      let body: JSONValue = try Request.decode(data)
       model = body["model"]?.stringValue ?? ""
-      wanted = try OpenAIRequest(body, chat: chat, requestID: id)
+      wanted = try OpenAIRequest(body, text: String(decoding: data, as: UTF8.self), chat: chat, requestID: id)
     } catch {
       gateway.logRefused(endpoint: model, origin: origin, error: error)
       throw error

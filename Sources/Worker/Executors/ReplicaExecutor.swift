@@ -2,6 +2,7 @@
 
 import Core
 import Foundation
+import Grammar
 import Inference
 import Models
 import Synchronization
@@ -119,7 +120,9 @@ private struct GenerateAnswering: Answering {
 
   func answer(_ request: StreamRequest, _ reply: StreamReply) async throws {
     try request.require(ReplicaVerb.generate)
-    let wanted = try Self.generation(request.decode(GenerateCall.self))
+    let call: GenerateCall = try request.decode()
+    var wanted = try Self.generation(call)
+    if let text = call.grammar { wanted.grammar = try await engine.grammar(JSONValue(parsing: text).decode(GrammarSource.self)) }
     for try await event in try engine.generate(wanted) {
       if event.finish == .abort { throw PlatformError(.unavailable, "the replica is stopping") }
       try await reply.send(JSONEncoder.platform.encode(Self.frame(event)))
