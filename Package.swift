@@ -137,7 +137,9 @@ func closure(_ names: [String], into found: Set<String> = []) -> Set<String> {
     guard found.insert(name).inserted else { return }
     let extra: [String: [String]] = [
       "CHNSW": ["CKernels"],
-      "platform": ["Client", "Collectives", "Console", "Coordinator", "Inference", "Worker", "Workspace", "Models", "Provisioning", "Tokenizers", "Core"],
+      "platform": [
+        "Client", "Collectives", "Console", "Coordinator", "Egress", "Inference", "Worker", "Workspace", "Models", "Provisioning", "Tokenizers", "Core",
+      ],
       "bench": measured,
     ]
     let next = (extra[name] ?? []) + (libraries.first { $0.name == name }?.depends ?? [])
@@ -178,7 +180,8 @@ let package = Package(
         .executableTarget(
           name: "platform",
           dependencies: [
-            "Client", "Collectives", "Console", "Coordinator", "Inference", "Worker", "Workspace", "Models", "Provisioning", "Tokenizers", "Transport", "Core",
+            "Client", "Collectives", "Console", "Coordinator", "Egress", "Inference", "Worker", "Workspace", "Models", "Provisioning", "Tokenizers",
+            "Transport", "Core",
             product("ArgumentParser"), product("Logging"),
           ],
           swiftSettings: shared)

@@ -249,6 +249,27 @@ extension EndToEnd {
       return bytes
     }
 
+    @Test func benchTellsWhatTheModelDoes() throws {
+      try put("ids.json", "[0]")
+      let words = ["model", "bench", folder.path, "--threads", "1", "--prompt", "20", "--generate", "8", "--parallel", "1,3", "--dtype", "int8"]
+      let text = try LocalCluster.run(LocalCluster.binary, words, timeout: 60, environment: [:])
+      #expect(text.status == 0 && text.out.contains("OF MEMORY") && text.out.contains("prefill of 20 tokens"), "\(text)")
+      let output = try LocalCluster.run(LocalCluster.binary, words + ["-o", "json"], timeout: 60, environment: [:])
+      let result = try JSONValue(parsing: output.out)
+      #expect(result["dtype"] == "int8" && result["threads"] == 1, "\(output)")
+      #expect(result["prefill"]?["prompt_tokens"] == 20 && result["prefill"]?["tokens_per_second"]?.doubleValue ?? 0 > 0)
+      // 8 matrices of one panel: 16 units, a table, 16 scales, 512 codes.
+      #expect(result["weight_bytes_per_token"] == 5632 && result["cache_bytes_per_token"] == 64, "\(output)")
+      for key in ["load_seconds", "peak_memory_bytes", "memory_gigabytes_per_second"] { #expect(result[key]?.doubleValue ?? 0 > 0, "\(key): \(output)") }
+      let decode = try #require(result["decode"]?.arrayValue)
+      #expect(decode.compactMap { $0["parallel"]?.intValue } == [1, 3] && decode.allSatisfy { $0["tokens_per_second"]?.doubleValue ?? 0 > 0 }, "\(output)")
+      #expect(decode[1]["bytes_per_step"] == .integer(5632 + 3 * 20 * 64), "\(output)")
+      for (option, value) in [("--parallel", "0"), ("--parallel", "1,,2"), ("--prompt", "0"), ("--generate", "1"), ("--prompt", "5000")] {
+        let refused = try cli("model", "bench", folder.path, option, value)
+        #expect(refused.status == 64 && refused.err.contains("PLT-520"), "\(option) \(value): \(refused)")
+      }
+    }
+
     @Test func partsComputeWhatTheWholeDoes() throws {
       try writeModel(vocabulary: 64)
       try put("config.json", Self.wide)

@@ -98,6 +98,9 @@ void pk_attention_bias(float *_Nonnull scores, const float *_Nonnull table, size
 /// -1e30, which no softmax keeps anything of, where |i - j| is above `reach`.   scores: [count, count].
 void pk_attention_window(float *_Nonnull scores, size_t count, size_t reach);
 
+/// The sum of words, modulo 2^64. Reads 8 * count bytes once, in ascending order: what decoding can be at best.
+uint64_t pk_sum_words(const uint64_t *_Nonnull words, size_t count);
+
 /// log(sum(exp(x))), accumulated in f64.
 double pk_log_sum_exp(const float *_Nonnull x, size_t n);
 /// Index of the largest element; ties go to the lowest index; NaN never wins. n > 0.

@@ -52,6 +52,15 @@ struct Matrix {
   var columns: Int
   var weights: UnsafeRawPointer
   var bias: UnsafePointer<Float>?
+
+  /// Of the weights in memory.
+  var byteCount: Int {
+    switch type {
+    case Int32(PK_WEIGHT_F32): rows * columns * 4
+    case Int32(PK_WEIGHT_BF16): rows * columns * 2
+    default: (rows + Int(PK_PANEL) - 1) / Int(PK_PANEL) * pk_panel_bytes(type, columns)
+    }
+  }
 }
 
 struct Norm {

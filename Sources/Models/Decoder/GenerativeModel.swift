@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CKernels
 import Core
 
 /// A decoder that the inference engine can run. Immutable and shared by its runners.
@@ -11,6 +12,8 @@ public protocol GenerativeModel: Sendable {
   var endTokenIDs: [Int] { get }
   /// Bytes of keys and values that one token takes in the cache.
   var cacheBytesPerToken: Int { get }
+  /// Bytes of weights that one token is multiplied with: what decoding reads from memory for each step of one request.
+  var weightBytesPerToken: Int { get }
   /// A runner with a cache of its own.
   /// - Parameter threads: that compute; numbers do not depend on it.
   /// - Throws: `resourceExhausted` when the cache size overflows.
@@ -35,6 +38,10 @@ extension LlamaModel: GenerativeModel {
   public var vocabularySize: Int { configuration.vocabularySize }
   public var servedLength: Int { configuration.maxPositions }
   public var endTokenIDs: [Int] { configuration.eosTokenIDs }
+  public var weightBytesPerToken: Int {
+    let matrices = layers.flatMap { [$0.query, $0.key, $0.value, $0.output, $0.gate, $0.up, $0.down] } + [head]
+    return matrices.reduce(0) { $0 + $1.rows * $1.columns * ($1.type == Int32(PK_WEIGHT_F32) ? 4 : 2) }
+  }
   public func makeRunner(blockCount: Int, maxRows: Int, threads: Int) throws -> any GenerativeRunner {
     try LlamaRunner(model: self, blockCount: blockCount, maxRows: maxRows, threads: threads)
   }
@@ -46,6 +53,18 @@ extension LlamaRunner: GenerativeRunner {
 
 extension DecoderModel: GenerativeModel {
   public var servedLength: Int { min(maxPositions, steadyLength ?? .max) }
+  public var weightBytesPerToken: Int {
+    func bytes(_ block: FeedForward) -> Int { (block.gate?.byteCount ?? 0) + block.up.byteCount + block.down.byteCount }
+    return layers.reduce(head?.byteCount ?? 0) { sum, layer in
+      let attention = layer.query.byteCount + layer.key.byteCount + layer.value.byteCount + layer.output.byteCount
+      switch layer.mixer {
+      case .dense(let block): return sum + attention + bytes(block)
+      case .experts(let experts):
+        let shared = experts.shared.map { bytes($0.expert) + $0.gate.byteCount } ?? 0
+        return sum + attention + experts.router.byteCount + experts.chosen * bytes(experts.experts[0]) + shared
+      }
+    }
+  }
   public func makeRunner(blockCount: Int, maxRows: Int, threads: Int) throws -> any GenerativeRunner {
     try DecoderRunner(model: self, blockCount: blockCount, maxRows: maxRows, threads: threads)
   }
