@@ -23,10 +23,11 @@ public struct EgressURL: Hashable, Sendable {
   /// Bytes of a URL.
   public static let limit = 2048
 
+  /// - Parameter limit: the most bytes that it may have.
   /// - Throws: `invalidArgument` PLT-4307. The message holds nothing behind the host: URLs of receivers are secrets.
-  public init(_ given: String) throws(PlatformError) {
+  public init(_ given: String, limit: Int = EgressURL.limit) throws(PlatformError) {
     func wrong(_ what: String, _ hint: String = "") -> PlatformError { PlatformError(.invalidArgument, "the URL \(what)", hint: hint, number: "PLT-4307") }
-    guard !given.isEmpty, given.utf8.count <= Self.limit else { throw wrong("must have 1 to \(Self.limit) characters") }
+    guard !given.isEmpty, given.utf8.count <= limit else { throw wrong("must have 1 to \(limit) characters") }
     guard given.utf8.allSatisfy({ (0x21...0x7E).contains($0) && !"\\\"<>^`{|}".utf8.contains($0) }) else {
       throw wrong("has a character that URLs do not have", "Write it as %XX.")
     }

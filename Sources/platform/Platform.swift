@@ -29,7 +29,7 @@ struct Platform: AsyncParsableCommand {
       IndexCommand.self,
       ChatCommand.self, ScaleCommand.self,
       CatalogsCommand.self, SchemasCommand.self, TablesCommand.self, VolumesCommand.self, FunctionsCommand.self,
-      ModelsCommand.self, LineageCommand.self, ModelCommand.self, TokenizeCommand.self, DetokenizeCommand.self,
+      ModelsCommand.self, LineageCommand.self, PullCommand.self, ModelCommand.self, TokenizeCommand.self, DetokenizeCommand.self,
       ConnectionsCommand.self, CredentialsCommand.self, UsersCommand.self, LocationsCommand.self, FilesCommand.self,
       EndpointsCommand.self, NodesCommand.self, JoinCommand.self, TokenCommand.self, BackupCommand.self, UpgradeCommand.self,
       EventsCommand.self, LogsCommand.self, TopCommand.self, BenchCommand.self,
