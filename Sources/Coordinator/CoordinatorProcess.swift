@@ -66,6 +66,7 @@ public struct CoordinatorProcess: Sendable {
     for name in applied { logger.info("migration", metadata: ["name": "\(name)"]) }
     let keys = try KeyPairStore(path: layout.coordinatorKey).loadOrCreate()
     try layout.writePrivate(Data((keys.publicKey.description + "\n").utf8), to: layout.keys + "/coordinator.pub")
+    try layout.makeSealingKey()
 
     // Connections of their own: renewing does not wait behind others.
     database.poolSize = 2

@@ -57,6 +57,17 @@ public struct DataLayout: Sendable {
   /// Seals what the catalog keeps secret.
   var sealingKey: String { keys + "/catalog.key" }
 
+  /// Makes the key before the first secret needs it: whoever copies the keys to another coordinator must find all of them. Two coordinators that start
+  /// at once from one folder get the same one, whole.
+  func makeSealingKey() throws {
+    guard access(sealingKey, F_OK) != 0 else { return }
+    let own = "\(sealingKey).\(getpid())"
+    unlink(own)
+    defer { unlink(own) }
+    _ = try SealingKey(loadingOrCreating: own)
+    guard link(own, sealingKey) == 0 || errno == EEXIST else { throw PlatformError.system("make", sealingKey) }
+  }
+
   /// What `platform up` decided, read by every other command.
   public struct State: Codable, Sendable {
     public var url: String

@@ -166,13 +166,26 @@ private struct ClusterFileReader {
     }
     if address == nil, Self.isAddress(host) { address = host }
     if address == nil, roles.contains(.coordinator) {
-      fail(tree.line, place, "the coordinator's host '\(host)' is a name: the nodes need its address", hint: "Add address: 10.0.0.11, one of that machine.")
+      fail(tree.line, place, "a coordinator's host '\(host)' is a name: the nodes need its address", hint: "Add address: 10.0.0.11, one of that machine.")
+    }
+    for key in ["http_bind", "control_port"] where found[key] != nil && !roles.contains(.coordinator) {
+      fail(found[key]!.line, place + ".\(key)", "\(name) is no coordinator")
     }
     return ClusterFile.Node(
       name: name, host: host, address: address, roles: roles, access: access(found["ssh"], place + ".ssh", base: base),
       dataDirectory: folder(found["data_dir"], place + ".data_dir") ?? dataDirectory, labels: labels,
       processors: number(resources["cpus"], place + ".resources.cpus", ClusterKeys.range("nodes.resources", "cpus")),
-      memory: word(resources["memory"], place + ".resources.memory"), line: tree.line)
+      memory: word(resources["memory"], place + ".resources.memory"), httpBind: httpBind(found["http_bind"], place + ".http_bind"),
+      controlPort: number(found["control_port"], place + ".control_port", ClusterKeys.range("nodes", "control_port")), line: tree.line)
+  }
+
+  mutating func httpBind(_ tree: YAMLTree?, _ place: String) -> String? {
+    guard let tree, let http = text(tree, place) else { return nil }
+    let parts = http.split(separator: ":", omittingEmptySubsequences: false)
+    if parts.count != 2 || Int(parts[1]).map({ (1...65_535).contains($0) }) != true || !parts[0].utf8.allSatisfy(Self.isWord) || parts[0].isEmpty {
+      fail(tree.line, place, "'\(http)' is not HOST:PORT", hint: "For example 127.0.0.1:8400.")
+    }
+    return http
   }
 
   mutating func database(_ tree: YAMLTree?) -> ClusterFile.Database {
@@ -227,19 +240,47 @@ private struct ClusterFileReader {
         tree.line, "storage", "a cluster of \(machines.count) machines needs a folder that all of them see",
         hint: "Mount one under the same path everywhere and write storage: { root: file:///srv/lake }.")
     }
-    let http = text(network["http_bind"], "network.http_bind") ?? "127.0.0.1:8400"
-    let parts = http.split(separator: ":", omittingEmptySubsequences: false)
-    if parts.count != 2 || Int(parts[1]).map({ (1...65_535).contains($0) }) != true || !parts[0].utf8.allSatisfy(Self.isWord) || parts[0].isEmpty {
-      fail(network["http_bind"]?.line ?? 1, "network.http_bind", "'\(http)' is not HOST:PORT", hint: "For example 127.0.0.1:8400.")
-    }
+    let http = httpBind(network["http_bind"], "network.http_bind") ?? "127.0.0.1:8400"
     let name = word(cluster["name"], "cluster.name") ?? "cluster"
     let user = word(defaults["service_user"], "defaults.service_user")
     let install = folder(defaults["install_dir"], "defaults.install_dir") ?? "/opt/platform"
     let database = database(top["postgres"])
     let port = number(network["control_port"], "network.control_port", ClusterKeys.range("network", "control_port")) ?? 7400
     guard nodes.contains(where: { $0.roles.contains(.coordinator) }) else { return nil }
-    return ClusterFile(
+    let file = ClusterFile(
       name: name, nodes: nodes, serviceUser: user, installDirectory: install, storage: root, database: database, httpBind: http, controlPort: port)
+    checkCoordinators(file)
+    return file
+  }
+
+  /// What several coordinators need: one Postgres, one lake, and a way to each other.
+  private mutating func checkCoordinators(_ file: ClusterFile) {
+    guard let second = file.coordinators.dropFirst().first else { return }
+    if file.database == .managed {
+      fail(
+        second.line, "nodes", "\(second.name) is a second coordinator, and a private Postgres is the first one's alone",
+        hint: "Write postgres: { mode: external, url_secret: env:PLATFORM_PG_URL }, a Postgres that all of them reach.")
+    }
+    if file.storage == nil {
+      fail(second.line, "storage", "several coordinators need a folder that all of them see", hint: "storage: { root: file:///srv/lake }")
+    }
+    var owners: [String: String] = [:]
+    for node in file.coordinators {
+      let http = file.httpAddress(node)
+      let host = http.prefix { $0 != ":" }
+      if host == "0.0.0.0" || (["127.0.0.1", "localhost"].contains(host) && Set(file.coordinators.map(\.host)).count > 1) {
+        fail(
+          node.line, "nodes", "the other coordinators hand requests on to \(node.name) at \(http), where they do not reach it",
+          hint: "Give it http_bind with an address of its own, for example \(node.address ?? "10.0.0.11"):8400.")
+      }
+      let port = node.controlPort ?? file.controlPort
+      for taken in [http, "\(node.host):\(port)", "\(node.host):\(port + 1)"] {
+        if let other = owners[taken], other != node.name {
+          fail(node.line, "nodes", "\(node.name) and \(other) both listen on \(taken)", hint: "Give one of them another http_bind and control_port.")
+        }
+        owners[taken] = node.name
+      }
+    }
   }
 
   /// What nodes must not share.
@@ -257,10 +298,7 @@ private struct ClusterFileReader {
     }
     let coordinators = nodes.filter { $0.roles.contains(.coordinator) }
     if coordinators.isEmpty, !nodes.isEmpty {
-      fail(line, "nodes", "no node is the coordinator", hint: "Give one of them roles: [coordinator, worker].")
-    }
-    if coordinators.count > 1 {
-      fail(coordinators[1].line, "nodes", "\(coordinators[1].name) is a second coordinator", hint: "One coordinator is brought up; the others are workers.")
+      fail(line, "nodes", "no node is a coordinator", hint: "Give one of them roles: [coordinator, worker].")
     }
   }
 }

@@ -31,6 +31,9 @@ public struct ClusterFile: Sendable, Equatable {
     public var processors: Int?
     /// As `platform join --memory` reads it; nil: the machine's.
     public var memory: String?
+    /// Of a coordinator: HOST:PORT for people, clients and the other coordinators, and the port for nodes; nil: as the file says for all.
+    public var httpBind: String?
+    public var controlPort: Int?
     /// Of the file.
     public var line: Int
   }
@@ -56,12 +59,23 @@ public struct ClusterFile: Sendable, Equatable {
   /// Port on the coordinator's machine for nodes; the next one is for joining.
   public var controlPort: Int
 
-  public var coordinator: Node { nodes.first { $0.roles.contains(.coordinator) }! }
+  /// The first of them, which is asked for tokens and states. Any may lead.
+  public var coordinator: Node { coordinators.first! }
+  public var coordinators: [Node] { nodes.filter { $0.roles.contains(.coordinator) } }
   public var workers: [Node] { nodes.filter { $0.roles.contains(.worker) } }
-  /// ADDRESS:PORT for nodes that have joined.
-  public var controlAddress: String { "\(coordinator.address ?? coordinator.host):\(controlPort)" }
-  /// ADDRESS:PORT for nodes that join.
-  public var joinAddress: String { "\(coordinator.address ?? coordinator.host):\(controlPort + 1)" }
+
+  /// HOST:PORT of a coordinator for people and clients. Where there are several it is one that the others reach, because they hand requests on.
+  public func httpAddress(_ node: Node) -> String {
+    if let own = node.httpBind { return own }
+    return coordinators.count == 1 ? httpBind : "\(node.address ?? node.host):\(httpBind.split(separator: ":").last ?? "8400")"
+  }
+
+  /// ADDRESS:PORT of a coordinator for nodes that have joined.
+  public func controlAddress(_ node: Node) -> String { "\(node.address ?? node.host):\(node.controlPort ?? controlPort)" }
+  /// ADDRESS:PORT of every coordinator for nodes that join, parted by commas.
+  public var joinAddresses: String {
+    coordinators.map { "\($0.address ?? $0.host):\(($0.controlPort ?? controlPort) + 1)" }.joined(separator: ",")
+  }
 
   /// What is not readable or not possible, all at once, each with its line.
   public struct Problems: Error, Sendable {

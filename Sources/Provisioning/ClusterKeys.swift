@@ -74,7 +74,7 @@ enum ClusterKeys {
           name: "address", shape: .form(#"^\d{1,3}(\.\d{1,3}){3}$"#), summary: "Its IP address for the other nodes.",
           fallback: "host, or for a worker where its way to the coordinator starts"),
         ClusterKey(
-          name: "roles", shape: .choices(ClusterFile.Role.allCases.map(\.rawValue)), summary: "What runs there; one node is the coordinator.",
+          name: "roles", shape: .choices(ClusterFile.Role.allCases.map(\.rawValue)), summary: "What runs there; at least one node is a coordinator.",
           fallback: "[worker]"),
         access, dataDirectory,
         ClusterKey(name: "labels", shape: .names, summary: "Labels of the worker, for node_labels of tasks."),
@@ -84,6 +84,12 @@ enum ClusterKeys {
             ClusterKey(name: "cpus", shape: .number(1...4096), summary: "Processors that tasks may use.", fallback: "the machine's"),
             ClusterKey(name: "memory", shape: .name, summary: "Memory that tasks may use, for example 56GB.", fallback: "the machine's"),
           ]), summary: "What tasks may use there."),
+        ClusterKey(
+          name: "http_bind", shape: .form(#"^[A-Za-z0-9._-]+:\d{1,5}$"#), summary: "Of a coordinator: address for people, clients and the other coordinators.",
+          fallback: "network.http_bind; where there are several coordinators, its port on the node's address"),
+        ClusterKey(
+          name: "control_port", shape: .number(1...65_534), summary: "Of a coordinator: port for the nodes; joining takes the next one.",
+          fallback: "network.control_port"),
       ]), summary: "The machines.", isRequired: true),
     ClusterKey(
       name: "network",

@@ -144,15 +144,55 @@ public struct NodeScripts: Sendable {
   /// Prints the mark that this machine sees.
   public var readMark: String? { file.storage.map { "cat \($0)/.platform-cluster 2>/dev/null || true" } }
 
+  /// Prints what the coordinators of a cluster share, as one line: the key pair by which workers know them, the key that unseals secrets, and the
+  /// administrator's token.
+  public func readKeys(_ node: ClusterFile.Node) -> String {
+    """
+    set -e
+    cd \(node.dataDirectory)
+    files='keys/coordinator.json keys/coordinator.pub keys/catalog.key admin-token'
+    for name in $files; do if [ ! -r $name ]; then echo "there is no $name yet" >&2; exit 1; fi; done
+    tar -cf - $files | base64 -w 0
+    """
+  }
+
+  /// Puts there what `readKeys` printed, where there is nothing yet; prints `there`, `copied`, or `other` when what is there is another cluster's.
+  public func writeKeys(_ node: ClusterFile.Node, _ text: String) -> String {
+    """
+    set -e
+    umask 077
+    cd \(node.dataDirectory)
+    rm -rf .keys-new
+    mkdir .keys-new
+    base64 -d <<'END-OF-KEYS' | tar -xf - -C .keys-new --no-same-owner
+    \(text)
+    END-OF-KEYS
+    if [ -e keys/coordinator.json ]; then
+      if cmp -s keys/coordinator.json .keys-new/keys/coordinator.json && cmp -s keys/catalog.key .keys-new/keys/catalog.key; then echo there; else echo other; fi
+    else
+      \(file.serviceUser.map { "chown -R \($0): .keys-new" } ?? ":")
+      mkdir -p keys
+      \(file.serviceUser.map { "chown \($0): keys" } ?? ":")
+      mv .keys-new/admin-token admin-token
+      mv .keys-new/keys/catalog.key .keys-new/keys/coordinator.pub keys/
+      mv .keys-new/keys/coordinator.json keys/
+      echo copied
+    fi
+    rm -rf .keys-new
+    """
+  }
+
   /// What a service is started with.
   public func command(_ role: ClusterFile.Role, _ node: ClusterFile.Node) -> [String] {
     switch role {
     case .coordinator:
-      return [program, "up", "--foreground", "--workers", "0", "--bind", file.httpBind, "--node-bind", file.controlAddress, "--data-dir", node.dataDirectory]
-        + (file.storage.map { ["--storage", $0] } ?? [])
+      return [
+        program, "up", "--foreground", "--workers", "0", "--bind", file.httpAddress(node), "--node-bind", file.controlAddress(node), "--data-dir",
+        node.dataDirectory,
+      ] + (file.storage.map { ["--storage", $0] } ?? [])
     case .worker:
       return [
-        program, "join", file.joinAddress, "--token-file", runFolder(node) + "/join-token", "--name", node.name, "--data-dir", node.dataDirectory,
+        program, "join", file.joinAddresses, "--token-file", runFolder(node) + "/join-token", "--name", node.name, "--data-dir", node.dataDirectory,
       ] + (node.address.map { ["--address", $0] } ?? []) + (node.processors.map { ["--slots", String($0), "--cpus", String($0)] } ?? [])
         + (node.memory.map { ["--memory", $0] } ?? [])
         + node.labels.sorted { $0.key < $1.key }.flatMap { ["--label", "\($0.key)=\($0.value)"] }
@@ -176,6 +216,8 @@ public struct NodeScripts: Sendable {
     ]
     if let user = file.serviceUser { lines.append("User=\(user)") }
     lines += environment(node).map { "Environment=\($0.name)=\($0.value)" }
+    // Programs get control groups of their own below the worker's.
+    if role == .worker { lines += ["Environment=PLATFORM_CGROUP=delegated", "Delegate=cpu memory pids"] }
     if role == .coordinator, case .external = file.database { lines.append("EnvironmentFile=\(runFolder(node))/secrets") }
     lines += [
       "ExecStart=" + command(role, node).joined(separator: " "), "Restart=always", "RestartSec=2", "KillMode=mixed", "TimeoutStopSec=60",

@@ -64,8 +64,9 @@ public struct Preflight: Sendable {
         add("its clock is \(seconds > 0 ? "+" : "")\(seconds) s off", "Set up a time service, such as systemd-timesyncd.", fatal: abs(fact.clockOffset) > 60)
       }
       if node.roles.contains(.coordinator), !fact.running.contains(.coordinator) {
-        let http = Int(file.httpBind.split(separator: ":").last ?? "")
-        for port in [http, file.controlPort, file.controlPort + 1].compactMap({ $0 }) where fact.listening.contains(port) {
+        let http = Int(file.httpAddress(node).split(separator: ":").last ?? "")
+        let control = node.controlPort ?? file.controlPort
+        for port in [http, control, control + 1].compactMap({ $0 }) where fact.listening.contains(port) {
           add("port \(port) is in use", "Stop what listens there, or choose others with network.http_bind and network.control_port.")
         }
       }

@@ -175,6 +175,79 @@ extension EndToEnd {
       #expect(FileManager.default.fileExists(atPath: folder.file("lake/lake")))
     }
 
+    /// Two coordinators that share a Postgres: the one that stands by takes over, and the one that was stopped comes back as a standby.
+    @Test(.enabled(if: FileManager.default.isExecutableFile(atPath: LoginServer.program), "there is no sshd (Debian package openssh-server)"))
+    func severalCoordinatorsAreBroughtUpFromOneFile() async throws {
+      // Its Postgres is the one that the others share.
+      let cluster = try LocalCluster("two-coordinators")
+      #expect(try cluster.start(workers: 0).status == 0)
+      let folder = cluster.folder
+      func psql(_ sql: String, database: String = "lab") throws -> String {
+        let answer = try LocalCluster.run("/usr/bin/psql", ["-h", cluster.data + "/pg", "-U", "platform", "-d", database, "-At", "-c", sql], timeout: 60)
+        guard answer.status == 0 else { throw PlatformError(.internalError, "psql: \(answer.all)") }
+        return answer.out.trimmingCharacters(in: .whitespacesAndNewlines)
+      }
+      _ = try psql("CREATE DATABASE lab", database: "postgres")
+      let server = try await LoginServer(folder)
+      let ports = try (0..<4).map { _ in try LocalCluster.freePort() }
+      let addresses = ["c1": "127.0.0.1:\(ports[0])", "c2": "127.0.0.1:\(ports[1])"]
+      let file = try cluster.write(
+        "cluster.yaml",
+        """
+        ssh: { port: \(server.port), identity_file: \(server.key), options: [StrictHostKeyChecking=accept-new, UserKnownHostsFile=\(folder.file("known"))] }
+        defaults: { install_dir: \(folder.file("opt")) }
+        nodes:
+          - { name: c1, host: 127.0.0.1, roles: [coordinator], data_dir: \(folder.file("c1")), http_bind: "\(addresses["c1"]!)", control_port: \(ports[2]) }
+          - { name: c2, host: 127.0.0.1, roles: [coordinator], data_dir: \(folder.file("c2")), http_bind: "\(addresses["c2"]!)", control_port: \(ports[3]) }
+          - { name: w1, host: 127.0.0.1, data_dir: \(folder.file("w1")) }
+        postgres: { mode: external, url_secret: env:LAB_URL }
+        storage: { root: \(folder.file("lake")) }
+        """)
+      let url = "postgresql://platform@\((cluster.data + "/pg").replacing("/", with: "%2F"))/lab"
+      func platform(_ arguments: [String]) throws -> LocalCluster.Output { try cluster.cli(arguments, timeout: 300, environment: ["LAB_URL": url]) }
+      defer { _ = try? platform(["down", "-f", file, "--yes", "--purge"]) }  // a test that failed leaves nothing behind
+
+      let up = try platform(["up", "-f", file, "--yes"])
+      try #require(up.status == 0, "\(up.all)")
+      #expect(up.err.contains("coordinators on c1, c2") && up.err.contains(addresses["c2"]!), "\(up.all)")
+      for name in ["keys/coordinator.json", "keys/catalog.key", "admin-token"] {
+        #expect(FileManager.default.contentsEqual(atPath: folder.file("c1/\(name)"), andPath: folder.file("c2/\(name)")), "\(name)")
+      }
+      let token = String(decoding: FileManager.default.contents(atPath: folder.file("c1/admin-token")) ?? Data(), as: UTF8.self)
+      func cli(_ node: String, _ arguments: [String]) throws -> LocalCluster.Output {
+        try cluster.cli(
+          arguments,
+          environment: ["PLATFORM_HOST": "http://\(addresses[node]!)", "PLATFORM_TOKEN": token.trimmingCharacters(in: .whitespacesAndNewlines)])
+      }
+      func isReady(_ node: String) throws -> Bool {
+        let answer = try cli(node, ["nodes", "list", "-o", "json"])
+        guard answer.status == 0 else { return false }
+        return try JSONValue(parsing: answer.out)["nodes"]?.arrayValue?.contains { $0["name"] == "w1" && $0["state"] == "READY" } == true
+      }
+      for node in ["c1", "c2"] { try cluster.wait("w1 at \(node)") { try isReady(node) } }
+      let made = try cli("c2", ["sql", "create table main.default.t as select range as n from range(1000)"])
+      #expect(made.status == 0, "\(made.all)")
+
+      // Whoever leads is stopped for good.
+      func leader() throws -> String? {
+        let http = try psql("SELECT http FROM platform.scheduler_lease WHERE expires_at > clock_timestamp()")
+        return addresses.first { $0.value == http }?.key
+      }
+      let first = try #require(try leader())
+      let second = first == "c1" ? "c2" : "c1"
+      let stopped = try platform(["down", "-f", file, "--yes", "--limit", first])
+      #expect(stopped.status == 0, "\(stopped.all)")
+      try cluster.wait("\(second) to lead") { try leader() == second }
+      try cluster.wait("w1 at \(second)") { try isReady(second) }
+      #expect(try cli(second, ["sql", "select sum(n) as s from main.default.t"]).out.contains("499500"))
+      let back = try platform(["up", "-f", file, "--yes"])
+      #expect(back.status == 0 && back.err.contains("\(first)  start the coordinator") && back.err.contains("\(second)  nothing to do"), "\(back.all)")
+      try cluster.wait("w1 at \(first)") { try isReady(first) }
+      #expect(try leader() == second)
+      let down = try platform(["down", "-f", file, "--yes", "--purge"])
+      #expect(down.status == 0 && !FileManager.default.fileExists(atPath: folder.file("c2")), "\(down.all)")
+    }
+
     private func children(of parent: Int32) -> [Int32] {
       ((try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []).compactMap { entry in  // no /proc: none
         guard let pid = Int32(entry), let data = FileManager.default.contents(atPath: "/proc/\(pid)/stat") else { return nil }

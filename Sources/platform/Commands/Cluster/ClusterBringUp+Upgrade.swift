@@ -34,7 +34,11 @@ extension ClusterBringUp {
     try agree()
     for (index, step) in plan.steps.enumerated() where !step.isDone {
       do {
-        try await perform(step, facts, bundle, drainSeconds)
+        // The leader is one that runs this program as soon as all coordinators do.
+        let others = file.coordinators.map(\.name).filter { $0 != step.node }
+        let later = Set(plan.steps[(index + 1)...].filter { !$0.restarts.isEmpty }.map(\.node))
+        let isLast = others.allSatisfy { name in plan.steps.contains { $0.node == name } && !later.contains(name) }
+        try await perform(step, facts, bundle, drainSeconds, isLastCoordinator: isLast)
         Report.data("\(Report.check) \(step.node)")
       } catch {
         let failure = PlatformError.from(error)
@@ -48,7 +52,9 @@ extension ClusterBringUp {
     }
   }
 
-  private func perform(_ step: UpgradePlan.Step, _ facts: [String: NodeFacts], _ bundle: RuntimeBundle, _ drainSeconds: Int) async throws {
+  private func perform(
+    _ step: UpgradePlan.Step, _ facts: [String: NodeFacts], _ bundle: RuntimeBundle, _ drainSeconds: Int, isLastCoordinator: Bool
+  ) async throws {
     let node = file.nodes.first { $0.name == step.node }!
     let (host, fact) = (SSHHost(node: node), facts[node.name]!)
     let root = fact.power == .sudo
@@ -78,7 +84,8 @@ extension ClusterBringUp {
         try await until(
           "the coordinator is back with \(wanted.dropFirst())", last: scripts.lastWords(.coordinator, node, systemd: fact.hasSystemd), host, root
         ) {
-          guard try await coordinatorStatus(facts).version.hasSuffix(wanted) else { return false }
+          let status = try await coordinatorStatus(facts, of: node)
+          guard status.version.hasSuffix(wanted) || !isLastCoordinator else { return false }
           return try await workers.isSubset(of: coordinatorNodes(facts).filter { $0.state != "LOST" }.map(\.name))
         }
       }
@@ -106,12 +113,15 @@ extension ClusterBringUp {
 
   /// Runs this program on the coordinator's machine.
   @discardableResult
-  private func coordinator(_ arguments: [String], _ facts: [String: NodeFacts], seconds: Double = 60) async throws -> String {
-    let root = facts[file.coordinator.name]?.power == .sudo
-    let answer = try await SSHHost(node: file.coordinator).run(scripts.platform(file.coordinator, arguments), asRoot: root, seconds: seconds)
+  private func coordinator(
+    _ arguments: [String], _ facts: [String: NodeFacts], seconds: Double = 60, on asked: ClusterFile.Node? = nil
+  ) async throws -> String {
+    let node = asked ?? file.coordinator
+    let root = facts[node.name]?.power == .sudo
+    let answer = try await SSHHost(node: node).run(scripts.platform(node, arguments), asRoot: root, seconds: seconds)
     guard answer.status == 0 else {
       let said = answer.error.split(separator: "\n").filter { !$0.hasPrefix("  ") }.suffix(2).joined(separator: " | ")
-      throw PlatformError(.failed, "'platform \(arguments.joined(separator: " "))' on \(file.coordinator.name): \(said)", number: "PLT-4392")
+      throw PlatformError(.failed, "'platform \(arguments.joined(separator: " "))' on \(node.name): \(said)", number: "PLT-4392")
     }
     return answer.out
   }
@@ -121,8 +131,9 @@ extension ClusterBringUp {
     return try JSONDecoder.platform.decode(NodeList.self, from: Data(text.utf8)).nodes
   }
 
-  private func coordinatorStatus(_ facts: [String: NodeFacts]) async throws -> StatusInfo {
-    let text = try await coordinator(["status", "-o", "json", "--timeout", "20"], facts)
+  /// - Parameter node: which coordinator is asked; it may hand the question on to the one that leads.
+  private func coordinatorStatus(_ facts: [String: NodeFacts], of node: ClusterFile.Node? = nil) async throws -> StatusInfo {
+    let text = try await coordinator(["status", "-o", "json", "--timeout", "20"], facts, on: node)
     return try JSONDecoder.platform.decode(StatusInfo.self, from: Data(text.utf8))
   }
 }

@@ -76,7 +76,7 @@ struct ClusterBringUp {
     let usable = nodes.filter { facts[$0.name] != nil && outcomes[$0.name]?.problem == nil }
     let plan = BringUpPlan(file, nodes: usable, facts: facts, needs: bundle.needs, bundle: bundle.id)
     Report.note(
-      "Plan for \(file.name): \(file.nodes.count) nodes, the coordinator on \(file.coordinator.name), \(file.workers.count) workers, \(Report.bytes(bundle.bytes)) for a new machine"
+      "Plan for \(file.name): \(file.nodes.count) nodes, \(file.coordinators.count == 1 ? "the coordinator" : "coordinators") on \(file.coordinators.map(\.name).joined(separator: ", ")), \(file.workers.count) workers, \(Report.bytes(bundle.bytes)) for a new machine"
     )
     for line in plan.lines { Report.note("  \(line.node)  \(line.actions.isEmpty ? "nothing to do" : line.actions.joined(separator: " · "))") }
     if isPlan { return }
@@ -84,7 +84,17 @@ struct ClusterBringUp {
 
     if usable.contains(file.coordinator) {
       try await prepare(file.coordinator, facts, bundle, &outcomes)
-      try await startCoordinator(facts[file.coordinator.name]!, bundle, &outcomes)
+      try await startCoordinator(file.coordinator, facts, bundle, &outcomes)
+    }
+    // One after the other, when the first has made what all of them share. One that does not come up keeps nobody else from it.
+    for node in file.coordinators.dropFirst() where usable.contains(node) {
+      do {
+        try await prepare(node, facts, bundle, &outcomes)
+        try await copyKeys(to: node, facts)
+        try await startCoordinator(node, facts, bundle, &outcomes)
+      } catch {
+        outcomes[node.name, default: Outcome()].problem = PlatformError.from(error)
+      }
     }
     let token = try await joinToken(usable)
     // Machines at once, the nodes of one machine one after the other.
@@ -97,7 +107,8 @@ struct ClusterBringUp {
           for node in members {
             var own = [node.name: known[node.name] ?? Outcome()]
             do {
-              if node != file.coordinator { try await prepare(node, facts, bundle, &own) }
+              if !node.roles.contains(.coordinator) { try await prepare(node, facts, bundle, &own) }
+              if own[node.name]?.problem != nil { throw own[node.name]!.problem! }
               try await startWorker(node, facts[node.name]!, bundle, token, &own)
             } catch {
               own[node.name, default: Outcome()].problem = PlatformError.from(error)
@@ -202,8 +213,24 @@ struct ClusterBringUp {
     }
   }
 
-  private func startCoordinator(_ fact: NodeFacts, _ bundle: RuntimeBundle, _ outcomes: inout [String: Outcome]) async throws {
-    let (node, host, root) = (file.coordinator, SSHHost(node: file.coordinator), fact.power == .sudo)
+  /// Gives a further coordinator what the first one has made for all: it travels inside of ssh only.
+  private func copyKeys(to node: ClusterFile.Node, _ facts: [String: NodeFacts]) async throws {
+    func root(_ node: ClusterFile.Node) -> Bool { facts[node.name]?.power == .sudo }
+    let keys = try await SSHHost(node: file.coordinator).require(
+      "read the keys that coordinators share", scripts.readKeys(file.coordinator), asRoot: root(file.coordinator))
+    let word = try await SSHHost(node: node).require("keep the keys that coordinators share", scripts.writeKeys(node, keys), asRoot: root(node))
+    guard word != "other" else {
+      throw PlatformError(
+        .conflict, "\(node.name) has keys of another cluster in \(node.dataDirectory)/keys",
+        hint: "Give it another data_dir, or move that folder away if nobody needs what it seals.", number: "PLT-4493")
+    }
+  }
+
+  private func startCoordinator(
+    _ node: ClusterFile.Node, _ facts: [String: NodeFacts], _ bundle: RuntimeBundle, _ outcomes: inout [String: Outcome]
+  ) async throws {
+    let fact = facts[node.name]!
+    let (host, root) = (SSHHost(node: node), fact.power == .sudo)
     if case .external(let variable) = file.database {
       let quoted = ProcessInfo.processInfo.environment[variable]!
       // The file is read by a shell or by systemd, whose ways of quoting differ.
@@ -287,8 +314,10 @@ struct ClusterBringUp {
       })
     let failed = nodes.filter { outcomes[$0.name]?.problem != nil }
     for node in failed { Report.failure(outcomes[node.name]!.problem!, json: false) }
-    let port = file.httpBind.split(separator: ":").last ?? "8400"
-    Report.note("  Console  http://\(file.httpBind) on \(file.coordinator.name); from here: ssh -L \(port):\(file.httpBind) \(file.coordinator.host)")
+    for node in file.coordinators {
+      let http = file.httpAddress(node)
+      Report.note("  Console  http://\(http) on \(node.name); from here: ssh -L \(http.split(separator: ":").last ?? "8400"):\(http) \(node.host)")
+    }
     Report.note("  Token    \(file.coordinator.dataDirectory)/admin-token on \(file.coordinator.name)")
     if !failed.isEmpty {
       throw PlatformError(
