@@ -7,7 +7,8 @@ import Core
 /// There is no prefill and no decode phase (vLLM's idea): a sequence has `total` tokens, of which `computed` are in the
 /// cache, and every step hands out a token budget so that `computed` catches up. Sequences that run come first; of those,
 /// the ones that lack a single token. When blocks run out, the sequence that was admitted last gives its blocks back and
-/// waits at the front of the queue; it is computed again later.
+/// waits at the front of the queue; it is computed again later. Blocks that were computed before for the same tokens, of whatever sequence, are
+/// taken over instead (`PrefixKey`).
 public struct BatchScheduler: Sendable {
   public struct Configuration: Codable, Sendable, Equatable {
     /// Sequences in a step.
@@ -35,11 +36,20 @@ public struct BatchScheduler: Sendable {
     var total: Int
     var computed = 0
     var blocks: [Int32] = []
+    /// What the full blocks of its tokens hold.
+    var keys: [PrefixKey] = []
+    /// Whether blocks of others may be taken over.
+    var takesOver = true
+    /// Leading blocks that have been named, or were taken over.
+    var named = 0
   }
 
   public let configuration: Configuration
   public private(set) var pool: KVBlockPool
   public private(set) var preemptionCount = 0
+  /// Tokens of sequences that were admitted and could have been found in the cache, and those that were.
+  public private(set) var prefixQueries = 0
+  public private(set) var prefixHits = 0
   private(set) var waiting: [Sequence] = []
   private(set) var running: [Sequence] = []
 
@@ -53,9 +63,9 @@ public struct BatchScheduler: Sendable {
   public var runningCount: Int { running.count }
   public var isIdle: Bool { waiting.isEmpty && running.isEmpty }
 
-  /// Queues a sequence with `tokens` known tokens that may grow to `limit`.
+  /// Queues a sequence with `tokens` known tokens that may grow to `limit`. `keys` name its full blocks; without any, nothing is kept of it.
   /// - Throws: `resourceExhausted` when the queue is full, `invalidArgument` when the cache could never hold it.
-  public mutating func submit(id: Int, tokens: Int, limit: Int) throws {
+  mutating func submit(id: Int, tokens: Int, limit: Int, keys: [PrefixKey] = [], takesOver: Bool = true) throws {
     precondition(tokens > 0 && limit >= tokens)
     guard KVBlockPool.blocks(forTokens: limit) <= pool.capacity else {
       throw PlatformError(
@@ -67,7 +77,8 @@ public struct BatchScheduler: Sendable {
       throw PlatformError(
         .resourceExhausted, "\(waiting.count) requests are already waiting", hint: "Try again later.", number: "PLT-4205")
     }
-    waiting.append(Sequence(id: id, total: tokens))
+    precondition(keys.count <= tokens / KVBlockPool.blockSize)
+    waiting.append(Sequence(id: id, total: tokens, keys: keys, takesOver: takesOver))
   }
 
   /// What the next step computes, at most one piece a sequence. Empty exactly when nothing is left to do.
@@ -92,12 +103,25 @@ public struct BatchScheduler: Sendable {
     }
     while !preempted, budget > 0, running.count < configuration.maxBatch, let next = waiting.first {
       // Room for all that is known of it and one block to grow, so that it does not push others out at once.
-      let wanted = min(KVBlockPool.blocks(forTokens: next.total) + 1, pool.capacity)
+      let found = known(next)
+      let wanted = min(KVBlockPool.blocks(forTokens: next.total) + 1 - found.count + found.free, pool.capacity)
       guard pool.freeCount >= wanted || running.isEmpty else { break }
-      let count = min(next.total, budget)
-      guard let blocks = pool.allocate(KVBlockPool.blocks(forTokens: count)) else { break }
+      var blocks = next.keys[..<found.count].compactMap { pool.revive($0) }
+      let start = blocks.count * KVBlockPool.blockSize
+      let count = min(next.total - start, budget)
+      guard let more = pool.allocate(KVBlockPool.blocks(forTokens: start + count) - blocks.count) else {
+        pool.release(blocks)
+        break
+      }
+      blocks += more
       var sequence = waiting.removeFirst()
       sequence.blocks = blocks
+      sequence.computed = start
+      sequence.named = found.count
+      if sequence.takesOver && !sequence.keys.isEmpty {
+        prefixQueries += next.total
+        prefixHits += start
+      }
       running.append(sequence)
       planned[sequence.id] = count
       budget -= count
@@ -116,6 +140,35 @@ public struct BatchScheduler: Sendable {
     guard let index = running.firstIndex(where: { $0.id == work.id }) else { return }
     running[index].computed += work.count
     if drew { running[index].total += 1 }
+    nameBlocks(index)
+  }
+
+  /// The keys of a sequence that has grown.
+  mutating func setKeys(_ id: Int, _ keys: [PrefixKey]) {
+    guard let index = running.firstIndex(where: { $0.id == id }) else { return }
+    running[index].keys = keys
+    nameBlocks(index)
+  }
+
+  private mutating func nameBlocks(_ index: Int) {
+    let full = min(running[index].computed / KVBlockPool.blockSize, running[index].keys.count)
+    while running[index].named < full {
+      pool.name(running[index].blocks[running[index].named], running[index].keys[running[index].named])
+      running[index].named += 1
+    }
+  }
+
+  /// Leading blocks that need not be computed, and how many of those nobody holds. The last token always is, for its logits.
+  private func known(_ sequence: Sequence) -> (count: Int, free: Int) {
+    guard sequence.takesOver else { return (0, 0) }
+    var (count, free) = (0, 0)
+    for key in sequence.keys.prefix((sequence.total - 1) / KVBlockPool.blockSize) {
+      let (isThere, isFree) = pool.find(key)
+      guard isThere else { break }
+      count += 1
+      free += isFree ? 1 : 0
+    }
+    return (count, free)
   }
 
   /// Forgets a sequence, wherever it is.
@@ -143,6 +196,7 @@ public struct BatchScheduler: Sendable {
       budget += planned.removeValue(forKey: victim.id) ?? 0
       victim.blocks = []
       victim.computed = 0
+      victim.named = 0
       waiting.insert(victim, at: 0)
       preempted = true
       preemptionCount += 1
@@ -153,7 +207,7 @@ public struct BatchScheduler: Sendable {
   /// What must always hold; for tests.
   var isConsistent: Bool {
     let held = running.flatMap(\.blocks)
-    return pool.isConsistent && Set(held).count == held.count && held.count == pool.usedCount
+    return pool.isConsistent(held: held) && Set(held).count == pool.usedCount && running.allSatisfy { Set($0.blocks).count == $0.blocks.count }
       && running.count <= configuration.maxBatch && waiting.allSatisfy { $0.blocks.isEmpty && $0.computed == 0 }
       && running.allSatisfy { $0.computed <= $0.total && $0.computed <= $0.blocks.count * KVBlockPool.blockSize }
       && Set((running + waiting).map(\.id)).count == running.count + waiting.count

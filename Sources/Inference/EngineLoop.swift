@@ -24,6 +24,9 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
     var continuation: Continuation
     var acceptedAt: ContinuousClock.Instant
     var hasFirstToken = false
+    let salt: PrefixKey
+    /// Names of the full blocks of its tokens.
+    var keys: [PrefixKey] = []
     /// The prompt's text, and the entries of its tokens that were computed so far: they leave with the first event, so that a request
     /// that moves before has told nothing and one that moves later has told all.
     var echoed: String?
@@ -31,6 +34,13 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
 
     /// Whether the logits of every row of the prompt are wanted.
     var wantsPromptLogprobs: Bool { echoed != nil && state.request.logprobs != nil }
+
+    init(_ submission: Submission, _ state: GenerationState) {
+      self.state = state
+      continuation = submission.continuation
+      acceptedAt = submission.acceptedAt
+      salt = PrefixKey(salt: state.request.cacheSalt)
+    }
   }
 
   private struct Mailbox: Sendable {
@@ -160,22 +170,27 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
       do {
         outcome = try state.accept(token)
       } catch {
-        live[id] = Live(state: state, continuation: submission.continuation, acceptedAt: submission.acceptedAt)
+        live[id] = Live(submission, state)
         finish(id, reason: "error", error: error)
         return
       }
       if let reason = outcome.finish {
-        live[id] = Live(state: state, continuation: submission.continuation, acceptedAt: submission.acceptedAt)
+        live[id] = Live(submission, state)
         submission.continuation.yield(GenerationEvent(text: "", tokenIDs: [], finish: reason, usage: state.usage))
         finish(id, reason: reason.rawValue)
         return
       }
     }
-    live[id] = Live(
-      state: state, continuation: submission.continuation, acceptedAt: submission.acceptedAt, echoed: submission.echoed)
-    if live[id]?.wantsPromptLogprobs == true { live[id]?.promptLogprobs = [state.firstPromptLogprob()] }
+    var entering = Live(submission, state)
+    entering.echoed = submission.echoed
+    if entering.wantsPromptLogprobs { entering.promptLogprobs = [state.firstPromptLogprob()] }
+    PrefixKey.extend(&entering.keys, salt: entering.salt, tokens: state.tokens)
+    live[id] = entering
     do {
-      try scheduler.submit(id: id, tokens: state.tokens.count, limit: state.promptCount + state.maxTokens)
+      // Who wants the prompt's probabilities needs the logits of all its tokens.
+      try scheduler.submit(
+        id: id, tokens: state.tokens.count, limit: state.promptCount + state.maxTokens, keys: entering.keys,
+        takesOver: !entering.wantsPromptLogprobs)
     } catch {
       finish(id, reason: "error", error: error)
     }
@@ -288,12 +303,14 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
       GenerationEvent(
         text: outcome.text, tokenIDs: [token], logprobs: logprobs, finish: outcome.finish,
         usage: outcome.finish == nil ? nil : sequence.state.usage))
+    let filled = sequence.state.tokens.count % KVBlockPool.blockSize == 0
+    if filled { PrefixKey.extend(&sequence.keys, salt: sequence.salt, tokens: sequence.state.tokens) }
+    let keys = sequence.keys
     live[piece.id] = sequence
-    if let reason = outcome.finish {
-      finish(piece.id, reason: reason.rawValue)
-    } else {
-      scheduler.completed(piece, drew: true)
-    }
+    // Also for one that ends here: what was computed for it stays in the cache.
+    scheduler.completed(piece, drew: true)
+    if filled { scheduler.setKeys(piece.id, keys) }
+    if let reason = outcome.finish { finish(piece.id, reason: reason.rawValue) }
   }
 
   private func finish(_ id: Int, reason: String, error: (any Error)? = nil) {
@@ -314,6 +331,8 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
     box.statistics.runningRequests = scheduler.runningCount
     box.statistics.cacheBlocksUsed = scheduler.pool.usedCount
     box.statistics.preemptions = scheduler.preemptionCount
+    box.statistics.prefixQueries = scheduler.prefixQueries
+    box.statistics.prefixHits = scheduler.prefixHits
   }
 
   private func second(_ now: ContinuousClock.Instant) -> Int64 { Int64(seconds(now - startedAt)) }

@@ -7,6 +7,9 @@ public struct EngineStatistics: Codable, Sendable, Equatable {
   public var cacheBlocksUsed = 0
   public var cacheBlocksTotal = 0
   public var preemptions = 0
+  /// Tokens of admitted requests that could have been in the cache, and those that were.
+  public var prefixQueries = 0
+  public var prefixHits = 0
   public var acceptedRequests = 0
   /// Requests that were refused before the queue.
   public var refusedRequests = 0

@@ -84,6 +84,8 @@ public struct GenerationRequest: Sendable {
   public var stop: [String] = []
   /// Tokens that end the generation, besides the model's own.
   public var stopTokenIDs: [Int32] = []
+  /// Requests share what was computed for equal beginnings only when this is equal too.
+  public var cacheSalt = ""
   /// Goes on after the model's end token.
   public var ignoreEOS = false
   /// Tokens that are produced at least: before, nothing ends the generation.

@@ -153,6 +153,7 @@ public final class ServingGateway: Sendable {
     record.log.input = original.prompt ?? original.messages?.map { "\($0.role): \($0.content)" }.joined(separator: "\n") ?? ""
     let end = ContinuousClock.now + deadline
     var call = original
+    call.cacheSalt = origin.principal
     var failed: Set<String> = []
     let work = original.maxTokens ?? 256
     do {

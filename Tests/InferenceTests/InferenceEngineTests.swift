@@ -77,6 +77,40 @@ private func code(_ body: () throws -> Void) -> String {
     #expect(statistics.finishedRequests == ["length": 16])
   }
 
+  /// 64 requests over few beginnings: alone, together, in pieces, pushed out, and found in the cache, always the same bits.
+  @Test func tokensDoNotDependOnWhatIsInTheCache() async throws {
+    let requests = (0..<64).map { index in
+      var one = request(index, tokens: 5)
+      one.prompt = .text(String(repeating: "beginning \(index % 4) ", count: 2 + index % 3) + "and \(index % 16)")
+      one.cacheSalt = index % 5 == 0 ? "somebody" : ""
+      one.logprobs = 1
+      return one
+    }
+    func run(_ engine: InferenceEngine, _ order: [Int]) async throws -> [GenerationEvent] {
+      try await withThrowingTaskGroup(of: (Int, GenerationEvent).self) { group in
+        for index in order { group.addTask { (index, try await engine.complete(requests[index])) } }
+        var all = [GenerationEvent?](repeating: nil, count: requests.count)
+        for try await (index, event) in group { all[index] = event }
+        return all.compactMap { $0 }
+      }
+    }
+    var expected: [GenerationEvent] = []
+    for request in requests {
+      // An engine of its own for each: nothing can be found.
+      expected.append(try await engine { $0.scheduler.maxBatch = 1 }.complete(request))
+    }
+    let shared = try engine()
+    for _ in 0..<2 { #expect(try await run(shared, Array(requests.indices.shuffled())) == expected) }
+    #expect(shared.statistics.prefixHits > 64 * 16 && shared.statistics.prefixHits < shared.statistics.prefixQueries)
+    let tight = try engine {
+      $0.cacheBytes = 16 * 16 * (try! model.get().cacheBytesPerToken)
+      $0.scheduler.tokensPerStep = 19
+      $0.threads = 2
+    }
+    for _ in 0..<2 { #expect(try await run(tight, Array(requests.indices.shuffled())) == expected) }
+    #expect(tight.statistics.preemptions > 0 && tight.statistics.prefixHits > 0 && tight.statistics.cacheBlocksUsed == 0)
+  }
+
   @Test func aRequestContinuesOnAnotherEngine() async throws {
     let first = try engine()
     let second = try engine()

@@ -15,9 +15,125 @@ import Testing
     #expect(Set(first + second) == [0, 1, 2, 3, 4])
     #expect(pool.allocate(1) == nil)
     pool.release(first)
-    #expect(pool.freeCount == 3 && pool.isConsistent)
+    #expect(pool.freeCount == 3 && pool.isConsistent(held: second))
     #expect(KVBlockPool.capacity(budgetBytes: 1000, bytesPerToken: 10) == 6)
     #expect(KVBlockPool.capacity(budgetBytes: 1, bytesPerToken: .max) == 1)
+  }
+
+  @Test func freeBlocksKeepTheirContentsUntilTheyAreNeeded() {
+    let salt = PrefixKey(salt: "a")
+    var keys: [PrefixKey] = []
+    PrefixKey.extend(&keys, salt: salt, tokens: (0..<50).map { Int32($0) })
+    #expect(keys.count == 3 && Set(keys).count == 3)
+    var others: [PrefixKey] = []
+    PrefixKey.extend(&others, salt: PrefixKey(salt: "b"), tokens: (0..<50).map { Int32($0) })
+    #expect(Set(keys).isDisjoint(with: others))
+    var pool = KVBlockPool(capacity: 4)
+    let first = pool.allocate(3)!
+    for (block, key) in zip(first, keys) { pool.name(block, key) }
+    #expect(pool.revive(keys[0]) == first[0] && pool.revive(others[0]) == nil)
+    pool.release(first)
+    #expect(pool.freeCount == 3 && pool.isConsistent(held: [first[0]]))
+    pool.release([first[0]])
+    // The block without a name goes first, then the end of the sequence.
+    #expect(pool.allocate(2) == [3, first[2]] && pool.namedCount == 2)
+    #expect(pool.revive(keys[2]) == nil && pool.revive(keys[1]) == first[1] && pool.isConsistent(held: [3, first[2], first[1]]))
+  }
+
+  @Test func knownBeginningsAreTakenOver() throws {
+    var configuration = BatchScheduler.Configuration()
+    configuration.tokensPerStep = 64
+    var scheduler = BatchScheduler(configuration: configuration, blockCount: 8)
+    let tokens = (0..<48).map { Int32($0) }
+    var keys: [PrefixKey] = []
+    PrefixKey.extend(&keys, salt: PrefixKey(salt: ""), tokens: tokens)
+    try scheduler.submit(id: 1, tokens: 48, limit: 50, keys: keys)
+    let first = scheduler.nextStep()
+    scheduler.completed(first[0], drew: true)
+    // While the first still runs: its blocks are shared, but the last token is computed.
+    try scheduler.submit(id: 2, tokens: 48, limit: 50, keys: keys)
+    let both = scheduler.nextStep()
+    #expect(both[1].computed == 32 && both[1].count == 16 && Array(both[1].blocks[..<2]) == Array(first[0].blocks[..<2]))
+    #expect(scheduler.prefixQueries == 96 && scheduler.prefixHits == 32 && scheduler.isConsistent)
+    scheduler.remove(1)
+    scheduler.remove(2)
+    #expect(scheduler.pool.usedCount == 0 && scheduler.isConsistent)
+    try scheduler.submit(id: 3, tokens: 48, limit: 50, keys: keys, takesOver: false)
+    #expect(scheduler.nextStep()[0].count == 48)
+  }
+
+  /// 100,000 steps of sequences that share beginnings, are preempted and removed: nothing is lost, and every block holds what its key says.
+  @Test func accountingSurvivesAHundredThousandSteps() throws {
+    var random = SplitMix64(seed: 77)
+    func below(_ n: Int) -> Int { Int(random.next() % UInt64(n)) }
+    var configuration = BatchScheduler.Configuration()
+    configuration.maxBatch = 6
+    configuration.tokensPerStep = 40
+    configuration.queueLimit = 1000
+    var scheduler = BatchScheduler(configuration: configuration, blockCount: 24)
+    struct Known {
+      var tokens: [Int32]
+      var limit: Int
+      var keys: [PrefixKey]
+    }
+    let salts = [PrefixKey(salt: ""), PrefixKey(salt: "other")]
+    var known: [Int: (Known, Int)] = [:]
+    /// What the memory would hold, by block: the tokens before and in it.
+    var memory = [[Int32]](repeating: [], count: 24)
+    var next = 0
+    for step in 0..<100_000 {
+      if known.count < 12 && below(3) == 0 {
+        let length = 1 + below(80)
+        let tokens = (0..<length).map { Int32($0 < 40 ? $0 / 16 * below(2) : below(3)) }
+        let salt = below(8) == 0 ? 1 : 0
+        var keys: [PrefixKey] = []
+        PrefixKey.extend(&keys, salt: salts[salt], tokens: tokens)
+        let limit = length + 1 + below(40)
+        try scheduler.submit(id: next, tokens: length, limit: limit, keys: keys, takesOver: below(10) > 0)
+        known[next] = (Known(tokens: tokens, limit: limit, keys: keys), salt)
+        next += 1
+      }
+      if below(60) == 0, let id = known.keys.min() {
+        scheduler.remove(id)
+        known[id] = nil
+      }
+      for work in scheduler.nextStep() {
+        guard let (before, salt) = known[work.id] else {
+          Issue.record("unknown \(work.id)")
+          return
+        }
+        var one = before
+        // Every token before the piece has to be in the blocks already.
+        for block in 0..<(work.computed + 15) / 16 {
+          let end = min(work.computed, (block + 1) * 16)
+          if Array(memory[Int(work.blocks[block])].prefix(end)) != Array(one.tokens[..<end]) {
+            Issue.record("step \(step): block \(block) of \(work.id) holds something else")
+            return
+          }
+        }
+        for block in work.computed / 16..<(work.computed + work.count + 15) / 16 {
+          memory[Int(work.blocks[block])] = Array(one.tokens[..<min((block + 1) * 16, work.computed + work.count)])
+        }
+        guard work.drawsToken else {
+          scheduler.completed(work, drew: false)
+          continue
+        }
+        one.tokens.append(Int32(below(2)))
+        PrefixKey.extend(&one.keys, salt: salts[salt], tokens: one.tokens)
+        scheduler.completed(work, drew: true)
+        scheduler.setKeys(work.id, one.keys)
+        if one.tokens.count >= one.limit {
+          scheduler.remove(work.id)
+          known[work.id] = nil
+        } else {
+          known[work.id] = (one, salt)
+        }
+      }
+      if step % 50 == 0 { try #require(scheduler.isConsistent, "step \(step)") }
+    }
+    for id in known.keys { scheduler.remove(id) }
+    #expect(scheduler.isIdle && scheduler.pool.usedCount == 0 && scheduler.isConsistent)
+    #expect(scheduler.prefixHits > 100_000 && scheduler.preemptionCount > 100)
   }
 
   @Test func promptsAreCutAndStreamsComeFirst() throws {

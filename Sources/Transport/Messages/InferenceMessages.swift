@@ -48,6 +48,8 @@ public struct GenerateCall: Codable, Sendable, Equatable {
   /// Whether the stop text that ended the generation is part of its output.
   public var includesStop: Bool?
   public var keepsSpecialTokens: Bool?
+  /// Who asks: requests of different people share nothing of the cache.
+  public var cacheSalt: String?
   /// What the text has to be: `Grammar.GrammarSource` as JSON.
   public var grammar: String?
 

@@ -148,6 +148,7 @@ private struct GenerateAnswering: Answering {
     request.echo = call.echo
     request.logprobs = call.logprobs
     request.minTokens = call.minTokens ?? 0
+    request.cacheSalt = call.cacheSalt ?? ""
     request.stopTokenIDs = call.stopTokenIDs ?? []
     request.includesStop = call.includesStop ?? false
     request.skipsSpecialTokens = !(call.keepsSpecialTokens ?? false)
