@@ -53,7 +53,8 @@ extension Scheduler {
         if rival.record.shape == .gang ? rival.waiting == rival.units.count : !keepsRoom { return false }
       }
     }
-    keepSpares(gangsWithSpares(), ofPriority: .min, but: (run, task))
+    keepSpares(gangsWithSpares(), ofPriority: .min)
+    keepSpares(before: run, task)
     let units = runs[run].tasks[task].units
     var capacity = 0
     for worker in workers.indices where workers[at: worker].acceptsWork && suits(worker, units[0].demand) {
@@ -104,6 +105,10 @@ extension Scheduler {
       }
     }
     if holdsStopping(run: record.run, task: record.key) { return wait() }
+    // One that has left its workers to begin anew finds the room that it had: what others keep for their spares is not taken from it.
+    let spares = spareLoads
+    if record.generation > 0 { spareLoads = [:] }
+    defer { spareLoads = spares }
     for size in sizes {
       guard let seats = seats(size, for: units[0], among: suitable, kept) else { continue }
       placeRanks(run, task, seats, beyondSlots: false)

@@ -4,7 +4,7 @@
 ///
 /// Nothing of it is stored: each placement finds, before work of the gang's priority or a lower one, room for what the gang may come to
 /// need beyond what it has. So what was free stays free, and which worker has it may change. Replicas of services and work of a higher
-/// priority are placed before, and take it. A gang that waits to be placed keeps nothing: it takes what there is.
+/// priority are placed before, and take it; so do gangs that begin anew. A gang that waits to be placed keeps nothing: it takes what there is.
 extension Scheduler {
   /// A gang that keeps room.
   struct Reserve {
@@ -26,16 +26,23 @@ extension Scheduler {
     return found.count < 2 ? found : found.sorted { ($1.priority, $0.run, $0.task) < ($0.priority, $1.run, $1.task) }
   }
 
-  /// Keeps the room of the gangs of a priority and above, but one.
-  mutating func keepSpares(_ reserves: [Reserve], ofPriority priority: Int, but other: (run: Int, task: Int)? = nil) {
-    guard !reserves.isEmpty else { return }
+  /// Keeps the room of the gangs of a priority and above.
+  mutating func keepSpares(_ reserves: [Reserve], ofPriority priority: Int) {
+    guard !reserves.isEmpty || !spareLoads.isEmpty else { return }
     spareLoads = [:]
-    for reserve in reserves where reserve.priority >= priority && (reserve.run, reserve.task) != other ?? (-1, -1) {
+    for reserve in reserves where reserve.priority >= priority {
       guard !isDue(reserve.run, reserve.task) else { continue }
       let task = runs[reserve.run].tasks[reserve.task]
       let missing = task.units.count + (task.record.gang?.spares ?? 0) - task.leased
       keepRoom(for: task.units[0], missing, of: task)
     }
+  }
+
+  /// Keeps, of the gangs that keep room, only that of those before this one: two that each keep what the other needs would never have it.
+  mutating func keepSpares(before run: Int, _ task: Int) {
+    let reserves = gangsWithSpares()
+    guard let own = reserves.firstIndex(where: { $0.run == run && $0.task == task }) else { return }
+    keepSpares(Array(reserves.prefix(own)), ofPriority: .min)
   }
 
   private mutating func keepRoom(for unit: UnitRecord, _ count: Int, of task: Task) {

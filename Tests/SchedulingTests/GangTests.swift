@@ -160,6 +160,39 @@ import Testing
     #expect(bench.assignments.map(\.worker) == ["c"])
   }
 
+  /// Each keeps room for the rank that it lacks: the older one gets it.
+  @Test func twoSmallGangsDoNotKeepEachOtherSmall() throws {
+    var bench = Bench()
+    let names = ["a", "b", "c", "d", "s"]
+    for name in names { bench.join(name, slots: 1) }
+    var ranks: [[Assignment]] = []
+    for id in ["1", "2"] {
+      bench.submit([TaskSpec(key: "g", kind: "train")], id: id)
+      try bench.plan(.gang(units(2), GangTerms(sizes: [1], patienceMs: 0, spares: 1)))
+      ranks.append(bench.assignments)
+    }
+    try #require(ranks.allSatisfy { $0.count == 2 })
+    for spare in Set(names).subtracting(ranks.joined().map(\.worker)) { bench.send(.workerLost(worker: spare, incarnation: 1)) }
+    var small: [Assignment] = []
+    for gang in ranks {
+      bench.send(.workerLost(worker: gang[1].worker, incarnation: 1))
+      small += finish(&bench, [gang[0]], .cancelled)
+    }
+    try #require(small.count == 2 && small.allSatisfy { $0.gang?.size == 1 })
+    let alive = Dictionary(uniqueKeysWithValues: small.map { ($0.worker, held([$0], on: $0.worker)) })
+    _ = bench.pass(bench.scheduler.configuration.gangGrowAfterMs, alive: alive)
+    bench.join("e", slots: 1)
+    bench.join("f", slots: 1)
+    bench.checkpoint(small[1])
+    #expect(bench.effects.isEmpty, "the older one keeps the room")
+    bench.checkpoint(small[0])
+    #expect(bench.cancelled == [small[0].unit])
+    bench.finish(small[0], .cancelled)
+    #expect(bench.assignments.map(\.unit) == ["1/g/1/0/0", "1/g/1/0/1"] && bench.assignments.allSatisfy { $0.gang?.size == 2 })
+    bench.checkpoint(small[1])
+    #expect(bench.effects.isEmpty, "the last slot is the older one's spare")
+  }
+
   @Test func whatIsKeptIsGivenBackAtTheEnd() throws {
     var (bench, ranks) = try start(GangTerms(spares: 1))
     bench.join("c", slots: 1)
