@@ -42,7 +42,7 @@ import Testing
     if let last = made.dropLast().first {
       #expect(try sequence.generate(Array(ids[..<28]), limit: 8, ends: [last]).last == last, "\(name): ends with the token that ends it")
     }
-    for count in [2, 4] {
+    for count in [2, 4, 5] {
       let parts = try ThreadRanks.run(count) { collective in
         let part = try DecoderModel(directory: directory, part: ModelPart(rank: collective.rank, of: count))
         let sequence = SingleSequence(model: part, chunk: 11, collective: collective)

@@ -43,7 +43,8 @@ public struct FilePull: Sendable {
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     let partial = mark + ".incomplete"
     // Of another version nothing is gone on with.
-    if FileManager.default.contents(atPath: partial).map({ String(decoding: $0, as: UTF8.self) }) != etag ?? "" {
+    let isKnown = etag != nil || sha256 != nil
+    if !isKnown || FileManager.default.contents(atPath: partial).map({ String(decoding: $0, as: UTF8.self) }) != etag ?? "" {
       try? FileManager.default.removeItem(atPath: target + ".incomplete")  // there may be none
       try Data((etag ?? "").utf8).write(to: URL(fileURLWithPath: partial), options: .atomic)
     }

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Core
-
 /// Which part of a model one of several ranks computes.
 ///
 /// Every matrix is cut by its outputs, attention by its heads, and what the ranks computed is put together again before the next matrix. So
@@ -24,8 +22,8 @@ public struct ModelPart: Sendable, Equatable {
   func range(_ total: Int) -> Range<Int> { range(total, of: rank) }
   func ranges(_ total: Int) -> [Range<Int>] { (0..<count).map { range(total, of: $0) } }
 
-  /// A rank's heads, and the key heads that they use. With more ranks than key heads, several ranks hold the same one and share its query heads.
-  /// - Precondition: at least as many heads as ranks.
+  /// A rank's heads, and the key heads that they use. With more ranks than key heads, several ranks hold the same one and share its query heads;
+  /// with more than query heads, some have none.
   func heads(_ heads: Int, _ keyHeads: Int, of rank: Int) -> (queries: Range<Int>, keys: Range<Int>) {
     let group = heads / keyHeads
     if count <= keyHeads {
@@ -36,30 +34,8 @@ public struct ModelPart: Sendable, Equatable {
     let first = (key * count + keyHeads - 1) / keyHeads
     let sharers = ((key + 1) * count + keyHeads - 1) / keyHeads - first
     let place = rank - first
-    return (key * group + group * place / sharers..<key * group + group * (place + 1) / sharers, key..<key + 1)
-  }
-
-  /// Refuses a model of which some rank would hold nothing.
-  /// - Throws: `invalidArgument` (PLT-5220) naming the size.
-  func check(_ plan: DecoderPlan) throws {
-    guard count > 1 else { return }
-    func refuse(_ size: Int, _ what: String) throws {
-      guard size < count else { return }
-      throw PlatformError(
-        .invalidArgument, "the model cannot be split into \(count) parts: it has \(size) \(what)", hint: "Use at most \(size) parts.", number: "PLT-5220")
-    }
-    try refuse(plan.hiddenSize, "numbers a row of states")
-    try refuse(plan.vocabularySize, "tokens in its vocabulary")
-    for index in 0..<plan.layerCount {
-      let layer = try plan.layer(index)
-      try refuse(layer.attention.heads, "attention heads in layer \(index)")
-      let blocks: [FeedForwardPlan] =
-        switch layer.mixer {
-        case .dense(let dense): [dense]
-        case .experts(let experts): Array(experts.experts.prefix(1)) + [experts.shared?.expert].compactMap { $0 }
-        }
-      for block in blocks { try refuse(block.up.rows, "inner numbers in the feed-forward part of layer \(index)") }
-    }
+    let queries = key * group + group * place / sharers..<key * group + group * (place + 1) / sharers
+    return (queries, key..<(queries.isEmpty ? key : key + 1))
   }
 }
 

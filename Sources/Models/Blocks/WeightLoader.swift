@@ -204,6 +204,7 @@ struct WeightLoader {
     guard !plan.isContiguous else {
       return try view.copyFloat32(into: target, from: plan.offset, count: plan.rows * plan.columns)
     }
+    guard plan.rows > 0 else { return }
     // Only what lies between the first and the last element is converted.
     func place(_ row: Int) -> Int { row / plan.group * plan.groupStride + row % plan.group * plan.rowStride }
     let span = place(plan.rows - 1) + (plan.columns - 1) * plan.columnStride + 1

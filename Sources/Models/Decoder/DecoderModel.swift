@@ -42,8 +42,7 @@ public final class DecoderModel: @unchecked Sendable {  // all is written in ini
   ///   - precision: what matrices are multiplied as.
   ///   - part: which outputs of matrices are loaded; the ranks of all parts compute together.
   /// - Throws: `notFound`; `invalidFile` naming the key (PLT-4102), tensor (PLT-4103) or file (PLT-4101) that cannot be used;
-  ///   PLT-5200 for an architecture that is not built; PLT-5210 and 5211 for GGUF files that are broken or hold what is not built;
-  ///   `invalidArgument` (PLT-5220) for a model that has no such parts.
+  ///   PLT-5200 for an architecture that is not built; PLT-5210 and 5211 for GGUF files that are broken or hold what is not built.
   public convenience init(directory: String, precision: WeightPrecision = .f32, part: ModelPart = .whole) throws {
     let source = try Source(directory)
     do {
@@ -55,14 +54,13 @@ public final class DecoderModel: @unchecked Sendable {  // all is written in ini
     }
   }
 
-  /// Whether a model can be computed in `parts` parts. Loads nothing.
-  /// - Throws: as `init(directory:)`.
-  public static func check(directory: String, parts: Int) throws {
+  /// Whether a path holds a decoder that is known. Loads nothing.
+  /// - Throws: as `init(directory:)`, but for tensors.
+  public static func check(directory: String) throws {
     let source = try Source(directory)
     do {
       let fields = ConfigurationFields(json: source.configuration)
-      let plan = try ModelArchitectures.decoder(fields).plan(fields, WeightLoader(source: source.weights, gainsAreWhole: source.gainsAreWhole))
-      try ModelPart(rank: 0, of: parts).check(plan)
+      _ = try ModelArchitectures.decoder(fields).plan(fields, WeightLoader(source: source.weights, gainsAreWhole: source.gainsAreWhole))
     } catch {
       throw PlatformError.from(error, context: "loading model \(directory)")
     }
@@ -113,7 +111,6 @@ public final class DecoderModel: @unchecked Sendable {  // all is written in ini
     for rotary in plan.rotary where rotary.half > 512 {
       throw ConfigurationFields.refusal("heads of more than 1024 turning numbers are not built")
     }
-    try part.check(plan)
     // The lookup stays in the file, row by row; only the rows of a text are read.
     embedding = try loader.table(plan.embedding, plan.vocabularySize, plan.hiddenSize)
     positions = try plan.positionEmbedding.map { try loader.table($0, plan.maxPositions, plan.hiddenSize) }

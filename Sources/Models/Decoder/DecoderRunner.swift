@@ -215,7 +215,8 @@ public final class DecoderRunner {
     let isa = blocks.isa
     let (query, attended) = (self.query, self.attended)
     let (keys, values) = (self.keys[index], self.values[index])
-    blocks.parallel(min(rows, blocks.threads * 2)) { piece in
+    // A rank may have no heads.
+    blocks.parallel(heads == 0 ? 0 : min(rows, blocks.threads * 2)) { piece in
       let pieces = min(rows, blocks.threads * 2)
       let first = rows * piece / pieces
       let last = rows * (piece + 1) / pieces

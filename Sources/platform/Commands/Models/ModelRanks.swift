@@ -45,11 +45,11 @@ struct RankWork: Codable, Sendable {
   }
 
   /// Computes with as many processes as there are parts, this one being rank 0.
-  /// - Throws: what `body` throws; `unavailable` (PLT-5221) when another rank's process has ended; `invalidArgument` (PLT-5220) for a model
-  ///   that has no such parts, before anything is loaded.
+  /// - Throws: what `body` throws; `unavailable` (PLT-5221) when another rank's process has ended; for a model that is
+  ///   not known, before other processes are started.
   func runWithOthers<T>(_ body: (SingleSequence) throws -> T) async throws -> T {
     guard count > 1 else { return try run(rank: 0, body) }
-    try DecoderModel.check(directory: directory, parts: count)
+    try DecoderModel.check(directory: directory)
     let others = try await RankProcesses.start(self)
     defer { others.end() }
     do {
