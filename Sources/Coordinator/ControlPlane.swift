@@ -285,7 +285,7 @@ final class ControlPlane: Sendable {
   }
 
   private func assign(_ assignment: Assignment, _ work: AssignedWork) {
-    guard let payload = try? JSONEncoder.platform.encode(work) else { return }  // holds only encodable values
+    guard let payload = try? work.json.sortedData else { return }  // holds only encodable values
     send(
       .assign(.init(unit: assignment.unit, attempt: assignment.attempt), kind: assignment.kind, payload: payload, timeoutMilliseconds: 0),
       to: assignment.worker)

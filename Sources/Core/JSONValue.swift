@@ -39,6 +39,10 @@ public enum JSONValue: Sendable, Hashable {
   /// Parses UTF-8 JSON. Depth above 512, NaN, lone surrogates and bad UTF-8 are refused by Foundation's decoder.
   /// - Throws: `PlatformError.invalidArgument`.
   public init(parsing data: Data) throws {
+    if let value = JSONReader.read(data) {
+      self = value
+      return
+    }
     do {
       self = try JSONDecoder().decode(JSONValue.self, from: data)
     } catch {
@@ -50,18 +54,23 @@ public enum JSONValue: Sendable, Hashable {
 
   /// Any encodable value as JSON.
   public init(encoding value: some Encodable) throws {
-    self = try JSONDecoder().decode(JSONValue.self, from: JSONEncoder.platform.encode(value))
+    if let value = value as? JSONValue {
+      self = value
+      return
+    }
+    let data = try JSONEncoder.platform.encode(value)
+    self = try JSONReader.read(data) ?? JSONDecoder().decode(JSONValue.self, from: data)
   }
 
   public func decode<T: Decodable>(_ type: T.Type = T.self) throws -> T {
-    try JSONDecoder.platform.decode(type, from: JSONEncoder.platform.encode(self))
+    try JSONDecoder.platform.decode(type, from: Data(JSONWriter.text(self)))
   }
 
   /// Compact text with sorted keys.
-  public var sortedText: String {
-    // Encoding a JSONValue cannot fail: non-finite numbers are written as null below.
-    (try? JSONEncoder.platform.encode(self)).map { String(decoding: $0, as: UTF8.self) } ?? "null"
-  }
+  public var sortedText: String { String(decoding: JSONWriter.text(self), as: UTF8.self) }
+
+  /// The same as bytes.
+  public var sortedData: Data { Data(JSONWriter.text(self)) }
 
   /// What went wrong in a decoding error, in words, with the key path.
   public static func reason(_ error: any Error) -> String {

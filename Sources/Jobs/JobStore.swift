@@ -262,43 +262,51 @@ public struct JobStore: Sendable {
 }
 
 /// A record with the columns that lists and joins need.
-private struct RecordRow: Encodable {
+private struct RecordRow {
   var key: String
   var kind: String
-  var run_id: String?
-  var task_key: String?
-  var task_attempt: Int?
+  var run: String?
+  var task: String?
+  var taskAttempt: Int?
   var stage: Int?
   var state: String
   var worker: String?
   var terminal: Bool
-  var body: Record
+  var body: JSONValue
 
-  static func json(_ records: ArraySlice<Record>) throws -> String {
-    try String(decoding: JSONEncoder.platform.encode(records.map(RecordRow.init)), as: UTF8.self)
+  static func json(_ records: ArraySlice<Record>) throws -> String { try JSONValue.array(records.map { try RecordRow($0).json }).sortedText }
+
+  private var json: JSONValue {
+    var members: [String: JSONValue] = ["key": .string(key), "kind": .string(kind), "state": .string(state), "terminal": .bool(terminal), "body": body]
+    members["run_id"] = run.map { .string($0) }
+    members["task_key"] = task.map { .string($0) }
+    members["task_attempt"] = taskAttempt.map { .integer(Int64($0)) }
+    members["stage"] = stage.map { .integer(Int64($0)) }
+    members["worker"] = worker.map { .string($0) }
+    return .object(members)
   }
 
-  init(_ record: Record) {
+  init(_ record: Record) throws {
     key = record.key
     terminal = record.isTerminal
-    body = record
+    body = try record.json
     switch record {
     case .run(let run):
       kind = "run"
-      run_id = run.spec.id
+      self.run = run.spec.id
       state = run.state.rawValue
     case .task(let task):
       kind = "task"
-      run_id = task.run
-      task_key = task.key
-      task_attempt = task.attempt
+      run = task.run
+      self.task = task.key
+      taskAttempt = task.attempt
       stage = task.stage
       state = task.state.rawValue
     case .unit(let unit):
       kind = "unit"
-      run_id = unit.run.isEmpty ? nil : unit.run
-      task_key = unit.task.isEmpty ? nil : unit.task
-      task_attempt = unit.taskAttempt
+      run = unit.run.isEmpty ? nil : unit.run
+      task = unit.task.isEmpty ? nil : unit.task
+      taskAttempt = unit.taskAttempt
       stage = unit.stage
       state = unit.state.rawValue
       worker = unit.worker

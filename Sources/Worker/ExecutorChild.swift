@@ -7,7 +7,8 @@ import Synchronization
 /// The worker's handle of one executor process.
 final class ExecutorChild: Sendable {
   enum Message: Sendable {
-    case event(ExecutorEvent)
+    /// As many as were read at once.
+    case frames([ExecutorFrame])
     case log(String)
     case ended(ChildProcess.Exit)
   }
@@ -36,7 +37,7 @@ final class ExecutorChild: Sendable {
   /// - Parameter address: where its ranks and replicas listen.
   static func start(directory: String, address: String) async throws -> ExecutorChild {
     let (stream, continuation) = AsyncStream<Message>.makeStream(bufferingPolicy: .bufferingOldest(100_000))
-    let out = Mutex(LineSplitter(limit: 256 << 20))
+    let out = Mutex(ExecutorFrameReader())
     let err = Mutex(LineSplitter(limit: 16 << 10))
     let end = End()
     var environment = ProcessInfo.processInfo.environment
@@ -53,12 +54,10 @@ final class ExecutorChild: Sendable {
         deathSignal: SIGKILL, wantsInput: true),
       onOutput: { bytes in
         guard let bytes else { return }
-        for line in out.withLock({ $0.feed(bytes) }) {
-          if let event = try? JSONDecoder.platform.decode(ExecutorEvent.self, from: Data(line)) {
-            continuation.yield(.event(event))
-          } else {
-            continuation.yield(.log("unreadable executor event: \(String(decoding: line.prefix(200), as: UTF8.self))"))
-          }
+        if let frames = out.withLock({ $0.feed(bytes) }) {
+          if !frames.isEmpty { continuation.yield(.frames(frames)) }
+        } else {
+          continuation.yield(.log("the executor wrote what is no message; what follows is not read"))
         }
       },
       onError: { bytes in
@@ -78,9 +77,11 @@ final class ExecutorChild: Sendable {
 
   /// Returns false when the process has gone.
   @discardableResult
-  func send(_ command: ExecutorCommand) -> Bool {
-    guard let line = try? JSONEncoder.platform.encode(command) else { return false }  // commands hold only encodable values
-    return child.writeLine(line)
+  func send(_ frames: [ExecutorFrame]) -> Bool { child.write(frames.reduce(into: Data()) { $0.append($1.encoded) }) }
+
+  @discardableResult
+  func send(_ kind: ExecutorFrameKind, _ number: UInt32, _ payload: Data = Data()) -> Bool {
+    send([ExecutorFrame(kind: kind, number: number, payload: payload)])
   }
 
   func yieldProcessors() { child.yieldProcessors() }

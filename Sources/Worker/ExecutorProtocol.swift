@@ -2,39 +2,96 @@
 
 import Core
 import Foundation
+import Transport
 
-/// What a worker writes to its executor child's standard input, one JSON object a line.
-enum ExecutorCommand: Codable, Sendable {
-  /// Start this work. An executor runs one work at a time. The keys open the places in buckets that it needs, and no others.
-  /// Secrets are those that a program asks for, by `scope/key`.
-  case run(WorkSpec, scratch: String, gang: GangSeat?, keys: [StorageKeys], secrets: [String: String])
-  /// Everybody's address, for a gang rank that has reported its own.
-  case peers([GangPeer])
-  case cancel(reason: String)
+/// What a worker and an executor tell each other. Everything else that the executor's process prints goes to standard error and becomes
+/// log lines.
+typealias ExecutorFrame = PipeFrame<ExecutorFrameKind>
+typealias ExecutorFrameReader = PipeFrameReader<ExecutorFrameKind>
+
+enum ExecutorFrameKind: UInt8, Sendable {
+  // To the executor
+  /// Do this, behind what was ordered before: an `ExecutorOrder`.
+  case run = 1
+  /// Everybody's address, for a gang rank that has reported its own: a list of `GangPeer`.
+  case peers = 2
+  /// What has not begun is taken off the queue and answered at once.
+  case cancel = 3
   /// A replica finishes what it has, takes nothing new, then ends.
-  case drain
-}
-
-/// What an executor writes back on its standard output, one JSON object a line. Everything else that its process prints
-/// goes to standard error and becomes log lines.
-enum ExecutorEvent: Codable, Sendable {
-  case started
-  case progress(done: Int64, total: Int64, unit: String)
-  case metric(name: String, step: Int64, value: Double)
-  case log(String)
+  case drain = 4
+  // From the executor
+  case progress = 16
+  case metric = 17
+  /// A line of text.
+  case log = 18
   /// The rank or replica listens here.
-  case endpoint(address: String, publicKey: String)
-  case succeeded(JSONValue)
-  case failed(PlatformError)
-  case cancelled
+  case endpoint = 19
+  /// The result as JSON.
+  case succeeded = 20
+  /// A `PlatformError` as JSON.
+  case failed = 21
+  case cancelled = 22
 }
 
-/// A rank's place in its gang.
-struct GangSeat: Codable, Sendable {
-  var gang: String
-  var generation: Int
-  var rank: Int
-  var size: Int
+/// One attempt at one unit, for an executor.
+struct ExecutorOrder: Sendable {
+  var unit: String
+  var attempt: Int
+  var kind: String
+  /// Where its own folder is, when it wants one.
+  var scratch: String
+  /// The `AssignedWork` as it came from the coordinator. Its keys open the places in buckets that the work needs, and no others.
+  var work: Data
+
+  init(unit: String, attempt: Int, kind: String, scratch: String, work: Data) {
+    self.unit = unit
+    self.attempt = attempt
+    self.kind = kind
+    self.scratch = scratch
+    self.work = work
+  }
+
+  /// The length of a JSON object (u32, little-endian), the object, the work.
+  var encoded: Data {
+    let label = JSONValue.object([
+      "unit": .string(unit), "attempt": .integer(Int64(attempt)), "kind": .string(kind), "scratch": .string(scratch),
+    ]).sortedData
+    var out = Data(capacity: 4 + label.count + work.count)
+    withUnsafeBytes(of: UInt32(label.count).littleEndian) { out.append(contentsOf: $0) }
+    out.append(label)
+    out.append(work)
+    return out
+  }
+
+  /// - Throws: `internalError`: the same binary wrote it.
+  init(decoding data: Data) throws {
+    let length = data.count < 4 ? nil : data.withUnsafeBytes { Int(UInt32(littleEndian: $0.loadUnaligned(as: UInt32.self))) }
+    guard let length, data.count >= 4 + length, let label = try? JSONValue(parsing: Data(data.dropFirst(4).prefix(length))),
+      let unit = label["unit"]?.stringValue, let attempt = label["attempt"]?.intValue, let kind = label["kind"]?.stringValue,
+      let scratch = label["scratch"]?.stringValue
+    else { throw PlatformError(.internalError, "an order for an executor that cannot be read") }
+    self.init(unit: unit, attempt: attempt, kind: kind, scratch: scratch, work: Data(data.dropFirst(4 + length)))
+  }
+}
+
+/// How far work is, in its own units.
+struct ExecutorProgress: Codable, Sendable {
+  var done: Int64
+  var total: Int64
+  var unit: String
+}
+
+/// One point of a curve.
+struct ExecutorMetric: Codable, Sendable {
+  var name: String
+  var step: Int64
+  var value: Double
+}
+
+/// Where a rank or replica listens.
+struct ExecutorEndpoint: Codable, Sendable {
+  var address: String
+  var publicKey: String
 }
 
 /// How a rank reaches another.
@@ -43,35 +100,4 @@ struct GangPeer: Codable, Sendable {
   var hostID: String
   var address: String
   var publicKey: String
-}
-
-/// Splits a byte stream into lines; a line above `limit` bytes is cut there and the rest dropped.
-struct LineSplitter {
-  var limit: Int
-  private var pending: [UInt8] = []
-  private var overflowing = false
-
-  init(limit: Int) { self.limit = limit }
-
-  mutating func feed(_ bytes: UnsafeRawBufferPointer) -> [[UInt8]] {
-    var lines: [[UInt8]] = []
-    for byte in bytes {
-      if byte == UInt8(ascii: "\n") {
-        lines.append(pending)
-        pending.removeAll(keepingCapacity: true)
-        overflowing = false
-      } else if pending.count < limit {
-        pending.append(byte)
-      } else {
-        overflowing = true
-      }
-    }
-    return lines
-  }
-
-  /// What is left when the stream ends.
-  mutating func finish() -> [UInt8]? {
-    defer { pending = [] }
-    return pending.isEmpty ? nil : pending
-  }
 }

@@ -38,15 +38,44 @@ public actor WorkerProcess {
   }
 
   private struct Running {
-    var child: ExecutorChild?
     var kind: String
+    /// The `AssignedWork` as it came.
+    var payload: Data
     var gang: AssignedWork.Seat?
     var isReplica: Bool
     var mayWait: Bool
+    /// Which executor has it, as its work of which number.
+    var executor: Int?
+    var number: UInt32 = 0
     var started = false
-    var endpoint: (address: String, publicKey: String)?
+    var isNoted = false
+    var endpoint: ExecutorEndpoint?
     var cancelled = false
-    var outcome: (UnitOutcome, result: Data, error: Data)?
+  }
+
+  /// What is told until the coordinator has acknowledged it.
+  private struct Finished {
+    var outcome: UnitOutcome
+    var result: Data
+    var error: Data
+    var told: ContinuousClock.Instant
+  }
+
+  /// An executor process and what it has in hand.
+  private struct Executor {
+    var child: ExecutorChild
+    /// In their order: the first one is being done.
+    var works: [UnitAttempt] = []
+    var numbers: [UInt32: UnitAttempt] = [:]
+    var lastNumber: UInt32 = 0
+    /// What its lines belong to.
+    var latest: UnitAttempt?
+    var isOfQueue = false
+    /// It is not used again.
+    var retires = false
+    var hasYielded = false
+    var hasWorked = false
+    var idleSince = Date()
   }
 
   /// What hello and heartbeat read from the link's thread.
@@ -71,15 +100,17 @@ public actor WorkerProcess {
   private let shared = Mutex(Shared())
   private var link: ControlClient?
   private var units: [UnitAttempt: Running] = [:]
-  private var finished: [UnitAttempt: (UnitOutcome, result: Data, error: Data)] = [:]
+  private var finished: [UnitAttempt: Finished] = [:]
   private var remembered: [UnitAttempt] = []
   private var rememberedSet: Set<UnitAttempt> = []
-  private var idle: [(child: ExecutorChild, since: Date, hasWorked: Bool)] = []
+  private var executors: [Int: Executor] = [:]
+  private var lastExecutor = 0
+  /// Executors without work, the latest last.
+  private var idle: [Int] = []
   private var isWarming = false
   private var pendingLogs: [UnitAttempt: [String]] = [:]
-  /// What waits for a slot, in its order, and how many of its kind run.
-  private var queue: [(key: UnitAttempt, kind: String, work: AssignedWork)] = []
-  private var runningOfQueue = 0
+  /// Short work that may wait for a slot.
+  private var queue: WorkQueue
   /// What has begun and was not told yet.
   private var begun: [UnitAttempt] = []
   private var stopping = false
@@ -89,6 +120,7 @@ public actor WorkerProcess {
     self.configuration = configuration
     self.identity = identity
     self.logger = logger
+    queue = WorkQueue(slots: configuration.slots)
   }
 
   /// Works until SIGTERM, SIGINT, or a shutdown message.
@@ -159,12 +191,12 @@ public actor WorkerProcess {
     statements.stop()
     // Replicas get a moment to finish their answers; shards and ranks are simply repeated elsewhere.
     for (_, unit) in units {
-      if unit.isReplica { unit.child?.send(.drain) } else { unit.child?.kill() }
+      guard let child = child(of: unit) else { continue }
+      if unit.isReplica { child.send(.drain, unit.number) } else { child.kill() }
     }
     let deadline = Date().addingTimeInterval(8)
     while Date() < deadline && units.values.contains(where: \.isReplica) { try? await Task.sleep(for: .milliseconds(50)) }
-    for (_, unit) in units { unit.child?.kill() }
-    for one in idle { one.child.kill() }
+    for (_, executor) in executors { executor.child.kill() }
     client.close()
     await client.closed()
   }
@@ -203,7 +235,7 @@ public actor WorkerProcess {
 
   // MARK: the link
 
-  private func handle(_ event: WorkerEvent) async {
+  private func handle(_ event: WorkerEvent) {
     switch event {
     case .connected(let welcome), .restored(let welcome):
       logger.info("connected", metadata: ["epoch": "\(welcome.epoch)"])
@@ -215,13 +247,13 @@ public actor WorkerProcess {
       for (key, unit) in units where unit.gang != nil { cancel(key, reason: "lost the coordinator", unit: unit) }
     case .refused(let error):
       logger.error("refused by the coordinator", metadata: ["error": "\(error)"])
-    case .message(let message): await handle(message)
+    case .message(let message): handle(message)
     }
   }
 
-  private func handle(_ message: ControlMessage) async {
+  private func handle(_ message: ControlMessage) {
     switch message {
-    case .assign(let key, let kind, let payload, _): await assign(key, kind, payload)
+    case .assign(let key, let kind, let payload, _): assign(key, kind, payload)
     case .cancel(let key, let reason):
       guard let unit = units[key] else { return }
       cancel(key, reason: reason, unit: unit)
@@ -230,8 +262,9 @@ public actor WorkerProcess {
       shared.withLock { _ = $0.finished.remove(key) }
     case .peerTable(let group, let generation, let peers):
       let mapped = peers.map { GangPeer(rank: $0.rank, hostID: $0.hostID, address: $0.address, publicKey: $0.publicKey) }
+      guard let payload = try? JSONEncoder.platform.encode(mapped) else { return }  // always encodable
       for (_, unit) in units where unit.gang?.gang == group && unit.gang?.generation == generation {
-        unit.child?.send(.peers(mapped))
+        child(of: unit)?.send(.peers, unit.number, payload)
       }
     case .shutdown(let reason):
       logger.info("shutdown asked", metadata: ["reason": "\(reason)"])
@@ -241,63 +274,147 @@ public actor WorkerProcess {
   }
 
   /// Reports may have been lost with the connection: everything that is not acknowledged is said again.
-  private func repeatReports() {
+  /// - Parameter before: what was said later may still be on its way.
+  private func repeatReports(saidBefore before: ContinuousClock.Instant = .now) {
     for (key, unit) in units {
       if unit.started { tell(.unitStarted(key)) }
       if let endpoint = unit.endpoint { tell(.unitEndpoint(key, address: endpoint.address, publicKey: endpoint.publicKey)) }
     }
-    for (key, end) in finished { tell(.unitFinished(key, outcome: end.0, result: end.result, error: end.error)) }
+    for (key, end) in finished where end.told <= before { report(key) }
+  }
+
+  private func report(_ key: UnitAttempt) {
+    guard let end = finished[key] else { return }
+    finished[key]?.told = .now
+    tell(.unitFinished(key, outcome: end.outcome, result: end.result, error: end.error))
   }
 
   // MARK: work
 
-  private func assign(_ key: UnitAttempt, _ kind: String, _ payload: Data) async {
-    if units[key] != nil { return tell(.unitStarted(key)) }
-    if let end = finished[key] { return tell(.unitFinished(key, outcome: end.0, result: end.result, error: end.error)) }
+  private func assign(_ key: UnitAttempt, _ kind: String, _ payload: Data) {
+    if let unit = units[key] {
+      if unit.started { tell(.unitStarted(key)) }
+      return
+    }
+    if finished[key] != nil { return report(key) }
     guard !rememberedSet.contains(key), !stopping else { return }
     let work: AssignedWork
     do {
-      work = try JSONDecoder.platform.decode(AssignedWork.self, from: payload)
+      work = try AssignedWork(json: JSONValue(parsing: payload))
     } catch {
-      return finish(key, .failed, error: PlatformError(.internalError, "unreadable assignment: \(JSONValue.reason(error))"))
+      return finish(key, .failed, error: PlatformError.from(error))
     }
     guard work.incarnation == incarnation else { return }
     let mayWait = work.mayWait == true
-    units[key] = Running(child: nil, kind: kind, gang: work.gang, isReplica: work.isReplica, mayWait: mayWait)
+    units[key] = Running(kind: kind, payload: payload, gang: work.gang, isReplica: work.isReplica, mayWait: mayWait)
     shared.withLock { _ = $0.running.insert(key) }
-    if mayWait {
-      guard runningOfQueue < configuration.slots else { return queue.append((key, kind, work)) }
-      runningOfQueue += 1
+    guard !mayWait else {
+      queue.add(key)
+      return useQueue()
     }
-    await begin(key, kind, work)
+    // Ranks and replicas have a process of their own, and nothing waits for one to start.
+    if work.gang == nil, !work.isReplica, let id = takeIdle() { give([key], to: id) } else { Task { await startAlone(key) } }
   }
 
-  private func begin(_ key: UnitAttempt, _ kind: String, _ work: AssignedWork) async {
+  private func startAlone(_ key: UnitAttempt) async {
     do {
-      let child = try await executor(reusable: work.gang == nil && !work.isReplica)
-      guard units[key] != nil, units[key]?.cancelled == false else {
-        child.kill()
-        if units[key] != nil { finish(key, .cancelled) }
-        return beginNext()
-      }
-      units[key]?.child = child
-      // People wait for a replica's answers; everything else may take a moment longer.
-      if !work.isReplica { child.yieldProcessors() }
-      noteProcess(key, child)
-      let scratch = scratchRoot + "/" + key.unit.replacingOccurrences(of: "/", with: "_") + "-\(key.attempt)"
-      let seat = work.gang.map { GangSeat(gang: $0.gang, generation: $0.generation, rank: $0.rank, size: $0.size) }
-      let spec = WorkSpec(unit: key.unit, attempt: key.attempt, kind: kind, payload: work.payload)
-      child.send(.run(spec, scratch: scratch, gang: seat, keys: work.keys ?? [], secrets: work.secrets ?? [:]))
-      Task { await self.follow(child, key, scratch: scratch) }
+      let id = try await startExecutor()
+      if isWanted(key) { give([key], to: id) } else { release(id) }
     } catch {
       finish(key, .failed, error: PlatformError.from(error))
-      beginNext()
     }
   }
+
+  /// False when it was cancelled while its executor was started; that is then its end.
+  private func isWanted(_ key: UnitAttempt) -> Bool {
+    guard let unit = units[key] else { return false }
+    if unit.cancelled { finish(key, .cancelled) }
+    return !unit.cancelled
+  }
+
+  /// Hands out what waits.
+  private func useQueue() {
+    while !stopping, let action = queue.next() {
+      switch action {
+      case .open(let key):
+        if let id = takeIdle() { start(key, id) } else { Task { await startElsewhere(key) } }
+      case .hand(let keys, let id): give(keys, to: id)
+      case .takeBack(let key, let id): executors[id]?.child.send(.cancel, units[key]?.number ?? 0)
+      case .release(let id):
+        executors[id]?.isOfQueue = false
+        release(id)
+      }
+    }
+  }
+
+  private func start(_ key: UnitAttempt, _ id: Int) {
+    queue.opened(key, as: id)
+    executors[id]?.isOfQueue = true
+    give([key], to: id)
+  }
+
+  private func startElsewhere(_ key: UnitAttempt) async {
+    do {
+      let id = try await startExecutor()
+      if isWanted(key) {
+        start(key, id)
+      } else {
+        queue.dropped(key)
+        release(id)
+      }
+    } catch {
+      queue.dropped(key)
+      finish(key, .failed, error: PlatformError.from(error))
+    }
+    useQueue()
+  }
+
+  /// Orders work from an executor, behind what it has.
+  private func give(_ keys: [UnitAttempt], to id: Int) {
+    guard var executor = executors[id] else { return }
+    var frames: [ExecutorFrame] = []
+    for key in keys {
+      guard let unit = units[key] else { continue }
+      executor.lastNumber += 1
+      executor.numbers[executor.lastNumber] = key
+      executor.works.append(key)
+      units[key]?.executor = id
+      units[key]?.number = executor.lastNumber
+      let order = ExecutorOrder(unit: key.unit, attempt: key.attempt, kind: unit.kind, scratch: scratch(of: key), work: unit.payload)
+      frames.append(ExecutorFrame(kind: .run, number: executor.lastNumber, payload: order.encoded))
+      // People wait for a replica's answers; everything else may take a moment longer.
+      if !unit.isReplica, !executor.hasYielded {
+        executor.child.yieldProcessors()
+        executor.hasYielded = true
+      }
+      if unit.isReplica || unit.gang != nil { executor.retires = true }
+    }
+    executor.hasWorked = true
+    executors[id] = executor
+    executor.child.send(frames)
+    begins(id)
+  }
+
+  /// The executor's first work is being done now.
+  private func begins(_ id: Int) {
+    guard let key = executors[id]?.works.first, units[key]?.started == false else { return }
+    executors[id]?.latest = key
+    units[key]?.started = true
+    begun.append(key)
+    if begun.count == 1 { Task { [weak self] in await self?.tellBeginnings() } }
+  }
+
+  private func scratch(of key: UnitAttempt) -> String {
+    scratchRoot + "/" + key.unit.replacingOccurrences(of: "/", with: "_") + "-\(key.attempt)"
+  }
+
+  private func child(of unit: Running) -> ExecutorChild? { unit.executor.flatMap { executors[$0]?.child } }
 
   /// One small file a running unit with its process identifier, for people and tests who want to look or to disturb.
   private var unitsFolder: String { configuration.directory + "/units" }
-  private func noteProcess(_ key: UnitAttempt, _ child: ExecutorChild) {
+  private func noteProcess(_ key: UnitAttempt) {
+    guard let child = units[key].flatMap(child(of:)), units[key]?.isNoted == false else { return }
+    units[key]?.isNoted = true
     let path = unitsFolder + "/" + key.unit.replacingOccurrences(of: "/", with: "_")
     // Only a convenience: nothing depends on the note.
     let file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
@@ -307,9 +424,39 @@ public actor WorkerProcess {
     close(file)
   }
 
-  private func executor(reusable: Bool) async throws -> ExecutorChild {
-    while reusable, let warm = idle.popLast() { if warm.child.isRunning { return warm.child } }
-    return try await ExecutorChild.start(directory: configuration.directory, address: configuration.address ?? identity.ownAddress)
+  private func takeIdle() -> Int? {
+    while let id = idle.popLast() { if executors[id]?.child.isRunning == true { return id } }
+    return nil
+  }
+
+  private func startExecutor() async throws -> Int {
+    let child = try await ExecutorChild.start(directory: configuration.directory, address: configuration.address ?? identity.ownAddress)
+    lastExecutor += 1
+    let id = lastExecutor
+    executors[id] = Executor(child: child)
+    Task { await self.follow(child, id) }
+    return id
+  }
+
+  /// An executor without work is kept for the next, or ended.
+  private func release(_ id: Int) {
+    guard let executor = executors[id] else { return }
+    if !executor.retires && !stopping && idle.count < configuration.slots {
+      executors[id]?.idleSince = Date()
+      idle.append(id)
+    } else {
+      retire(id)
+    }
+  }
+
+  private func retire(_ id: Int) {
+    guard let child = executors[id]?.child else { return }
+    child.retire()
+    // A process that does not end by itself after its input did is ended.
+    Task {
+      try? await Task.sleep(for: .seconds(2))
+      child.kill()
+    }
   }
 
   /// Starts the executor of the next work, unless one waits already or there is no slot for such work.
@@ -318,100 +465,115 @@ public actor WorkerProcess {
     isWarming = true
     defer { isWarming = false }
     do {
-      let child = try await executor(reusable: false)
-      if stopping { child.kill() } else { idle.append((child, Date(), false)) }
+      let id = try await startExecutor()
+      if stopping { executors[id]?.child.kill() } else { release(id) }
     } catch {
       logger.warning("no executor was started ahead", metadata: ["error": "\(error)"])
     }
   }
 
-  /// Reads one executor's messages until its work is over.
-  private func follow(_ child: ExecutorChild, _ key: UnitAttempt, scratch: String) async {
-    var reusable = false
-    loop: for await message in child.messages {
+  /// Reads one executor's messages until it ends.
+  private func follow(_ child: ExecutorChild, _ id: Int) async {
+    for await message in child.messages {
       switch message {
-      case .log(let line): pendingLogs[key, default: []].append(line)
-      case .ended(let exit):
-        if [CommandWork.kind, EnvironmentWork.kind].contains(units[key]?.kind) {
-          // What the program had started is not the executor's any more.
-          let owner = ownPath
-          do { try await BlockingPool.shared.run { ProcessTree.killOrphans(of: owner, unit: UnitName(key.unit, attempt: key.attempt)) } } catch {
-            logger.warning("processes of a program may be left", metadata: ["unit": "\(key.unit)", "error": "\(error)"])
-          }
-        }
-        // The process is gone: with its result, or without one.
-        if let outcome = units[key]?.outcome {
-          complete(key, outcome)
-        } else if units[key]?.cancelled == true {
-          finish(key, .cancelled)
-        } else {
-          finish(
-            key, .failed, error: PlatformError(.unavailable, "the executor of \(key.unit) ended with \(exit)", hint: "See the task's log."))
-        }
-        break loop
-      case .event(let event):
-        if handle(event, key) {
-          reusable = units[key]?.gang == nil && units[key]?.isReplica == false && units[key]?.cancelled == false
-          if let outcome = units[key]?.outcome { complete(key, outcome) }
-          break loop
-        }
+      case .log(let line): if let key = executors[id]?.latest { pendingLogs[key, default: []].append(line) }
+      case .frames(let frames):
+        for frame in frames { handle(frame, of: id) }
+        useQueue()
+      case .ended(let exit): await ended(id, exit)
       }
     }
-    // Only leftovers of a finished attempt are in there.
-    if access(scratch, F_OK) == 0 { try? FileManager.default.removeItem(atPath: scratch) }
-    if reusable && !stopping && idle.count < configuration.slots {
-      idle.append((child, Date(), true))
-    } else {
-      child.retire()
-      // A process that does not end by itself after its input did is ended.
-      Task {
-        try? await Task.sleep(for: .seconds(2))
-        child.kill()
-      }
-    }
-    beginNext()
   }
 
-  /// Begins what waits, for as many slots as are free.
-  private func beginNext() {
-    while runningOfQueue < configuration.slots, !queue.isEmpty, !stopping {
-      let next = queue.removeFirst()
-      runningOfQueue += 1
-      Task { await begin(next.key, next.kind, next.work) }
+  /// The process is gone, with what it was doing.
+  private func ended(_ id: Int, _ exit: ChildProcess.Exit) async {
+    idle.removeAll { $0 == id }
+    guard let executor = executors.removeValue(forKey: id) else { return }
+    if executor.isOfQueue {
+      _ = queue.lost(id)
+      for key in executor.works.dropFirst() {
+        units[key]?.executor = nil
+        // It waits again, unless it was to be cancelled.
+        guard units[key]?.cancelled == true else { continue }
+        queue.dropped(key)
+        finish(key, .cancelled)
+      }
     }
+    if let key = executor.works.first {
+      if [CommandWork.kind, EnvironmentWork.kind].contains(units[key]?.kind) {
+        // What the program had started is not the executor's any more.
+        let owner = ownPath
+        do { try await BlockingPool.shared.run { ProcessTree.killOrphans(of: owner, unit: UnitName(key.unit, attempt: key.attempt)) } } catch {
+          logger.warning("processes of a program may be left", metadata: ["unit": "\(key.unit)", "error": "\(error)"])
+        }
+      }
+      if units[key]?.cancelled == true {
+        finish(key, .cancelled)
+      } else {
+        finish(
+          key, .failed, error: PlatformError(.unavailable, "the executor of \(key.unit) ended with \(exit)", hint: "See the task's log."))
+      }
+      removeScratch(of: key)
+    }
+    useQueue()
+  }
+
+  /// Only leftovers of a finished attempt are in there.
+  private func removeScratch(of key: UnitAttempt) {
+    let path = scratch(of: key)
+    if access(path, F_OK) == 0 { try? FileManager.default.removeItem(atPath: path) }
   }
 
   /// Of work that is over in a moment, nobody needs to know that it has begun.
   private func tellBeginnings() async {
     try? await Task.sleep(for: .milliseconds(25))  // cancelled: they are told now
-    for key in begun where units[key] != nil { tell(.unitStarted(key)) }
+    for key in begun where units[key]?.started == true {
+      tell(.unitStarted(key))
+      noteProcess(key)
+    }
     begun = []
   }
 
-  /// - Returns: true when the work is over.
-  private func handle(_ event: ExecutorEvent, _ key: UnitAttempt) -> Bool {
-    switch event {
-    case .started:
-      units[key]?.started = true
-      begun.append(key)
-      if begun.count == 1 { Task { [weak self] in await self?.tellBeginnings() } }
-    case .progress(let done, let total, let unit): tell(.unitProgress(key, done: done, total: total, unit: unit))
-    case .metric(let name, let step, let value): tell(.unitMetric(key, name: name, step: step, value: value))
-    case .log(let line): pendingLogs[key, default: []].append(line)
-    case .endpoint(let address, let publicKey):
-      units[key]?.endpoint = (address, publicKey)
-      tell(.unitEndpoint(key, address: address, publicKey: publicKey))
-    case .succeeded(let result):
-      units[key]?.outcome = (.succeeded, Data(result.sortedText.utf8), Data())
-      return true
-    case .failed(let error):
-      units[key]?.outcome = (.failed, Data(), encoded(error))
-      return true
-    case .cancelled:
-      units[key]?.outcome = (.cancelled, Data(), Data())
-      return true
+  private func handle(_ frame: ExecutorFrame, of id: Int) {
+    guard let key = executors[id]?.numbers[frame.number] else { return }
+    func read<T: Decodable>(_ type: T.Type) -> T? { try? JSONDecoder.platform.decode(type, from: frame.payload) }  // the executor is the same binary
+    switch frame.kind {
+    case .progress: if let event = read(ExecutorProgress.self) { tell(.unitProgress(key, done: event.done, total: event.total, unit: event.unit)) }
+    case .metric: if let event = read(ExecutorMetric.self) { tell(.unitMetric(key, name: event.name, step: event.step, value: event.value)) }
+    case .log: pendingLogs[key, default: []].append(String(decoding: frame.payload, as: UTF8.self))
+    case .endpoint:
+      guard let endpoint = read(ExecutorEndpoint.self) else { return }
+      units[key]?.endpoint = endpoint
+      tell(.unitEndpoint(key, address: endpoint.address, publicKey: endpoint.publicKey))
+    case .succeeded: ended(key, frame.number, of: id, (.succeeded, frame.payload, Data()))
+    case .failed: ended(key, frame.number, of: id, (.failed, Data(), frame.payload))
+    case .cancelled: ended(key, frame.number, of: id, (.cancelled, Data(), Data()))
+    case .run, .peers, .cancel, .drain: break
     }
-    return false
+  }
+
+  /// An executor has said that a work is over.
+  private func ended(_ key: UnitAttempt, _ number: UInt32, of id: Int, _ end: (UnitOutcome, result: Data, error: Data)) {
+    guard var executor = executors[id] else { return }
+    executor.numbers[number] = nil
+    let wasFirst = executor.works.first == key
+    executor.works.removeAll { $0 == key }
+    let wasAsked = units[key]?.cancelled == true
+    // What was stopped in the middle may have left something behind in its process.
+    if wasAsked, wasFirst { executor.retires = true }
+    executors[id] = executor
+    var isBack = false
+    if executor.isOfQueue {
+      if executor.retires { queue.close(id) }
+      isBack = queue.ended(key, in: id, wasCancelled: end.0 == .cancelled && !wasAsked)
+    }
+    if isBack {
+      units[key]?.executor = nil
+    } else {
+      complete(key, end)
+      removeScratch(of: key)
+    }
+    if !executor.works.isEmpty { begins(id) } else if !executor.isOfQueue { release(id) }
   }
 
   private func encoded(_ error: PlatformError) -> Data {
@@ -424,12 +586,8 @@ public actor WorkerProcess {
 
   private func complete(_ key: UnitAttempt, _ end: (UnitOutcome, result: Data, error: Data)) {
     flushLogs()
-    if units[key]?.mayWait == true {
-      if let position = queue.firstIndex(where: { $0.key == key }) { queue.remove(at: position) } else { runningOfQueue -= 1 }
-    }
-    units[key] = nil
-    unlink(unitsFolder + "/" + key.unit.replacingOccurrences(of: "/", with: "_"))
-    finished[key] = end
+    if units.removeValue(forKey: key)?.isNoted == true { unlink(unitsFolder + "/" + key.unit.replacingOccurrences(of: "/", with: "_")) }
+    finished[key] = Finished(outcome: end.0, result: end.result, error: end.error, told: .now)
     remembered.append(key)
     rememberedSet.insert(key)
     if remembered.count > Self.memory {
@@ -439,24 +597,29 @@ public actor WorkerProcess {
       $0.running.remove(key)
       $0.finished.insert(key)
     }
-    tell(.unitFinished(key, outcome: end.0, result: end.result, error: end.error))
+    report(key)
   }
 
   private func cancel(_ key: UnitAttempt, reason: String, unit: Running) {
     if reason == AssignedWork.drainReason {
-      unit.child?.send(.drain)
+      child(of: unit)?.send(.drain, unit.number)
       return
     }
     units[key]?.cancelled = true
-    if queue.contains(where: { $0.key == key }) { return finish(key, .cancelled) }
-    guard let child = unit.child else { return }
-    child.send(.cancel(reason: reason))
+    if queue.isWaiting(key) {
+      queue.dropped(key)
+      return finish(key, .cancelled)
+    }
+    guard let id = unit.executor, let child = executors[id]?.child else { return }
+    child.send(.cancel, unit.number)
     // Work that does not look at its flag is ended.
     Task { [weak self] in
       try? await Task.sleep(for: .seconds(3))
-      if await self?.units[key] != nil { child.kill() }
+      if await self?.isDoing(key) == true { child.kill() }
     }
   }
+
+  private func isDoing(_ key: UnitAttempt) -> Bool { units[key]?.executor.map { executors[$0]?.works.first == key } ?? false }
 
   // MARK: housekeeping
 
@@ -464,21 +627,20 @@ public actor WorkerProcess {
 
   private func keepHouse() {
     flushLogs()
-    idle.removeAll { one in
-      guard one.child.isRunning else { return true }
-      guard one.hasWorked, Date().timeIntervalSince(one.since) > Self.idleSeconds else { return false }
-      one.child.retire()
-      return true
+    for id in idle {
+      guard let one = executors[id], one.hasWorked, Date().timeIntervalSince(one.idleSince) > Self.idleSeconds else { continue }
+      idle.removeAll { $0 == id }
+      retire(id)
     }
     if idle.isEmpty { Task { await warmUp() } }
     statements?.keepHouse()
     let processes =
-      units.values.compactMap { $0.child?.processID } + idle.map(\.child.processID) + (statements?.processIDs ?? []) + [getpid()]
+      executors.values.map(\.child.processID) + (statements?.processIDs ?? []) + [getpid()]
     let resident = processes.reduce(Int64(0)) { $0 + (ProcessSupport.residentBytes($1) ?? 0) }
     shared.withLock { $0.residentBytes = resident }
     if Date().timeIntervalSince(lastRepeat) > 2 {
       lastRepeat = Date()
-      repeatReports()
+      repeatReports(saidBefore: .now - .seconds(2))
     }
   }
 

@@ -190,7 +190,7 @@ final class ControlClientHandler: LoopHandler {
     }
     if session.state == .online {
       nextOpen = now + patience
-      while let first = backlog.first, transmit(first) == .sent { backlog.removeFirst() }
+      backlog.removeFirst(backlog.firstIndex { transmit($0) != .sent } ?? backlog.count)
       let interval = Int64(session.welcome?.heartbeatMilliseconds ?? 500)
       if now >= nextBeat {
         _ = transmit(.heartbeat(heartbeat()))

@@ -3,7 +3,7 @@
 public import Core
 
 /// The payload of an assignment on the control link: the unit's own specification and, for a rank, its place.
-public struct AssignedWork: Codable, Sendable {
+public struct AssignedWork: Sendable {
   public struct Seat: Codable, Sendable {
     public var gang: String
     public var generation: Int
@@ -40,6 +40,31 @@ public struct AssignedWork: Codable, Sendable {
     self.gang = gang
     self.isReplica = isReplica
     self.keys = keys
+  }
+
+  /// What is absent is nil or false. Read and written by hand: of work that is over in a moment, this would take the most time.
+  public var json: JSONValue {
+    get throws {
+      var members: [String: JSONValue] = ["incarnation": .integer(incarnation), "payload": payload, "isReplica": .bool(isReplica)]
+      if let gang { members["gang"] = try JSONValue(encoding: gang) }
+      if let mayWait { members["mayWait"] = .bool(mayWait) }
+      if let keys { members["keys"] = try JSONValue(encoding: keys) }
+      if let secrets { members["secrets"] = .object(secrets.mapValues { .string($0) }) }
+      return .object(members)
+    }
+  }
+
+  /// - Throws: `internalError`: a binary of this version wrote it.
+  public init(json: JSONValue) throws {
+    guard let incarnation = json["incarnation"]?.intValue, let payload = json["payload"], let isReplica = json["isReplica"]?.boolValue else {
+      throw PlatformError(.internalError, "unreadable assignment")
+    }
+    func present(_ name: String) -> JSONValue? { json[name].flatMap { $0 == .null ? .none : $0 } }
+    do {
+      self.init(
+        incarnation: Int64(incarnation), payload: payload, gang: try present("gang")?.decode(), isReplica: isReplica,
+        mayWait: present("mayWait")?.boolValue, keys: try present("keys")?.decode(), secrets: try present("secrets")?.decode())
+    } catch { throw PlatformError(.internalError, "unreadable assignment: \(JSONValue.reason(error))") }
   }
 
   /// The reason in a cancel message that asks a replica to finish what it has first.

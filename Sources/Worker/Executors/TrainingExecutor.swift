@@ -38,7 +38,7 @@ enum TrainingExecutor {
 
   /// Shared memory when all ranks are on this machine, ZeroMQ otherwise.
   /// - Parameter overNetwork: ZeroMQ in any case.
-  static func joinGang(_ seat: GangSeat, _ context: ExecutorContext, overNetwork: Bool = false) throws -> any Collective {
+  static func joinGang(_ seat: AssignedWork.Seat, _ context: ExecutorContext, overNetwork: Bool = false) throws -> any Collective {
     if seat.size == 1 { return SingleRank() }
     let keys = try CurveKeyPair.generate()
     let listener = try RankListener(address: context.listenAddress, keys: keys)

@@ -57,7 +57,7 @@ private final class StatementExecutor: Sendable {
     self.session = session
   }
 
-  private func send(_ kind: StatementFrame.Kind, _ number: UInt32, _ payload: Data = Data()) {
+  private func send(_ kind: StatementFrameKind, _ number: UInt32, _ payload: Data = Data()) {
     channel.send(StatementFrame(kind: kind, number: number, payload: payload).encoded)
   }
 
@@ -119,7 +119,7 @@ private final class StatementExecutor: Sendable {
   }
 
   private func perform(_ frame: StatementFrame) {
-    let answer: (StatementFrame.Kind, Data)
+    let answer: (StatementFrameKind, Data)
     do {
       answer = (.succeeded, try session.run(StatementMessage(decoding: frame.payload)).encoded())
     } catch is CancellationError {
