@@ -640,7 +640,8 @@ public actor WorkerProcess {
     shared.withLock { $0.residentBytes = resident }
     if Date().timeIntervalSince(lastRepeat) > 2 {
       lastRepeat = Date()
-      repeatReports(saidBefore: .now - .seconds(2))
+      // A link that lives loses nothing; a coordinator that is busy storing would only get more to do.
+      repeatReports(saidBefore: .now - .seconds(5))
     }
   }
 
