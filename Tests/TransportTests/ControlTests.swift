@@ -90,6 +90,26 @@ func first<E: Sendable, T: Sendable>(
     link.server.close()
   }
 
+  /// What one transaction makes known at once is more than a connection holds.
+  @Test func manyMessagesAtOnceEndNoSession() async throws {
+    let link = try Link.make("sockets", nodes: ["a"])
+    let worker = try link.connect("a", helloOf("a"))
+    _ = try await first(worker.events, "welcome") { if case .connected = $0 { true } else { nil } }
+    for index in 0..<9000 { try link.server.send(.acknowledge(UnitAttempt(unit: "u", attempt: index)), to: "a") }
+    var next = 0
+    while next < 9000 {
+      let event = try await first(worker.events, "message \(next)") { event -> WorkerEvent? in event }
+      guard case .message(.acknowledge(let key)) = event else {
+        Issue.record("\(event) instead of message \(next)")
+        break
+      }
+      #expect(key.attempt == next)
+      next = key.attempt + 1
+    }
+    worker.close()
+    link.server.close()
+  }
+
   @Test(arguments: ["sockets", "process"]) func endedSessionIsRestored(_ kind: String) async throws {
     let link = try Link.make(kind, nodes: ["a"])
     let worker = try link.connect("a", helloOf("a"))

@@ -146,6 +146,9 @@ final class ControlServerHandler: LoopHandler {
   private var table: SessionTable
   /// Route of each node's latest message. Routes are made by libzmq for each connection.
   private var routes: [String: Data] = [:]
+  /// Messages that a node's connection did not take yet, in their order; bounded, and dropped with the session.
+  private var backlogs: [String: [ControlMessage]] = [:]
+  private static let backlogLimit = 10_000
   private var sequence: UInt64 = 0
   private var joinsRunning = 0
 
@@ -205,6 +208,7 @@ final class ControlServerHandler: LoopHandler {
     case .refuse(let error): _ = transmit(.refused(error), to: route)
     case .connected(let hello):
       routes[node] = route
+      backlogs[node] = nil
       connected.insert(node)
       if deliver(.connected(hello), of: node), transmit(.welcome(welcome), to: route) != .sent {
         end(node, reason: "it went away during its hello")
@@ -270,9 +274,14 @@ final class ControlServerHandler: LoopHandler {
     switch command {
     case .send(let message, let node):
       guard let route = routes[node] else { return }
+      if let waiting = backlogs[node] {
+        guard waiting.count < Self.backlogLimit else { return end(node, reason: "it does not read its messages") }
+        backlogs[node]?.append(message)
+        return
+      }
       switch transmit(message, to: route) {
       case .sent: break
-      case .full: end(node, reason: "it does not read its messages")
+      case .full: backlogs[node] = [message]
       case .unroutable: end(node, reason: "its connection has ended")
       }
     case .disconnect(let node, let reason): end(node, reason: reason)
@@ -291,7 +300,20 @@ final class ControlServerHandler: LoopHandler {
     for node in table.unheard(since: now - 2 * Int64(configuration.timing.heartbeatMilliseconds)) {
       if let route = routes[node], probe(route) == .unroutable { end(node, reason: "its connection has ended") }
     }
-    return configuration.timing.heartbeatMilliseconds / 2
+    for node in backlogs.keys { sendBacklog(of: node) }
+    return backlogs.isEmpty ? configuration.timing.heartbeatMilliseconds / 2 : 5
+  }
+
+  private func sendBacklog(of node: String) {
+    guard let route = routes[node], let waiting = backlogs.removeValue(forKey: node) else { return }
+    for (index, message) in waiting.enumerated() {
+      switch transmit(message, to: route) {
+      case .sent: continue
+      case .full: backlogs[node] = Array(waiting[index...])
+      case .unroutable: end(node, reason: "its connection has ended")
+      }
+      return
+    }
   }
 
   func stop() {
@@ -315,7 +337,9 @@ final class ControlServerHandler: LoopHandler {
     let envelope = Envelope(
       sender: "coordinator", sequence: sequence, epoch: configuration.epoch, incarnation: incarnation,
       body: .message(message))
-    guard let data = try? envelope.encoded(), data.count <= configuration.messageBytesMax else { return .full }
+    guard let data = try? envelope.encoded(), data.count <= configuration.messageBytesMax else {
+      return .unroutable  // cannot ever be sent; `send` has checked what callers give
+    }
     return control.send([route, data])
   }
 
@@ -335,6 +359,7 @@ final class ControlServerHandler: LoopHandler {
 
   private func forget(_ node: String, reason: String) {
     routes[node] = nil
+    backlogs[node] = nil
     connected.remove(node)
     events.yield(.disconnected(node: node, reason: reason))
   }
