@@ -37,7 +37,8 @@ public actor JobRunner {
   private var mailbox: [Mail] = []
   private var waiter: CheckedContinuation<Void, Never>?
   private var stopped: PlatformError?
-  private var lastInstant: Instant = 0
+  private var clock = SchedulerClock(wall: ProcessSupport.wallMilliseconds)
+  private let clockStart = ContinuousClock.now
   /// What waits for the next transaction, and for the one that is under way.
   private var next = Unstored()
   private var underWay: Unstored?
@@ -73,14 +74,7 @@ public actor JobRunner {
     self.logger = logger
   }
 
-  /// Milliseconds of a monotonic clock that was set by the wall clock once, at start: stored deadlines mean the same to a
-  /// successor, and a jump of the wall clock cannot end a lease early.
-  private let clockStart = (wall: ProcessSupport.wallMilliseconds, monotonic: ContinuousClock.now)
-  private func now() -> Instant {
-    lastInstant = max(lastInstant + 1, currentInstant)
-    return lastInstant
-  }
-  private var currentInstant: Instant { clockStart.wall + Int64((ContinuousClock.now - clockStart.monotonic) / .milliseconds(1)) }
+  private func now() -> Instant { clock.instant(after: ContinuousClock.now - clockStart) }
 
   /// Queues an event without waiting.
   public func post(_ event: Event) {
@@ -215,7 +209,7 @@ public actor JobRunner {
 
   private func tick() {
     storeIfWanted(isDue: true)
-    if scheduler.nextDeadline ?? .max <= currentInstant { post(.tick) }
+    if scheduler.nextDeadline ?? .max <= now() { post(.tick) }
     // The loop sleeps in a continuation that cancellation cannot reach.
     if Task.isCancelled { wake() }
   }
