@@ -77,9 +77,16 @@ final class ExecutorSession: Sendable {
         return state.current.flatMap { $0.number == frame.number ? $0 : nil }
       }
       // What ended in the meantime has said so already; a second end is nobody's.
-      if let running { running.cancel() } else { send(.cancelled, frame.number) }
+      if let running { running.cancel() } else { send(.returned, frame.number) }
+    case .takeBack:
+      let isWaiting = state.withLock { state in
+        let count = state.waiting.count
+        state.waiting.removeAll { $0.context.number == frame.number }
+        return state.waiting.count < count
+      }
+      if isWaiting { send(.returned, frame.number) }
     case .drain: context(frame.number)?.drain()
-    case .progress, .metric, .log, .endpoint, .succeeded, .failed, .cancelled: break
+    case .progress, .metric, .log, .endpoint, .succeeded, .failed, .cancelled, .returned: break
     }
   }
 
@@ -136,7 +143,14 @@ final class ExecutorSession: Sendable {
 
   private func end(_ context: ExecutorContext, _ kind: ExecutorFrameKind, _ payload: Data = Data()) {
     send(kind, context.number, payload)
-    state.withLock { $0.current = nil }
+    let rest = state.withLock { state -> [Ordered] in
+      state.current = nil
+      // What was stopped in the middle may have left something behind in this process: nothing else is begun in it.
+      guard context.isCancelled else { return [] }
+      defer { state.waiting = [] }
+      return state.waiting
+    }
+    for one in rest { send(.returned, one.context.number) }
   }
 
   private func fail(_ number: UInt32, _ error: PlatformError) { send(.failed, number, Self.encoded(error)) }

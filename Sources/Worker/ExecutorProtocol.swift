@@ -19,6 +19,8 @@ enum ExecutorFrameKind: UInt8, Sendable {
   case cancel = 3
   /// A replica finishes what it has, takes nothing new, then ends.
   case drain = 4
+  /// What has not begun is given back; what has begun goes on.
+  case takeBack = 5
   // From the executor
   case progress = 16
   case metric = 17
@@ -31,6 +33,8 @@ enum ExecutorFrameKind: UInt8, Sendable {
   /// A `PlatformError` as JSON.
   case failed = 21
   case cancelled = 22
+  /// It was not begun: another executor may do it.
+  case returned = 23
 }
 
 /// One attempt at one unit, for an executor.

@@ -101,12 +101,13 @@ struct WorkQueue {
   func isWaiting(_ key: UnitAttempt) -> Bool { waiting[taken...].contains(key) }
 
   /// A work of this executor has ended.
-  /// - Parameter wasCancelled: without being done, and nobody but the queue has asked for that.
-  /// - Returns: true when it was given back, and waits again.
-  mutating func ended(_ key: UnitAttempt, in id: Int, wasCancelled: Bool) -> Bool {
+  /// - Parameter isBack: it was not begun, and is still wanted.
+  /// - Returns: true when it waits again.
+  mutating func ended(_ key: UnitAttempt, in id: Int, isBack: Bool) -> Bool {
     guard let position = lanes[id]?.works.firstIndex(of: key) else { return false }
     lanes[id]?.works.remove(at: position)
-    guard comingBack.remove(key) != nil, wasCancelled else { return false }
+    comingBack.remove(key)
+    guard isBack else { return false }
     waiting.append(key)
     return true
   }

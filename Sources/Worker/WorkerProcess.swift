@@ -339,7 +339,7 @@ public actor WorkerProcess {
       case .open(let key):
         if let id = takeIdle() { start(key, id) } else { Task { await startElsewhere(key) } }
       case .hand(let keys, let id): give(keys, to: id)
-      case .takeBack(let key, let id): executors[id]?.child.send(.cancel, units[key]?.number ?? 0)
+      case .takeBack(let key, let id): executors[id]?.child.send(.takeBack, units[key]?.number ?? 0)
       case .release(let id):
         executors[id]?.isOfQueue = false
         release(id)
@@ -548,24 +548,25 @@ public actor WorkerProcess {
     case .succeeded: ended(key, frame.number, of: id, (.succeeded, frame.payload, Data()))
     case .failed: ended(key, frame.number, of: id, (.failed, Data(), frame.payload))
     case .cancelled: ended(key, frame.number, of: id, (.cancelled, Data(), Data()))
-    case .run, .peers, .cancel, .drain: break
+    case .returned: ended(key, frame.number, of: id, (.cancelled, Data(), Data()), wasReturned: true)
+    case .run, .peers, .cancel, .drain, .takeBack: break
     }
   }
 
   /// An executor has said that a work is over.
-  private func ended(_ key: UnitAttempt, _ number: UInt32, of id: Int, _ end: (UnitOutcome, result: Data, error: Data)) {
+  private func ended(_ key: UnitAttempt, _ number: UInt32, of id: Int, _ end: (UnitOutcome, result: Data, error: Data), wasReturned: Bool = false) {
     guard var executor = executors[id] else { return }
     executor.numbers[number] = nil
     let wasFirst = executor.works.first == key
     executor.works.removeAll { $0 == key }
     let wasAsked = units[key]?.cancelled == true
-    // What was stopped in the middle may have left something behind in its process.
+    // Its executor begins nothing else.
     if wasAsked, wasFirst { executor.retires = true }
     executors[id] = executor
     var isBack = false
     if executor.isOfQueue {
       if executor.retires { queue.close(id) }
-      isBack = queue.ended(key, in: id, wasCancelled: end.0 == .cancelled && !wasAsked)
+      isBack = queue.ended(key, in: id, isBack: wasReturned && !wasAsked)
     }
     if isBack {
       units[key]?.executor = nil

@@ -38,7 +38,7 @@ import Transport
 
     mutating func end(_ id: Int) -> UnitAttempt {
       let key = lanes[id]!.removeFirst()
-      let isBack = queue.ended(key, in: id, wasCancelled: false)
+      let isBack = queue.ended(key, in: id, isBack: false)
       #expect(!isBack)
       return key
     }
@@ -74,7 +74,7 @@ import Transport
     let back = bench.lanes[2]!.last!
     #expect(bench.asked == [back])
     bench.lanes[2]!.removeLast()
-    let isBack = bench.queue.ended(back, in: 2, wasCancelled: true)
+    let isBack = bench.queue.ended(back, in: 2, isBack: true)
     #expect(isBack)
     bench.act()
     #expect(bench.lanes[3] == [back])
@@ -91,7 +91,7 @@ import Transport
     let asked = bench.asked[0]
     // It was done before the request came.
     bench.lanes[2]!.removeAll { $0 == asked }
-    let isBack = bench.queue.ended(asked, in: 2, wasCancelled: false)
+    let isBack = bench.queue.ended(asked, in: 2, isBack: false)
     #expect(!isBack)
     bench.act()
     #expect(bench.lanes[3] == nil)
@@ -123,6 +123,22 @@ import Transport
     #expect(bench.lanes[2] == [Self.key(1)])
   }
 
+  /// An executor whose first work was cancelled begins nothing else.
+  @Test func whatAnExecutorReturnsUnaskedWaitsAgain() {
+    var bench = Bench(slots: 1)
+    for number in 0..<3 { bench.queue.add(Self.key(number)) }
+    bench.act()
+    bench.queue.close(1)
+    _ = bench.end(1)
+    for key in bench.lanes[1]! {
+      let isBack = bench.queue.ended(key, in: 1, isBack: true)
+      #expect(isBack)
+    }
+    bench.lanes[1] = []
+    bench.act()
+    #expect(bench.lanes == [2: [Self.key(1), Self.key(2)]])
+  }
+
   /// Every work is done once, whatever the order in which executors finish, end or give back.
   @Test func nothingIsLostOrDoneTwice() {
     for seed in 0..<300 as Range<UInt64> {
@@ -142,7 +158,7 @@ import Transport
           let key = bench.asked.removeFirst()
           for (id, works) in bench.lanes where works.dropFirst().contains(key) {
             bench.lanes[id]!.removeAll { $0 == key }
-            let isBack = bench.queue.ended(key, in: id, wasCancelled: true)
+            let isBack = bench.queue.ended(key, in: id, isBack: true)
             #expect(isBack)
           }
         case 3 where !busy.isEmpty && generator.next() % 8 == 0:
