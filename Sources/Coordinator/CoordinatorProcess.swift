@@ -8,6 +8,7 @@ import Foundation
 import Jobs
 public import Logging
 import ObjectStore
+import Pipelines
 import Postgres
 import Scheduling
 import Serving
@@ -475,9 +476,11 @@ final class CoordinatorEffects: EffectHandler {
     return planner
   }
 
-  func plan(_ call: StageCall) async throws -> StagePlan { RepeatableWork.declare(try await planner(call).plan(call)) }
+  func plan(_ call: StageCall) async throws -> StagePlan {
+    RepeatableWork.bundled(RepeatableWork.declare(try await planner(call).plan(call)), by: call.partsPerBatch)
+  }
   func commit(_ call: StageCall, results: [JSONValue]) async throws -> StageOutcome {
-    try await planner(call).commit(call, results: results)
+    try await planner(call).commit(call, results: ShardBatch.parts(of: results))
   }
   func deliver(_ effect: Effect) { plane.deliver(effect) }
 }

@@ -23,6 +23,31 @@ enum RepeatableWork {
     return .shards(units)
   }
 
+  /// Those that follow each other and may be repeated, `count` at a time as one.
+  /// - Parameter count: nil or 1 leaves each on its own.
+  static func bundled(_ plan: StagePlan, by count: Int?) -> StagePlan {
+    guard case .shards(let units) = plan, let count, count > 1 else { return plan }
+    var bundles: [[UnitSpec]] = []
+    for unit in units {
+      if let last = bundles.last, last.count < count, unit.repeatable, last[0].repeatable, last[0].kind == unit.kind,
+        last[0].affinity == unit.affinity, last[0].takesRoom == unit.takesRoom
+      {
+        bundles[bundles.count - 1].append(unit)
+      } else {
+        bundles.append([unit])
+      }
+    }
+    return .shards(
+      bundles.enumerated().map { index, bundle in
+        var unit = bundle[0]
+        unit.index = index
+        guard bundle.count > 1 else { return unit }
+        unit.payload = ShardBatch(kind: unit.kind, payloads: bundle.map(\.payload)).json
+        unit.kind = ShardBatch.kind
+        return unit
+      })
+  }
+
   /// Stands for what a statement's part reads from object storage, which its worker keeps copies of: the first file of each of its tables. So the
   /// same part of the same tables goes to the same worker again, also in another run. Nil for what lies where every worker has it.
   private static func affinity(of unit: UnitSpec) -> Int64? {

@@ -16,6 +16,8 @@ public struct StageCall: Sendable, Equatable {
   public var facts: [String: String]
   /// How often a repair has started the task anew.
   public var repair: Int
+  /// How many of its shards share a lease and a result; nil: each has its own.
+  public var partsPerBatch: Int?
   /// Planning it changes nothing anywhere.
   public var isPure = false
 

@@ -34,6 +34,8 @@ public struct TaskSpec: Codable, Sendable, Equatable {
   public var demand: Demand?
   /// Whether its units may be stopped, and run again, to make room for a service. Nil: gangs, and shards that are repeatable.
   public var preemptible: Bool?
+  /// How many of its shards share a lease and a result. Nil: each has its own.
+  public var partsPerBatch: Int?
 
   public init(
     key: String, kind: String, dependsOn: [String] = [], maxRetries: Int = 0, retryBackoff: Backoff = Backoff(),

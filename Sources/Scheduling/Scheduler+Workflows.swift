@@ -345,6 +345,7 @@ extension Scheduler {
       id: current.record.stageID, kind: current.spec.kind, body: current.spec.body, carry: current.record.carry,
       values: values(ofRun: run), facts: facts(run, task), repair: current.record.repairs ?? 0)
     call.isPure = configuration.purePlans.contains(current.spec.kind)
+    call.partsPerBatch = current.spec.partsPerBatch
     return call
   }
 

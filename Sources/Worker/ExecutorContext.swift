@@ -15,6 +15,8 @@ final class ExecutorContext: WorkContext {
     var lastSent: ContinuousClock.Instant?
     var onStop: (@Sendable (_ draining: Bool) -> Void)?
     var hasScratch = false
+    /// Of a batch: its parts.
+    var batchCount: Int?
   }
 
   /// Which of the executor's works it is.
@@ -58,8 +60,26 @@ final class ExecutorContext: WorkContext {
     session.send(kind, number, payload)
   }
 
-  /// At most five reports a second; the last one is sent at the end.
+  /// At most five reports a second; the last one is sent at the end. Parts of a batch make none: the batch does.
   func progress(done: Int64, total: Int64, unit: String) {
+    guard state.withLock({ $0.batchCount == nil }) else { return }
+    report(done: done, total: total, unit: unit)
+  }
+
+  /// The work is a batch of so many parts. The first fifth of a second, in which most of them end, nothing is told.
+  func beginBatch(of count: Int) {
+    state.withLock { state in
+      state.batchCount = count
+      state.lastSent = .now
+    }
+  }
+
+  func batchProgress(ended: Int) {
+    guard let count = state.withLock({ $0.batchCount }) else { return }
+    report(done: Int64(ended), total: Int64(count), unit: "parts")
+  }
+
+  private func report(done: Int64, total: Int64, unit: String) {
     let now = ContinuousClock.now
     let due = state.withLock { state in
       state.lastProgress = (done, total, unit)
@@ -72,7 +92,8 @@ final class ExecutorContext: WorkContext {
   }
 
   func flushProgress() {
-    if let last = state.withLock({ $0.lastProgress }) {
+    // Of a batch the end says all.
+    if let last = state.withLock({ $0.batchCount == nil ? $0.lastProgress : nil }) {
       send(.progress, ExecutorProgress(done: last.done, total: last.total, unit: last.unit))
     }
   }

@@ -22,6 +22,15 @@ enum WorkKinds {
     }
     var spec = spec
     spec.payload = ownPaths(spec.payload, attempt: spec.attempt)
+    guard spec.kind == ShardBatch.kind else { return try runOwn(spec, context: context) }
+    let batch = try ShardBatch(json: spec.payload)
+    context.beginBatch(of: batch.payloads.count)
+    return try batch.run(context: context, ended: context.batchProgress) { payload in
+      try runOwn(WorkSpec(unit: spec.unit, attempt: spec.attempt, kind: batch.kind, payload: payload), context: context)
+    }
+  }
+
+  private static func runOwn(_ spec: WorkSpec, context: ExecutorContext) throws -> JSONValue {
     switch spec.kind {
     case IngestShard.kind: return try encode(spec.decodePayload(IngestShard.self).run(context: context))
     case FileLoad.kind: return try encode(RemoteTables.run(spec.decodePayload(FileLoad.self).named(attempt: spec.attempt), context: context))

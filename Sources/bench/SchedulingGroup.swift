@@ -12,6 +12,8 @@ enum SchedulingGroup {
   static func number(_ variable: String, _ standard: Int) -> Int { Int(ProcessInfo.processInfo.environment[variable] ?? "") ?? standard }
   /// Parts that do nothing, in one run.
   static let parts = number("BENCH_PARTS", 3000)
+  /// Of those that share a lease and a result.
+  static let perBatch = 32
   /// Tasks one after the other.
   static let singles = number("BENCH_SINGLES", 100)
   /// Iterations of 100 ms each.
@@ -47,6 +49,12 @@ enum SchedulingGroup {
       Comparison(
         what: "\(parts) tasks that do nothing, \(slots) slots", ours: "parts of a task, each result on disk", peer: "ray, results in memory",
         threads: slots, amount: Double(parts), unit: "tasks", runOurs: { _ in try await cluster.run(nothing) },
+        runPeer: { _ in try ray.run(count: parts, milliseconds: 0) }))
+    let batches: JSONValue = [["task_key": "t", "wait_task": ["parts": .integer(Int64(parts))], "parts_per_batch": .integer(Int64(perBatch))]]
+    try await show(
+      Comparison(
+        what: "\(parts) tasks that do nothing, \(slots) slots, \(perBatch) to a batch", ours: "parts of a task, each batch on disk",
+        peer: "ray, results in memory", threads: slots, amount: Double(parts), unit: "tasks", runOurs: { _ in try await cluster.run(batches) },
         runPeer: { _ in try ray.run(count: parts, milliseconds: 0) }))
     if slots == 2 {
       try await latencies(cluster, ray, show)

@@ -32,4 +32,23 @@ import Testing
     #expect(try one != unit("sql", [["s3://b/x/1.parquet"], ["s3://b/y/1.parquet"]]).affinity)
     #expect(try unit("wait", [["s3://b/x/1.parquet"]]).affinity == nil)
   }
+
+  @Test func partsShareABatchWhenTheyMayBeDoneAgain() {
+    func unit(_ index: Int, _ kind: String = "wait", repeatable: Bool = true, affinity: Int64? = nil) -> UnitSpec {
+      UnitSpec(index: index, kind: kind, payload: .integer(Int64(index)), repeatable: repeatable, affinity: affinity)
+    }
+    let five = StagePlan.shards((0..<5).map { unit($0) })
+    #expect(RepeatableWork.bundled(five, by: nil) == five && RepeatableWork.bundled(five, by: 1) == five)
+    guard case .shards(let two) = RepeatableWork.bundled(five, by: 2) else { return #expect(Bool(false)) }
+    #expect(two.map(\.kind) == ["batch", "batch", "wait"] && two.map(\.index) == [0, 1, 2] && two.allSatisfy(\.repeatable))
+    #expect(two[1].payload == ["kind": "wait", "payloads": [2, 3]] && two[2].payload == 4)
+    // Neighbours only: the order of the results is that of the parts.
+    let mixed = StagePlan.shards([
+      unit(0), unit(1, affinity: 7), unit(2, affinity: 7), unit(3, "embed"), unit(4, "command", repeatable: false), unit(5, "command", repeatable: false),
+    ])
+    guard case .shards(let kept) = RepeatableWork.bundled(mixed, by: 9) else { return #expect(Bool(false)) }
+    #expect(kept.map(\.kind) == ["wait", "batch", "embed", "command", "command"] && kept[1].affinity == 7)
+    let gang = StagePlan.gang([unit(0), unit(1)])
+    #expect(RepeatableWork.bundled(gang, by: 2) == gang)
+  }
 }

@@ -44,6 +44,18 @@ extension EndToEnd {
       #expect(try cluster.finish(id)["state"] == "CANCELLED")
       try replicasTakeTheRoomOfOtherWork(cluster)
       try aPartThatHangsIsStartedASecondTime(cluster)
+      try aBatchIsDoneAgainWhenItsExecutorDies(cluster)
+    }
+
+    private func aBatchIsDoneAgainWhenItsExecutorDies(_ cluster: LocalCluster) throws {
+      let run = try cluster.submit(
+        "resources:\n  jobs:\n    j:\n      tasks:\n        - { task_key: short, wait_task: { milliseconds: 50, parts: 100 }, parts_per_batch: 16 }\n")
+      try cluster.wait("a batch") { cluster.executor("short") != nil }
+      if let process = cluster.executor("short") { kill(process, SIGKILL) }
+      let ended = try cluster.finish(run)
+      #expect(ended["state"] == "SUCCEEDED")
+      // No part is missing or twice, and there was a lease for each sixteen.
+      #expect(ended.task("short")["summary"] == "waited 50 ms in 100 parts" && ended.task("short")["units_total"] == 7, "\(ended)")
     }
 
     /// Its process stands still, and its worker does not.

@@ -35,7 +35,7 @@ import Testing
                 condition_task: { op: EQUAL_TO, left: "{{tasks.each.result_state}}", right: success } }
             - { task_key: yes, depends_on: [ { task_key: check, outcome: "true" } ], command_task: { command: "echo yes" }, disabled: true }
             - { task_key: other, run_job_task: { job_id: 12, job_parameters: { a: b } } }
-            - { task_key: rest, wait_task: { milliseconds: 5, parts: 3 } }
+            - { task_key: rest, wait_task: { milliseconds: 5, parts: 3 }, parts_per_batch: 2 }
     """
 
   @Test func aWorkflowWithEverythingIsRead() throws {
@@ -56,6 +56,7 @@ import Testing
     #expect(try task("yes").outcomes == ["check": true] && task("yes").disabled == true)
     #expect(try task("other").body == ["job_id": 12, "job_parameters": ["a": "b"]])
     #expect(try task("rest").kind == "wait" && task("rest").body == ["milliseconds": 5, "parts": 3])
+    #expect(try task("rest").partsPerBatch == 2 && task("list").partsPerBatch == nil)
     let defaults = try #require(parse(Self.good, files: ["one.py": ""]).run)
     #expect(defaults.tasks[0].body["command"] == ["./list", "{{job.start_time.iso_date}}"])
   }
@@ -99,6 +100,8 @@ import Testing
     ("command_task: { command: ls }, disabled: maybe", "PLT-1202", "true or false"),
     ("run_job_task: { job_id: 0 }", "PLT-1203", "out of range"),
     ("wait_task: { parts: 0 }", "PLT-1203", "out of range"),
+    ("wait_task: {}, parts_per_batch: 0", "PLT-1203", "out of range"),
+    ("command_task: { command: ls }, parts_per_batch: 4", "PLT-1203", "a command_task has no parts that could share a batch"),
     ("command_task: { command: ls }, depends_on: [ { task_key: a, outcome: maybe } ]", "PLT-1203", "Use true, false"),
     ("command_task: { command: ls }, depends_on: [ { task_key: a, outcome: 'true' } ]", "PLT-1205", "has no outcome"),
   ]) func aBadTaskIsRefusedWithItsLine(_ task: String, _ number: String, _ says: String) {

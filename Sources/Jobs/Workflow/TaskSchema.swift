@@ -171,12 +171,14 @@ enum TaskSchema {
   static let loop = "for_each_task"
   /// Kinds that run people's programs, which may ask for packages.
   static let programs: Set<String> = ["command_task", "spark_python_task", "python_wheel_task", "notebook_task", "dbt_task"]
+  /// Kinds whose work is one, or whose parts are no more repeatable than people's programs.
+  static let undivided: Set<String> = programs.union(["deploy_task", "network_task", "run_job_task", "condition_task"])
   static let kinds = bodies.map(\.key) + [loop]
 
   static let taskKeys = [
     "task_key", "depends_on", "run_if", "disabled", "max_retries", "min_retry_interval_millis", "retry_on_timeout", "timeout_seconds", "description",
     "environment_key", "libraries",
-    "resources", "node_labels", "preemptible",
+    "resources", "node_labels", "preemptible", "parts_per_batch",
   ]
 
   /// Kinds of tasks of Databricks, and of our own design, that no planner exists for.

@@ -221,6 +221,7 @@ extension TaskSpec {
     body = other.body
     demand = other.demand ?? demand
     preemptible = other.preemptible ?? preemptible
+    partsPerBatch = other.partsPerBatch ?? partsPerBatch
     if tree["max_retries"] != nil { maxRetries = other.maxRetries }
     if tree["min_retry_interval_millis"] != nil { retryBackoff = other.retryBackoff }
     if tree["timeout_seconds"] != nil { timeoutMs = other.timeoutMs }

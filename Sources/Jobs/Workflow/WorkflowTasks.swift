@@ -60,6 +60,7 @@ extension WorkflowChecker {
         read.spec.timeoutMs = seconds == 0 ? nil : seconds * 1000
       case "description": _ = text(value, here)
       case "preemptible": read.spec.preemptible = self.value(value, .flag, here)?.boolValue
+      case "parts_per_batch": read.spec.partsPerBatch = integer(value, 1...1000, here).map(Int.init)
       case "resources", "node_labels": demand(value, member.key, here, into: &read.spec)
       case "environment_key", "libraries":
         if !TaskSchema.programs.contains(where: { tree[$0] != nil }) { ignore(member.key, member.line, place) }
@@ -95,6 +96,11 @@ extension WorkflowChecker {
       fail(
         "PLT-1202", tree.line, place, "says nothing to do",
         hint: "Give it one of \(TaskSchema.kinds.joined(separator: ", ")).")
+    }
+    if read.spec.partsPerBatch != nil, let kind = works.first, TaskSchema.undivided.contains(kind) {
+      fail(
+        "PLT-1203", tree["parts_per_batch"]?.line ?? tree.line, place + ".parts_per_batch", "a \(kind) has no parts that could share a batch",
+        hint: "Leave it out. Kinds that have some: \(TaskSchema.kinds.filter { !TaskSchema.undivided.contains($0) }.joined(separator: ", ")).")
     }
     if TaskSchema.programs.contains(read.spec.kind + "_task") {
       var packages = packages(of: tree, place)

@@ -64,6 +64,8 @@ struct JobKeyTexts {
     "resources": JobKeyTexts("Room that each of its parts takes of a worker.", .any, example: "resources: { cpus: 4, memory: 8GB }"),
     "node_labels": JobKeyTexts("Labels that its worker must have.", .mapping),
     "preemptible": JobKeyTexts("Whether it may be stopped, and run again, to make room for an endpoint.", .flag),
+    "parts_per_batch": JobKeyTexts(
+      "How many of its parts share one lease and one durable result: for parts that are very short.", .wholeNumber(1...1000), fallback: "1"),
     "libraries": JobKeyTexts("Further packages: `pypi`, `whl` or `requirements`.", .any, example: "libraries: [ { pypi: { package: six } } ]"),
   ].merging(told) { $1 }
 
