@@ -2,9 +2,13 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 SEED ?= 1
-COUNT ?= 200
 ROUNDS ?= 5
 RELEASE := .build-release
+, := ,
+# Of these, `tables` are damaged logs, checkpoints, vectors, data files and files to load; the others run under the address sanitizer.
+FUZZ_WANTED := $(or $(subst $(,), ,$(ONLY)),safetensors gguf tokenizer sentencepiece template grammar openai tables)
+FUZZED := $(filter-out tables,$(FUZZ_WANTED))
+FUZZ_TABLES := $(filter tables,$(FUZZ_WANTED))
 
 help:        ## what can be made
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /|/' | awk -F'|' '{ printf "%-10s %s\n", $$1, $$2 }'
@@ -47,10 +51,17 @@ simulate:    ## the scheduler on a simulated cluster: make simulate SEED=7 COUNT
 	SIMULATION_SEED=$(or $(SEED),1) SIMULATION_COUNT=$(or $(COUNT),1000) SIMULATION_TRACE=$(or $(TRACE),25) PLATFORM_ONLY=SimulationTests \
 	  swift test -c release -Xswiftc -enable-testing --scratch-path .build-simulate --filter SimulationTests
 
-fuzz:        ## damaged logs, checkpoints, vectors, data files and files to load, for long: make fuzz SEED=7 COUNT=20000
-	FUZZ_SEED=$(or $(SEED),1) FUZZ_COUNT=$(or $(COUNT),20000) swift test --filter 'DeltaLogTests.(FuzzTests|SerialOrderTests)'
-	FUZZ_SEED=$(or $(SEED),1) FUZZ_COUNT=$$(( $(or $(COUNT),20000) / 10 )) swift test --filter 'QueryTests.DamagedFileTests'
-	FUZZ_SEED=$(or $(SEED),1) FUZZ_COUNT=$$(( $(or $(COUNT),20000) / 100 )) swift test --filter 'QueryTests.(IngestFuzzTests|ZipTests)'
+fuzz:        ## readers of outside bytes, for long: make fuzz ONLY=gguf,template SECONDS=600 SEED=7, or ONLY=tables COUNT=20000
+	@set -e; if [ "$(FUZZED)" ]; then \
+	  PLATFORM_ONLY=fuzz$(if $(filter openai,$(FUZZED)),$(,)API) swift build -c release -Xswiftc -enable-testing --product fuzz --scratch-path .build-fuzz \
+	    --sanitize=address --sanitize=fuzzer -Xswiftc -sanitize=fuzzer$(,)address; \
+	  for target in $(FUZZED); do Tests/Fuzz/run.sh $$target $(or $(SECONDS),60) $(or $(SEED),1); done; \
+	fi
+	@set -e; if [ "$(FUZZ_TABLES)" ]; then export FUZZ_SEED=$(or $(SEED),1); \
+	  FUZZ_COUNT=$(or $(COUNT),20000) swift test --filter 'DeltaLogTests.(FuzzTests|SerialOrderTests)'; \
+	  FUZZ_COUNT=$$(( $(or $(COUNT),20000) / 10 )) swift test --filter 'QueryTests.DamagedFileTests'; \
+	  FUZZ_COUNT=$$(( $(or $(COUNT),20000) / 100 )) swift test --filter 'QueryTests.(IngestFuzzTests|ZipTests)'; \
+	fi
 
 soak:        ## writers of a log, and statements on a cluster, while their processes are killed: make soak SECONDS=600
 	SOAK_SECONDS=$(or $(SECONDS),600) swift test --no-parallel --filter 'DeltaLogTests.SoakTests|EndToEndTests.*StatementSoakTests'

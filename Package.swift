@@ -107,6 +107,7 @@ let testSuites: [(name: String, depends: [String])] =
   } + [
     ("SimulationTests", ["Scheduling", "Core"]),
     ("TidyTests", ["Core"]),
+    ("FuzzTests", ["Core", "FuzzTargets"]),
     ("EndToEndTests", ["Core", "Client", "Query", "platform"]),
   ]
 
@@ -115,6 +116,9 @@ let measured = [
   "Client", "Core", "Collectives", "DeltaLog", "DuckDB", "Inference", "Models", "ObjectStore", "Pipelines", "Postgres", "Query", "Tensor", "Tokenizers",
   "Training", "Transport", "VectorSearch",
 ]
+
+/// Whose readers of outside bytes `FuzzTests` tries for seconds and `make fuzz` for as long as one likes.
+let fuzzed = ["Core", "Grammar", "Models", "Tensor", "Tokenizers"]
 
 let shared: [SwiftSetting] = [
   .enableUpcomingFeature("ExistentialAny"),
@@ -141,6 +145,8 @@ func closure(_ names: [String], into found: Set<String> = []) -> Set<String> {
         "Client", "Collectives", "Console", "Coordinator", "Egress", "Inference", "Worker", "Workspace", "Models", "Provisioning", "Tokenizers", "Core",
       ],
       "bench": measured,
+      "FuzzTargets": fuzzed,
+      "fuzz": ["FuzzTargets"],
     ]
     let next = (extra[name] ?? []) + (libraries.first { $0.name == name }?.depends ?? [])
     found = closure(next, into: found)
@@ -192,6 +198,19 @@ let package = Package(
       ] : [])
     + (only == nil || !suites.isEmpty
       ? [.target(name: "TestSupport", dependencies: ["Core", "CSupport"], path: "Tests/TestSupport", swiftSettings: shared)] : [])
+    + (only == nil || wanted.contains("FuzzTargets")
+      ? [
+        .target(
+          name: "FuzzTargets", dependencies: (fuzzed + ["API"]).filter(wanted.contains).map { .target(name: $0) }, path: "Tests/FuzzTargets",
+          swiftSettings: shared)
+      ] : [])
+    // Its `main` is the fuzzer's, which is there with that sanitizer only.
+    + (wanted.contains("fuzz")
+      ? [
+        .executableTarget(
+          name: "fuzz", dependencies: ["FuzzTargets"], path: "Tests/Fuzz", exclude: ["run.sh"],
+          swiftSettings: shared + [.unsafeFlags(["-parse-as-library"])])
+      ] : [])
     + suites.map { suite in
       .testTarget(
         name: suite.name, dependencies: suite.depends.map { .target(name: $0) } + ["TestSupport"],

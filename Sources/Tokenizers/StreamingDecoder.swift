@@ -13,6 +13,8 @@ public struct StreamingDecoder: Sendable {
   private var settled = 0
   /// Ids whose text is held back at most, so that ids that never make a character cost no more than others.
   private static let longestWait = 8
+  /// How many ids that only make white space are kept to be told from the begin of a text, where it may be dropped.
+  private static let longestSpace = 64
 
   public init(_ tokenizer: any Tokenizer, skipSpecialTokens: Bool = true) {
     self.tokenizer = tokenizer
@@ -47,17 +49,18 @@ public struct StreamingDecoder: Sendable {
     let text = unsettled()
     // The end of it may still become another character, though not after more ids than a character has bytes.
     guard window.count - settled > Self.longestWait || (!text.isEmpty && text.unicodeScalars.last != "\u{FFFD}") else { return "" }
-    window.removeFirst(settled)
+    // What the window begins with is treated as the begin of a text: white space may be left out there, and so it is behind something.
+    if window.count > Self.longestSpace || decoded(window[settled...]).contains(where: { !$0.isWhitespace }) { window.removeFirst(settled) }
     settled = window.count
     return text
   }
 
   /// The text of the ids whose text is not out, behind that of the others.
   private func unsettled() -> String {
-    let before = tokenizer.decode(Array(window[..<settled]), skipSpecialTokens: skipSpecialTokens)
-    let all = tokenizer.decode(window, skipSpecialTokens: skipSpecialTokens)
-    return String(decoding: Array(all.utf8.dropFirst(before.utf8.count)), as: UTF8.self)
+    String(decoding: Array(decoded(window[...]).utf8.dropFirst(decoded(window[..<settled]).utf8.count)), as: UTF8.self)
   }
+
+  private func decoded(_ ids: ArraySlice<Int32>) -> String { tokenizer.decode(Array(ids), skipSpecialTokens: skipSpecialTokens) }
 
   /// How many bytes at the end may still become a character (0...3).
   static func incompleteSuffix(_ bytes: [UInt8]) -> Int {

@@ -93,6 +93,20 @@ import Testing
     try damagedFilesAreRefused(folder.file("symbols.model"))
   }
 
+  /// A model that drops spaces at the begin of a text does so there alone.
+  @Test func spacesBehindSomethingStayWhenTextComesInParts() throws {
+    func field(_ number: UInt8, _ bytes: [UInt8]) -> [UInt8] { [number << 3 | 2, UInt8(bytes.count)] + bytes }
+    let pieces = [("<unk>", 2), ("▁", 1), ("a", 1), ("▁a", 1), ("</s>", 3)].flatMap { text, kind in
+      field(1, field(1, Array(text.utf8)) + [2 << 3 | 5, 0, 0, 0, 0, 3 << 3, UInt8(kind)])
+    }
+    let tokenizer = try SentencePieceTokenizer(SentencePieceFile(pieces), folder: "/nowhere")
+    for ids: [Int32] in [[2, 1, 1, 2], [1, 1, 2, 1, 3], [2, 4, 1, 4, 1, 3], [0, 1, 1, 0, 1], [2] + Array(repeating: 1, count: 60) + [3]] {
+      var decoder = StreamingDecoder(tokenizer)
+      let streamed = (ids.map { decoder.push($0) } + [decoder.finish()]).joined()
+      #expect(streamed == tokenizer.decode(ids, skipSpecialTokens: true), "\(ids)")
+    }
+  }
+
   /// What `tokenizer_config.json` adds: ids around a text, and tokens that are found in it.
   private func folderOfHuggingFace(_ model: String) throws {
     let folder = TemporaryDirectory("sentencepiece-folder")

@@ -17,8 +17,9 @@ public struct GGUFModel: Sendable {
   let weights: GGUFWeights
 
   /// - Throws: `notFound`; `invalidFile` (PLT-5210) for a broken file; PLT-5211 for an architecture or setting that is not built.
-  public init(path: String) throws {
-    let file = try GGUFFile(path: path)
+  public init(path: String) throws { try self.init(GGUFFile(path: path)) }
+
+  init(_ file: GGUFFile) throws {
     let reader = GGUFConfiguration(file)
     let (configuration, names) = try reader.read()
     self.file = file

@@ -26,8 +26,10 @@ public struct GGUFVocabulary: Sendable {
   public static func isGGUF(_ path: String) -> Bool { GGUFFile.isGGUF(path) }
 
   /// - Throws: `notFound`; `invalidFile` PLT-5210 for a broken file, PLT-5212 when it has no vocabulary.
-  public init(path: String) throws {
-    let metadata = try GGUFFile(path: path).metadata
+  public init(path: String) throws { try self.init(GGUFFile(path: path)) }
+
+  init(_ file: GGUFFile) throws {
+    let (metadata, path) = (file.metadata, file.path)
     func bad(_ what: String) -> PlatformError { PlatformError(.invalidFile, what, number: "PLT-5212", path: path) }
     func list<T>(_ key: String, _ read: (GGUFValue) -> T?) throws -> [T] {
       guard let value = metadata["tokenizer.ggml." + key] else { return [] }

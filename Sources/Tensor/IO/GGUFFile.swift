@@ -47,11 +47,12 @@ public final class GGUFFile: SafeTensorSource {
   /// Maps the file and reads what is in front of the data.
   /// - Throws: `notFound`, `permissionDenied`, or `invalidFile` (PLT-5210) saying what is wrong and at which byte; PLT-5211 for a kind of
   ///   tensor that is not built.
-  public init(path: String) throws {
-    let file = try MappedFile(path: path)
-    var reader = Reader(bytes: file.bytes, path: path)
+  public convenience init(path: String) throws { try self.init(MappedFile(path: path)) }
+
+  init(_ file: MappedFile) throws {
+    var reader = Reader(bytes: file.bytes, path: file.path)
     (metadata, entries) = try reader.file()
-    self.path = path
+    path = file.path
     self.file = file
     names = entries.keys.sorted()
   }

@@ -10,6 +10,7 @@ public final class MappedFile: @unchecked Sendable {  // immutable after init; t
   public let path: String
   /// All bytes of the file; empty when the file is empty. Valid while this object lives.
   public let bytes: UnsafeRawBufferPointer
+  private let isMapped: Bool
 
   /// - Throws: `notFound`, `permissionDenied`, or `invalidFile` when it is not a regular file or cannot be mapped.
   public init(path: String) throws {
@@ -31,9 +32,20 @@ public final class MappedFile: @unchecked Sendable {  // immutable after init; t
       bytes = UnsafeRawBufferPointer(start: base, count: count)
     }
     self.path = path
+    isMapped = true
+  }
+
+  /// A copy in memory of exactly these bytes, so that a checker of memory sees whoever reads beyond them.
+  init(copying bytes: [UInt8], path: String) {
+    let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 64)
+    copy.copyBytes(from: bytes)
+    self.bytes = UnsafeRawBufferPointer(copy)
+    self.path = path
+    isMapped = false
   }
 
   deinit {
+    guard isMapped else { return bytes.deallocate() }
     if let base = bytes.baseAddress { munmap(UnsafeMutableRawPointer(mutating: base), bytes.count) }
   }
 }

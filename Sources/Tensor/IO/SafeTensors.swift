@@ -158,10 +158,11 @@ public final class SafeTensorsFile: SafeTensorSource {
 
   /// Maps the file and reads its header; tensor data is read when it is used.
   /// - Throws: `notFound`, `permissionDenied`, or `invalidFile` (PLT-4101) saying what is wrong with the file.
-  public init(path: String) throws {
-    let file = try MappedFile(path: path)
-    let parsed = try Self.parse(file.bytes, path: path)
-    self.path = path
+  public convenience init(path: String) throws { try self.init(MappedFile(path: path)) }
+
+  init(_ file: MappedFile) throws {
+    let parsed = try Self.parse(file.bytes, path: file.path)
+    path = file.path
     self.file = file
     self.metadata = parsed.metadata
     self.entries = parsed.entries
