@@ -165,6 +165,7 @@ private final class Segment {
   private static func create(_ file: String, size: Int, worldSize: Int, slotBytes: Int) throws -> UnsafeMutableRawPointer {
     // A segment of this name can only be left over from a crash: names are new for every start.
     ps_shared_memory_unlink(file)
+    sweep()
     var code: Int32 = 0
     guard let base = ps_shared_memory_open(file, size, 1, &code) else {
       throw PlatformError(
@@ -185,6 +186,25 @@ private final class Segment {
     SharedWords.store(header(base, 2), UInt32(slotBytes))
     SharedWords.store(header(base, 0), magic)
     return base
+  }
+
+  /// Removes segments whose first rank was killed before the others had joined, when nobody was left to do so: their names are never used again.
+  private static func sweep() {
+    for name in (try? FileManager.default.contentsOfDirectory(atPath: "/dev/shm")) ?? [] {  // cannot be listed: nothing to remove
+      guard name.hasPrefix("platform-"), name.utf8.count == 41 else { continue }
+      let descriptor = open("/dev/shm/" + name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+      guard descriptor >= 0 else { continue }
+      defer { close(descriptor) }
+      var facts = stat()
+      var words = [UInt32](repeating: 0, count: 32)
+      guard fstat(descriptor, &facts) == 0, facts.st_uid == geteuid() else { continue }
+      let count = pread(descriptor, &words, 128, 0)
+      // One that is being made has no process yet.
+      let isNew = facts.st_mtim.tv_sec + 600 > time(nil)
+      let process = Int32(bitPattern: words[18])
+      guard count == 128, words[0] == magic, process > 0 ? ProcessLife.hasEnded(process, startTime: words[20]) : !isNew else { continue }
+      ps_shared_memory_unlink("/" + name)
+    }
   }
 
   /// Waits for rank 0's segment. A left-over one is told from it by its members being gone.
