@@ -205,6 +205,16 @@ struct WeightLoader {
       return try view.copyFloat32(into: target, from: plan.offset, count: plan.rows * plan.columns)
     }
     guard plan.rows > 0 else { return }
+    // A matrix that is stored the other way round: a part of its rows is a part of each stored row.
+    if plan.rowStride == 1, plan.group >= plan.rows {
+      let column = UnsafeMutablePointer<Float>.allocate(capacity: plan.rows)
+      defer { column.deallocate() }
+      for index in 0..<plan.columns {
+        try view.copyFloat32(into: column, from: plan.offset + index * plan.columnStride, count: plan.rows)
+        for row in 0..<plan.rows { target[row * plan.columns + index] = column[row] }
+      }
+      return
+    }
     // Only what lies between the first and the last element is converted.
     func place(_ row: Int) -> Int { row / plan.group * plan.groupStride + row % plan.group * plan.rowStride }
     let span = place(plan.rows - 1) + (plan.columns - 1) * plan.columnStride + 1
