@@ -271,7 +271,8 @@ final class ControlPlane: Sendable {
     case .replicaReady(let replica):
       gateway.replicaReady(
         .init(
-          unit: replica.unit, attempt: replica.attempt, node: replica.worker, address: replica.address, publicKey: replica.publicKey),
+          unit: replica.unit, attempt: replica.attempt, node: replica.worker, address: replica.address, publicKey: replica.publicKey,
+          generation: replica.generation),
         endpoint: replica.service)
     case .replicaGone(let service, let unit, let attempt): gateway.replicaGone(unit: unit, attempt: attempt, endpoint: service)
     case .runStateChanged(let run, let runState, let error):

@@ -20,11 +20,14 @@ public struct RouterState: Sendable, Equatable {
     public var outstandingWork = 0
     /// Position in the sequence of choices when it was last chosen.
     public var lastChosen: UInt64 = 0
+    /// Of its service: replicas of one generation serve the same model in the same way.
+    public var generation: Int
 
     /// This very process: a restarted replica keeps its unit and has a new attempt.
     public var process: String { "\(unit)#\(attempt)" }
 
-    public init(unit: String, attempt: Int, node: String, address: String, publicKey: String) {
+    public init(unit: String, attempt: Int, node: String, address: String, publicKey: String, generation: Int = 0) {
+      self.generation = generation
       self.unit = unit
       self.attempt = attempt
       self.node = node
@@ -63,9 +66,13 @@ public struct RouterState: Sendable, Equatable {
   public mutating func endpointRemoved(_ endpoint: String) { endpoints[endpoint] = nil }
 
   /// Picks a replica for a request that costs about `work` tokens, and books it.
-  /// - Parameter excluding: `process` of replicas that already failed this request.
-  public mutating func choose(endpoint: String, work: Int, excluding: Set<String> = []) -> Replica? {
-    let ready = replicas(of: endpoint).filter { !$0.draining && !excluding.contains($0.process) }
+  /// - Parameters:
+  ///   - excluding: `process` of replicas that already failed this request.
+  ///   - generation: the one that may answer; nil: any.
+  public mutating func choose(endpoint: String, work: Int, excluding: Set<String> = [], generation: Int? = nil) -> Replica? {
+    let ready = replicas(of: endpoint).filter {
+      !$0.draining && !excluding.contains($0.process) && (generation == nil || $0.generation == generation)
+    }
     guard let best = ready.min(by: { ($0.outstandingWork, $0.lastChosen) < ($1.outstandingWork, $1.lastChosen) }) else {
       return nil
     }

@@ -62,6 +62,8 @@ public final class ServingGateway: Sendable {
   public static let outstandingLimit = 256
   /// How long a request waits for a replica when none is ready.
   public static let replicaWait: Duration = .seconds(30)
+  /// How long one waits that has lost its replica: its client has a part of the answer, and a replica that starts again takes a while.
+  public static let movedWait: Duration = .seconds(180)
 
   private let state = Mutex(State())
   private let spool: InferenceSpool
@@ -155,11 +157,13 @@ public final class ServingGateway: Sendable {
     var call = original
     call.cacheSalt = origin.principal
     var failed: Set<String> = []
+    /// Of the replica that has begun the answer: another model, or other weights of it, would go on with another text.
+    var generation: Int?
     let work = original.maxTokens ?? 256
     do {
       try requireEndpoint(name, kind: "generate")
       while true {
-        let (replica, channel) = try await lease(name, work: work, excluding: failed, until: end)
+        let (replica, channel) = try await lease(name, work: work, excluding: failed, generation: generation, until: end)
         record.log.replicas.append(replica.unit)
         defer { finished(replica, name, work) }
         do {
@@ -169,6 +173,7 @@ public final class ServingGateway: Sendable {
             let frame = try JSONDecoder.platform.decode(GenerateFrame.self, from: data)
             try Task.checkCancellation()
             call.emittedTokens += frame.tokens
+            generation = replica.generation
             if !frame.text.isEmpty || !frame.tokens.isEmpty { record.sawToken() }
             record.append(frame.text)
             record.log.completionTokens = frame.completionTokens ?? call.emittedTokens.count
@@ -262,19 +267,28 @@ public final class ServingGateway: Sendable {
   }
 
   /// A replica for one request, waiting a while when none is ready.
+  /// - Throws: `unavailable` (PLT-5292) when replicas of a later generation have taken the place of all that could go on with the answer.
   private func lease(
-    _ name: String, work: Int, excluding: Set<String>, until end: ContinuousClock.Instant
+    _ name: String, work: Int, excluding: Set<String>, generation: Int? = nil, until end: ContinuousClock.Instant
   ) async throws -> (RouterState.Replica, any ReplicaChannel) {
-    let giveUp = min(end, ContinuousClock.now + Self.replicaWait)
+    let giveUp = min(end, ContinuousClock.now + (excluding.isEmpty ? Self.replicaWait : Self.movedWait))
     var waiting = false
     defer { if waiting { state.withLock { $0.waiting -= 1 } } }
     while true {
       let found = try state.withLock { state -> (RouterState.Replica, any ReplicaChannel)? in
-        let ready = state.router.replicas(of: name).filter { !$0.draining && !excluding.contains($0.process) }
+        let others = state.router.replicas(of: name)
+        let ready = others.filter {
+          !$0.draining && !excluding.contains($0.process) && (generation == nil || $0.generation == generation)
+        }
+        if let generation, ready.isEmpty, others.contains(where: { $0.generation > generation }) {
+          throw PlatformError(
+            .unavailable, "the model of '\(name)' was replaced while this answer was being written, and what wrote it is gone",
+            hint: "Send the request again: another model would have gone on with another text.", number: "PLT-5292")
+        }
         if !ready.isEmpty && ready.allSatisfy({ $0.outstanding >= Self.outstandingLimit }) {
           throw PlatformError(.resourceExhausted, "'\(name)' is at its limit", hint: "Try again shortly, or add replicas.", number: "PLT-4302")
         }
-        guard let replica = state.router.choose(endpoint: name, work: work, excluding: excluding),
+        guard let replica = state.router.choose(endpoint: name, work: work, excluding: excluding, generation: generation),
           let channel = state.channels[replica.unit]
         else { return nil }
         return (replica, channel)

@@ -69,6 +69,30 @@ private final class ScriptedReplica: ReplicaChannel {
     #expect(gateway.replicas(of: "e").allSatisfy { $0.outstanding == 0 })
   }
 
+  @Test(arguments: [1, 2]) func anAnswerNeverGoesOnWithAnotherModel(next: Int) async throws {
+    let folder = TemporaryDirectory("gateway")
+    let replicas = ["a": ScriptedReplica(diesAfter: 2), "b": ScriptedReplica()]
+    let spool = try InferenceSpool(directory: folder.path)
+    let gateway = ServingGateway(spool: spool, logger: Logger(label: "test"), connect: { replicas[$0.unit]! })
+    gateway.set(ServedEndpoint(name: "e", kind: "generate", model: "m/1", createdAt: Date()))
+    for (unit, generation) in [("a", 1), ("b", next)] {
+      gateway.replicaReady(.init(unit: unit, attempt: 1, node: "w", address: "a", publicKey: "k", generation: generation), endpoint: "e")
+    }
+    var call = GenerateCall(requestID: "q")
+    call.prompt = "x"
+    call.maxTokens = 4
+    var text = ""
+    var failure: PlatformError?
+    do {
+      for try await frame in gateway.generate(endpoint: "e", call, origin: origin) { text += frame.text }
+    } catch { failure = PlatformError.from(error) }
+    // Before its first token a request may go to any; this one has two.
+    #expect(text == (next == 1 ? "abcd" : "ab"))
+    #expect(failure?.number == (next == 1 ? nil : "PLT-5292"))
+    #expect(replicas["b"]!.calls.withLock { $0.count } == (next == 1 ? 1 : 0))
+    #expect(spool.drain().flatMap(\.records).map(\.status) == [next == 1 ? 200 : 503])
+  }
+
   @Test func aRepeatedAnnouncementDisturbsNothing() async throws {
     let folder = TemporaryDirectory("gateway")
     let opened = Mutex(0)
