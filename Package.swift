@@ -95,7 +95,7 @@ let cTargets: [Target] = [
 ]
 
 /// What only the tests of a library import.
-let testsAlsoNeed = ["Training": ["Tokenizers"]]
+let testsAlsoNeed = ["Training": ["Tokenizers"], "Inference": ["Collectives"]]
 
 /// Test targets: the library under test first, then what else the tests import.
 let testSuites: [(name: String, depends: [String])] =

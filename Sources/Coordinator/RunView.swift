@@ -54,7 +54,11 @@ enum EndpointView {
     let routed = gateway.replicas(of: entry.name)
     let counters = gateway.counters()[entry.name] ?? EndpointCounters()
     let replicas = live.compactMap { record -> EndpointInfo.Replica? in
-      guard case .unit(let unit) = record, unit.service == entry.name, !unit.state.isTerminal else { return nil }
+      guard case .unit(let unit) = record, unit.service == entry.name, !unit.state.isTerminal, unit.rank ?? 0 == 0 else { return nil }
+      // A replica in several ranks is one, on all their workers.
+      let ranks = unit.ranks.map { _ in
+        live.compactMap { if case .unit(let other) = $0, other.service == unit.service, other.index == unit.index { other.worker ?? "-" } else { nil } }
+      }
       let state =
         switch unit.state {
         case .ready: "READY"
@@ -63,7 +67,7 @@ enum EndpointView {
         }
       return EndpointInfo.Replica(
         unit: unit.name, node: unit.worker ?? "-", state: state,
-        outstanding: routed.first { $0.unit == unit.name }?.outstanding ?? 0)
+        outstanding: routed.first { $0.unit == unit.name }?.outstanding ?? 0, ranks: ranks)
     }
     return EndpointInfo(
       name: entry.name, kind: entry.kind, model: entry.model, desiredReplicas: entry.replicas, replicas: replicas,

@@ -206,7 +206,12 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
         tokens: sequence.state.tokens[piece.computed..<piece.computed + piece.count], computed: piece.computed,
         blocks: piece.blocks, logits: sequence.wantsPromptLogprobs ? .all : piece.drawsToken ? .last : .none)
     }
-    let logits = runner.forward(batch)
+    let logits: UnsafeBufferPointer<Float>
+    do {
+      logits = try runner.forward(batch)
+    } catch {
+      return lose(error)
+    }
     let vocabulary = runner.vocabularySize
     var place = 0
     var drawn = 0
@@ -244,6 +249,16 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
       box.rate.add(drawn, at: second(now))
     }
     publish()
+  }
+
+  /// The model can compute nothing more: all requests end, and go on elsewhere.
+  private func lose(_ error: any Error) {
+    mailbox.withLock {
+      $0.stepStartedAt = nil
+      $0.isStopped = true
+    }
+    let failure = PlatformError(.unavailable, "the model stopped computing: \(PlatformError.from(error).message)", hint: "Try another replica.")
+    for id in live.keys.sorted() { finish(id, reason: "error", error: failure) }
   }
 
   /// Keeps the log-probabilities of the prompt's tokens that these rows predict.

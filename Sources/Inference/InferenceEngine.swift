@@ -41,9 +41,12 @@ public final class InferenceEngine: Sendable {
   private let inFlightLimit: Int
 
   /// Loads a Hugging Face model folder (`config.json`, safetensors, `tokenizer.json`) or a GGUF file and starts the thread. Blocking.
+  /// - Parameter loaded: its weights, when they are loaded already; `configuration.precision` then says nothing.
   /// - Throws: `notFound`, `invalidFile` naming what cannot be used.
-  public convenience init(directory: String, configuration: Configuration = Configuration()) throws {
-    let model = try GenerativeModels.open(directory, precision: configuration.precision)
+  public convenience init(
+    directory: String, loaded: (any GenerativeModel)? = nil, configuration: Configuration = Configuration()
+  ) throws {
+    let model = try loaded ?? GenerativeModels.open(directory, precision: configuration.precision)
     let tokenizer = try ModelTokenizer.open(directory)
     var ends = Set(model.endTokenIDs.map { Int32($0) })
     if let data = FileManager.default.contents(atPath: directory + "/generation_config.json") {

@@ -42,7 +42,7 @@ public final class SequenceScorer {
       let count = min(chunk, tokens.count - 1 - start)
       var batch = DecoderBatch()
       batch.append(tokens: tokens[start..<start + count], computed: start, blocks: blocks, logits: .all)
-      let logits = runner.forward(batch)
+      let logits = try runner.forward(batch)
       guard let base = logits.baseAddress else { break }
       for row in 0..<count {
         let next = Int(tokens[start + row + 1])

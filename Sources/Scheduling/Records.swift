@@ -98,9 +98,15 @@ public struct RivalAttempt: Codable, Sendable, Equatable {
   public var incarnation: Int64
 }
 
-/// The durable state of a unit: a shard, a gang rank or a replica.
+/// Where a rank of a replica listens for the others.
+public struct RankAddress: Codable, Sendable, Equatable {
+  public var address: String
+  public var publicKey: String
+}
+
+/// The durable state of a unit: a shard, a gang rank, a replica, or one rank of it.
 public struct UnitRecord: Codable, Sendable, Equatable {
-  /// `run/task/taskAttempt/stage/index`, or `service/<name>/<number>`.
+  /// `run/task/taskAttempt/stage/index`, or `service/<name>/<number>`, for ranks above 0 with `/<rank>` behind it.
   public var name: String
   /// Of shards and ranks; empty for replicas.
   public var run: String
@@ -147,6 +153,11 @@ public struct UnitRecord: Codable, Sendable, Equatable {
   public var rival: RivalAttempt?
   /// The number of that attempt, also when it is over: numbers are never used twice, and one is enough.
   public var rivalAttempt: Int?
+  /// Of a replica in several ranks: which of them this is, of how many. `index` is the replica's number.
+  public var rank: Int?
+  public var ranks: Int?
+  /// Where it listens for the other ranks of its replica.
+  public var meets: RankAddress?
 
   public var key: UnitAttempt { UnitAttempt(unit: name, attempt: attempt) }
 }

@@ -174,11 +174,14 @@ public struct ServiceSpec: Codable, Sendable, Equatable {
   public var demand: Demand?
   /// Work of a higher priority is never stopped to make room for its replicas. Nil: that of the run that sets it, 0 when none does.
   public var priority: Int?
+  /// Processes that make up one replica: placed, and ended, together. `demand` is that of each. Nil: one. Another number is another generation.
+  public var ranks: Int?
 
   public init(
     name: String, kind: String, payload: JSONValue, replicas: Int, generation: Int = 0, readyTimeoutMs: Int64 = 300_000,
-    demand: Demand? = nil, priority: Int? = nil
+    demand: Demand? = nil, priority: Int? = nil, ranks: Int? = nil
   ) {
+    self.ranks = ranks
     self.demand = demand
     self.priority = priority
     self.name = name

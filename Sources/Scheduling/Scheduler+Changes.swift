@@ -60,6 +60,10 @@ extension Scheduler {
       guard unit[..<first] == "service", let service = services.index(of: String(unit[rest..<last])) else { return nil }
       return services[at: service].replicas.firstIndex { $0.name == unit }.map { .replica(service: service, index: $0) }
     }
+    let third = bytes.index(after: second)
+    if unit[..<first] == "service", bytes[third...].firstIndex(of: UInt8(ascii: "/")) == last, let service = services.index(of: String(unit[rest..<second])) {
+      return services[at: service].replicas.firstIndex { $0.name == unit }.map { .replica(service: service, index: $0) }
+    }
     guard let index = Int(unit[bytes.index(after: last)...]), index >= 0, let run = runIndex[String(unit[..<first])] else { return nil }
     let key = unit[rest..<second]
     guard let task = runs[run].tasks.firstIndex(where: { $0.record.key == key }), index < runs[run].tasks[task].units.count,

@@ -76,12 +76,24 @@ extension Scheduler {
     var moving = 0
     for replica in services[at: index].replicas.indices {
       let state = services[at: index].replicas[replica].state
-      if state != .draining, services[at: index].replicas[replica].generation == generation { live += 1 }
+      let unit = services[at: index].replicas[replica]
+      if unit.ranks != nil { rankViolations(services[at: index], unit, &found) }
+      if unit.isLead, state != .draining, unit.generation == generation { live += 1 }
       if let worker = services[at: index].replicas[replica].worker, workers[worker]?.availability == .draining { moving += 1 }
       if isReplacement(services[at: index].replicas[replica], in: services[at: index]) { moving += 1 }
     }
     if live > wanted + moving { found.append("service \(name) has \(live) of \(wanted) replicas") }
     if live == 0, wanted > 0 { found.append("service \(name) has no replica of its generation and none is starting") }
+  }
+
+  /// All ranks of a replica wait, or all of them have a lease of the same attempt.
+  private func rankViolations(_ service: Service, _ unit: UnitRecord, _ found: inout [String]) {
+    let ranks = service.ranks(of: unit)
+    if ranks.map(\.rank) != (0..<(unit.ranks ?? 1)).map({ $0 }) { found.append("\(unit.name) is one of \(ranks.count) ranks, not of \(unit.ranks ?? 1)") }
+    if ranks.contains(where: { $0.state.isLeased != unit.state.isLeased || ($0.state == .ready) != (unit.state == .ready) }) {
+      found.append("\(unit.name) is \(unit.state) and others of its replica are not: \(ranks.map(\.state))")
+    }
+    if ranks.contains(where: { $0.attempt != unit.attempt }) { found.append("the ranks of \(unit.name) are of several attempts") }
   }
 
   /// Checks the counts of every task of a run. Returns how many units are leased.

@@ -128,7 +128,9 @@ extension Scheduler {
           guard let place = find(key.unit) else { continue }
           let unit = self[place]
           if let service = unit.service, unit.state == .ready {
-            effects.append(.replicaGone(service: service, unit: unit.name, attempt: unit.attempt))
+            // A replica is as reachable as the least of its ranks.
+            let lead = self.lead(of: unit)
+            effects.append(.replicaGone(service: service, unit: lead.name, attempt: lead.attempt))
           }
         }
       }
@@ -160,6 +162,9 @@ extension Scheduler {
     workers.update(worker) { $0.change(key) { $0.confirmed = true } }
     let unit = self[place]
     guard unit.state != .draining else { return }
+    if case .replica(let service, let index) = place, unit.ranks != nil {
+      return rankReady(service, index, RankAddress(address: address, publicKey: publicKey))
+    }
     if unit.state != .ready || unit.address != address || unit.publicKey != publicKey {
       change(place) { [now] in
         $0.state = .ready
@@ -192,7 +197,8 @@ extension Scheduler {
 
   /// Tells the router about a replica that serves.
   mutating func announce(_ unit: UnitRecord) {
-    guard unit.state == .ready, let service = unit.service, let worker = unit.worker, let address = unit.address else {
+    let unit = lead(of: unit)
+    guard unit.state == .ready, !hasSuspectRank(unit), let service = unit.service, let worker = unit.worker, let address = unit.address else {
       return
     }
     effects.append(
@@ -299,6 +305,7 @@ extension UnitRecord {
     drainDeadline = nil
     address = nil
     publicKey = nil
+    meets = nil
     result = .null
   }
 }

@@ -145,6 +145,9 @@ extension Scheduler {
     if case .task(let run, let task, let rank)? = find(unit.name), runs[run].tasks[task].record.shape == .gang {
       gang = GangPlace(
         gang: gangName(run, task), generation: unit.generation, rank: rank, size: runs[run].tasks[task].ranks)
+    } else if let rank = unit.rank, let size = unit.ranks {
+      let lead = self.lead(of: unit)
+      gang = GangPlace(gang: lead.name, generation: lead.attempt, rank: rank, size: size)
     }
     return Assignment(
       worker: unit.worker ?? "", incarnation: unit.incarnation, unit: unit.name, attempt: unit.attempt, kind: unit.kind,

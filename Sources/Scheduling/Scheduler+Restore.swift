@@ -50,7 +50,7 @@ extension Scheduler {
       }
     }
     for name in services.keys {
-      let replicas = (units["service/\(name)"] ?? []).filter { !$0.state.isTerminal }.sorted { $0.index < $1.index }
+      let replicas = (units["service/\(name)"] ?? []).filter { !$0.state.isTerminal }.sorted { ($0.index, $0.rank ?? 0) < ($1.index, $1.rank ?? 0) }
       services.update(name) { $0.replicas = replicas }
     }
     for run in runs { for task in run.tasks { for unit in task.units { restoreLease(unit) } } }

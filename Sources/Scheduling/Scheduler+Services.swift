@@ -6,15 +6,18 @@ import Core
 extension Scheduler {
   /// Applies a specification. Returns the generation that it has now.
   mutating func setService(_ wanted: ServiceSpec) -> Result<Int, PlatformError> {
-    guard Self.isComponent(wanted.name), (0...10_000).contains(wanted.replicas) else {
+    guard Self.isComponent(wanted.name), (0...10_000).contains(wanted.replicas), (1...256).contains(wanted.ranks ?? 1) else {
       return .failure(
         PlatformError(.invalidArgument, "service '\(wanted.name)' with \(wanted.replicas) replicas is not possible"))
     }
     var spec = wanted
+    if spec.ranks == 1 { spec.ranks = nil }
     var record = ServiceRecord(spec: spec, nextReplica: 0, removing: false, removed: false)
     if let known = services[spec.name] {
       record = known.record
-      let same = known.record.spec.kind == spec.kind && known.record.spec.payload == spec.payload && known.record.spec.demand == spec.demand
+      let same =
+        known.record.spec.kind == spec.kind && known.record.spec.payload == spec.payload && known.record.spec.demand == spec.demand
+        && known.record.spec.ranks == spec.ranks
       spec.priority = spec.priority ?? known.record.spec.priority
       if spec.generation == 0 { spec.generation = known.record.spec.generation + (same && !record.removing ? 0 : 1) }
       guard spec.generation >= known.record.spec.generation else {
@@ -48,8 +51,9 @@ extension Scheduler {
 
   /// Ready replicas of the wanted generation, on workers that are heard.
   func readyReplicas(_ service: Service) -> Int {
-    service.replicas.count {
-      $0.state == .ready && $0.generation == service.record.spec.generation && workers[$0.worker ?? ""]?.state == .live
+    service.replicas.count { unit in
+      unit.state == .ready && unit.isLead && unit.generation == service.record.spec.generation
+        && service.ranks(of: unit).allSatisfy { workers[$0.worker ?? ""]?.state == .live }
     }
   }
 
@@ -68,9 +72,10 @@ extension Scheduler {
     dropEnded(index)
     let service = services[at: index]
     let wanted = service.record.removing ? 0 : service.record.spec.replicas
-    let live = service.replicas.indices.filter { service.replicas[$0].state != .draining }
+    let live = service.replicas.indices.filter { service.replicas[$0].isLead && service.replicas[$0].state != .draining }
     func isCurrent(_ unit: UnitRecord) -> Bool {
-      unit.generation == service.record.spec.generation && workers[unit.worker ?? ""]?.availability != .draining
+      unit.generation == service.record.spec.generation
+        && service.ranks(of: unit).allSatisfy { workers[$0.worker ?? ""]?.availability != .draining }
     }
     let movers = live.filter { isCurrent(service.replicas[$0]) && isReplacement(service.replicas[$0], in: service) }
     let current = live.filter { isCurrent(service.replicas[$0]) && !movers.contains($0) }
@@ -104,18 +109,23 @@ extension Scheduler {
 
   mutating func addReplica(_ index: Int, replacing old: String? = nil) {
     let record = services[at: index].record
-    var unit = UnitRecord(
-      name: "service/\(record.spec.name)/\(record.nextReplica)", kind: record.spec.kind, payload: record.spec.payload,
-      index: record.nextReplica, service: record.spec.name, generation: record.spec.generation, demand: record.spec.demand)
-    unit.replaces = old
-    services[at: index].replicas.append(unit)
-    changes["unit:\(unit.name)"] = .unit(unit)
+    for rank in 0..<(record.spec.ranks ?? 1) {
+      var unit = UnitRecord(
+        name: "service/\(record.spec.name)/\(record.nextReplica)" + (rank > 0 ? "/\(rank)" : ""), kind: record.spec.kind,
+        payload: record.spec.payload, index: record.nextReplica, service: record.spec.name, generation: record.spec.generation,
+        demand: record.spec.demand)
+      unit.replaces = old
+      if record.spec.ranks != nil { (unit.rank, unit.ranks) = (rank, record.spec.ranks) }
+      services[at: index].replicas.append(unit)
+      changes["unit:\(unit.name)"] = .unit(unit)
+    }
     changeService(index) { $0.nextReplica += 1 }
   }
 
   mutating func drainReplica(_ service: Int, _ index: Int) {
     let place = Place.replica(service: service, index: index)
     let unit = self[place]
+    if unit.ranks != nil { return drainRanks(service, index) }
     guard unit.state.isLeased, let worker = unit.worker else {
       change(place) { $0.state = .ended }
       return
@@ -139,6 +149,7 @@ extension Scheduler {
   mutating func replicaEnded(_ service: Int, _ index: Int, _ outcome: UnitOutcome) {
     let place = Place.replica(service: service, index: index)
     let unit = self[place]
+    if unit.ranks != nil { return rankEnded(service, index, outcome) }
     if unit.state == .ready { effects.append(.replicaGone(service: services.keys[service], unit: unit.name, attempt: unit.attempt)) }
     guard unit.state != .draining else {
       change(place) { $0.state = .ended }
@@ -168,8 +179,10 @@ extension Scheduler {
     for service in services.indices {
       for index in services[at: service].replicas.indices {
         let place = Place.replica(service: service, index: index)
-        guard self[place].state == .waiting, self[place].notBefore ?? now <= now else { continue }
-        if let worker = workerForReplica(of: service, self[place]) {
+        guard self[place].state == .waiting, self[place].isLead, self[place].notBefore ?? now <= now else { continue }
+        if self[place].ranks != nil {
+          without += placeRanks(of: service, lead: index)
+        } else if let worker = workerForReplica(of: service, self[place]) {
           lease(place, to: worker, beyondSlots: false)
         } else {
           without.append(place)
@@ -179,7 +192,8 @@ extension Scheduler {
     return without
   }
 
-  private func workerForReplica(of service: Int, _ unit: UnitRecord) -> Int? {
+  /// - Parameter count: how many such units have to fit there.
+  func workerForReplica(of service: Int, _ unit: UnitRecord, count: Int = 1) -> Int? {
     let generation = services[at: service].record.spec.generation
     let same = replicasByWorker(service) { $0.generation == generation }
     let others = replicasByWorker(service)
@@ -196,7 +210,7 @@ extension Scheduler {
     let load = unit.load
     var best: (worker: Int, load: (Int, Int, Int, Int, Int))?
     for worker in workers.indices where workers[at: worker].acceptsWork {
-      guard suits(worker, unit.demand), workers[at: worker].room.fits(load) else { continue }
+      guard suits(worker, unit.demand), workers[at: worker].room.count(load, upTo: count) == count else { continue }
       let name = workers.keys[worker]
       let (zone, host) = (zones[workers[at: worker].labels["zone"] ?? ""] ?? 0, hosts[workers[at: worker].hostID] ?? 0)
       let load = (zone, host, same[name] ?? 0, others[name] ?? 0, workers[at: worker].replicas)

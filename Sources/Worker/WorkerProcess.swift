@@ -243,8 +243,8 @@ public actor WorkerProcess {
     case .lost:
       logger.warning("the coordinator is silent")
       // A rank that goes on alone could write checkpoints beside its replacement: it stops. Everything else only writes
-      // files of its own attempt, which nobody sees without a commit.
-      for (key, unit) in units where unit.gang != nil { cancel(key, reason: "lost the coordinator", unit: unit) }
+      // files of its own attempt, which nobody sees without a commit. Replicas write nothing.
+      for (key, unit) in units where unit.gang != nil && !unit.isReplica { cancel(key, reason: "lost the coordinator", unit: unit) }
     case .refused(let error):
       logger.error("refused by the coordinator", metadata: ["error": "\(error)"])
     case .message(let message): handle(message)

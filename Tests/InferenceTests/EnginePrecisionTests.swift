@@ -21,7 +21,7 @@ private let wide = LlamaConfiguration(
     let runner = try model.makeRunner(blockCount: 10, maxRows: 160, threads: threads)
     var batch = DecoderBatch()
     batch.append(tokens: prompt, computed: 0, blocks: (0..<10).map { $0 }, logits: .all)
-    return Array(runner.forward(batch))
+    return Array(try runner.forward(batch))
   }
 
   @Test func everyPrecisionGivesTheSameBitsForAnyNumberOfThreads() throws {

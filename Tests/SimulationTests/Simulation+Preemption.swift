@@ -9,8 +9,14 @@ import Core
 extension Simulation {
   /// A service as it is where services take room. A service's priority never changes, so that it can be looked up afterwards.
   func pressed(_ spec: ServiceSpec) -> ServiceSpec {
-    guard pressure != nil else { return spec }
     var spec = spec
+    guard pressure != nil else {
+      guard splitsReplicas else { return spec }
+      // Four workers have a processor each at least, and there are twelve such replicas at most while services change: there is room for all.
+      spec.ranks = 2
+      spec.demand = Demand(cpus: 0.125)
+      return spec
+    }
     spec.demand = Demand(cpus: seed % 3 == 0 ? 0.5 : nil, memoryBytes: 2)
     spec.priority = Self.priority(of: spec.name)
     return spec

@@ -88,12 +88,12 @@ extension Simulation {
       let execution = worker.work[key]!
       if let outcome = execution.outcome {
         report(name, .unitFinished(worker: name, unit: key.unit, attempt: key.attempt, outcome: outcome))
-      } else if execution.isReady, !execution.hasPeers {
+      } else if execution.isReady, !execution.hasPeers || execution.assignment.service != nil {
         announce(name, key)
       }
     }
     // Now and then a gang has written a checkpoint.
-    let ranks = worker.work.filter { $0.value.assignment.gang != nil }.keys.sorted()
+    let ranks = worker.work.filter { $0.value.assignment.gang != nil && $0.value.assignment.service == nil }.keys.sorted()
     if let rank = ranks.first, random.nextUnit() < 0.3 {
       report(name, .gangCheckpointed(worker: name, unit: rank.unit, attempt: rank.attempt))
     }
@@ -109,9 +109,13 @@ extension Simulation {
   }
 
   private mutating func announce(_ name: String, _ key: UnitAttempt) {
-    report(
-      name, .unitReady(worker: name, unit: key.unit, attempt: key.attempt, address: "\(name):\(key.attempt)", publicKey: "k")
-    )
+    var address = "\(name):\(key.attempt)"
+    if let execution = workers[name]!.work[key], execution.assignment.service != nil, execution.hasPeers {
+      // The ranks of a replica have met: the first one serves.
+      guard execution.assignment.gang?.rank == 0 else { return }
+      address += "/serving"
+    }
+    report(name, .unitReady(worker: name, unit: key.unit, attempt: key.attempt, address: address, publicKey: "k"))
   }
 
   mutating func receive(_ name: String, _ effect: Effect, _ message: (epoch: Int, sequence: Int)) {
@@ -138,9 +142,10 @@ extension Simulation {
       if assignment.gang != nil || assignment.service != nil {
         schedule(20 + Instant(random.next() % 300), .ready(name, incarnation: incarnation, key))
       }
+      if assignment.service != nil { return }
       if assignment.gang != nil {
         schedule(25_000, .finish(name, incarnation: incarnation, key))
-      } else if assignment.service == nil {
+      } else {
         schedule(span(of: assignment, on: name), .finish(name, incarnation: incarnation, key))
       }
     case .cancelUnit(_, let unit, let attempt), .drainReplica(_, let unit, let attempt):
@@ -173,6 +178,10 @@ extension Simulation {
           problems.append("\(key.unit), one of \(execution.assignment.gang?.size ?? 0), got \(table.members.count) peers")
         }
         workers[name]!.work[key]!.hasPeers = true
+        if execution.assignment.service != nil {
+          schedule(50, .ready(name, incarnation: incarnation, key))
+          continue
+        }
         schedule(
           Instant(execution.assignment.payload["ms"]?.intValue ?? 100), .finish(name, incarnation: incarnation, key))
       }
@@ -184,7 +193,7 @@ extension Simulation {
   /// compare two clocks, so a coordinator whose clock jumps ahead is outside of this promise (it has a monotonic clock).
   private mutating func checkGang(_ name: String, _ assignment: Assignment) {
     checkSize(assignment)
-    guard let gang = assignment.gang, !enabled.contains(.clockForward) else { return }
+    guard let gang = assignment.gang, assignment.service == nil, !enabled.contains(.clockForward) else { return }
     let task = gang.gang.split(separator: "/").prefix(2).joined(separator: "/") + "/"
     for other in names
     where workers[other]!.isUp && time < workers[other]!.leaseUntil && workers[other]!.stalledUntil <= time {

@@ -29,8 +29,10 @@ struct Simulation {
     case ahead
     /// Gangs work with fewer ranks, grow again, and have spares.
     case elastic
+    /// Replicas of services consist of several ranks.
+    case ranked
 
-    static let newest = Vintage.elastic
+    static let newest = Vintage.ranked
     static func < (a: Vintage, b: Vintage) -> Bool { a.rawValue < b.rawValue }
   }
 
@@ -155,6 +157,8 @@ struct Simulation {
   var stragglers: SplitMix64?
   /// Decides which gangs may be smaller, or have spares; nil when none.
   var elasticity: SplitMix64?
+  /// Whether replicas consist of ranks.
+  var splitsReplicas = false
   /// Attempts that are second ones.
   var rivals: Set<UnitAttempt> = []
   /// Decides the faults of `Fault.later`.
@@ -240,6 +244,10 @@ struct Simulation {
       configuration.aheadMs = 10_000
       configuration.aheadSamples = 1
     }
+    if vintage >= .ranked, demands == nil {
+      var ranked = SplitMix64(seed: seed &* 0x8CB9_2BA7_2F3D_8DD7 &+ 17)
+      splitsReplicas = ranked.nextUnit() < 0.5
+    }
     guard vintage >= .elastic else { return }
     var elastic = SplitMix64(seed: seed &* 0xA076_1D64_78BD_642F &+ 13)
     guard elastic.nextUnit() < 0.7 else { return }
@@ -307,7 +315,7 @@ struct Simulation {
       guard case .service(let service) = record, !service.removed else { continue }
       let ready = store.values.count {
         if case .unit(let unit) = $0 {
-          unit.service == service.spec.name && unit.state == .ready && unit.generation == service.spec.generation
+          unit.service == service.spec.name && unit.state == .ready && unit.generation == service.spec.generation && unit.rank ?? 0 == 0
         } else {
           false
         }
@@ -660,7 +668,9 @@ struct Simulation {
     case .cancelUnit(let worker, _, _), .drainReplica(let worker, _, _), .acknowledge(let worker, _, _),
       .heartbeatAccepted(let worker, _, _), .requestJoin(let worker):
       send(worker, effect, epoch)
-    case .peerTable(let table): for name in Set(table.members.map(\.worker)).sorted() { send(name, effect, epoch) }
+    case .peerTable(let table):
+      if table.gang.hasPrefix("service/") { done["replicas of ranks met", default: 0] += 1 }
+      for name in Set(table.members.map(\.worker)).sorted() { send(name, effect, epoch) }
     case .replicaReady, .replicaGone, .runStateChanged, .taskStateChanged, .refused: break
     }
   }

@@ -60,7 +60,10 @@ public struct EndpointInfo: Codable, Sendable, Equatable {
     /// `STARTING`, `READY`, `DRAINING`, `GONE`.
     public var state: String
     public var outstanding: Int
-    public init(unit: String, node: String, state: String, outstanding: Int) {
+    /// Of a replica whose model is split: the node of each rank. Its `node` is that of rank 0.
+    public var ranks: [String]?
+    public init(unit: String, node: String, state: String, outstanding: Int, ranks: [String]? = nil) {
+      self.ranks = ranks
       self.unit = unit
       self.node = node
       self.state = state

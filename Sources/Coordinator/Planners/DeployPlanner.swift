@@ -19,6 +19,15 @@ struct DeployPlanner: TaskPlanner {
     var replicas: Int?
     var dtype: String?
     var threads: Int?
+    var tensorParallel: Int?
+
+    enum CodingKeys: String, CodingKey {
+      case endpoint, model, replicas, dtype, threads
+      case tensorParallel = "tensor_parallel"
+    }
+
+    /// Nil: one.
+    var ranks: Int? { tensorParallel.flatMap { $0 > 1 ? $0 : nil } }
   }
 
   /// The version that was checked is the version that is served, also when an alias moves in between.
@@ -37,7 +46,8 @@ struct DeployPlanner: TaskPlanner {
     let model = try await services.catalog.resolveModel(carry.uri)
     return .service(
       ServiceSpec(
-        name: body.endpoint, kind: "serve.replica", payload: try JSONValue(encoding: try spec(model, body)), replicas: body.replicas ?? 1))
+        name: body.endpoint, kind: "serve.replica", payload: try JSONValue(encoding: try spec(model, body)), replicas: body.replicas ?? 1,
+        ranks: body.ranks))
   }
 
   private func spec(_ model: ModelVersionEntry, _ body: Body) throws -> ReplicaSpec {
@@ -48,7 +58,13 @@ struct DeployPlanner: TaskPlanner {
           "It should be a GGUF file, or a folder in Hugging Face layout, of one of these: \((ModelArchitectures.decoderTypes + ModelArchitectures.encoderTypes).joined(separator: ", ")).",
         number: "PLT-5204")
     }
-    return ReplicaSpec(role: model.kind, modelDirectory: model.location, coordinatorKey: services.dataKey, dtype: body.dtype, threads: body.threads)
+    guard body.ranks == nil || model.kind == "generate" else {
+      throw PlatformError(
+        .invalidArgument, "'\(model.uri)' is an encoder, and tensor_parallel splits language models only",
+        hint: "Leave tensor_parallel out; 'replicas' serves more requests at once.", number: "PLT-5290")
+    }
+    return ReplicaSpec(
+      role: model.kind, modelDirectory: model.location, coordinatorKey: services.dataKey, dtype: body.dtype, threads: body.threads, ranks: body.ranks)
   }
 
   func commit(_ call: StageCall, results: [JSONValue]) async throws -> StageOutcome {

@@ -31,7 +31,8 @@ extension GenerativeModel {
 public protocol GenerativeRunner: AnyObject {
   var vocabularySize: Int { get }
   /// [outputs, vocabulary] f32 logits, row-major, valid until the next call. Blocking.
-  func forward(_ batch: DecoderBatch) -> UnsafeBufferPointer<Float>
+  /// - Throws: `unavailable` or `timeout` when a process that computes a part of the model has gone; nothing is computed after that.
+  func forward(_ batch: DecoderBatch) throws -> UnsafeBufferPointer<Float>
 }
 
 extension LlamaModel: GenerativeModel {

@@ -16,11 +16,14 @@ public struct ReplicaSpec: Codable, Sendable, Equatable {
   public var dtype: String?
   /// Threads that compute. Nil: one.
   public var threads: Int?
+  /// In how many parts the model is computed, one process each (generate). Nil: one.
+  public var ranks: Int?
 
   public init(
     role: String, modelDirectory: String, indexDirectory: String? = nil, coordinatorKey: String, cacheBytes: Int = 128 << 20,
-    dtype: String? = nil, threads: Int? = nil
+    dtype: String? = nil, threads: Int? = nil, ranks: Int? = nil
   ) {
+    self.ranks = ranks
     self.dtype = dtype
     self.threads = threads
     self.role = role

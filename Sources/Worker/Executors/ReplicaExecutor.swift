@@ -14,7 +14,19 @@ import VectorSearch
 enum ReplicaExecutor {
   /// Blocks for the replica's life.
   static func run(_ spec: ReplicaSpec, context: ExecutorContext) throws -> JSONValue {
-    let answering = try load(spec)
+    let stopped = DispatchSemaphore(value: 0)
+    let lost = Mutex<PlatformError?>(nil)
+    let answering: any Answering
+    if let seat = context.gang {
+      guard seat.rank == 0 else { return try SplitReplica.follow(spec, seat, context) }
+      let (model, configuration) = try SplitReplica.lead(spec, seat, context) { error in
+        lost.withLock { $0 = error }
+        stopped.signal()
+      }
+      answering = try GenerateAnswering(spec, split: model, configuration)
+    } else {
+      answering = try load(spec)
+    }
     let inFlight = InFlight()
     var listening = StreamServer.Configuration(keys: try CurveKeyPair.generate())
     listening.address = context.listenAddress
@@ -23,7 +35,6 @@ enum ReplicaExecutor {
       defer { inFlight.leave() }
       try await answering.answer(request, reply)
     }
-    let stopped = DispatchSemaphore(value: 0)
     context.onStop { draining in
       if draining {
         // What is in flight is answered to its end; the router sends nothing new.
@@ -40,6 +51,7 @@ enum ReplicaExecutor {
     stopped.wait()
     answering.stop()
     server.close()
+    if let error = lost.withLock({ $0 }) { throw error.wrapping("a rank of this replica is lost") }
     return [:]
   }
 }
@@ -53,6 +65,7 @@ extension ReplicaExecutor {
 
   private static func load(_ spec: ReplicaSpec) throws -> any Answering {
     switch spec.role {
+    case "generate" where spec.ranks ?? 1 > 1: try SplitReplica.Checked(spec)
     case "generate": try GenerateAnswering(spec)
     case "embed": try EmbedAnswering(spec)
     case "search": try SearchAnswering(spec)
@@ -77,7 +90,7 @@ private final class InFlight: Sendable {
   }
 }
 
-private protocol Answering: Sendable {
+protocol Answering: Sendable {
   func answer(_ request: StreamRequest, _ reply: StreamReply) async throws
   func stop()
 }
@@ -98,7 +111,7 @@ extension StreamRequest {
 
 extension ReplicaSpec {
   /// - Throws: `invalidArgument` (PLT-5201) for a name that is none.
-  fileprivate func precision() throws -> WeightPrecision {
+  func precision() throws -> WeightPrecision {
     guard let dtype else { return .f32 }
     guard let precision = WeightPrecision(rawValue: dtype) else {
       throw PlatformError(.invalidArgument, "dtype '\(dtype)' is unknown", hint: "Use f32, bf16, int8 or int4.", number: "PLT-5201")
@@ -109,13 +122,17 @@ extension ReplicaSpec {
 
 private struct GenerateAnswering: Answering {
   let engine: InferenceEngine
+  /// Of a replica in several ranks.
+  private let split: SplitModel?
 
   init(_ spec: ReplicaSpec) throws {
-    var configuration = InferenceEngine.Configuration()
-    configuration.cacheBytes = spec.cacheBytes
-    configuration.precision = try spec.precision()
-    configuration.threads = spec.threads ?? 1
-    engine = try InferenceEngine(directory: spec.modelDirectory, configuration: configuration)
+    split = nil
+    engine = try InferenceEngine(directory: spec.modelDirectory, configuration: SplitReplica.configuration(spec))
+  }
+
+  init(_ spec: ReplicaSpec, split: SplitModel, _ configuration: InferenceEngine.Configuration) throws {
+    self.split = split
+    engine = try InferenceEngine(directory: spec.modelDirectory, loaded: split, configuration: configuration)
   }
 
   func answer(_ request: StreamRequest, _ reply: StreamReply) async throws {
@@ -129,7 +146,10 @@ private struct GenerateAnswering: Answering {
     }
   }
 
-  func stop() { engine.shutdown() }
+  func stop() {
+    engine.shutdown()
+    split?.end()
+  }
 
   private static func generation(_ call: GenerateCall) throws -> GenerationRequest {
     let prompt: GenerationRequest.Prompt

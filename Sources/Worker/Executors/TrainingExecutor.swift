@@ -37,22 +37,27 @@ enum TrainingExecutor {
   }
 
   /// Shared memory when all ranks are on this machine, ZeroMQ otherwise.
-  /// - Parameter overNetwork: ZeroMQ in any case.
-  static func joinGang(_ seat: AssignedWork.Seat, _ context: ExecutorContext, overNetwork: Bool = false) throws -> any Collective {
+  /// - Parameters:
+  ///   - overNetwork: ZeroMQ in any case.
+  ///   - patience: seconds until all ranks have to listen.
+  ///   - deadline: of each meeting.
+  static func joinGang(
+    _ seat: AssignedWork.Seat, _ context: ExecutorContext, overNetwork: Bool = false, patience: Int = 120, deadline: Duration = .seconds(30)
+  ) throws -> any Collective {
     if seat.size == 1 { return SingleRank() }
     let keys = try CurveKeyPair.generate()
     let listener = try RankListener(address: context.listenAddress, keys: keys)
     context.announce(address: listener.endpoint, publicKey: keys.publicKey.description)
-    let peers = try context.waitForPeers(deadline: 120)
+    let peers = try context.waitForPeers(deadline: patience)
     if !overNetwork, peers.allSatisfy({ $0.hostID == ProcessSupport.hostID }) {
       context.log("rank \(seat.rank) of \(seat.size), shared memory, generation \(seat.generation)")
       return try SharedMemoryGroup(
-        name: "\(seat.gang)/\(seat.generation)", rank: seat.rank, worldSize: seat.size, deadline: .seconds(30))
+        name: "\(seat.gang)/\(seat.generation)", rank: seat.rank, worldSize: seat.size, deadline: deadline)
     }
     context.log("rank \(seat.rank) of \(seat.size), ZeroMQ, generation \(seat.generation)")
     return try TransportGroup(
       listener: listener, rank: seat.rank, worldSize: seat.size, generation: seat.generation,
-      peers: peers.map { PeerAddress(rank: $0.rank, address: $0.address, publicKey: $0.publicKey, hostID: $0.hostID) })
+      peers: peers.map { PeerAddress(rank: $0.rank, address: $0.address, publicKey: $0.publicKey, hostID: $0.hostID) }, deadline: deadline)
   }
 
   /// Calls `body` with each text and whether it belongs to the test split.

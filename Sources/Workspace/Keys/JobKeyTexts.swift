@@ -138,6 +138,9 @@ struct JobKeyTexts {
     "deploy_task.replicas": JobKeyTexts("How many serve.", fallback: "1"),
     "deploy_task.dtype": JobKeyTexts("What the model's matrices are multiplied as: f32 (as stored), bf16, int8 or int4.", fallback: "f32"),
     "deploy_task.threads": JobKeyTexts("Threads that each replica computes with; answers do not depend on it.", fallback: "1"),
+    "deploy_task.tensor_parallel": JobKeyTexts(
+      "Over how many processes each replica's model is split; answers do not depend on it.", fallback: "1",
+      example: "resources: { memory: 8GB }\ndeploy_task: { endpoint: assistant, model: main.demo.chat, tensor_parallel: 2 }"),
     "prepare_task.split": JobKeyTexts("Which shares of the documents train and test.", example: "split: { train: 0.9, test: 0.1 }"),
   ]
 }

@@ -82,7 +82,8 @@ struct EndpointsCommand: AsyncParsableCommand {
       ["ENDPOINT", "KIND", "MODEL", "REPLICAS", "ON", "REQUESTS", "ERRORS"],
       endpoints.map {
         [
-          $0.name, $0.kind, $0.model, "\($0.ready)/\($0.desiredReplicas)", $0.replicas.map(\.node).joined(separator: "+"),
+          $0.name, $0.kind, $0.model, "\($0.ready)/\($0.desiredReplicas)",
+          $0.replicas.map { $0.ranks.map { "(\($0.joined(separator: ",")))" } ?? $0.node }.joined(separator: "+"),
           "\($0.requests)", "\($0.errors)",
         ]
       })

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CKernels
+public import Core
+import Foundation
+public import Models
+import Synchronization
+public import Tensor
+
+/// A model whose parts several ranks have, as rank 0's engine sees it: it says what the next step is, all compute it, rank 0 draws the tokens.
+///
+/// The other ranks run `SplitModel.follow`. Numbers are the same bits as of a `DecoderModel` in one part. When a rank goes, steps and meetings
+/// throw, and the model computes nothing more.
+public final class SplitModel: GenerativeModel {
+  /// How often the ranks hear from rank 0 when nobody asks anything: a rank that has gone is noticed then.
+  static let restMilliseconds = 1000
+
+  public let model: DecoderModel
+  public let cacheBytesPerToken: Int
+  private let lead: Lead
+  private let facts: Facts
+
+  /// - Parameters:
+  ///   - collective: of the ranks, with as many as the model has parts.
+  ///   - lost: called once, from any thread, when a rank has gone.
+  /// - Throws: `conflict` (PLT-5291) when another rank has loaded something else; what the collective throws.
+  public init(model: DecoderModel, collective: any Collective, lost: @escaping @Sendable (PlatformError) -> Void = { _ in }) throws {
+    precondition(collective.rank == 0)
+    self.model = model
+    facts = try Facts.agree(model, collective)
+    cacheBytesPerToken = facts.cacheBytesPerToken
+    lead = Lead(collective, lost: lost)
+    lead.startResting()
+  }
+
+  deinit { lead.end() }
+
+  public var vocabularySize: Int { model.vocabularySize }
+  public var servedLength: Int { model.servedLength }
+  public var endTokenIDs: [Int] { model.endTokenIDs }
+  public var weightBytesPerToken: Int { model.weightBytesPerToken }
+
+  public func makeRunner(blockCount: Int, maxRows: Int, threads: Int) throws -> any GenerativeRunner {
+    try lead.meet { group in
+      try SplitOrder.begin(blocks: blockCount, rows: maxRows).send(over: group)
+      let runner = try DecoderRunner(
+        model: model, blockCount: blockCount, maxRows: maxRows, threads: threads, collective: group, isa: facts.isa)
+      return SplitRunner(runner, lead)
+    }
+  }
+
+  /// Says that rank 0 is alive; false when there is nobody to tell any more.
+  func rest() -> Bool { lead.rest() }
+
+  /// Lets the other ranks go; steps after that throw. Waits for a step that is under way.
+  public func end() { lead.end() }
+
+  /// The other ranks' side: computes what rank 0 says, until it ends this.
+  /// - Parameter check: called between steps, once a second at least; what it throws ends this.
+  /// - Throws: `unavailable`, `timeout` when rank 0 or another one has gone; PLT-5291.
+  public static func follow(
+    model: DecoderModel, collective: any Collective, threads: Int, check: () throws -> Void
+  ) throws {
+    precondition(collective.rank > 0)
+    let facts = try Facts.agree(model, collective)
+    var runner: DecoderRunner?
+    while true {
+      let order = try SplitOrder.receive(from: collective)
+      try check()
+      switch order {
+      case .begin(let blocks, let rows):
+        runner = try DecoderRunner(
+          model: model, blockCount: blocks, maxRows: rows, threads: threads, collective: collective, isa: facts.isa)
+      case .step:
+        guard let runner, let batch = order.batch else { throw PlatformError(.internalError, "a step before the begin") }
+        _ = try runner.logits(batch)
+      case .rest: break
+      case .end: return
+      }
+    }
+  }
+}
+
+/// Runs each step on all ranks.
+private final class SplitRunner: GenerativeRunner {
+  private let runner: DecoderRunner
+  private let lead: Lead
+
+  init(_ runner: DecoderRunner, _ lead: Lead) {
+    self.runner = runner
+    self.lead = lead
+  }
+
+  var vocabularySize: Int { runner.vocabularySize }
+
+  func forward(_ batch: DecoderBatch) throws -> UnsafeBufferPointer<Float> {
+    try lead.meet { group in
+      try SplitOrder(batch).send(over: group)
+      return try runner.logits(batch)
+    }
+  }
+}
+
+/// Rank 0's end of the meetings: one at a time, none after a failure.
+private final class Lead: Sendable {
+  private struct State {
+    var group: (any Collective)?
+    var isTold = false
+  }
+  private let state: Mutex<State>
+  private let lost: @Sendable (PlatformError) -> Void
+  private let ended = DispatchSemaphore(value: 0)
+
+  init(_ group: any Collective, lost: @escaping @Sendable (PlatformError) -> Void) {
+    state = Mutex(State(group: group))
+    self.lost = lost
+  }
+
+  func meet<T>(_ body: (any Collective) throws -> T) throws -> T {
+    // What is made in the meeting stays on the thread that asked for it.
+    nonisolated(unsafe) var result: Result<T, any Error>?
+    let failure = state.withLock { state -> PlatformError? in
+      guard let group = state.group else {
+        result = .failure(PlatformError(.unavailable, "the ranks of this model have parted"))
+        return nil
+      }
+      do {
+        result = .success(try body(group))
+        return nil
+      } catch {
+        result = .failure(error)
+        state.group = nil
+        defer { state.isTold = true }
+        return state.isTold ? nil : PlatformError.from(error)
+      }
+    }
+    if let failure { lost(failure) }
+    guard let result else { preconditionFailure("a meeting without an end") }
+    return try result.get()
+  }
+
+  /// Says that rank 0 is alive while it has nothing to compute.
+  func startResting() {
+    let thread = Thread { [weak self, ended] in
+      while ended.wait(timeout: .now() + .milliseconds(SplitModel.restMilliseconds)) == .timedOut {
+        guard let self, self.rest() else { return }
+      }
+    }
+    thread.name = "rest"
+    thread.start()
+  }
+
+  /// False when there is nobody to tell.
+  func rest() -> Bool {
+    // A step that is under way says as much.
+    let result = state.withLockIfAvailable { state -> Result<Bool, PlatformError> in
+      guard let group = state.group else { return .success(false) }
+      do {
+        try SplitOrder.rest.send(over: group)
+        return .success(true)
+      } catch {
+        state.group = nil
+        defer { state.isTold = true }
+        return state.isTold ? .success(false) : .failure(PlatformError.from(error))
+      }
+    }
+    switch result {
+    case nil: return true
+    case .success(let goesOn)?: return goesOn
+    case .failure(let error)?:
+      lost(error)
+      return false
+    }
+  }
+
+  func end() {
+    state.withLock { state in
+      guard let group = state.group else { return }
+      state.group = nil
+      state.isTold = true
+      // A rank that cannot be told has gone already.
+      try? SplitOrder.end.send(over: group)
+    }
+    ended.signal()
+  }
+}
+
+/// What all ranks have to agree on before they compute together.
+private struct Facts {
+  /// Of the rank with the most heads: all have caches of as many blocks.
+  var cacheBytesPerToken: Int
+  /// The best instruction set that all of them have, so that they round alike.
+  var isa: Int
+
+  /// Exchanges what the ranks have.
+  static func agree(_ model: DecoderModel, _ group: any Collective) throws -> Facts {
+    let print = fingerprint(model)
+    // Numbers of up to 24 bits are exact in f32.
+    let bytes = model.cacheBytesPerToken
+    let own = [Float(bytes & 0xFF_FFFF), Float(bytes >> 24), Float(pk_decode_isa_best()), Float(print & 0xFF_FFFF), Float(print >> 24 & 0xFF_FFFF)]
+    var all = [Float](repeating: 0, count: own.count * group.worldSize)
+    try own.withUnsafeBufferPointer { own in
+      try all.withUnsafeMutableBufferPointer { try group.allGather(own.baseAddress!, count: own.count, into: $0.baseAddress!) }
+    }
+    var facts = Facts(cacheBytesPerToken: 0, isa: .max)
+    for rank in 0..<group.worldSize {
+      let theirs = Array(all[rank * own.count..<(rank + 1) * own.count])
+      guard theirs[3] == own[3], theirs[4] == own[4] else {
+        throw PlatformError(
+          .conflict, "rank \(rank) of \(group.worldSize) has loaded another model than rank \(group.rank)",
+          hint: "The model's folder has to be the same on all workers.", number: "PLT-5291")
+      }
+      facts.cacheBytesPerToken = max(facts.cacheBytesPerToken, Int(theirs[0]) + Int(theirs[1]) << 24)
+      facts.isa = min(facts.isa, Int(theirs[2]))
+    }
+    return facts
+  }
+
+  private static func fingerprint(_ model: DecoderModel) -> UInt64 {
+    let text = "\(model.architecture) \(model.vocabularySize) \(model.hiddenSize) \(model.maxPositions) \(model.parameterCount) \(model.part.count)"
+    return text.utf8.reduce(0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x0100_0000_01B3 }
+  }
+}
