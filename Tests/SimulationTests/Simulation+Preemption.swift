@@ -48,7 +48,8 @@ extension Simulation {
       done["preempted", default: 0] += after - before
       guard case .run(let run)? = store["run:\(new.run)"] else { return }
       let task = run.spec.tasks.first { $0.key == new.task || new.task.hasPrefix($0.key + "[") }
-      let isGang = new.generation > 0
+      // Also a rank that has never been placed, of a gang that works with fewer.
+      let isGang = task?.kind == "gang"
       if after > configuration.preemptionLimit { problems.append("\(new.name) was stopped \(after) times") }
       if !(task?.preemptible ?? (isGang || new.repeatable == true)) { problems.append("\(new.name) may not be stopped and is") }
       if let service = new.preemptedBy, run.spec.priority ?? 0 > Self.priority(of: service) {
