@@ -79,7 +79,8 @@ struct UpCommand: AsyncParsableCommand {
         outputPath: log, errorPath: log, deathSignal: foreground ? SIGTERM : 0),
       onExit: { _ in })
     try await waitUntilReady(layout, child, since: start)
-    if let state = layout.loadState() { await Self.welcome(layout, state) }
+    // What a service prints goes to a journal, which others read: no link that logs in.
+    if let state = layout.loadState() { await Self.welcome(layout, state, logsIn: !foreground || isatty(STDERR_FILENO) == 1) }
     if foreground {
       let signals = SignalWaiter([SIGTERM, SIGINT])
       await signals.wait()
@@ -113,7 +114,8 @@ struct UpCommand: AsyncParsableCommand {
         // One that was cordoned or drained before is there too.
         let ready = nodes?.nodes.filter { $0.state != "LOST" }.map { $0.state == "READY" ? $0.name : "\($0.name) (\($0.state.lowercased()))" } ?? []
         if ready.count >= workers {
-          Report.note("\(Report.check) coordinator and \(ready.joined(separator: ", ")) ready  \(Report.duration(Date().timeIntervalSince(start)))")
+          let workers = ready.isEmpty ? "" : " and " + ready.joined(separator: ", ")
+          Report.note("\(Report.check) coordinator\(workers) ready  \(Report.duration(Date().timeIntervalSince(start)))")
           return
         }
       }
@@ -167,10 +169,12 @@ struct UpCommand: AsyncParsableCommand {
     }
   }
 
-  static func welcome(_ layout: DataLayout, _ state: DataLayout.State) async {
+  /// - Parameter logsIn: the console's address logs whoever opens it in, once.
+  static func welcome(_ layout: DataLayout, _ state: DataLayout.State, logsIn: Bool = true) async {
     let client = PlatformClient(host: state.url, token: layout.loadAdminToken(), timeout: .seconds(10))
-    let link: LoginLink? = try? await client.post("/api/2.0/login-links", [String: String]())  // without one: 'platform open' says why
-    Report.note("  Console  \(state.url)\(link.map { "\($0.path)   (good once, for ten minutes)" } ?? "")")
+    var link: LoginLink?
+    if logsIn { link = try? await client.post("/api/2.0/login-links", [String: String]()) }  // without one: 'platform open' says why
+    Report.note("  Console  \(state.url)\(link.map { "\($0.path)   (good once, for ten minutes)" } ?? "   (platform open)")")
     Report.note("  Next     platform demo      documents to a served model, in a few minutes")
     Report.note("           platform status    what is running")
   }
