@@ -107,6 +107,38 @@ import Testing
     }
   }
 
+  /// The fast tries and the cuts in words give what a look through everything gives.
+  @Test func triesAndWordsAreThoseOfASlowLook() {
+    var random = SplitMix64(seed: 4)
+    let letters = Array("abcdefghijklmnopq▁é".utf8)
+    func text(_ longest: Int) -> [UInt8] { (0..<Int.random(in: 0...longest, using: &random)).map { _ in letters.randomElement(using: &random) ?? 0 } }
+    for round in 0..<60 {
+      let tokens = (0..<round * 3).map { (text: text(4), id: Int32($0)) }
+      let trie = ByteTrie(tokens)
+      let last = Dictionary(tokens.map { ($0.text, $0.id) }, uniquingKeysWith: { $1 })
+      for _ in 0..<20 {
+        let sample = text(12)
+        for start in sample.indices {
+          var found: [Int32] = []
+          sample.withUnsafeBufferPointer { sample in trie.prefixes(sample, from: start) { found += [Int32($0), $1] } }
+          let expected = (1...4).filter { start + $0 <= sample.count }.flatMap { length in
+            last[Array(sample[start..<start + length])].map { [Int32(length), $0] } ?? []
+          }
+          #expect(found == expected)
+        }
+      }
+    }
+    func words(_ text: String) -> [String] {
+      let bytes = Array(text.utf8)
+      var found: [String] = []
+      bytes.withUnsafeBufferPointer { text in MarkedWords.words(text) { found.append(String(decoding: text[$0], as: UTF8.self)) } }
+      return found
+    }
+    #expect(words("") == [] && words("a") == ["a"] && words("▁") == ["▁"] && words("▁▁") == ["▁▁"])
+    #expect(words("▁a▁▁bé▁") == ["▁a", "▁▁bé", "▁"] && words("a▂▁b") == ["a▂", "▁b"])
+    #expect(MarkedWords.crosses(Array("a▁".utf8)) && !MarkedWords.crosses(Array("▁▁a".utf8)) && !MarkedWords.crosses([]))
+  }
+
   /// What `tokenizer_config.json` adds: ids around a text, and tokens that are found in it.
   private func folderOfHuggingFace(_ model: String) throws {
     let folder = TemporaryDirectory("sentencepiece-folder")

@@ -7,6 +7,7 @@ import Core
 struct BytePairModel: SubwordModel {
   let vocabulary: Vocabulary
   let unknown: Int32?
+  let allowsMarkedWords: Bool
   private let merges: PairMerges
   private let continuingPrefix: [UInt8]
   private let endSuffix: [UInt8]
@@ -27,14 +28,18 @@ struct BytePairModel: SubwordModel {
     ignoresMerges = json["ignore_merges"]?.flag ?? false
     byteIDs = json["byte_fallback"]?.flag ?? false ? (0..<256).map { vocabulary.id(ByteTokens.spelling(UInt8($0))) } : nil
     let prefix = continuingPrefix.count
+    // No merge reaches over a cut, and what is unknown in front of one is never joined to what is behind it.
+    var staysInWords = prefix == 0 && endSuffix.isEmpty && !ignoresMerges && vocabulary.id(MarkedWords.mark) != nil
     merges = PairMerges(
       try (json["merges"]?.items ?? []).enumerated().map { rank, item in
         let sides = item.items.map { $0.compactMap(\.bytes) } ?? (item.bytes ?? []).split(separator: 0x20, omittingEmptySubsequences: false).map(Array.init)
         guard sides.count == 2, let left = vocabulary.id(sides[0]), let right = vocabulary.id(sides[1]),
           let whole = vocabulary.id(sides[0] + sides[1].dropFirst(prefix))
         else { throw PlatformError.unusableTokenizer("merge \(rank) is not in the vocabulary") }
+        if staysInWords, MarkedWords.crosses(sides[0] + sides[1]) { staysInWords = false }
         return (left, right, whole)
       })
+    allowsMarkedWords = staysInWords
   }
 
   func append(_ word: UnsafeBufferPointer<UInt8>, to ids: inout [Int32]) {

@@ -115,16 +115,21 @@ public final class PipelineTokenizer: Tokenizer {
     pieces.bytes.withUnsafeBufferPointer { bytes in
       for range in pieces.words where !range.isEmpty {
         let word = UnsafeBufferPointer(rebasing: bytes[range])
-        guard let base = word.baseAddress, word.count <= WordCache.longestWord else {
-          model.append(word, to: &ids)
-          continue
+        if model.allowsMarkedWords {
+          MarkedWords.words(word) { appendWord(UnsafeBufferPointer(rebasing: word[$0]), &cache, to: &ids) }
+        } else {
+          appendWord(word, &cache, to: &ids)
         }
-        if cache.append(base, word.count, to: &ids) { continue }
-        let first = ids.count
-        model.append(word, to: &ids)
-        cache.store(base, word.count, ids, from: first)
       }
     }
+  }
+
+  private func appendWord(_ word: UnsafeBufferPointer<UInt8>, _ cache: inout WordCache, to ids: inout [Int32]) {
+    guard let base = word.baseAddress, word.count <= WordCache.longestWord else { return model.append(word, to: &ids) }
+    if cache.append(base, word.count, to: &ids) { return }
+    let first = ids.count
+    model.append(word, to: &ids)
+    cache.store(base, word.count, ids, from: first)
   }
 
   private func spelling(_ id: Int32) -> [UInt8]? { addedByID[id]?.content ?? model.vocabulary.token(id) }

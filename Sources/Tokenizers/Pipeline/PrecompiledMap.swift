@@ -9,6 +9,8 @@ struct PrecompiledMap: Sendable {
   private let texts: [UInt8]
   /// Bytes of the longest text that something becomes; at least 1.
   let longestText: Int
+  /// ASCII characters that stay as they are when another ASCII character is behind them, or nothing.
+  private(set) var stays = [Bool](repeating: false, count: 128)
 
   /// - Throws: `invalidFile` (PLT-3301) for what is no such map.
   init(base64: String) throws {
@@ -27,9 +29,46 @@ struct PrecompiledMap: Sendable {
     units = (0..<size / 4).map { word(4 + 4 * $0) }
     texts = Array(data[(4 + size)...])
     longestText = max(1, texts.split(separator: 0).map(\.count).max() ?? 1)
+    for byte in UInt8(0)..<128 {
+      stays[Int(byte)] = byte != 0 && (UInt8(0)..<128).allSatisfy { !begins([byte, $0]) }
+    }
+  }
+
+  /// Whether a key is the first of the bytes, or what begins with both.
+  private func begins(_ bytes: [UInt8]) -> Bool {
+    guard let root = units.first else { return false }
+    var node = Self.offset(root)
+    for byte in bytes {
+      node ^= Int(byte)
+      guard node < units.count else { return false }
+      let unit = units[node]
+      guard unit & 0x8000_00FF == UInt32(byte) else { return false }
+      node ^= Self.offset(unit)
+      if unit >> 8 & 1 == 1 { return true }
+    }
+    return true
   }
 
   func append(_ text: [UInt8], to out: inout [UInt8]) {
+    var place = 0
+    while place < text.count {
+      // Between two ASCII characters there is always the end of what is seen as one, but for a line end of two.
+      func endsBehind(_ index: Int) -> Bool {
+        text[index] < 0x80 && (index + 1 == text.count || (text[index + 1] < 0x80 && !(text[index] == 0x0D && text[index + 1] == 0x0A)))
+      }
+      if endsBehind(place), stays[Int(text[place])] {
+        out.append(text[place])
+        place += 1
+        continue
+      }
+      var end = place
+      while !endsBehind(end), end + 1 < text.count { end += 1 }
+      appendCharacters(text[place...end], to: &out)
+      place = end + 1
+    }
+  }
+
+  private func appendCharacters(_ text: ArraySlice<UInt8>, to out: inout [UInt8]) {
     for character in String(decoding: text, as: UTF8.self) {
       let bytes = Array(character.utf8)
       if bytes.count < 6, let found = replacement(bytes) {

@@ -6,8 +6,14 @@ import Core
 protocol SubwordModel: Sendable {
   var vocabulary: Vocabulary { get }
   var unknown: Int32? { get }
+  /// Whether what `MarkedWords` cuts a word into has the word's own ids, one behind the other.
+  var allowsMarkedWords: Bool { get }
   /// - Parameter word: valid UTF-8, not empty.
   func append(_ word: UnsafeBufferPointer<UInt8>, to ids: inout [Int32])
+}
+
+extension SubwordModel {
+  var allowsMarkedWords: Bool { false }
 }
 
 /// The entries of a model, both ways.

@@ -2,6 +2,8 @@
 
 /// Cuts normalised text into pieces, as a SentencePiece model does.
 protocol SentencePieceCutter: Sendable {
+  /// Whether what `MarkedWords` cuts a text into has the text's own pieces, one behind the other.
+  var allowsMarkedWords: Bool { get }
   /// Calls `body` with each piece from left to right; the id is nil for what no piece is.
   func cut(_ text: UnsafeBufferPointer<UInt8>, _ body: (Range<Int>, Int32?) -> Void)
 }
@@ -10,59 +12,61 @@ protocol SentencePieceCutter: Sendable {
 struct UnigramCutter: SentencePieceCutter {
   private let trie: ByteTrie
   private let scores: [Float]
-  private let kinds: [SentencePieceFile.Kind]
   private let unknownScore: Float
-  private let highest: Float
+  /// Sums of scores are rounded, and so depend on all of the text before them.
+  var allowsMarkedWords: Bool { false }
 
   init(_ file: SentencePieceFile) {
-    trie = ByteTrie(
-      file.pieces.enumerated().compactMap { id, piece in
-        switch piece.kind {
-        case .normal, .userDefined, .unused: (piece.text, Int32(id))
-        case .unknown, .control, .byte: nil
-        }
-      })
-    scores = file.pieces.map(\.score)
-    kinds = file.pieces.map(\.kind)
+    // One piece of each text counts, the last; when that may not be used, none does.
+    let usable = file.pieces.enumerated().filter { [.normal, .userDefined, .unused].contains($1.kind) }
+    let last = Dictionary(usable.map { ($1.text, $0) }, uniquingKeysWith: { $1 })
+    trie = ByteTrie(usable.compactMap { id, piece in piece.kind != .unused && last[piece.text] == id ? (piece.text, Int32(id)) : nil })
     let normal = file.pieces.filter { $0.kind == .normal }.map(\.score)
     unknownScore = (normal.min() ?? .greatestFiniteMagnitude) - 10
     // The reference begins with the least positive number, not with the lowest.
-    highest = max(normal.max() ?? 0, .leastNormalMagnitude)
+    let highest = max(normal.max() ?? 0, .leastNormalMagnitude)
+    scores = file.pieces.map { $0.kind == .userDefined ? Float($0.text.count) * highest - 0.1 : $0.score }
   }
 
   private struct Step {
     var score: Float = 0
-    var start = -1
-    var id: Int32?
+    /// -1: no way leads here.
+    var start: Int32 = -1
+    /// -1: what no piece is.
+    var id: Int32 = -1
   }
 
   func cut(_ text: UnsafeBufferPointer<UInt8>, _ body: (Range<Int>, Int32?) -> Void) {
     guard let base = text.baseAddress else { return }
-    var steps = [Step](repeating: Step(), count: text.count + 1)
-    var start = 0
-    while start < text.count {
-      let next = ScalarTable.decode(base, start).next
-      let here = steps[start].score
-      var isCovered = false
-      trie.prefixes(text, from: start) { length, id in
-        let kind = kinds[Int(id)]
-        guard kind != .unused else { return }
-        let score = (kind == .userDefined ? Float(length) * highest - 0.1 : scores[Int(id)]) + here
-        let end = start + length
-        if steps[end].start < 0 || score > steps[end].score { steps[end] = Step(score: score, start: start, id: id) }
-        if end == next { isCovered = true }
-      }
-      if !isCovered {
-        let score = unknownScore + here
-        if steps[next].start < 0 || score > steps[next].score { steps[next] = Step(score: score, start: start, id: nil) }
-      }
-      start = next
-    }
+    precondition(text.count < Int32.max, "a text of 2 GB")
     var pieces: [(Range<Int>, Int32?)] = []
+    let steps = UnsafeMutablePointer<Step>.allocate(capacity: text.count + 1)
+    defer { steps.deallocate() }
+    steps.initialize(repeating: Step(), count: text.count + 1)
+    scores.withUnsafeBufferPointer { scores in
+      var start = 0
+      while start < text.count {
+        let next = ScalarTable.decode(base, start).next
+        let here = steps[start].score
+        var isCovered = false
+        trie.prefixes(text, from: start) { length, id in
+          let score = scores[Int(id)] + here
+          let end = start &+ length
+          if steps[end].start < 0 || score > steps[end].score { steps[end] = Step(score: score, start: Int32(start), id: id) }
+          if end == next { isCovered = true }
+        }
+        if !isCovered {
+          let score = unknownScore + here
+          if steps[next].start < 0 || score > steps[next].score { steps[next] = Step(score: score, start: Int32(start), id: -1) }
+        }
+        start = next
+      }
+    }
     var end = text.count
     while end > 0 {
-      pieces.append((steps[end].start..<end, steps[end].id))
-      end = steps[end].start
+      let step = steps[end]
+      pieces.append((Int(step.start)..<end, step.id < 0 ? nil : step.id))
+      end = Int(step.start)
     }
     for (range, id) in pieces.reversed() { body(range, id) }
   }
@@ -75,6 +79,7 @@ struct MergeCutter: SentencePieceCutter {
   private let scores: [Float]
   private let isUnused: [Bool]
   private let kept: ByteTrie
+  let allowsMarkedWords: Bool
 
   init(_ file: SentencePieceFile) {
     var entries: [(token: [UInt8], id: Int32?)] = []
@@ -89,6 +94,7 @@ struct MergeCutter: SentencePieceCutter {
     }
     pieces = try? Vocabulary(entries)  // it refuses nothing but holes and the empty list
     self.ids = ids
+    allowsMarkedWords = entries.allSatisfy { !MarkedWords.crosses($0.token) }
     scores = ids.map { file.pieces[Int($0)].score }
     isUnused = ids.map { file.pieces[Int($0)].kind == .unused }
     kept = ByteTrie(file.pieces.enumerated().compactMap { $1.kind == .userDefined ? ($1.text, Int32($0)) : nil })

@@ -2,6 +2,7 @@
 
 import Core
 import Foundation
+import Synchronization
 
 /// A tokenizer of SentencePiece's own file, with the ids and texts of `sentencepiece` (Kudo and Richardson, 2018).
 ///
@@ -26,6 +27,7 @@ public final class SentencePieceTokenizer: Tokenizer {
   private let isInFolder: Bool
   /// Whether each text between added tokens begins as a text does.
   private let startsAnew: Bool
+  private let cache = Mutex(WordCache())
 
   /// - Parameter path: of the model file; what a folder says beside it is read, too.
   /// - Throws: `notFound`; `invalidFile` (PLT-3301).
@@ -76,22 +78,53 @@ public final class SentencePieceTokenizer: Tokenizer {
   }
 
   public func append(utf8 bytes: UnsafeBufferPointer<UInt8>, to ids: inout [Int32]) {
+    if cache.withLockIfAvailable({ append(bytes, &$0, to: &ids) }) == nil {
+      var own = WordCache()  // another thread is encoding: a cache of this call alone
+      append(bytes, &own, to: &ids)
+    }
+  }
+
+  private func append(_ bytes: UnsafeBufferPointer<UInt8>, _ cache: inout WordCache, to ids: inout [Int32]) {
     added.split(bytes) { piece, id in
       if let id { return ids.append(id) }
       let text = normalizer.apply(piece, isStart: startsAnew || piece.baseAddress == bytes.baseAddress)
       text.withUnsafeBufferPointer { text in
         guard !text.isEmpty else { return }
         var wasUnknown = false
-        cutter.cut(text) { range, id in
-          let isUnknown = id == nil
-          defer { wasUnknown = isUnknown }
-          if let id { return ids.append(id) }
-          if let byteIDs { return ids.append(contentsOf: range.map { byteIDs[Int(text[$0])] }) }
-          // Neighbours that are unknown are one.
-          if !wasUnknown { ids.append(Int32(file.unknownID)) }
+        guard cutter.allowsMarkedWords else {
+          _ = append(text, &wasUnknown, to: &ids)
+          return
+        }
+        MarkedWords.words(text) { range in
+          let word = UnsafeBufferPointer(rebasing: text[range])
+          guard let base = word.baseAddress, word.count <= WordCache.longestWord else {
+            _ = append(word, &wasUnknown, to: &ids)
+            return
+          }
+          if cache.append(base, word.count, to: &ids) {
+            wasUnknown = false
+            return
+          }
+          let first = ids.count
+          if append(word, &wasUnknown, to: &ids) { cache.store(base, word.count, ids, from: first) }
         }
       }
     }
+  }
+
+  /// - Returns: whether the ids are the text's own whatever is beside it.
+  private func append(_ text: UnsafeBufferPointer<UInt8>, _ wasUnknown: inout Bool, to ids: inout [Int32]) -> Bool {
+    var isOwn = true
+    cutter.cut(text) { range, id in
+      let isUnknown = id == nil
+      defer { wasUnknown = isUnknown }
+      if let id { return ids.append(id) }
+      if let byteIDs { return ids.append(contentsOf: range.map { byteIDs[Int(text[$0])] }) }
+      // Neighbours that are unknown are one.
+      if !wasUnknown { ids.append(Int32(file.unknownID)) }
+      isOwn = false
+    }
+    return isOwn
   }
 
   private func piece(_ id: Int32) -> SentencePieceFile.Piece? {
