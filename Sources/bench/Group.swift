@@ -10,7 +10,7 @@ struct Group: Sendable {
 
   static let all: [Group] = [
     Group(name: "encoder", about: "sentence vectors of 256 passages, against torch with transformers", run: EncoderGroup.run),
-    Group(name: "tokenizer", about: "WordPiece, byte pairs and their trainer, against tokenizers", run: TokenizerGroup.run),
+    Group(name: "tokenizer", about: "WordPiece, byte pairs, their trainer and unigrams, against tokenizers and sentencepiece", run: TokenizerGroup.run),
     Group(name: "delta", about: "commit, open and scan a Delta table, against deltalake; SQL against duckdb", run: DeltaGroup.run),
     Group(name: "log", about: "open Delta tables of 10,000 commits, and append single rows, against deltalake", run: DeltaLogGroup.run),
     Group(name: "tables", about: "statements on a large Delta table, against deltalake and duckdb", run: LargeTableGroup.run),

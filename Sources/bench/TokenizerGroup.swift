@@ -27,19 +27,28 @@ enum TokenizerGroup {
     let pairs = "byte pair encoding, \(Table.short(megabytes)) MB of documentation"
     let wordPiece = try WordPieceTokenizer(
       tokenizerJSON: InstalledFiles.require("models/all-MiniLM-L6-v2/tokenizer.json", what: "the MiniLM tokenizer"))
+    // SentencePiece's two kinds, and their pieces as tokenizer files of Llama 2, Mistral and XLM-R have them.
+    let folder = setup.file("pieces")
+    try setup.peer.call("tokenizer.make", ["texts": list, "folder": .string(folder), "size": 8000])
+    let pieces = try [
+      ("Llama 2's byte pairs (no words, byte fallback)", "llama/tokenizer.json"), ("Mistral's byte pairs (Metaspace)", "mistral/tokenizer.json"),
+      ("XLM-R's unigrams (character map, Metaspace)", "xlmr/tokenizer.json"), ("SentencePiece's unigrams", "unigram.model"),
+      ("SentencePiece's byte pairs", "pairs.model"),
+    ].map { ("\($0), \(Table.short(megabytes)) MB", try TokenizerFile.open(folder + "/" + $1), folder + "/" + $1) }
     let wordPiecePath = try InstalledFiles.require("models/all-MiniLM-L6-v2/tokenizer.json", what: "the MiniLM tokenizer")
 
     for (what, tokenizer, path) in [
       ("WordPiece encoding, \(Table.short(megabytes)) MB of documentation", wordPiece as any Tokenizer, wordPiecePath),
       (pairs, bytePairs, setup.file("pairs/tokenizer.json")),
-    ] {
+    ] + pieces {
       let digest = IDDigest()
       for text in texts { digest.add(tokenizer.encode(text, addSpecialTokens: false)) }
       let seen = try setup.peer.call("tokenizer.load", ["path": .string(path), "texts": list])["digest"]?.stringValue
       try check(seen == digest.finish(), "ids of \(what)")
       try await report(
         Comparison(
-          what: what, ours: String(describing: type(of: tokenizer)), peer: "tokenizers encode_batch_fast", threads: 1, amount: megabytes, unit: "MB",
+          what: what, ours: String(describing: type(of: tokenizer)), peer: path.hasSuffix(".model") ? "sentencepiece encode" : "tokenizers encode_batch_fast",
+          threads: 1, amount: megabytes, unit: "MB",
           runOurs: { _ in seconds { for text in texts { _ = tokenizer.encode(text, addSpecialTokens: false) } } },
           runPeer: { _ in try setup.peer.time("tokenizer.encode", ["path": .string(path)]) }))
     }
