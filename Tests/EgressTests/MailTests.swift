@@ -78,4 +78,42 @@ import Testing
     let away = try #require(await #expect(throws: PlatformError.self) { try await send("o@example.com") })
     #expect(away.isRetryable && away.number == "PLT-4314", "\(away)")
   }
+
+  /// The same message over a connection that becomes secure, or is from the start; and to nobody who cannot show who it is.
+  @Test(arguments: [MailServer.Security.upgrade, .immediate])
+  func secureConnectionsAreThoseOfAServerThatIsTrusted(_ security: MailServer.Security) async throws {
+    let server = try MailServer(security)
+    let certificate = try #require(server.certificate)
+    var settings = try #require(
+      try MailSettings(environment: [
+        "PLATFORM_SMTP_URL": "\(security == .immediate ? "smtps" : "smtp")://127.0.0.1:\(server.port)", "PLATFORM_SMTP_FROM": "p@example.com",
+        "PLATFORM_SMTP_CA": certificate,
+      ]))
+    func send() async throws {
+      try await MailClient(settings: settings).send(
+        MailMessage(id: "7", from: "p@example.com", to: "o@example.com", subject: "s", body: "it broke\n", seconds: 0))
+    }
+    try await send()
+    #expect(server.taken.count == 1)
+    // The system does not know its certificate.
+    settings.certificates = nil
+    let unknown = try #require(await #expect(throws: PlatformError.self) { try await send() })
+    #expect(unknown.number == "PLT-4314" && unknown.isRetryable && unknown.message.lowercased().contains("certificate"), "\(unknown)")
+    // It is another's.
+    let other = TemporaryDirectory("other")
+    settings.certificates = try SelfSigned.certificate(in: other)
+    #expect(try #require(await #expect(throws: PlatformError.self) { try await send() }).number == "PLT-4314", "\(other.path)")
+    #expect(server.taken.count == 1)
+  }
+
+  /// Nor is a request of a webhook: nothing is sent to a receiver that cannot show who it is.
+  @Test func aCertificateThatNobodyTrustsEndsTheRequest() async throws {
+    let server = try MailServer(.immediate)
+    let client = EgressClient(rules: try EgressRules(environment: [EgressRules.variable: "127.0.0.1"]))
+    var request = EgressClient.Call(try EgressURL("https://127.0.0.1:\(server.port)/hook"))
+    request.body = Data("secret".utf8)
+    let call = request
+    let refused = try #require(await #expect(throws: PlatformError.self) { _ = try await client.send(call) })
+    #expect(refused.number == "PLT-4309" && refused.message.lowercased().contains("certificate"), "\(refused)")
+  }
 }
