@@ -465,7 +465,7 @@ final class CoordinatorEffects: EffectHandler {
       "command": CommandPlanner(services: services), "spark_python": CommandPlanner(services: services),
       "python_wheel": CommandPlanner(services: services), "notebook": CommandPlanner(services: services), "dbt": CommandPlanner(services: services),
       "run_job": RunJobPlanner(launcher: services.launcher),
-      "wait": WaitPlanner(), "network": NetworkPlanner(),
+      "wait": WaitPlanner(), "network": NetworkPlanner(), "serving_plan": ServingPlanPlanner(services: services),
     ]
   }
 

@@ -49,6 +49,7 @@ enum WorkKinds {
     case "sql": return try encode(RemoteTables.run(spec.decodePayload() as StatementSpec, context: context))
     case ExchangeShard.kind: return try encode(RemoteTables.run(spec.decodePayload() as ExchangeShard, context: context))
     case RewriteRunner.kind: return try encode(RemoteTables.run(spec.decodePayload() as RewriteSpec, context: context))
+    case ServingMeasureWork.kind: return try ServingMeasurement.run(spec.decodePayload(), context: context)
     case "serve.check": return try ReplicaExecutor.check(spec.decodePayload())
     case "serve.replica": return try ReplicaExecutor.run(spec.decodePayload(), context: context)
     default: throw PlatformError(.internalError, "this binary cannot run work of kind '\(spec.kind)'")

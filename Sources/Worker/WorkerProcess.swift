@@ -587,7 +587,10 @@ public actor WorkerProcess {
 
   private func complete(_ key: UnitAttempt, _ end: (UnitOutcome, result: Data, error: Data)) {
     flushLogs()
-    if units.removeValue(forKey: key)?.isNoted == true { unlink(unitsFolder + "/" + key.unit.replacingOccurrences(of: "/", with: "_")) }
+    // The next attempt may have begun, and have noted itself.
+    if units.removeValue(forKey: key)?.isNoted == true, !units.keys.contains(where: { $0.unit == key.unit }) {
+      unlink(unitsFolder + "/" + key.unit.replacingOccurrences(of: "/", with: "_"))
+    }
     finished[key] = Finished(outcome: end.0, result: end.result, error: end.error, told: .now)
     remembered.append(key)
     rememberedSet.insert(key)

@@ -165,6 +165,10 @@ enum TaskSchema {
     ("run_job_task", [.required("job_id", .integer(1...Int64.max)), .optional("job_parameters", .mapping)]),
     ("wait_task", [.optional("milliseconds", .integer(0...86_400_000)), .optional("parts", .integer(1...100_000))]),
     ("network_task", [.required("ranks", .integer(2...64))]),
+    (
+      "serving_plan_task",
+      [.required("model", .model), .required("ranks", .integer(1...64)), .optional("dtype", .oneOf(["f32", "bf16", "int8", "int4"]))]
+    ),
     ("condition_task", [.required("op", .word), .required("left", .anyText), .required("right", .anyText)]),
   ]
   /// Read by themselves: what is inside of them is a task again.
@@ -172,7 +176,7 @@ enum TaskSchema {
   /// Kinds that run people's programs, which may ask for packages.
   static let programs: Set<String> = ["command_task", "spark_python_task", "python_wheel_task", "notebook_task", "dbt_task"]
   /// Kinds whose work is one, or whose parts are no more repeatable than people's programs.
-  static let undivided: Set<String> = programs.union(["deploy_task", "network_task", "run_job_task", "condition_task"])
+  static let undivided: Set<String> = programs.union(["deploy_task", "network_task", "serving_plan_task", "run_job_task", "condition_task"])
   static let kinds = bodies.map(\.key) + [loop]
 
   static let taskKeys = [

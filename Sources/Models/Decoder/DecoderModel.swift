@@ -56,11 +56,16 @@ public final class DecoderModel: @unchecked Sendable {  // all is written in ini
 
   /// Whether a path holds a decoder that is known. Loads nothing.
   /// - Throws: as `init(directory:)`, but for tensors.
-  public static func check(directory: String) throws {
+  public static func check(directory: String) throws { _ = try planned(directory: directory) }
+
+  /// What a path's decoder computes, and where its tensors are. Loads nothing.
+  /// - Throws: as `check`.
+  static func planned(directory: String) throws -> (plan: DecoderPlan, loader: WeightLoader) {
     let source = try Source(directory)
     do {
       let fields = ConfigurationFields(json: source.configuration)
-      _ = try ModelArchitectures.decoder(fields).plan(fields, WeightLoader(source: source.weights, gainsAreWhole: source.gainsAreWhole))
+      let loader = WeightLoader(source: source.weights, gainsAreWhole: source.gainsAreWhole)
+      return (try ModelArchitectures.decoder(fields).plan(fields, loader), loader)
     } catch {
       throw PlatformError.from(error, context: "loading model \(directory)")
     }

@@ -121,6 +121,11 @@ struct JobKeyTexts {
     "command_task.disk": JobKeyTexts("What its folder may take."),
     "run_job_task.job_id": JobKeyTexts("The job's number.", example: "job_id: \"${resources.jobs.other.id}\""),
     "run_job_task.job_parameters": JobKeyTexts("Values of its parameters."),
+    "serving_plan_task": JobKeyTexts(
+      "Says how a language model is best laid out over the nodes, from what they measure.",
+      example: "serving_plan_task: { model: main.demo.chat, ranks: 3, dtype: int8 }"),
+    "serving_plan_task.ranks": JobKeyTexts("How many nodes measure, one rank each where that is possible."),
+    "serving_plan_task.dtype": JobKeyTexts("What the model's matrices would be multiplied as.", fallback: "f32"),
     "network_task.ranks": JobKeyTexts("How many, one a worker where that is possible."),
     "wait_task.milliseconds": JobKeyTexts("How long.", fallback: "0"),
     "wait_task.parts": JobKeyTexts("How often, on as many workers as have room.", fallback: "1"),

@@ -74,7 +74,7 @@ struct ScaleCommand: AsyncParsableCommand {
 
 struct EndpointsCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "endpoints", abstract: "List serving endpoints.", subcommands: [List.self, Get.self],
+    commandName: "endpoints", abstract: "List serving endpoints.", subcommands: [List.self, Get.self, Plan.self],
     aliases: ["serving-endpoints"])
 
   static func print(_ endpoints: [EndpointInfo]) {
