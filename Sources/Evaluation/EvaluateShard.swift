@@ -84,7 +84,7 @@ func evaluate(
   guard !pieces.isEmpty else {
     throw PlatformError(
       .invalidArgument, "there are no test tokens to evaluate \(test.isEmpty ? "on" : "on: every text is shorter than two tokens")",
-      hint: "The data needs rows whose split is 'test': prepare it with a train share below 1.", number: "PLT-4402")
+      hint: "The data needs rows whose split is 'test': prepare it with a train share below 1.", number: "PLT-4414")
   }
   let parts = InterpolatedNGram.split(train, share: heldOutShare)
   context.log("counting n-grams of \(train.count) sequences")

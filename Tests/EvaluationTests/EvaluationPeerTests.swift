@@ -77,7 +77,7 @@ private let score = #"""
     #expect(result.bigram < result.unigram)
     for texts in [[], ["", ""]] {
       let error = #expect(throws: PlatformError.self) { try evaluate(shard, context: QuietContext()) { $0 == .train ? train : texts } }
-      #expect(error?.code == .invalidArgument && error?.number == "PLT-4402" && error?.hint.contains("split is 'test'") == true)
+      #expect(error?.code == .invalidArgument && error?.number == "PLT-4414" && error?.hint.contains("split is 'test'") == true)
     }
   }
 }

@@ -120,7 +120,10 @@ import Testing
     for file in try Self.sources("Sources") {
       for match in try Self.text(file).matches(of: /PLT-\d{4}/) { used.insert(String(match.0)) }
     }
-    let page = Set(try Self.text("docs/reference/errors.md").matches(of: /PLT-\d{4}/).map { String($0.0) })
+    let text = try Self.text("docs/reference/errors.md")
+    let page = Set(text.matches(of: /PLT-\d{4}/).map { String($0.0) })
+    let lines = text.split(separator: "\n").compactMap { $0.prefixMatch(of: /\| (PLT-\d{4}) \|/).map { String($0.1) } }
+    #expect(lines.count == Set(lines).count, "twice: \(Dictionary(grouping: lines) { $0 }.filter { $1.count > 1 }.keys.sorted())")
     #expect(used.subtracting(page).isEmpty, "not documented: \(used.subtracting(page).sorted())")
     #expect(page.subtracting(used).isEmpty, "documented, but used nowhere: \(page.subtracting(used).sorted())")
   }

@@ -204,12 +204,12 @@ struct EvaluatePlanner: TaskPlanner {
       if let ratio = gate.max_ratio_to_unigram, one.perplexity > ratio * one.unigram {
         throw PlatformError(
           .invalidArgument, "the gate refused \(body.model): perplexity \(text(one.perplexity)) is above \(ratio) x unigram \(text(one.unigram))",
-          hint: line, number: "PLT-4401")
+          hint: line, number: "PLT-4413")
       }
       if gate.below_bigram == true, one.perplexity >= one.bigram {
         throw PlatformError(
           .invalidArgument, "the gate refused \(body.model): perplexity \(text(one.perplexity)) is not below bigram \(text(one.bigram))",
-          hint: line, number: "PLT-4401")
+          hint: line, number: "PLT-4413")
       }
     }
     return .taskDone(values: [
