@@ -2,6 +2,7 @@
 
 import Core
 import Foundation
+import Grammar
 import Transport
 
 /// Frames of generations in OpenAI's shapes: whole answers and stream chunks.
@@ -25,15 +26,28 @@ struct OpenAIAnswer {
   /// One finished choice.
   struct Collected: Sendable {
     var text = ""
+    var reasoning = ""
+    var calls: [(name: String, arguments: String)] = []
+    private var reader: ChoiceReader
     var logprobs: [GenerateFrame.TokenLogprob] = []
     var finish = "stop"
     var promptTokens = 0
     var completionTokens = 0
 
+    init(_ reader: ChoiceReader) { self.reader = reader }
+
     mutating func add(_ frame: GenerateFrame) {
-      text += frame.text
+      let (pieces, finish) = reader.read(frame)
+      for piece in pieces {
+        switch piece {
+        case .content(let part): text += part
+        case .reasoning(let part): reasoning += part
+        case .call(let name): calls.append((name, ""))
+        case .arguments(let part): calls[calls.count - 1].arguments += part
+        }
+      }
       logprobs += frame.logprobs ?? []
-      finish = frame.finish ?? finish
+      self.finish = finish ?? self.finish
       promptTokens = frame.promptTokens ?? promptTokens
       completionTokens = frame.completionTokens ?? completionTokens
     }
@@ -58,7 +72,19 @@ struct OpenAIAnswer {
       var fields: [String: JSONValue] = ["index": .integer(Int64(index)), "finish_reason": .string(choice.finish)]
       fields["logprobs"] = wantsLogprobs ? logprobs(choice.logprobs, offset: 0) : .null
       if chat {
-        fields["message"] = ["role": "assistant", "content": .string(choice.text), "refusal": nil]
+        var message: [String: JSONValue] = ["role": "assistant", "content": .string(choice.text), "refusal": nil]
+        if !choice.reasoning.isEmpty { message["reasoning_content"] = .string(choice.reasoning) }
+        if !choice.calls.isEmpty {
+          if choice.text.isEmpty { message["content"] = .null }
+          message["tool_calls"] = .array(
+            choice.calls.map { call in
+              [
+                "id": .string(ChoiceReader.callID()), "type": "function",
+                "function": ["name": .string(call.name), "arguments": .string(call.arguments)],
+              ]
+            })
+        }
+        fields["message"] = .object(message)
       } else {
         fields["text"] = .string(choice.text)
       }
@@ -76,14 +102,49 @@ struct OpenAIAnswer {
     chat ? chunk(index, delta: ["role": "assistant", "content": ""], text: "", finish: nil, logprobs: nil) : nil
   }
 
-  /// - Parameter offset: where the frame's tokens begin in the choice's text.
-  func chunks(_ index: Int, _ frame: GenerateFrame, offset: Int = 0) -> [JSONValue] {
+  /// What one choice of a stream has told so far.
+  struct Told {
+    var reader: ChoiceReader
+    var calls = 0
+    /// Where the next frame's tokens begin in the text.
+    var offset = 0
+    init(_ reader: ChoiceReader) { self.reader = reader }
+  }
+
+  func chunks(_ index: Int, _ frame: GenerateFrame, _ told: inout Told) -> [JSONValue] {
     var result: [JSONValue] = []
-    if !frame.text.isEmpty || !(frame.logprobs ?? []).isEmpty {
-      result.append(
-        chunk(index, delta: ["content": .string(frame.text)], text: frame.text, finish: nil, logprobs: frame.logprobs, offset: offset))
+    let (pieces, finish) = told.reader.read(frame)
+    var logprobs = frame.logprobs ?? []
+    for piece in pieces {
+      let delta: JSONValue
+      var text = ""
+      switch piece {
+      case .content(let part):
+        delta = ["content": .string(part)]
+        text = part
+      case .reasoning(let part): delta = ["reasoning_content": .string(part)]
+      case .call(let name):
+        delta = [
+          "tool_calls": [
+            [
+              "index": .integer(Int64(told.calls)), "id": .string(ChoiceReader.callID()), "type": "function",
+              "function": ["name": .string(name), "arguments": ""],
+            ]
+          ]
+        ]
+        told.calls += 1
+      case .arguments(let part):
+        delta = ["tool_calls": [["index": .integer(Int64(told.calls - 1)), "function": ["arguments": .string(part)]]]]
+      }
+      result.append(chunk(index, delta: delta, text: text, finish: nil, logprobs: logprobs.isEmpty ? nil : logprobs, offset: told.offset))
+      told.offset += logprobs.reduce(0) { $0 + $1.token.unicodeScalars.count }
+      logprobs = []
     }
-    if let finish = frame.finish { result.append(chunk(index, delta: [:], text: "", finish: finish, logprobs: nil)) }
+    if !logprobs.isEmpty {
+      result.append(chunk(index, delta: ["content": ""], text: "", finish: nil, logprobs: logprobs, offset: told.offset))
+      told.offset += logprobs.reduce(0) { $0 + $1.token.unicodeScalars.count }
+    }
+    if let finish { result.append(chunk(index, delta: [:], text: "", finish: finish, logprobs: nil)) }
     return result
   }
 

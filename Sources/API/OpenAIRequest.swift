@@ -15,6 +15,8 @@ struct OpenAIRequest {
   var stream: Bool
   var includeUsage: Bool
   var wantsLogprobs: Bool
+  /// Tools that answers may call.
+  var tools: Set<String> = []
 
   /// What both routes know.
   private static let common = Set([
@@ -22,7 +24,8 @@ struct OpenAIRequest {
     "repetition_penalty", "ignore_eos", "min_tokens", "stop", "stop_token_ids", "include_stop_str_in_output", "skip_special_tokens", "logit_bias",
     "seed", "logprobs", "user", "store", "metadata", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
   ]).union(OpenAIConstraint.names)
-  private static let chatOnly: Set<String> = ["messages", "max_completion_tokens", "top_logprobs"]
+  private static let chatOnly = Set(["messages", "max_completion_tokens", "top_logprobs", "reasoning_effort", "chat_template_kwargs"]).union(
+    OpenAITools.names)
   private static let completionOnly: Set<String> = ["prompt", "echo", "best_of", "suffix"]
   /// Values that ask for nothing, of parameters that are not supported otherwise.
   private static let neutral: [String: [JSONValue]] = [
@@ -35,7 +38,7 @@ struct OpenAIRequest {
   private static func checkNames(_ body: JSONValue, chat: Bool) throws {
     let known = common.union(chat ? chatOnly : completionOnly)
     for (name, value) in (body.objectValue ?? [:]).sorted(by: { $0.key < $1.key }) where value != .null {
-      if let allowed = neutral[name] {
+      if let allowed = neutral[name], !(chat && chatOnly.contains(name)) {
         if allowed.contains(value) || (name == "best_of" && !chat && value.intValue == body["n"]?.intValue ?? 1) { continue }
         throw PlatformError(.invalidArgument, "'\(name)' is not supported by this server yet", number: "unsupported_parameter")
       }
@@ -110,6 +113,28 @@ struct OpenAIRequest {
       wantsLogprobs = wanted
       call.logprobs = wanted ? top ?? 0 : nil
       call.messages = try Self.messages(body["messages"])
+      // Most requests need the order of no members.
+      let needsOrder = OpenAITools.names.union(["reasoning_effort", "chat_template_kwargs"]).contains { body[$0] != nil }
+      if needsOrder || body["messages"]?.arrayValue?.contains(where: { ($0.objectValue ?? [:]).count > 2 }) == true {
+        let ordered = try OrderedJSON(parsing: text ?? body.sortedText)
+        let tools = try OpenAITools(ordered)
+        guard tools.listed == nil || call.grammar == nil else {
+          throw PlatformError(.invalidArgument, "'tools' cannot be used together with a structured answer", number: "invalid_value")
+        }
+        guard tools.required == nil || call.minTokens ?? 0 == 0 else {
+          throw PlatformError(.invalidArgument, "'min_tokens' cannot be kept together with a required tool", number: "invalid_value")
+        }
+        self.tools = tools.names
+        call.tools = tools.listed
+        call.required = tools.required
+        call.parallelCalls = tools.isParallel
+        // Marks of calls are special tokens of some models.
+        if tools.listed != nil { call.keepsSpecialTokens = call.keepsSpecialTokens ?? true }
+        call.templateValues = try OpenAITools.templateValues(ordered)
+        for (index, message) in (ordered["messages"]?.arrayValue ?? []).enumerated() {
+          call.messages?[index].members = try OpenAITools.members(message, "messages[\(index)]")
+        }
+      }
       calls = [call]
     } else {
       let top = try fields.int("logprobs", in: 0...20)
@@ -170,9 +195,9 @@ struct OpenAIRequest {
       throw PlatformError(.invalidArgument, "'messages' must be an array with at least one message", number: "invalid_type")
     }
     return try items.enumerated().map { index, item in
-      guard let role = item["role"]?.stringValue, ["system", "developer", "user", "assistant"].contains(role) else {
+      guard let role = item["role"]?.stringValue, ["system", "developer", "user", "assistant", "tool"].contains(role) else {
         throw PlatformError(
-          .invalidArgument, "messages[\(index)].role must be 'system', 'developer', 'user' or 'assistant'", number: "invalid_value")
+          .invalidArgument, "messages[\(index)].role must be 'system', 'developer', 'user', 'assistant' or 'tool'", number: "invalid_value")
       }
       switch item["content"] {
       case .string(let text): return ChatTurn(role: role == "developer" ? "system" : role, content: text)
@@ -184,6 +209,9 @@ struct OpenAIRequest {
           return text
         }
         return ChatTurn(role: role == "developer" ? "system" : role, content: texts.joined(separator: "\n"))
+      case nil where role == "assistant" && item["tool_calls"]?.arrayValue?.isEmpty == false,
+        .null where role == "assistant" && item["tool_calls"]?.arrayValue?.isEmpty == false:
+        return ChatTurn(role: role, content: "")
       default:
         throw PlatformError(.invalidArgument, "messages[\(index)].content must be text", number: "invalid_type")
       }

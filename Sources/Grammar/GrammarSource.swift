@@ -3,7 +3,7 @@
 import Core
 
 /// What a text has to be, as a request says it.
-public enum GrammarSource: Codable, Sendable, Hashable {
+public indirect enum GrammarSource: Codable, Sendable, Hashable {
   /// Any JSON object.
   case jsonObject
   /// A JSON document that the schema accepts; the schema as JSON text.
@@ -16,6 +16,8 @@ public enum GrammarSource: Codable, Sendable, Hashable {
   case notation(String)
   /// JSON values that schemas accept between fixed texts: calls of tools.
   case framed(Framed)
+  /// Reasoning up to `</think>`, and behind it what the source says. Unless the span is open already the text may also begin with the latter.
+  case reasoned(GrammarSource, isOpen: Bool)
 
   public struct Framed: Codable, Sendable, Hashable {
     public struct Frame: Codable, Sendable, Hashable {
@@ -70,6 +72,16 @@ public enum GrammarSource: Codable, Sendable, Hashable {
       }
       return single(.choice(texts.map { .text($0) }))
     case .notation(let text): return try GrammarNotation.parse(text)
+    case .reasoned(let source, let isOpen):
+      var (rules, root) = try source.parse()
+      var space = ByteSet()
+      for byte in " \n".utf8 { space.insert(byte) }
+      let answer = GrammarExpression.rule(root)
+      let rest = rules.add("answer", .sequence([.repetition(.set(space), minimum: 0, maximum: 4), answer]))
+      let reasoning = ReasoningForm.untilClosed(&rules, then: rest)
+      let whole = rules.declare("reasoned")
+      rules.define(whole, isOpen ? reasoning : .choice([answer, .sequence([.text(ReasoningForm.opener), reasoning])]))
+      return (rules, whole)
     case .framed(let framed):
       return try JSONSchemaGrammar.parse(framed.frames.map { try Self.schema($0.schema) }) { values in
         let choices = zip(framed.frames, values).map { frame, value in

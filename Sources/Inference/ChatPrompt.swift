@@ -2,6 +2,7 @@
 
 import Core
 import Foundation
+import Grammar
 import Models
 import Tokenizers
 
@@ -18,7 +19,7 @@ public struct ChatPrompt: Sendable {
   private enum Format: Sendable {
     case plain
     /// With the special tokens that templates ask for by name.
-    case template(ChatTemplate, [String: JSONValue])
+    case template(ChatTemplate, source: String, tokens: [String: JSONValue])
     /// The model's template cannot be used; conversations fail with this, other requests do not.
     case unusable(PlatformError)
   }
@@ -36,7 +37,7 @@ public struct ChatPrompt: Sendable {
         format = .plain
         return
       }
-      format = .template(try ChatTemplate(text), tokens)
+      format = .template(try ChatTemplate(text), source: text, tokens: tokens)
     } catch {
       var failure = PlatformError.from(error)
       if failure.hint.isEmpty { failure.hint = "Use text completions with a prompt in the model's own format." }
@@ -78,17 +79,22 @@ public struct ChatPrompt: Sendable {
 
   /// - Throws: `invalidArgument` for no messages, for what the template refuses, and without a template for unknown roles or a last
   ///   message by the assistant; what is wrong with the model's template (PLT-4120).
-  public func render(_ messages: [ChatMessage]) throws -> String {
+  public func render(_ messages: [ChatMessage]) throws -> String { try render(ChatConversation(messages)) }
+
+  /// Like `render(_:)` with messages alone.
+  /// - Throws: also `invalidArgument` (PLT-5250) for tools that the model's template has no place for.
+  public func render(_ conversation: ChatConversation) throws -> String {
+    let messages = conversation.messages
     guard let last = messages.last else {
       throw PlatformError(.invalidArgument, "a conversation needs at least one message")
     }
     switch format {
     case .unusable(let error): throw error
-    case .template(let template, var values):
-      values["messages"] = .array(messages.map { ["role": .string($0.role), "content": .string($0.content)] })
-      values["add_generation_prompt"] = true
-      return try template.render(values).text
-    case .plain: break
+    case .template(let template, let source, let tokens):
+      if conversation.tools != nil && ToolCallFormat(template: source) == nil { throw Self.noTools }
+      return try template.render(contextJSON: Array(Self.context(conversation, tokens).utf8)).text
+    case .plain:
+      if conversation.tools != nil { throw Self.noTools }
     }
     guard last.role != "assistant" else {
       throw PlatformError(.invalidArgument, "the last message is the assistant's; there is nothing to answer")
@@ -101,5 +107,31 @@ public struct ChatPrompt: Sendable {
       text += "\(message.role): \(message.content)\n"
     }
     return text + "assistant:"
+  }
+
+  /// How the answer is to be read.
+  func answerForm(_ conversation: ChatConversation) throws -> AnswerForm {
+    guard case .template(_, let source, _) = format else { return AnswerForm() }
+    return AnswerForm(
+      reasoning: ReasoningForm(template: source, prompt: try render(conversation)),
+      calls: conversation.tools == nil ? nil : ToolCallFormat(template: source))
+  }
+
+  private static var noTools: PlatformError {
+    PlatformError(
+      .invalidArgument, "'tools' cannot be used: the model's chat template has no place for them",
+      hint: "Use a model that was trained to call tools.", number: "PLT-5250")
+  }
+
+  /// The template's values as JSON, members in the order in which they were sent: a model was trained on that order of a tool's schema.
+  private static func context(_ conversation: ChatConversation, _ tokens: [String: JSONValue]) -> String {
+    func members(_ object: String?) -> String {
+      let inner = (object ?? "{}").dropFirst().dropLast()
+      return inner.isEmpty ? "" : ",\(inner)"
+    }
+    func quoted(_ text: String) -> String { JSONValue.string(text).sortedText }
+    let messages = conversation.messages.map { "{\"role\":\(quoted($0.role)),\"content\":\(quoted($0.content))\(members($0.members))}" }
+    return "{\"messages\":[\(messages.joined(separator: ","))],\"add_generation_prompt\":true"
+      + (conversation.tools.map { ",\"tools\":\($0)" } ?? "") + members(JSONValue.object(tokens).sortedText) + members(conversation.values) + "}"
   }
 }

@@ -8,9 +8,37 @@ public struct ChatMessage: Codable, Sendable, Equatable {
   /// `system`, `user` or `assistant`.
   public var role: String
   public var content: String
-  public init(role: String, content: String) {
+  /// Further members for the template (`tool_calls`, `tool_call_id`, ..), a JSON object as text.
+  public var members: String?
+  public init(role: String, content: String, members: String? = nil) {
     self.role = role
     self.content = content
+    self.members = members
+  }
+}
+
+/// What a chat template is given.
+public struct ChatConversation: Sendable, Equatable {
+  public var messages: [ChatMessage]
+  /// A JSON list as text, in OpenAI's form; nil: none.
+  public var tools: String?
+  /// Further values for the template, a JSON object as text.
+  public var values: String?
+  public init(_ messages: [ChatMessage], tools: String? = nil, values: String? = nil) {
+    self.messages = messages
+    self.tools = tools
+    self.values = values
+  }
+}
+
+/// What the text of an answer is made of, besides what everybody reads.
+public struct AnswerForm: Sendable, Equatable {
+  public var reasoning: ReasoningForm
+  /// How calls of tools are written; nil for models whose template has no place for tools.
+  public var calls: ToolCallFormat?
+  public init(reasoning: ReasoningForm = .none, calls: ToolCallFormat? = nil) {
+    self.reasoning = reasoning
+    self.calls = calls
   }
 }
 
@@ -69,6 +97,7 @@ public struct GenerationRequest: Sendable {
     case text(String)
     case tokens([Int32])
     case messages([ChatMessage])
+    case conversation(ChatConversation)
   }
 
   /// For logs; need not be unique.

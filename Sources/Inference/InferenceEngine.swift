@@ -130,6 +130,10 @@ public final class InferenceEngine: Sendable {
   /// - Throws: `invalidArgument` naming what cannot be used (PLT-5240 ... PLT-5244).
   public func grammar(_ source: GrammarSource) async throws -> CompiledGrammar { try await grammars.grammar(source) }
 
+  /// How the answer to a conversation is to be read.
+  /// - Throws: what rendering the conversation throws.
+  public func answerForm(_ conversation: ChatConversation) throws -> AnswerForm { try chat.answerForm(conversation) }
+
   /// Takes nothing new; what runs is finished.
   public func drain() { loop.drain() }
 
@@ -151,6 +155,7 @@ public final class InferenceEngine: Sendable {
     switch prompt {
     case .text(let text): return try encode(text)
     case .messages(let messages): return try encode(chat.render(messages), addSpecialTokens: !chat.isComplete)
+    case .conversation(let conversation): return try encode(chat.render(conversation), addSpecialTokens: !chat.isComplete)
     case .tokens(let ids): return ids
     }
   }
@@ -181,7 +186,10 @@ public final class InferenceEngine: Sendable {
     let limit = min(request.maxTokens ?? .max, contextLength - prompt.count)
     try check(request.emittedTokenIDs.count <= limit, "more tokens were emitted before than the request allows")
     var stops = request.stop
-    if case .messages = request.prompt { stops += chat.stops }
+    switch request.prompt {
+    case .messages, .conversation: stops += chat.stops
+    case .text, .tokens: break
+    }
     var ends = endTokenIDs
     if let tokenizer { ends.formUnion([tokenizer.special.end].compactMap { $0 }) }
     let state = GenerationState(

@@ -94,14 +94,16 @@ import Transport
 
   @Test func answersHaveTheShapeThatClientsRead() {
     let shape = OpenAIAnswer(id: "i", model: "m", chat: true, wantsLogprobs: false)
-    var collected = OpenAIAnswer.Collected()
+    let reader = ChoiceReader(GenerateCall(requestID: "r"), tools: [])
+    var collected = OpenAIAnswer.Collected(reader)
     collected.add(GenerateFrame(text: "he", tokens: [1]))
     collected.add(GenerateFrame(text: "llo", tokens: [2], finish: "length", promptTokens: 4, completionTokens: 2))
     let body = shape.complete([collected], choicesPerPrompt: 1)
     #expect(body["choices"]?.arrayValue?.first?["message"]?["content"] == "hello")
     #expect(body["choices"]?.arrayValue?.first?["finish_reason"] == "length")
     #expect(body["usage"]?["total_tokens"] == 6)
-    let chunks = shape.chunks(0, GenerateFrame(text: "x", tokens: [1], finish: "stop"))
+    var told = OpenAIAnswer.Told(reader)
+    let chunks = shape.chunks(0, GenerateFrame(text: "x", tokens: [1], finish: "stop"), &told)
     #expect(chunks.count == 2 && chunks[1]["choices"]?.arrayValue?.first?["finish_reason"] == "stop")
   }
 }

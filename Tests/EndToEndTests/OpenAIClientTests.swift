@@ -16,13 +16,27 @@ extension EndToEnd {
       #expect(try cluster.start(workers: 1).status == 0)
       let imported = try cluster.cli(["models", "import", "main.demo.noise", folder.path])
       #expect(imported.status == 0, "\(imported)")
+      let caller = TemporaryDirectory("openai-tools")
+      try NoiseModel.write(caller)
+      try Data(JSONValue.object(["chat_template": .string(Self.template)]).sortedText.utf8).write(
+        to: URL(fileURLWithPath: caller.file("tokenizer_config.json")))
+      let second = try cluster.cli(["models", "import", "main.demo.caller", caller.path])
+      #expect(second.status == 0, "\(second)")
       let run = try cluster.submit(
-        "resources:\n  jobs:\n    j:\n      name: n\n      tasks:\n        - task_key: d\n          deploy_task: { endpoint: noise, model: main.demo.noise }\n"
+        "resources:\n  jobs:\n    j:\n      name: n\n      tasks:\n        - task_key: d\n          deploy_task: { endpoint: noise, model: main.demo.noise }\n        - task_key: e\n          deploy_task: { endpoint: caller, model: main.demo.caller }\n"
       )
       #expect(try cluster.finish(run)["state"]?.stringValue == "SUCCEEDED", "\(run)")
       let answer = try LocalCluster.run(Peers.python ?? "", ["-c", Self.script], timeout: 240, environment: cluster.clientEnvironment)
       #expect(answer.status == 0 && answer.out.contains("all done"), "\(answer.all.suffix(4000))")
     }
+
+    /// In Qwen's way: tools in the prompt, calls in tags, reasoning on demand.
+    private static let template = #"""
+      {%- if tools %}T {{ tools | tojson }} <tool_call></tool_call>{% endif %}
+      {%- for m in messages %}{{ m.role }}: {{ m.content }}{% for c in m.tool_calls or [] %}{{ c.function.arguments | tojson }}{% endfor %}
+      {% endfor %}assistant:{% if enable_thinking %}<think>
+      {% else %}<think></think>{% endif %}
+      """#
 
     private static let script = #"""
       import json, math, openai, re
@@ -103,6 +117,56 @@ extension EndToEnd {
           ({"guided_json": {"const": [1, "a"]}}, r'\[1,"a"\]')]:
           got = chat(extra_body=options).choices[0].message.content
           assert re.fullmatch(pattern, got), (options, got)
+
+      # Tools: what has to be a call is one, whole and streamed alike.
+      def tool(name, schema): return {"type": "function", "function": {"name": name, "description": "d", "parameters": schema}}
+      tools = [tool("add", {"type": "object", "properties": {"b": {"type": "integer", "minimum": 0, "maximum": 99}, "a": {"enum": ["x", "y"]}}, "required": ["b", "a"], "additionalProperties": False}),
+          tool("stop", {"type": "object", "properties": {}, "additionalProperties": False})]
+      def ask(**options):
+          return client.chat.completions.create(model="caller", messages=options.pop("messages", hello), **{"tools": tools, "max_tokens": 400, **options})
+      def streamed_calls(stream):
+          calls, content, finish = [], "", []
+          for chunk in stream:
+              for x in chunk.choices:
+                  content += x.delta.content or ""
+                  if x.finish_reason: finish.append(x.finish_reason)
+                  for c in x.delta.tool_calls or []:
+                      if c.index == len(calls):
+                          assert c.id.startswith("call_") and c.type == "function" and c.function.name and c.function.arguments == ""
+                          calls.append([c.function.name, ""])
+                      else: assert c.id is None and c.function.name is None and c.index == len(calls) - 1
+                      calls[c.index][1] += c.function.arguments
+          return calls, content, finish
+      for seed in range(10):
+          named = {"type": "function", "function": {"name": "add"}}
+          for choice in ["required", named]:
+              whole = ask(tool_choice=choice, seed=seed, parallel_tool_calls=False).choices[0]
+              assert whole.finish_reason == "tool_calls" and whole.message.content is None and len(whole.message.tool_calls) == 1, whole
+              call = whole.message.tool_calls[0]
+              value = json.loads(call.function.arguments)
+              assert call.id.startswith("call_") and (value == {} if call.function.name == "stop" else list(value) == ["b", "a"] and 0 <= value["b"] <= 99)
+              assert choice == "required" or call.function.name == "add"
+              calls, content, finish = streamed_calls(ask(tool_choice=choice, seed=seed, parallel_tool_calls=False, stream=True))
+              assert calls == [[call.function.name, call.function.arguments]] and content == "" and finish == ["tool_calls"], (calls, content, finish)
+      several = ask(tool_choice="required", seed=3).choices[0]
+      assert all(c.function.name in ("add", "stop") for c in several.message.tool_calls)
+      history = hello + [{"role": "assistant", "content": None, "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"b": 1, "a": "x"}'}}]},
+          {"role": "tool", "tool_call_id": "c1", "content": "2"}]
+      plain, longer = ask(seed=1, max_tokens=5), ask(messages=history, seed=1, max_tokens=5)
+      assert plain.choices[0].message.tool_calls is None and plain.choices[0].finish_reason in ("stop", "length")
+      assert longer.usage.prompt_tokens > plain.usage.prompt_tokens > ask(seed=1, max_tokens=5, tool_choice="none").usage.prompt_tokens
+      refused("tools", lambda: chat(tools=tools))
+      refused("tool_choice", lambda: chat(tool_choice="required"))
+      refused("tool_choice", lambda: ask(tool_choice={"type": "function", "function": {"name": "sub"}}))
+
+      # Reasoning is told apart, and a form holds behind it.
+      thinking = dict(tools=openai.omit, max_tokens=30, seed=2, extra_body={"chat_template_kwargs": {"enable_thinking": True}, "ignore_eos": True})
+      thought = ask(**thinking).choices[0].message
+      assert thought.content == "" and thought.reasoning_content
+      parts = [x.choices[0].delta for x in ask(**thinking, stream=True)]
+      assert "".join(getattr(x, "reasoning_content", None) or "" for x in parts) == thought.reasoning_content and not any(x.content for x in parts)
+      calm = ask(tools=openai.omit, max_tokens=30, seed=2, reasoning_effort="none").choices[0].message
+      assert calm.content and not hasattr(calm, "reasoning_content")
 
       # What is not known, or cannot be, is refused by its name.
       refused("temperature", lambda: chat(temperature=3))

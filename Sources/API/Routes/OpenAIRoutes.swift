@@ -67,7 +67,7 @@ struct OpenAIRoutes {
         var own = origin
         own.requestID = call.requestID
         group.addTask { [own] in
-          var collected = OpenAIAnswer.Collected()
+          var collected = OpenAIAnswer.Collected(ChoiceReader(call, tools: wanted.tools))
           for try await frame in gateway.generate(endpoint: wanted.model, call, origin: own) { collected.add(frame) }
           return (index, collected)
         }
@@ -111,14 +111,13 @@ struct OpenAIRoutes {
         defer { producer.cancel() }
         var started: Set<Int> = []
         var usage = (prompt: 0, completion: 0)
-        var offsets: [Int: Int] = [:]
+        var told = wanted.calls.map { OpenAIAnswer.Told(ChoiceReader($0, tools: wanted.tools)) }
         var next: (Int, GenerateFrame)? = first
         do {
           while let (index, frame) = next {
             var text = ""
             if started.insert(index).inserted, let opening = shape.opening(index) { text += Self.event(opening) }
-            for chunk in shape.chunks(index, frame, offset: offsets[index] ?? 0) { text += Self.event(chunk) }
-            offsets[index, default: 0] += (frame.logprobs ?? []).reduce(0) { $0 + $1.token.unicodeScalars.count }
+            for chunk in shape.chunks(index, frame, &told[index]) { text += Self.event(chunk) }
             // The prompt of several choices counts once.
             if index % wanted.choicesPerPrompt == 0 { usage.prompt += frame.promptTokens ?? 0 }
             usage.completion += frame.finish == nil ? 0 : frame.completionTokens ?? 0

@@ -13,9 +13,23 @@ public enum ReplicaVerb {
 public struct ChatTurn: Codable, Sendable, Equatable {
   public var role: String
   public var content: String
-  public init(role: String, content: String) {
+  /// Further members for the chat template, a JSON object as text.
+  public var members: String?
+  public init(role: String, content: String, members: String? = nil) {
     self.role = role
     self.content = content
+    self.members = members
+  }
+}
+
+/// A tool that an answer may call.
+public struct RequiredTool: Codable, Sendable, Equatable {
+  public var name: String
+  /// Of the arguments, as JSON text.
+  public var schema: String
+  public init(name: String, schema: String) {
+    self.name = name
+    self.schema = schema
   }
 }
 
@@ -52,6 +66,14 @@ public struct GenerateCall: Codable, Sendable, Equatable {
   public var cacheSalt: String?
   /// What the text has to be: `Grammar.GrammarSource` as JSON.
   public var grammar: String?
+  /// Tools that the prompt presents: a JSON list as text, in OpenAI's form.
+  public var tools: String?
+  /// Further values for the chat template, a JSON object as text.
+  public var templateValues: String?
+  /// The answer has to be calls of these.
+  public var required: [RequiredTool]?
+  /// Whether the answer may be several calls.
+  public var parallelCalls: Bool?
 
   public init(requestID: String) { self.requestID = requestID }
 }
@@ -78,6 +100,9 @@ public struct GenerateFrame: Codable, Sendable, Equatable {
   public var finish: String?
   public var promptTokens: Int?
   public var completionTokens: Int?
+  /// How the text of a chat is to be read: `Grammar.ReasoningForm` and `Grammar.ToolCallFormat`, in a replica's first frame.
+  public var reasoning: String?
+  public var callFormat: String?
 
   public init(
     text: String, tokens: [Int32], logprobs: [TokenLogprob]? = nil, finish: String? = nil, promptTokens: Int? = nil,

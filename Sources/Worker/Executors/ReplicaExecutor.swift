@@ -139,10 +139,24 @@ private struct GenerateAnswering: Answering {
     try request.require(ReplicaVerb.generate)
     let call: GenerateCall = try request.decode()
     var wanted = try Self.generation(call)
-    if let text = call.grammar { wanted.grammar = try await engine.grammar(JSONValue(parsing: text).decode(GrammarSource.self)) }
+    var form: AnswerForm?
+    if case .conversation(let conversation) = wanted.prompt { form = try engine.answerForm(conversation) }
+    if let required = call.required {
+      // A prompt that presents tools has a way to call them.
+      guard let format = form?.calls else { throw PlatformError(.internalError, "tools are required that the prompt does not present") }
+      let source = format.calls(required.map { ($0.name, $0.schema) }, isParallel: call.parallelCalls ?? true)
+      wanted.grammar = try await engine.grammar(form?.reasoning.behind(source) ?? source)
+    } else if let text = call.grammar {
+      let source = try JSONValue(parsing: text).decode(GrammarSource.self)
+      wanted.grammar = try await engine.grammar(form?.reasoning.behind(source) ?? source)
+    }
     for try await event in try engine.generate(wanted) {
       if event.finish == .abort { throw PlatformError(.unavailable, "the replica is stopping") }
-      try await reply.send(JSONEncoder.platform.encode(Self.frame(event)))
+      var frame = Self.frame(event)
+      frame.reasoning = form?.reasoning.rawValue
+      frame.callFormat = form?.calls?.rawValue
+      form = nil
+      try await reply.send(JSONEncoder.platform.encode(frame))
     }
   }
 
@@ -154,7 +168,9 @@ private struct GenerateAnswering: Answering {
   private static func generation(_ call: GenerateCall) throws -> GenerationRequest {
     let prompt: GenerationRequest.Prompt
     if let messages = call.messages {
-      prompt = .messages(messages.map { ChatMessage(role: $0.role, content: $0.content) })
+      prompt = .conversation(
+        ChatConversation(
+          messages.map { ChatMessage(role: $0.role, content: $0.content, members: $0.members) }, tools: call.tools, values: call.templateValues))
     } else if let tokens = call.promptTokens {
       prompt = .tokens(tokens)
     } else {
