@@ -130,6 +130,10 @@ final class CoordinatorService: PlatformService {
     for (name, counters) in gateway.counters().sorted(by: { $0.key < $1.key }) where gateway.endpoint(name) != nil {
       text.endpoint(name, counters)
     }
+    for replica in await gateway.replicaMetrics() {
+      // vLLM's second label counts the engines of a server.
+      text.replica(["model_name": replica.endpoint, "engine": String(replica.unit.split(separator: "/").last ?? "0")], replica.frame)
+    }
     text.family("platform_endpoint_replicas", "gauge", "Replicas by state.")
     for endpoint in try await endpoints().endpoints {
       for (state, list) in Dictionary(grouping: endpoint.replicas, by: \.state).sorted(by: { $0.key < $1.key }) {

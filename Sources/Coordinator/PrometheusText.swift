@@ -2,6 +2,7 @@
 
 import Jobs
 import Serving
+import Transport
 
 /// Builds the Prometheus text format, version 0.0.4.
 struct PrometheusText {
@@ -45,6 +46,15 @@ struct PrometheusText {
     histogram(
       "platform_endpoint_first_token_seconds", "Time to the first token.", labels, EndpointCounters.bounds, counters.firstTokenBuckets,
       counters.firstTokenSeconds)
+  }
+
+  /// What a replica told of itself.
+  mutating func replica(_ labels: [String: String], _ frame: MetricFrame) {
+    for one in frame.families {
+      family(one.name, one.kind.rawValue, one.help)
+      for value in one.samples { sample(one.name, value.labels.merging(labels) { $1 }, value.value) }
+    }
+    for one in frame.distributions { histogram(one.name, one.help, labels, one.bounds, one.counts.map(Int64.init), one.sum) }
   }
 
   mutating func scheduler(steps: Histogram, stores: Histogram) {

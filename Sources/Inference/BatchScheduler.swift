@@ -29,6 +29,8 @@ public struct BatchScheduler: Sendable {
     public var blocks: [Int32]
     /// Whether the piece reaches the sequence's end, so that its next token can be drawn.
     public var drawsToken: Bool
+    /// Rows behind the sequence's end, for tokens that are only supposed to follow.
+    public var drafted = 0
   }
 
   struct Sequence: Sendable, Equatable {
@@ -135,11 +137,25 @@ public struct BatchScheduler: Sendable {
     }
   }
 
-  /// A piece was computed; `drew` tells whether a token was drawn behind it and the sequence goes on.
-  public mutating func completed(_ work: Work, drew: Bool) {
+  /// Makes room for `count` supposed tokens behind a planned piece that reaches its sequence's end. Nobody is pushed out for them: there may be room
+  /// for fewer.
+  mutating func draft(_ count: Int, behind work: inout Work) {
+    precondition(work.drawsToken && count >= 0)
     guard let index = running.firstIndex(where: { $0.id == work.id }) else { return }
-    running[index].computed += work.count
-    if drew { running[index].total += 1 }
+    let tokens = work.computed + work.count
+    let missing = KVBlockPool.blocks(forTokens: tokens + count) - running[index].blocks.count
+    if missing > 0, let more = pool.allocate(min(missing, pool.freeCount)) { running[index].blocks += more }
+    work.blocks = running[index].blocks
+    work.drafted = min(count, work.blocks.count * KVBlockPool.blockSize - tokens)
+  }
+
+  /// A piece was computed; `drew` tells whether a token was drawn behind it and the sequence goes on.
+  /// - Parameter accepted: how many of the supposed tokens were drawn, besides the one behind them.
+  public mutating func completed(_ work: Work, drew: Bool, accepted: Int = 0) {
+    precondition(accepted >= 0 && accepted <= work.drafted && (drew || accepted == 0))
+    guard let index = running.firstIndex(where: { $0.id == work.id }) else { return }
+    running[index].computed += work.count + accepted
+    if drew { running[index].total += 1 + accepted }
     nameBlocks(index)
   }
 

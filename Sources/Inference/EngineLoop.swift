@@ -22,8 +22,12 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
   private struct Live {
     var state: GenerationState
     var continuation: Continuation
-    var acceptedAt: ContinuousClock.Instant
-    var hasFirstToken = false
+    let acceptedAt: ContinuousClock.Instant
+    /// When its first step began, and when its first and its last token came.
+    var startedAt: ContinuousClock.Instant?
+    var firstTokenAt: ContinuousClock.Instant?
+    var lastTokenAt: ContinuousClock.Instant?
+    var lookup = PromptLookup()
     let salt: PrefixKey
     /// Names of the full blocks of its tokens.
     var keys: [PrefixKey] = []
@@ -34,6 +38,22 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
 
     /// Whether the logits of every row of the prompt are wanted.
     var wantsPromptLogprobs: Bool { echoed != nil && state.request.logprobs != nil }
+
+    /// What is known of it at its end.
+    func tell(_ statistics: inout EngineStatistics, now: ContinuousClock.Instant) {
+      let made = max(0, state.producedCount - state.request.emittedTokenIDs.count)
+      statistics.requestPromptTokens.add(Double(state.promptCount))
+      statistics.requestGeneratedTokens.add(Double(made))
+      statistics.requestMaxTokens.add(Double(state.maxTokens))
+      statistics.requestSeconds.add(seconds(now - acceptedAt))
+      guard let startedAt else { return }
+      statistics.queueSeconds.add(seconds(startedAt - acceptedAt))
+      statistics.inferenceSeconds.add(seconds(now - startedAt))
+      guard let firstTokenAt, let lastTokenAt else { return }
+      statistics.prefillSeconds.add(seconds(firstTokenAt - startedAt))
+      statistics.decodeSeconds.add(seconds(lastTokenAt - firstTokenAt))
+      if made > 1 { statistics.secondsPerToken.add(seconds(lastTokenAt - firstTokenAt) / Double(made - 1)) }
+    }
 
     init(_ submission: Submission, _ state: GenerationState) {
       self.state = state
@@ -55,14 +75,20 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
     var stepStartedAt: ContinuousClock.Instant?
   }
 
+  /// A step with more rows is bound by arithmetic: there a draft costs as much as it saves.
+  private static let draftRows = 16
+
   private let mailbox = Mutex(Mailbox())
   private let wake = DispatchSemaphore(value: 0)
   private let runner: any GenerativeRunner
   private var scheduler: BatchScheduler
   private var live: [Int: Live] = [:]
   private let startedAt = ContinuousClock.now
+  /// The most tokens of a draft; 0 drafts nothing.
+  private let speculation: Int
 
-  init(runner: any GenerativeRunner, scheduler: BatchScheduler) {
+  init(runner: any GenerativeRunner, scheduler: BatchScheduler, speculation: Int) {
+    self.speculation = speculation
     self.runner = runner
     self.scheduler = scheduler
     mailbox.withLock { $0.statistics.cacheBlocksTotal = scheduler.pool.capacity }
@@ -145,9 +171,7 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
       if stopped {
         for id in live.keys.sorted() {
           guard let sequence = live[id] else { continue }
-          sequence.continuation.yield(
-            GenerationEvent(text: "", tokenIDs: [], finish: .abort, usage: sequence.state.usage))
-          finish(id, reason: "abort")
+          finish(id, reason: "abort", events: [GenerationEvent(text: "", tokenIDs: [], finish: .abort, usage: sequence.state.usage)])
         }
         return
       }
@@ -176,8 +200,7 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
       }
       if let reason = outcome.finish {
         live[id] = Live(submission, state)
-        submission.continuation.yield(GenerationEvent(text: "", tokenIDs: [], finish: reason, usage: state.usage))
-        finish(id, reason: reason.rawValue)
+        finish(id, reason: reason.rawValue, events: [GenerationEvent(text: "", tokenIDs: [], finish: reason, usage: state.usage)])
         return
       }
     }
@@ -196,15 +219,36 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
     }
   }
 
-  private func step(_ work: [BatchScheduler.Work]) {
+  /// What may follow the pieces that reach their sequence's end, where the step has rows to spare.
+  private func drafts(_ work: inout [BatchScheduler.Work]) -> [Int: ArraySlice<Int32>] {
+    let drawing = work.count { $0.drawsToken }
+    let spare = Self.draftRows - work.reduce(0) { $0 + $1.count }
+    guard speculation > 0, drawing > 0, spare >= drawing else { return [:] }
+    var drafts: [Int: ArraySlice<Int32>] = [:]
+    for index in work.indices where work[index].drawsToken {
+      guard let sequence = live[work[index].id], !sequence.wantsPromptLogprobs else { continue }
+      let left = sequence.state.maxTokens - sequence.state.producedCount - 1
+      let draft = sequence.lookup.draft(behind: sequence.state.tokens, limit: min(speculation, spare / drawing, left))
+      guard !draft.isEmpty else { continue }
+      scheduler.draft(draft.count, behind: &work[index])
+      if work[index].drafted > 0 { drafts[work[index].id] = draft.prefix(work[index].drafted) }
+    }
+    return drafts
+  }
+
+  private func step(_ planned: [BatchScheduler.Work]) {
     let started = ContinuousClock.now
     mailbox.withLock { $0.stepStartedAt = started }
+    var work = planned
+    let drafts = drafts(&work)
     var batch = DecoderBatch()
     for piece in work {
       guard let sequence = live[piece.id] else { preconditionFailure("the scheduler runs an unknown sequence") }
+      if sequence.startedAt == nil { live[piece.id]?.startedAt = started }
+      let tokens = sequence.state.tokens[piece.computed..<piece.computed + piece.count]
       batch.append(
-        tokens: sequence.state.tokens[piece.computed..<piece.computed + piece.count], computed: piece.computed,
-        blocks: piece.blocks, logits: sequence.wantsPromptLogprobs ? .all : piece.drawsToken ? .last : .none)
+        tokens: tokens + (drafts[piece.id] ?? []), computed: piece.computed, blocks: piece.blocks,
+        logits: sequence.wantsPromptLogprobs ? .all : piece.drawsToken ? .tail(1 + piece.drafted) : .none)
     }
     let logits: UnsafeBufferPointer<Float>
     do {
@@ -212,10 +256,14 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
     } catch {
       return lose(error)
     }
+    mailbox.withLock { box in
+      box.statistics.steps += 1
+      box.statistics.computedTokens += batch.tokens.count
+      box.statistics.stepTokens.add(Double(batch.tokens.count))
+    }
     let vocabulary = runner.vocabularySize
     var place = 0
     var drawn = 0
-    var firstTokens: [Double] = []
     for piece in work {
       if let sequence = live[piece.id], sequence.wantsPromptLogprobs {
         let rows = UnsafeBufferPointer(rebasing: logits[place * vocabulary..<(place + piece.count) * vocabulary])
@@ -226,26 +274,17 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
         scheduler.completed(piece, drew: false)
         continue
       }
-      let row = UnsafeMutableBufferPointer(
-        mutating: UnsafeBufferPointer(rebasing: logits[place * vocabulary..<(place + 1) * vocabulary]))
-      place += 1
-      drawn += 1
-      if live[piece.id]?.hasFirstToken == false, let accepted = live[piece.id]?.acceptedAt {
-        live[piece.id]?.hasFirstToken = true
-        firstTokens.append(seconds(.now - accepted))
-      }
-      take(piece, row)
+      let end = place + 1 + piece.drafted
+      drawn += take(
+        piece, UnsafeMutableBufferPointer(mutating: UnsafeBufferPointer(rebasing: logits[place * vocabulary..<end * vocabulary])),
+        draft: drafts[piece.id] ?? [])
+      place = end
     }
     let now = ContinuousClock.now
     mailbox.withLock { box in
       box.stepStartedAt = nil
-      box.statistics.steps += 1
       box.statistics.lastStepSeconds = seconds(now - started)
       box.statistics.stepSeconds += seconds(now - started)
-      box.statistics.generatedTokens += drawn
-      box.statistics.computedTokens += batch.tokens.count
-      box.statistics.firstTokens += firstTokens.count
-      box.statistics.firstTokenSeconds += firstTokens.reduce(0, +)
       box.rate.add(drawn, at: second(now))
     }
     publish()
@@ -270,39 +309,65 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
     live[piece.id]?.promptLogprobs += entries.dropFirst(sequence.promptLogprobs.count - piece.computed - 1)
   }
 
-  /// Draws one sequence's next token and hands it out.
-  private func take(_ piece: BatchScheduler.Work, _ logits: UnsafeMutableBufferPointer<Float>) {
-    guard var sequence = live.removeValue(forKey: piece.id) else { return }
+  /// Draws one sequence's next token and hands it out, and the ones behind it for as long as they are those of the draft.
+  /// rows: [1 + draft, vocabulary]. Returns how many were drawn.
+  private func take(_ piece: BatchScheduler.Work, _ rows: UnsafeMutableBufferPointer<Float>, draft: ArraySlice<Int32>) -> Int {
     // The state is moved out while it changes, so that its token list is not copied.
-    var logprobs: [TokenLogprob]?
+    guard var sequence = live.removeValue(forKey: piece.id) else { return 0 }
+    let vocabulary = rows.count / (1 + draft.count)
+    var drawn = 0
+    var events: [GenerationEvent] = []
+    var end: (reason: String, error: (any Error)?)?
+    while end == nil, drawn <= draft.count {
+      do {
+        let (token, event) = try draw(
+          &sequence, UnsafeMutableBufferPointer(rebasing: rows[drawn * vocabulary..<(drawn + 1) * vocabulary]))
+        events.append(event)
+        if let reason = event.finish { end = (reason.rawValue, nil) }
+        guard let token else { break }
+        drawn += 1
+        guard drawn <= draft.count, draft[draft.startIndex + drawn - 1] == token else { break }
+      } catch {
+        end = ("error", error)
+      }
+    }
+    if drawn > 0 {
+      if !draft.isEmpty { sequence.lookup.note(drafted: draft.count, accepted: drawn - 1, length: sequence.state.tokens.count) }
+      count(drawn, drafted: draft.count, of: &sequence)
+      let isFilled = sequence.state.tokens.count / KVBlockPool.blockSize > sequence.keys.count
+      if isFilled { PrefixKey.extend(&sequence.keys, salt: sequence.salt, tokens: sequence.state.tokens) }
+      // Also for one that ends here: what was computed for it stays in the cache.
+      scheduler.completed(piece, drew: true, accepted: drawn - 1)
+      if isFilled { scheduler.setKeys(piece.id, sequence.keys) }
+    }
+    let continuation = sequence.continuation
+    live[piece.id] = sequence
+    if let end {
+      finish(piece.id, reason: end.reason, events: events, error: end.error)
+    } else {
+      for event in events { continuation.yield(event) }
+    }
+    return drawn
+  }
+
+  /// The next token, none where only the prompt was asked for, and what is told of it.
+  private func draw(_ sequence: inout Live, _ logits: UnsafeMutableBufferPointer<Float>) throws -> (token: Int32?, event: GenerationEvent) {
     let wanted = sequence.state.request.logprobs
     let raw = wanted == nil ? [] : Array(logits)
     guard let base = logits.baseAddress, base[pk_argmax(base, logits.count)].isFinite else {
-      live[piece.id] = sequence
-      finish(piece.id, reason: "error", error: PlatformError(.internalError, "the model computed no finite probabilities"))
-      return
+      throw PlatformError(.internalError, "the model computed no finite probabilities")
     }
     if sequence.state.maxTokens == 0 {
-      sequence.continuation.yield(
-        GenerationEvent(
-          text: sequence.echoed ?? "", tokenIDs: [], logprobs: wanted == nil ? nil : sequence.promptLogprobs, finish: .length,
-          usage: sequence.state.usage))
-      live[piece.id] = sequence
-      finish(piece.id, reason: FinishReason.length.rawValue)
-      return
+      let event = GenerationEvent(
+        text: sequence.echoed ?? "", tokenIDs: [], logprobs: wanted == nil ? nil : sequence.promptLogprobs, finish: .length,
+        usage: sequence.state.usage)
+      return (nil, event)
     }
     let logSum = wanted == nil ? 0 : pk_log_sum_exp(base, logits.count)
-    let token: Int32
-    var outcome: GenerationState.Outcome
-    do {
-      token = sequence.state.sampler.draw(
-        logits, position: sequence.state.tokens.count, banned: sequence.state.bannedTokens, allowed: try sequence.state.allowed())
-      outcome = try sequence.state.accept(token)
-    } catch {
-      live[piece.id] = sequence
-      finish(piece.id, reason: "error", error: error)
-      return
-    }
+    let token = sequence.state.sampler.draw(
+      logits, position: sequence.state.tokens.count, banned: sequence.state.bannedTokens, allowed: try sequence.state.allowed())
+    var outcome = try sequence.state.accept(token)
+    var logprobs: [TokenLogprob]?
     if let wanted {
       logprobs = raw.withUnsafeBufferPointer {
         [sequence.state.logprob(of: token, logits: $0, logSum: logSum, count: wanted)]
@@ -314,28 +379,46 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
       sequence.echoed = nil
       sequence.promptLogprobs = []
     }
-    sequence.continuation.yield(
-      GenerationEvent(
-        text: outcome.text, tokenIDs: [token], logprobs: logprobs, finish: outcome.finish,
-        usage: outcome.finish == nil ? nil : sequence.state.usage))
-    let filled = sequence.state.tokens.count % KVBlockPool.blockSize == 0
-    if filled { PrefixKey.extend(&sequence.keys, salt: sequence.salt, tokens: sequence.state.tokens) }
-    let keys = sequence.keys
-    live[piece.id] = sequence
-    // Also for one that ends here: what was computed for it stays in the cache.
-    scheduler.completed(piece, drew: true)
-    if filled { scheduler.setKeys(piece.id, keys) }
-    if let reason = outcome.finish { finish(piece.id, reason: reason.rawValue) }
+    let event = GenerationEvent(
+      text: outcome.text, tokenIDs: [token], logprobs: logprobs, finish: outcome.finish,
+      usage: outcome.finish == nil ? nil : sequence.state.usage)
+    return (token, event)
   }
 
-  private func finish(_ id: Int, reason: String, error: (any Error)? = nil) {
+  /// Notes tokens before anybody sees them: who has an answer finds it in the statistics.
+  private func count(_ drawn: Int, drafted: Int, of sequence: inout Live) {
+    let now = ContinuousClock.now
+    let (accepted, last) = (sequence.acceptedAt, sequence.lastTokenAt)
+    mailbox.withLock { box in
+      box.statistics.generatedTokens += drawn
+      if let last {
+        box.statistics.interTokenLatency.add(seconds(now - last) / Double(drawn), times: drawn)
+      } else {
+        box.statistics.firstTokens += 1
+        box.statistics.firstTokenSeconds += seconds(now - accepted)
+        box.statistics.timeToFirstToken.add(seconds(now - accepted))
+        box.statistics.interTokenLatency.add(0, times: drawn - 1)
+      }
+      guard drafted > 0 else { return }
+      box.statistics.drafts += 1
+      box.statistics.draftedTokens += drafted
+      for place in 0..<drawn - 1 { box.statistics.acceptedTokensByPlace[place] += 1 }
+    }
+    if sequence.firstTokenAt == nil { sequence.firstTokenAt = now }
+    sequence.lastTokenAt = now
+  }
+
+  private func finish(_ id: Int, reason: String, events: [GenerationEvent] = [], error: (any Error)? = nil) {
     guard let sequence = live.removeValue(forKey: id) else { return }
     scheduler.remove(id)
+    let now = ContinuousClock.now
     mailbox.withLock { box in
       box.inFlight -= 1
       box.statistics.finishedRequests[reason, default: 0] += 1
+      sequence.tell(&box.statistics, now: now)
       record(&box)
     }
+    for event in events { sequence.continuation.yield(event) }
     sequence.continuation.finish(throwing: error)
   }
 

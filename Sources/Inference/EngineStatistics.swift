@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Models
+
 /// Counters of an engine since its start, and what it holds now.
 public struct EngineStatistics: Codable, Sendable, Equatable {
   public var waitingRequests = 0
@@ -31,8 +33,35 @@ public struct EngineStatistics: Codable, Sendable, Equatable {
   /// Time from acceptance to the first token: sum and count, for an average.
   public var firstTokenSeconds = 0.0
   public var firstTokens = 0
+  /// Times that tokens were drafted from the text itself, tokens drafted, and how many of those were drawn, by their place in the draft.
+  public var drafts = 0
+  public var draftedTokens = 0
+  public var acceptedTokensByPlace = [Int](repeating: 0, count: PromptLookup.limit)
+  /// Rows of each step.
+  public var stepTokens = EngineHistogram.step
+  /// Seconds from acceptance to the first token.
+  public var timeToFirstToken = EngineHistogram.firstToken
+  /// Seconds between a request's tokens. Those that come out of one step share the time since the last.
+  public var interTokenLatency = EngineHistogram.betweenTokens
+  /// Of finished requests: from acceptance to the end, and of that the wait for the first step, from there to the first token, and the rest.
+  public var requestSeconds = EngineHistogram.request
+  public var queueSeconds = EngineHistogram.request
+  public var prefillSeconds = EngineHistogram.request
+  public var decodeSeconds = EngineHistogram.request
+  /// From the first step to the end.
+  public var inferenceSeconds = EngineHistogram.request
+  /// Mean seconds a token behind the first, of finished requests with more than one.
+  public var secondsPerToken = EngineHistogram.betweenTokens
+  /// Of finished requests: tokens of the prompt, tokens made here, and how many were allowed.
+  public var requestPromptTokens = EngineHistogram.tokens
+  public var requestGeneratedTokens = EngineHistogram.tokens
+  public var requestMaxTokens = EngineHistogram.tokens
 
   public init() {}
+
+  /// Tokens of a block of the cache.
+  public static var blockSize: Int { KVBlockPool.blockSize }
+  public var acceptedTokens: Int { acceptedTokensByPlace.reduce(0, +) }
 
   /// Share of the cache in use, 0...1.
   public var cacheUsage: Double { cacheBlocksTotal == 0 ? 0 : Double(cacheBlocksUsed) / Double(cacheBlocksTotal) }

@@ -26,6 +26,9 @@ public final class InferenceEngine: Sendable {
     public var precision = WeightPrecision.f32
     /// Threads that compute a step; what a request gets does not depend on it.
     public var threads = 1
+    /// The most tokens (0...8) that are supposed to follow and computed together with a request's last one (`PromptLookup`); 0 for none. What a
+    /// request gets does not depend on it.
+    public var speculation = 0
     public init() {}
   }
 
@@ -67,7 +70,8 @@ public final class InferenceEngine: Sendable {
   ) throws {
     let scheduler = configuration.scheduler
     guard scheduler.maxBatch > 0, scheduler.tokensPerStep >= scheduler.maxBatch, scheduler.tokensPerStep <= 1 << 16,
-      (0...1 << 20).contains(scheduler.queueLimit), configuration.cacheBytes > 0, (configuration.contextLength ?? 1) > 0, configuration.threads > 0
+      (0...1 << 20).contains(scheduler.queueLimit), configuration.cacheBytes > 0, (configuration.contextLength ?? 1) > 0, configuration.threads > 0,
+      (0...PromptLookup.limit).contains(configuration.speculation)
     else { throw PlatformError(.invalidArgument, "the engine's limits contradict each other: \(configuration)") }
     if let tokenizer, tokenizer.vocabularySize > model.vocabularySize {
       throw PlatformError(
@@ -90,7 +94,7 @@ public final class InferenceEngine: Sendable {
     inFlightLimit = scheduler.maxBatch + scheduler.queueLimit
     loop = EngineLoop(
       runner: try model.makeRunner(blockCount: blocks, maxRows: scheduler.tokensPerStep, threads: configuration.threads),
-      scheduler: BatchScheduler(configuration: admitting, blockCount: blocks))
+      scheduler: BatchScheduler(configuration: admitting, blockCount: blocks), speculation: configuration.speculation)
     var ends = self.endTokenIDs
     if let tokenizer { ends.formUnion([tokenizer.special.end].compactMap { $0 }) }
     grammars = GrammarCompiler(tokenizer: tokenizer, vocabularySize: model.vocabularySize, endTokens: ends)

@@ -29,6 +29,13 @@ public struct ServedEndpoint: Sendable, Equatable {
   }
 }
 
+/// What a replica told of itself.
+public struct ReplicaMetrics: Sendable {
+  public var endpoint: String
+  public var unit: String
+  public var frame: MetricFrame
+}
+
 /// Who asks, and how: what the inference log needs beside the request itself.
 public struct RequestOrigin: Sendable {
   public var requestID: String
@@ -254,6 +261,34 @@ public final class ServingGateway: Sendable {
         if failed.count > 4 { throw error }
       }
     }
+  }
+
+  /// What the replicas of language models tell of themselves, all asked at once. One that does not answer in time is left out.
+  public func replicaMetrics(within limit: Duration = .seconds(2)) async -> [ReplicaMetrics] {
+    let asked = state.withLock { state in
+      state.endpoints.values.filter { $0.kind == "generate" }.flatMap { endpoint in
+        state.router.replicas(of: endpoint.name).compactMap { replica in
+          state.channels[replica.unit].map { (endpoint: endpoint.name, unit: replica.unit, channel: $0) }
+        }
+      }
+    }
+    let answers = await withTaskGroup(of: ReplicaMetrics?.self, returning: [ReplicaMetrics].self) { group in
+      for one in asked {
+        group.addTask {
+          do {
+            for try await data in one.channel.call(verb: ReplicaVerb.metrics, payload: Data("{}".utf8), deadline: limit) {
+              return ReplicaMetrics(endpoint: one.endpoint, unit: one.unit, frame: try JSONDecoder.platform.decode(MetricFrame.self, from: data))
+            }
+          } catch {
+            // Its state is told by `platform_endpoint_replicas`; a scrape does not fail for one replica.
+            self.logger.debug("a replica told no metrics", metadata: ["unit": "\(one.unit)", "error": "\(error)"])
+          }
+          return nil
+        }
+      }
+      return await group.reduce(into: []) { if let answer = $1 { $0.append(answer) } }
+    }
+    return answers.sorted { ($0.endpoint, $0.unit) < ($1.endpoint, $1.unit) }
   }
 
   private func requireEndpoint(_ name: String, kind: String) throws {

@@ -6,6 +6,7 @@ import Scheduling
 import Serving
 import TestSupport
 import Testing
+import Transport
 
 @testable import Coordinator
 
@@ -23,6 +24,28 @@ import Testing
     }
     #expect(lines.filter { $0.hasPrefix("# TYPE platform_endpoint_requests_total") }.count == 1)
     #expect(text.text.contains(#"endpoint="b\"\n""#))
+  }
+
+  @Test func whatReplicasTellBecomesPrometheusText() {
+    var frame = MetricFrame()
+    frame.families = [.init("x:done_total", .counter, "Done.", [.init(["reason": "stop"], 3), .init(["reason": "length"], 0)])]
+    frame.distributions = [.init("x:seconds", "Time.", bounds: [0.5, 1], counts: [2, 0, 1], sum: 4.25)]
+    var text = PrometheusText()
+    for engine in ["0", "1"] { text.replica(["model_name": "m", "engine": engine], frame) }
+    let samples = { (engine: String) in
+      [
+        #"x:seconds_bucket{engine="\#(engine)",le="0.5",model_name="m"} 2"#, #"x:seconds_bucket{engine="\#(engine)",le="1.0",model_name="m"} 2"#,
+        #"x:seconds_bucket{engine="\#(engine)",le="+Inf",model_name="m"} 3"#, #"x:seconds_sum{engine="\#(engine)",model_name="m"} 4.25"#,
+        #"x:seconds_count{engine="\#(engine)",model_name="m"} 3"#,
+      ]
+    }
+    let counters = { (engine: String) in
+      [#"x:done_total{engine="\#(engine)",model_name="m",reason="stop"} 3"#, #"x:done_total{engine="\#(engine)",model_name="m",reason="length"} 0"#]
+    }
+    let expected =
+      ["# HELP x:done_total Done.", "# TYPE x:done_total counter"] + counters("0") + counters("1")
+      + ["# HELP x:seconds Time.", "# TYPE x:seconds histogram"] + samples("0") + samples("1")
+    #expect(text.text.split(separator: "\n").map(String.init) == expected)
   }
 
   @Test func taskValuesAreFilledInAndMissingOnesAreNamed() throws {

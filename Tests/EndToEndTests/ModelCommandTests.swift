@@ -65,6 +65,12 @@ extension EndToEnd {
       #expect(made.out == "[0,1,2]\n", "\(made)")
       #expect(try cli("model", "generate", folder.path, "--ids", "@ids.json", "--max-tokens", "20").out == "[0,1,2,3,4,5]\n")
       #expect(try cli("model", "generate", folder.path, "--ids", "@ids.json", "--max-tokens", "8", "--ignore-eos").out == "[0,1,2,3,4,5,6,7]\n")
+      let rounds = ["model", "generate", folder.path, "--ids", folder.file("ids.json"), "--max-tokens", "40", "--ignore-eos"]
+      let round = try LocalCluster.run(LocalCluster.binary, rounds, timeout: 60, environment: [:])
+      let supposed = try LocalCluster.run(LocalCluster.binary, rounds + ["--speculate", "8"], timeout: 60, environment: [:])
+      #expect(round.status == 0 && supposed.status == 0 && round.out == supposed.out, "\(supposed)")
+      let refused = try LocalCluster.run(LocalCluster.binary, rounds + ["--speculate", "9"], timeout: 60, environment: [:])
+      #expect(refused.status != 0 && refused.err.contains("PLT-5201"), "\(refused)")
       for dtype in ["f32", "bf16", "int8", "int4"] {
         let words = ["model", "logits", folder.path, "--ids", folder.file("ids.json"), "--out", folder.file("\(dtype).f32"), "--dtype", dtype]
         #expect(try LocalCluster.run(LocalCluster.binary, words, timeout: 60, environment: [:]).status == 0)

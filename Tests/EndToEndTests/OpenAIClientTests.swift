@@ -23,7 +23,7 @@ extension EndToEnd {
       let second = try cluster.cli(["models", "import", "main.demo.caller", caller.path])
       #expect(second.status == 0, "\(second)")
       let run = try cluster.submit(
-        "resources:\n  jobs:\n    j:\n      name: n\n      tasks:\n        - task_key: d\n          deploy_task: { endpoint: noise, model: main.demo.noise }\n        - task_key: e\n          deploy_task: { endpoint: caller, model: main.demo.caller }\n"
+        "resources:\n  jobs:\n    j:\n      name: n\n      tasks:\n        - task_key: d\n          deploy_task: { endpoint: noise, model: main.demo.noise }\n        - task_key: e\n          deploy_task: { endpoint: caller, model: main.demo.caller }\n        - task_key: s\n          deploy_task: { endpoint: ahead, model: main.demo.noise, speculate: 6 }\n"
       )
       #expect(try cluster.finish(run)["state"]?.stringValue == "SUCCEEDED", "\(run)")
       let answer = try LocalCluster.run(Peers.python ?? "", ["-c", Self.script], timeout: 240, environment: cluster.clientEnvironment)
@@ -51,6 +51,38 @@ extension EndToEnd {
               assert e.param == parameter, (parameter, e.param, e.body)
               return
           raise AssertionError(f"{parameter} was not refused")
+
+      # What the engines tell of themselves, to the last token: four requests of 40 tokens, of which two blocks of 16 are known from the second on.
+      import os, urllib.request
+      def scrape(model="noise"):
+          page = urllib.request.Request(os.environ["OPENAI_BASE_URL"].removesuffix("/v1") + "/metrics", headers={"Authorization": "Bearer " + os.environ["OPENAI_API_KEY"]})
+          values, types = {}, {}
+          for line in urllib.request.urlopen(page, timeout=60).read().decode().splitlines():
+              if line.startswith("# TYPE"): types[line.split()[2]] = line.split()[3]
+              elif line.startswith("vllm:") and f'model_name="{model}"' in line:
+                  name, value = line.rsplit(" ", 1)
+                  values[name.replace(f'engine="0",', "").replace(f'model_name="{model}"', "").replace(",}", "}").replace("{}", "")] = float(value)
+          return types, values
+      known = dict(model="noise", prompt=list(range(40)), max_tokens=5, extra_body={"ignore_eos": True})
+      for count in (1, 1, 2): client.completions.create(**known, n=count)
+      types, told = scrape()
+      expected = {"num_requests_running": 0, "num_requests_waiting": 0, "kv_cache_usage_perc": 0, "num_preemptions_total": 0, "prompt_tokens_total": 160,
+          "generation_tokens_total": 20, "prefix_cache_queries_total": 160, "prefix_cache_hits_total": 96, 'request_success_total{finished_reason="length"}': 4,
+          'request_success_total{finished_reason="stop"}': 0, "time_to_first_token_seconds_count": 4, "inter_token_latency_seconds_count": 16,
+          'request_prompt_tokens_bucket{le="20.0"}': 0, 'request_prompt_tokens_bucket{le="50.0"}': 4, 'request_prompt_tokens_bucket{le="+Inf"}': 4,
+          "request_prompt_tokens_sum": 160, "request_generation_tokens_sum": 20, "request_params_max_tokens_sum": 20, "e2e_request_latency_seconds_count": 4,
+          "request_queue_time_seconds_count": 4, "request_prefill_time_seconds_count": 4, "request_decode_time_seconds_count": 4,
+          "iteration_tokens_total_sum": 40 + 3 * 8 + 16, "spec_decode_num_drafts_total": 0}
+      for name, value in expected.items(): assert told["vllm:" + name] == value, (name, value, told["vllm:" + name])
+      assert types["vllm:num_requests_running"] == "gauge" and types["vllm:prompt_tokens_total"] == "counter"
+      assert types["vllm:time_to_first_token_seconds"] == "histogram" and told['vllm:time_to_first_token_seconds_bucket{le="+Inf"}'] == 4
+
+      # An endpoint that supposes what follows says the same.
+      for seed in range(6):
+          pair = [client.completions.create(**{**known, "model": model, "max_tokens": 60}, seed=seed, temperature=seed / 5).choices[0].text for model in ("noise", "ahead")]
+          assert pair[0] == pair[1], pair
+      ahead = scrape("ahead")[1]
+      assert ahead["vllm:generation_tokens_total"] == 360 and ahead["vllm:spec_decode_num_draft_tokens_total"] >= ahead["vllm:spec_decode_num_accepted_tokens_total"] > 0, ahead
 
       # Seeds, n, usage.
       a, b, c = chat(), chat(), chat(seed=2)

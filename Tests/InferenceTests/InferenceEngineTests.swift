@@ -111,6 +111,84 @@ private func code(_ body: () throws -> Void) -> String {
     #expect(tight.statistics.preemptions > 0 && tight.statistics.prefixHits > 0 && tight.statistics.cacheBlocksUsed == 0)
   }
 
+  /// Alone and together, with sampling, penalties, log-probabilities and a cache that is too small: the same answers in fewer steps.
+  @Test func answersDoNotDependOnWhatIsSupposedToFollow() async throws {
+    let requests = (0..<48).map { index in
+      var one = request(index, tokens: 40)
+      // Bytes that repeat, so that there is something to find.
+      one.prompt = .text(String(repeating: "ab\(index % 9) ", count: 2 + index % 11))
+      if index % 3 == 0 { one.logprobs = 2 }
+      if index % 4 == 1 { one.sampling.temperature = 0.3 }
+      if index % 7 == 0 { one.stop = ["\u{3}"] }
+      one.ignoreEOS = index % 6 != 0
+      return one
+    }
+    func run(_ engine: InferenceEngine) async throws -> [GenerationEvent] {
+      try await withThrowingTaskGroup(of: (Int, GenerationEvent).self) { group in
+        for (index, one) in requests.enumerated() { group.addTask { (index, try await engine.complete(one)) } }
+        var all = [GenerationEvent?](repeating: nil, count: requests.count)
+        for try await (index, event) in group { all[index] = event }
+        return all.compactMap { $0 }
+      }
+    }
+    let plain = try engine()
+    let expected = try await run(plain)
+    #expect(plain.statistics.drafts == 0 && expected.count == 48)
+    for speculation in [1, 4, 8] {
+      let alone = try engine { $0.speculation = speculation }
+      for (request, event) in zip(requests, expected) { #expect(try await alone.complete(request) == event, "\(request.id)") }
+      let statistics = alone.statistics
+      #expect(statistics.acceptedTokens > 50 && statistics.acceptedTokens <= statistics.draftedTokens && statistics.cacheBlocksUsed == 0)
+      #expect(statistics.steps < statistics.generatedTokens - 50 && statistics.generatedTokens == plain.statistics.generatedTokens)
+      let tight = try engine {
+        $0.speculation = speculation
+        $0.scheduler.maxBatch = 3
+        $0.cacheBytes = 14 * 16 * (try! model.get().cacheBytesPerToken)
+      }
+      #expect(try await run(tight) == expected)
+      #expect(tight.statistics.acceptedTokens > 0 && tight.statistics.cacheBlocksUsed == 0)
+    }
+  }
+
+  @Test func draftsAreWhatFollowedTheSameEnding() {
+    var lookup = PromptLookup()
+    #expect(lookup.draft(behind: [1, 2, 3, 9, 5, 1, 2, 3], limit: 4) == [9, 5, 1, 2])
+    // The longest ending counts, then the last place.
+    #expect(lookup.draft(behind: [1, 2, 3, 7, 8, 2, 3, 6, 1, 2, 3], limit: 1) == [7])
+    #expect(lookup.draft(behind: [2, 3, 7, 0, 2, 3, 6, 2, 3], limit: 1) == [6])
+    #expect(lookup.draft(behind: [5, 5, 5], limit: 8) == [5])
+    #expect(lookup.draft(behind: [1, 3, 2, 3], limit: 4).isEmpty && lookup.draft(behind: [], limit: 4).isEmpty)
+    #expect(lookup.draft(behind: [1, 2, 3, 1, 2], limit: 0).isEmpty && lookup.draft(behind: [1, 2, 3, 1, 2], limit: -1).isEmpty)
+    // It pauses where it is seldom right, and tries again later.
+    for _ in 0..<8 { lookup.note(drafted: 4, accepted: 0, length: 100) }
+    let long = [Int32](repeating: 7, count: 100)
+    #expect(lookup.draft(behind: long, limit: 4).isEmpty && lookup.draft(behind: long + long, limit: 4).count == 1)
+  }
+
+  @Test func statisticsAreThoseOfTheRequestsThatWereAnswered() async throws {
+    let engine = try engine()
+    for (length, tokens) in [(1, 3), (40, 1), (100, 20)] {
+      var one = GenerationRequest(id: "\(length)", prompt: .tokens((0..<length).map { Int32($0) }))
+      one.maxTokens = tokens
+      one.ignoreEOS = true
+      _ = try await engine.complete(one)
+      // Who has the answer finds it counted.
+      #expect(engine.statistics.requestPromptTokens.counts.reduce(0, +) == engine.statistics.finishedRequests["length"])
+    }
+    let s = engine.statistics
+    // Two blocks of the third prompt are those of the second.
+    #expect(s.promptTokens == 141 && s.generatedTokens == 24 && s.steps == 24 && s.computedTokens == 141 - 32 + 21)
+    #expect(s.prefixQueries == 141 && s.prefixHits == 32)
+    #expect(s.requestPromptTokens.sum == 141 && s.requestGeneratedTokens.sum == 24 && s.requestMaxTokens.sum == 24)
+    // Bounds 1, 2, 5, 10, 20, 50, 100.
+    #expect(s.requestPromptTokens.counts.prefix(8) == [1, 0, 0, 0, 0, 1, 1, 0])
+    #expect(s.timeToFirstToken.count == 3 && s.interTokenLatency.count == 21 && s.secondsPerToken.count == 2)
+    for one in [s.requestSeconds, s.queueSeconds, s.prefillSeconds, s.decodeSeconds, s.inferenceSeconds] { #expect(one.count == 3) }
+    #expect(abs(s.queueSeconds.sum + s.inferenceSeconds.sum - s.requestSeconds.sum) < 1e-6)
+    #expect(s.prefillSeconds.sum + s.decodeSeconds.sum <= s.inferenceSeconds.sum + 1e-6)
+    #expect(s.stepTokens.count == 24 && s.stepTokens.sum == 130 && s.stepTokens.bounds.first == 1 && s.stepTokens.bounds.last == 16384)
+  }
+
   @Test func aRequestContinuesOnAnotherEngine() async throws {
     let first = try engine()
     let second = try engine()

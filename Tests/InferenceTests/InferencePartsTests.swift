@@ -81,6 +81,7 @@ import Testing
     /// What the memory would hold, by block: the tokens before and in it.
     var memory = [[Int32]](repeating: [], count: 24)
     var next = 0
+    var taken = 0
     for step in 0..<100_000 {
       if known.count < 12 && below(3) == 0 {
         let length = 1 + below(80)
@@ -97,11 +98,13 @@ import Testing
         scheduler.remove(id)
         known[id] = nil
       }
-      for work in scheduler.nextStep() {
+      for planned in scheduler.nextStep() {
+        var work = planned
         guard let (before, salt) = known[work.id] else {
           Issue.record("unknown \(work.id)")
           return
         }
+        if work.drawsToken && below(3) == 0 { scheduler.draft(min(below(6), before.limit - before.tokens.count - 1), behind: &work) }
         var one = before
         // Every token before the piece has to be in the blocks already.
         for block in 0..<(work.computed + 15) / 16 {
@@ -118,9 +121,15 @@ import Testing
           scheduler.completed(work, drew: false)
           continue
         }
-        one.tokens.append(Int32(below(2)))
+        let accepted = below(work.drafted + 1)
+        taken += accepted
+        one.tokens += (0...accepted).map { _ in Int32(below(2)) }
+        let computed = work.computed + work.count + accepted
+        for block in work.computed / 16..<(computed + 15) / 16 {
+          memory[Int(work.blocks[block])] = Array(one.tokens[..<min((block + 1) * 16, computed)])
+        }
         PrefixKey.extend(&one.keys, salt: salts[salt], tokens: one.tokens)
-        scheduler.completed(work, drew: true)
+        scheduler.completed(work, drew: true, accepted: accepted)
         scheduler.setKeys(work.id, one.keys)
         if one.tokens.count >= one.limit {
           scheduler.remove(work.id)
@@ -133,7 +142,7 @@ import Testing
     }
     for id in known.keys { scheduler.remove(id) }
     #expect(scheduler.isIdle && scheduler.pool.usedCount == 0 && scheduler.isConsistent)
-    #expect(scheduler.prefixHits > 100_000 && scheduler.preemptionCount > 100)
+    #expect(scheduler.prefixHits > 100_000 && scheduler.preemptionCount > 100 && taken > 1000)
   }
 
   @Test func promptsAreCutAndStreamsComeFirst() throws {

@@ -18,6 +18,13 @@ private final class ScriptedReplica: ReplicaChannel {
 
   func call(verb: String, payload: Data, deadline: Duration) -> AsyncThrowingStream<Data, any Error> {
     AsyncThrowingStream { continuation in
+      if verb == ReplicaVerb.metrics {
+        guard diesAfter == nil else { return continuation.finish(throwing: PlatformError(.unavailable, "killed")) }
+        var frame = MetricFrame()
+        frame.families = [.init("f", .gauge, "h", [.init(["a": "b"], 1)])]
+        continuation.yield((try? JSONEncoder.platform.encode(frame)) ?? Data())
+        return continuation.finish()
+      }
       guard let call = try? JSONDecoder.platform.decode(GenerateCall.self, from: payload) else {
         return continuation.finish(throwing: PlatformError(.invalidArgument, "not a call"))
       }
@@ -45,6 +52,13 @@ private final class ScriptedReplica: ReplicaChannel {
       gateway.replicaReady(.init(unit: unit, attempt: 1, node: "w", address: "a", publicKey: "k"), endpoint: "e")
     }
     return (gateway, spool)
+  }
+
+  @Test func replicasAreAskedForTheirMetricsAndOneThatIsDeadIsLeftOut() async throws {
+    let folder = TemporaryDirectory("gateway")
+    let (gateway, _) = try gateway(["a": ScriptedReplica(), "b": ScriptedReplica(diesAfter: 0), "c": ScriptedReplica()], folder)
+    let told = await gateway.replicaMetrics()
+    #expect(told.map(\.unit) == ["a", "c"] && told.allSatisfy { $0.endpoint == "e" && $0.frame.families.count == 1 })
   }
 
   private let origin = RequestOrigin(requestID: "q", principal: "p", operation: "completions", stream: true)

@@ -19,10 +19,11 @@ struct DeployPlanner: TaskPlanner {
     var replicas: Int?
     var dtype: String?
     var threads: Int?
+    var speculate: Int?
     var tensorParallel: Int?
 
     enum CodingKeys: String, CodingKey {
-      case endpoint, model, replicas, dtype, threads
+      case endpoint, model, replicas, dtype, threads, speculate
       case tensorParallel = "tensor_parallel"
     }
 
@@ -64,7 +65,8 @@ struct DeployPlanner: TaskPlanner {
         hint: "Leave tensor_parallel out; 'replicas' serves more requests at once.", number: "PLT-5290")
     }
     return ReplicaSpec(
-      role: model.kind, modelDirectory: model.location, coordinatorKey: services.dataKey, dtype: body.dtype, threads: body.threads, ranks: body.ranks)
+      role: model.kind, modelDirectory: model.location, coordinatorKey: services.dataKey, dtype: body.dtype, threads: body.threads, ranks: body.ranks,
+      speculate: body.speculate)
   }
 
   func commit(_ call: StageCall, results: [JSONValue]) async throws -> StageOutcome {

@@ -117,7 +117,7 @@ enum TaskSchema {
       "deploy_task",
       [
         .required("endpoint", .word), .required("model", .model), replicas, .optional("dtype", .oneOf(["f32", "bf16", "int8", "int4"])),
-        .optional("threads", .integer(1...256)), .optional("tensor_parallel", .integer(1...64)),
+        .optional("threads", .integer(1...256)), .optional("tensor_parallel", .integer(1...64)), .optional("speculate", .integer(0...8)),
       ]
     ),
     (

@@ -18,20 +18,33 @@ public struct DecoderBatch: Sendable {
   public init() {}
 
   /// Adds the tokens of one sequence that follow its first `computed` ones.
-  /// - Parameter logits: whose logits are wanted: of the last token only, of all, or of none.
+  /// - Parameter logits: whose logits are wanted.
   public mutating func append(tokens new: some Collection<Int32>, computed: Int, blocks list: [Int32], logits: Logits) {
     let table = Int64(blocks.count)
     blocks += list
     let count = new.count
     for (offset, token) in new.enumerated() {
-      if logits == .all || (logits == .last && offset == count - 1) { outputs.append(tokens.count) }
+      if offset >= count - logits.wanted { outputs.append(tokens.count) }
       tokens.append(token)
       positions.append(Int32(computed + offset))
       tables.append(table)
     }
   }
 
-  public enum Logits: Sendable { case none, last, all }
+  /// Of which of a sequence's tokens logits are wanted.
+  public enum Logits: Sendable, Equatable {
+    case none, last, all
+    case tail(Int)
+
+    fileprivate var wanted: Int {
+      switch self {
+      case .none: 0
+      case .last: 1
+      case .all: 1 << 40
+      case .tail(let count): count
+      }
+    }
+  }
 
   /// [rows] how many positions a row attends to: its own and those before it.
   var lengths: [Int32] { positions.map { $0 + 1 } }

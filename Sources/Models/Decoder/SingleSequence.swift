@@ -38,8 +38,12 @@ public final class SingleSequence {
   }
 
   /// The most likely token each time (ties: the lowest id), up to `limit` of them. One of `ends` is the last one.
-  /// - Parameter isCancelled: asked before each token.
-  public func generate(_ ids: [Int32], limit: Int, ends: Set<Int32>, isCancelled: () -> Bool = { false }) throws -> [Int32] {
+  /// - Parameters:
+  ///   - speculation: the most tokens that are supposed to follow and computed together with the last one; the answer does not depend on it.
+  ///   - isCancelled: asked before each step.
+  public func generate(
+    _ ids: [Int32], limit: Int, ends: Set<Int32>, speculation: Int = 0, isCancelled: () -> Bool = { false }
+  ) throws -> [Int32] {
     try checkHead()
     try check(ids, more: max(0, limit - 1))
     guard limit > 0 else { return [] }
@@ -50,21 +54,35 @@ public final class SingleSequence {
       if !logits.isEmpty { last = Array(logits) }
     }
     var made: [Int32] = []
+    var lookup = PromptLookup()
+    var draft: [Int32] = []
     while true {
       if isCancelled() { throw CancellationError() }
-      guard let top = last.indices.isEmpty ? nil : Optional(pk_argmax(last, last.count)), last[top].isFinite else {
-        throw PlatformError(.invalidFile, "the model computed no finite logits behind token \(ids.count + made.count)", number: "PLT-5203")
+      // A row behind the last token, and one behind each of the draft.
+      var drawn = 0
+      while drawn <= draft.count {
+        let row = last[drawn * model.vocabularySize..<min((drawn + 1) * model.vocabularySize, last.count)]
+        let best = row.withUnsafeBufferPointer { row in row.isEmpty ? nil : row.baseAddress.map { pk_argmax($0, row.count) } }
+        guard let top = best, row[row.startIndex + top].isFinite else {
+          throw PlatformError(.invalidFile, "the model computed no finite logits behind token \(ids.count + made.count)", number: "PLT-5203")
+        }
+        made.append(Int32(top))
+        drawn += 1
+        guard made.count < limit, !ends.contains(Int32(top)) else { return made }
+        guard drawn <= draft.count, draft[drawn - 1] == Int32(top) else { break }
       }
-      made.append(Int32(top))
-      guard made.count < limit, !ends.contains(Int32(top)) else { return made }
+      cache.count -= draft.count - (drawn - 1)
+      if !draft.isEmpty { lookup.note(drafted: draft.count, accepted: drawn - 1, length: ids.count + made.count) }
       let total = ids.count + made.count
-      var pending = [Int32(top)]
+      let steady = model.steadyLength ?? .max
+      draft = Array(lookup.draft(behind: speculation > 0 ? ids + made : [], limit: min(speculation, limit - made.count - 1, steady - total, chunk - 1)))
+      var pending = [made[made.count - 1]] + draft
       if let steady = model.longRotaryLength, total == steady + 1 {
         // All positions turn by other frequencies from here on, so the cache is made anew.
         cache = try Cache(model, tokens: ids.count + limit, rows: chunk, threads, collective)
         pending = ids + made
       }
-      try cache.append(pending, chunk: chunk, logits: .last) { batch in
+      try cache.append(pending, chunk: chunk, logits: .tail(1 + draft.count)) { batch in
         let logits = try cache.runner.logits(batch)
         if !logits.isEmpty { last = Array(logits) }
       }
@@ -94,7 +112,8 @@ public final class SingleSequence {
   private final class Cache {
     let runner: DecoderRunner
     private let blocks: [Int32]
-    private var count = 0
+    /// Tokens that it holds. Where it is less than there were, those that come next take the places of the others.
+    var count = 0
 
     init(_ model: DecoderModel, tokens: Int, rows: Int, _ threads: Int, _ collective: (any Collective)?) throws {
       let blockCount = (tokens + DecoderRunner.blockSize - 1) / DecoderRunner.blockSize
@@ -109,7 +128,7 @@ public final class SingleSequence {
       for start in stride(from: 0, to: ids.count, by: size) {
         let end = min(start + size, ids.count)
         var batch = DecoderBatch()
-        let wanted: DecoderBatch.Logits = logits == .last && end < ids.count ? .none : logits
+        let wanted: DecoderBatch.Logits = logits != .all && end < ids.count ? .none : logits
         batch.append(tokens: ids[start..<end], computed: count, blocks: blocks, logits: wanted)
         try step(batch)
         count += end - start

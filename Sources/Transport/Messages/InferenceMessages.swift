@@ -6,6 +6,8 @@ public enum ReplicaVerb {
   public static let generate = "generate"
   public static let embed = "embed"
   public static let search = "search"
+  /// Asks for the engine's counters, a `MetricFrame`.
+  public static let metrics = "metrics"
   /// Asks the replica to finish what it has and take nothing new.
   public static let drain = "drain"
 }

@@ -18,12 +18,15 @@ public struct ReplicaSpec: Codable, Sendable, Equatable {
   public var threads: Int?
   /// In how many parts the model is computed, one process each (generate). Nil: one.
   public var ranks: Int?
+  /// The most tokens that are supposed to follow and computed together with a request's last one (generate). Nil: none.
+  public var speculate: Int?
 
   public init(
     role: String, modelDirectory: String, indexDirectory: String? = nil, coordinatorKey: String, cacheBytes: Int = 128 << 20,
-    dtype: String? = nil, threads: Int? = nil, ranks: Int? = nil
+    dtype: String? = nil, threads: Int? = nil, ranks: Int? = nil, speculate: Int? = nil
   ) {
     self.ranks = ranks
+    self.speculate = speculate
     self.dtype = dtype
     self.threads = threads
     self.role = role

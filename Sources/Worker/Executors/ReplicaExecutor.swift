@@ -136,6 +136,9 @@ private struct GenerateAnswering: Answering {
   }
 
   func answer(_ request: StreamRequest, _ reply: StreamReply) async throws {
+    if request.verb == ReplicaVerb.metrics {
+      return try await reply.send(JSONEncoder.platform.encode(EngineMetrics.frame(engine.statistics)))
+    }
     try request.require(ReplicaVerb.generate)
     let call: GenerateCall = try request.decode()
     var wanted = try Self.generation(call)

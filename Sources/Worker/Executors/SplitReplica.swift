@@ -18,6 +18,7 @@ enum SplitReplica {
     configuration.cacheBytes = spec.cacheBytes
     configuration.precision = try spec.precision()
     configuration.threads = spec.threads ?? 1
+    configuration.speculation = spec.speculate ?? 0
     return configuration
   }
 

@@ -62,6 +62,8 @@ struct ModelCommand: ParsableCommand {
     @Option(help: "File with a JSON list of token ids.") var ids: String
     @Option(name: .long, help: "The most tokens to make.") var maxTokens: Int
     @Flag(help: "Go on behind tokens that end a text.") var ignoreEos = false
+    @Option(help: "Suppose up to N (8 at most) tokens from what was said before and check them in one step; the answer stays the same.")
+    var speculate = 0
     @OptionGroup var compute: ModelComputeOptions
 
     @OptionGroup var split: ModelSplitOptions
@@ -71,8 +73,12 @@ struct ModelCommand: ParsableCommand {
       guard maxTokens >= 0, maxTokens <= 1 << 20 else {
         throw PlatformError(.invalidArgument, "--max-tokens \(maxTokens) is not from 0 to \(1 << 20)", number: "PLT-5202")
       }
+      guard (0...PromptLookup.limit).contains(speculate) else {
+        throw PlatformError(.invalidArgument, "--speculate \(speculate) is not from 0 to \(PromptLookup.limit)", number: "PLT-5201")
+      }
       var work = try split.work(directory, options) { try ModelFiles.ids(ids) }
       work.limit = maxTokens
+      work.speculation = speculate
       work.ignoresEnds = ignoreEos
       let made = try await work.runWithOthers { [work] in try work.generate($0) }
       Report.data(JSONValue.array(made.map { .integer(Int64($0)) }).sortedText)

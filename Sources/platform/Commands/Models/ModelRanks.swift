@@ -20,6 +20,8 @@ struct RankWork: Codable, Sendable {
   /// The most tokens to make; nil: the logits of `ids`.
   var limit: Int?
   var ignoresEnds = false
+  /// The most tokens that are supposed to follow.
+  var speculation = 0
 
   /// Loading a part of a large model, or a step of it, may take long; a rank that has died is noticed at once all the same.
   private static let stepLimit = Duration.seconds(1800)
@@ -41,7 +43,7 @@ struct RankWork: Codable, Sendable {
 
   func generate(_ sequence: SingleSequence) throws -> [Int32] {
     let ends = ignoresEnds ? [] : Set(sequence.model.endTokenIDs.compactMap { Int32(exactly: $0) })
-    return try sequence.generate(ids, limit: limit ?? 0, ends: ends)
+    return try sequence.generate(ids, limit: limit ?? 0, ends: ends, speculation: speculation)
   }
 
   /// Computes with as many processes as there are parts, this one being rank 0.
