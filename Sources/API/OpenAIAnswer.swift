@@ -31,8 +31,7 @@ struct OpenAIAnswer {
     private var reader: ChoiceReader
     var logprobs: [GenerateFrame.TokenLogprob] = []
     var finish = "stop"
-    var promptTokens = 0
-    var completionTokens = 0
+    var usage = Usage()
 
     init(_ reader: ChoiceReader) { self.reader = reader }
 
@@ -48,8 +47,7 @@ struct OpenAIAnswer {
       }
       logprobs += frame.logprobs ?? []
       self.finish = finish ?? self.finish
-      promptTokens = frame.promptTokens ?? promptTokens
-      completionTokens = frame.completionTokens ?? completionTokens
+      if frame.finish != nil { usage.add(frame, countsPrompt: true) }
     }
   }
 
@@ -60,11 +58,27 @@ struct OpenAIAnswer {
     ]
   }
 
-  private func usage(prompt: Int, completion: Int) -> JSONValue {
-    [
-      "prompt_tokens": .integer(Int64(prompt)), "completion_tokens": .integer(Int64(completion)),
-      "total_tokens": .integer(Int64(prompt + completion)),
-    ]
+  /// Tokens of an answer's choices.
+  struct Usage: Sendable {
+    var prompt = 0
+    var cached = 0
+    var completion = 0
+
+    /// - Parameter countsPrompt: the prompt of several choices counts once.
+    mutating func add(_ frame: GenerateFrame, countsPrompt: Bool) {
+      if countsPrompt {
+        prompt += frame.promptTokens ?? 0
+        cached += frame.cachedTokens ?? 0
+      }
+      completion += frame.completionTokens ?? 0
+    }
+
+    var json: JSONValue {
+      [
+        "prompt_tokens": .integer(Int64(prompt)), "completion_tokens": .integer(Int64(completion)),
+        "total_tokens": .integer(Int64(prompt + completion)), "prompt_tokens_details": ["cached_tokens": .integer(Int64(cached))],
+      ]
+    }
   }
 
   func complete(_ choices: [Collected], choicesPerPrompt: Int) -> JSONValue {
@@ -91,9 +105,15 @@ struct OpenAIAnswer {
       return .object(fields)
     }
     var body = envelope(chat ? "chat.completion" : "text_completion", rendered)
-    // The prompt of several choices counts once.
-    let prompt = stride(from: 0, to: choices.count, by: max(1, choicesPerPrompt)).reduce(0) { $0 + choices[$1].promptTokens }
-    body["usage"] = usage(prompt: prompt, completion: choices.reduce(0) { $0 + $1.completionTokens })
+    var usage = Usage()
+    for (index, choice) in choices.enumerated() {
+      usage.completion += choice.usage.completion
+      // The prompt of several choices counts once.
+      guard index % max(1, choicesPerPrompt) == 0 else { continue }
+      usage.prompt += choice.usage.prompt
+      usage.cached += choice.usage.cached
+    }
+    body["usage"] = usage.json
     return .object(body)
   }
 
@@ -148,9 +168,9 @@ struct OpenAIAnswer {
     return result
   }
 
-  func usageChunk(prompt: Int, completion: Int) -> JSONValue {
+  func usageChunk(_ usage: Usage) -> JSONValue {
     var body = envelope(chat ? "chat.completion.chunk" : "text_completion", [])
-    body["usage"] = usage(prompt: prompt, completion: completion)
+    body["usage"] = usage.json
     return .object(body)
   }
 

@@ -120,7 +120,7 @@ public struct BatchScheduler: Sendable {
       sequence.blocks = blocks
       sequence.computed = start
       sequence.named = found.count
-      if sequence.takesOver && !sequence.keys.isEmpty {
+      if sequence.takesOver {
         prefixQueries += next.total
         prefixHits += start
       }

@@ -244,7 +244,10 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
     var batch = DecoderBatch()
     for piece in work {
       guard let sequence = live[piece.id] else { preconditionFailure("the scheduler runs an unknown sequence") }
-      if sequence.startedAt == nil { live[piece.id]?.startedAt = started }
+      if sequence.startedAt == nil {
+        live[piece.id]?.startedAt = started
+        live[piece.id]?.state.cachedCount = min(piece.computed, sequence.state.promptCount)
+      }
       let tokens = sequence.state.tokens[piece.computed..<piece.computed + piece.count]
       batch.append(
         tokens: tokens + (drafts[piece.id] ?? []), computed: piece.computed, blocks: piece.blocks,

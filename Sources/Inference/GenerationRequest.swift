@@ -161,6 +161,8 @@ public struct GenerationUsage: Codable, Sendable, Equatable {
   public var promptTokens: Int
   /// Produced tokens, those that were given as already emitted included.
   public var completionTokens: Int
+  /// Of the prompt's tokens, those that the prefix cache had when the generation began.
+  public var cachedTokens = 0
 }
 
 /// A piece of a generation. The last one has `finish` and `usage`.

@@ -45,7 +45,9 @@ struct GenerationState {
   var bannedTokens: Set<Int32> { producedCount < request.minTokens ? endTokens : [] }
 
   var producedCount: Int { tokens.count - promptCount }
-  var usage: GenerationUsage { GenerationUsage(promptTokens: promptCount, completionTokens: producedCount) }
+  /// Of the prompt's tokens, those that were computed before it began.
+  var cachedCount = 0
+  var usage: GenerationUsage { GenerationUsage(promptTokens: promptCount, completionTokens: producedCount, cachedTokens: cachedCount) }
 
   /// What the grammar allows next: tokens, and of the tokens that end the generation all or none. Nil without a grammar.
   /// - Throws: `resourceExhausted` (PLT-5243) when it is too ambiguous, or the vocabulary cannot spell what has to come.

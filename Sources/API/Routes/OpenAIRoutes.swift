@@ -110,7 +110,7 @@ struct OpenAIRoutes {
         // A client that has gone makes `write` throw, which ends the producer and frees the replica.
         defer { producer.cancel() }
         var started: Set<Int> = []
-        var usage = (prompt: 0, completion: 0)
+        var usage = OpenAIAnswer.Usage()
         var told = wanted.calls.map { OpenAIAnswer.Told(ChoiceReader($0, tools: wanted.tools)) }
         var next: (Int, GenerateFrame)? = first
         do {
@@ -118,14 +118,12 @@ struct OpenAIRoutes {
             var text = ""
             if started.insert(index).inserted, let opening = shape.opening(index) { text += Self.event(opening) }
             for chunk in shape.chunks(index, frame, &told[index]) { text += Self.event(chunk) }
-            // The prompt of several choices counts once.
-            if index % wanted.choicesPerPrompt == 0 { usage.prompt += frame.promptTokens ?? 0 }
-            usage.completion += frame.finish == nil ? 0 : frame.completionTokens ?? 0
+            if frame.finish != nil { usage.add(frame, countsPrompt: index % wanted.choicesPerPrompt == 0) }
             if !text.isEmpty { try await writer.write(ByteBuffer(string: text)) }
             next = try await source.next()
           }
           if wanted.includeUsage {
-            try await writer.write(ByteBuffer(string: Self.event(shape.usageChunk(prompt: usage.prompt, completion: usage.completion))))
+            try await writer.write(ByteBuffer(string: Self.event(shape.usageChunk(usage))))
           }
           try await writer.write(ByteBuffer(string: "data: [DONE]\n\n"))
         } catch let error as PlatformError {

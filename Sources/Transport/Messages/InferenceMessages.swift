@@ -102,14 +102,17 @@ public struct GenerateFrame: Codable, Sendable, Equatable {
   public var finish: String?
   public var promptTokens: Int?
   public var completionTokens: Int?
+  /// Of the prompt's tokens, those that the prefix cache had.
+  public var cachedTokens: Int?
   /// How the text of a chat is to be read: `Grammar.ReasoningForm` and `Grammar.ToolCallFormat`, in a replica's first frame.
   public var reasoning: String?
   public var callFormat: String?
 
   public init(
     text: String, tokens: [Int32], logprobs: [TokenLogprob]? = nil, finish: String? = nil, promptTokens: Int? = nil,
-    completionTokens: Int? = nil
+    completionTokens: Int? = nil, cachedTokens: Int? = nil
   ) {
+    self.cachedTokens = cachedTokens
     self.text = text
     self.tokens = tokens
     self.logprobs = logprobs

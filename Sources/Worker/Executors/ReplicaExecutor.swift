@@ -212,7 +212,8 @@ private struct GenerateAnswering: Answering {
     }
     return GenerateFrame(
       text: event.text, tokens: event.tokenIDs, logprobs: event.logprobs?.map(logprob), finish: event.finish?.rawValue,
-      promptTokens: event.usage?.promptTokens, completionTokens: event.usage?.completionTokens)
+      promptTokens: event.usage?.promptTokens, completionTokens: event.usage?.completionTokens,
+      cachedTokens: event.usage?.cachedTokens)
   }
 }
 
