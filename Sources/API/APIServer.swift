@@ -79,6 +79,7 @@ public struct APIServer: Sendable {
     UnityCatalogFiles(service: service).add(to: routes)
     ServingRoutes(service: service).add(to: router)
     OpenAIRoutes(gateway: gateway, service: service).add(to: router)
+    ResponsesRoutes(gateway: gateway).add(to: router)
     let document = description.document(version: PlatformVersion.current)
     router.get("/openapi.json") { _, _ in try Response.json(document) }
     return router

@@ -11,6 +11,10 @@ struct ChoiceReader: Sendable {
   private let isConstrained: Bool
   private let isParallel: Bool
   private var parser: AnswerParser?
+  /// Tokens that were drawn so far while the model reasoned, the marks of the span among them.
+  private(set) var reasoningTokens = 0
+
+  var isReasoning: Bool { parser?.isReasoning ?? false }
 
   init(_ call: GenerateCall, tools: Set<String>) {
     self.tools = tools
@@ -27,7 +31,9 @@ struct ChoiceReader: Sendable {
         format: tools.isEmpty ? nil : frame.callFormat.flatMap { ToolCallFormat(rawValue: $0) }, names: tools, isConstrained: isConstrained,
         isParallel: isParallel)
     parser = nil
+    let began = reading.isReasoning
     var pieces = reading.push(frame.text)
+    if began || reading.isReasoning { reasoningTokens += frame.tokens.count }
     if frame.finish != nil { pieces += reading.finish() }
     let finish = frame.finish == "stop" && reading.callCount > 0 ? "tool_calls" : frame.finish
     parser = reading

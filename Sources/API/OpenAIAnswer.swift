@@ -47,7 +47,7 @@ struct OpenAIAnswer {
       }
       logprobs += frame.logprobs ?? []
       self.finish = finish ?? self.finish
-      if frame.finish != nil { usage.add(frame, countsPrompt: true) }
+      if frame.finish != nil { usage.add(frame, reasoning: reader.reasoningTokens, countsPrompt: true) }
     }
   }
 
@@ -63,20 +63,26 @@ struct OpenAIAnswer {
     var prompt = 0
     var cached = 0
     var completion = 0
+    /// Of the completion.
+    var reasoning = 0
 
-    /// - Parameter countsPrompt: the prompt of several choices counts once.
-    mutating func add(_ frame: GenerateFrame, countsPrompt: Bool) {
+    /// - Parameters:
+    ///   - reasoning: tokens that the choice reasoned with.
+    ///   - countsPrompt: the prompt of several choices counts once.
+    mutating func add(_ frame: GenerateFrame, reasoning: Int, countsPrompt: Bool) {
       if countsPrompt {
         prompt += frame.promptTokens ?? 0
         cached += frame.cachedTokens ?? 0
       }
       completion += frame.completionTokens ?? 0
+      self.reasoning += reasoning
     }
 
     var json: JSONValue {
       [
         "prompt_tokens": .integer(Int64(prompt)), "completion_tokens": .integer(Int64(completion)),
         "total_tokens": .integer(Int64(prompt + completion)), "prompt_tokens_details": ["cached_tokens": .integer(Int64(cached))],
+        "completion_tokens_details": ["reasoning_tokens": .integer(Int64(reasoning))],
       ]
     }
   }
@@ -108,6 +114,7 @@ struct OpenAIAnswer {
     var usage = Usage()
     for (index, choice) in choices.enumerated() {
       usage.completion += choice.usage.completion
+      usage.reasoning += choice.usage.reasoning
       // The prompt of several choices counts once.
       guard index % max(1, choicesPerPrompt) == 0 else { continue }
       usage.prompt += choice.usage.prompt

@@ -11,7 +11,18 @@ enum OpenAIConstraint {
   /// - Throws: `invalidArgument` naming the parameter.
   static func source(_ body: OrderedJSON) throws -> GrammarSource? {
     var found: [GrammarSource] = []
-    if let format = body.given("response_format"), let source = try responseFormat(format) { found.append(source) }
+    if let format = body.given("response_format"),
+      let source = try self.format(format, schema: format["json_schema"]?["schema"], "response_format", "response_format.json_schema.schema")
+    {
+      found.append(source)
+    }
+    if let text = body.given("text") {
+      // Of `/v1/responses`, where the schema stands beside the type.
+      guard text.members != nil else { throw refusal("'text' must be an object") }
+      if let format = text.given("format"), let source = try self.format(format, schema: format["schema"], "text.format", "text.format.schema") {
+        found.append(source)
+      }
+    }
     for (name, kind) in [("guided_json", "json"), ("guided_regex", "regex"), ("guided_choice", "choice"), ("guided_grammar", "grammar")] {
       if let value = body.given(name) { found.append(try guided(kind, value, name)) }
     }
@@ -21,22 +32,23 @@ enum OpenAIConstraint {
         found.append(try guided(member.name, member.value, "structured_outputs.\(member.name)"))
       }
     }
-    guard found.count <= 1 else { throw refusal("'response_format', 'guided_*' and 'structured_outputs' ask for several things; give one") }
+    guard found.count <= 1 else {
+      let first = body.given("text") == nil ? "response_format" : "text.format"
+      throw refusal("'\(first)', 'guided_*' and 'structured_outputs' ask for several things; give one")
+    }
     return found.first
   }
 
   private static func refusal(_ what: String) -> PlatformError { PlatformError(.invalidArgument, what, number: "invalid_value") }
 
-  private static func responseFormat(_ format: OrderedJSON) throws -> GrammarSource? {
+  private static func format(_ format: OrderedJSON, schema: OrderedJSON?, _ name: String, _ schemaName: String) throws -> GrammarSource? {
     switch format["type"]?.stringValue {
     case "text": return nil
     case "json_object": return .jsonObject
     case "json_schema":
-      guard let schema = format["json_schema"]?["schema"], schema.members != nil || schema.boolValue != nil else {
-        throw refusal("'response_format.json_schema.schema' must be a JSON schema")
-      }
+      guard let schema, schema.members != nil || schema.boolValue != nil else { throw refusal("'\(schemaName)' must be a JSON schema") }
       return .jsonSchema(schema.text)
-    default: throw refusal("'response_format.type' must be 'text', 'json_object' or 'json_schema'")
+    default: throw refusal("'\(name).type' must be 'text', 'json_object' or 'json_schema'")
     }
   }
 

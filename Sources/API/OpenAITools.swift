@@ -30,19 +30,30 @@ struct OpenAITools {
     guard let items = value.arrayValue, items.count <= 128 else { throw Self.refusal("'tools' must be a list of at most 128 tools") }
     let tools = try items.enumerated().map { try Self.tool($1, "tools[\($0)]") }
     guard Set(tools.map(\.name)).count == tools.count else { throw Self.refusal("'tools' has two of one name") }
-    switch choice?.stringValue ?? (choice == nil ? "auto" : nil) {
-    case "none": return
-    case "auto": break
-    case "required": required = tools
-    case nil where choice?["type"]?.stringValue == "function":
-      guard let named = tools.first(where: { $0.name == choice?["function"]?["name"]?.stringValue }) else {
+    /// The tool that an entry like `{"type": "function", "function": {"name": ..}}` names.
+    func named(_ entry: OrderedJSON?) throws -> Int {
+      guard let place = tools.firstIndex(where: { $0.name == entry?["function"]?["name"]?.stringValue }) else {
         throw Self.refusal("'tool_choice' names a function that is not among 'tools'")
       }
-      required = [named]
-    default: throw Self.refusal("'tool_choice' must be 'none', 'auto', 'required' or a function's name with its type")
+      return place
     }
-    listed = value.text
-    names = Set(tools.map(\.name))
+    var presented = Array(tools.indices)
+    switch choice?.stringValue ?? choice?["type"]?.stringValue ?? (choice == nil ? "auto" : "") {
+    case "none" where choice?.stringValue != nil: return
+    case "auto" where choice?.stringValue ?? "auto" == "auto": break
+    case "required" where choice?.stringValue != nil: required = tools
+    case "function": required = [tools[try named(choice)]]
+    case "allowed_tools":
+      let allowed = choice?["allowed_tools"]
+      guard let entries = allowed?["tools"]?.arrayValue, !entries.isEmpty, let mode = allowed?["mode"]?.stringValue,
+        mode == "auto" || mode == "required"
+      else { throw Self.refusal("'tool_choice' of 'allowed_tools' must have 'tools' and a 'mode', 'auto' or 'required'") }
+      presented = try Set(entries.map(named)).sorted()
+      if mode == "required" { required = presented.map { tools[$0] } }
+    default: throw Self.refusal("'tool_choice' must be 'none', 'auto', 'required', 'allowed_tools' or a function's name with its type")
+    }
+    listed = presented.count == items.count ? value.text : OrderedJSON.array(presented.map { items[$0] }).text
+    names = Set(presented.map { tools[$0].name })
   }
 
   private static func refusal(_ what: String) -> PlatformError { PlatformError(.invalidArgument, what, number: "invalid_value") }
@@ -96,12 +107,14 @@ struct OpenAITools {
     return members.isEmpty ? nil : OrderedJSON.object(members).text
   }
 
+  static let efforts = ["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+
   /// Values that the request has for the chat template.
   static func templateValues(_ body: OrderedJSON) throws -> String? {
     var members: [OrderedJSON.Member] = []
     if let effort = body.given("reasoning_effort") {
-      guard let text = effort.stringValue, ["none", "minimal", "low", "medium", "high", "xhigh"].contains(text) else {
-        throw refusal("'reasoning_effort' must be none, minimal, low, medium, high or xhigh")
+      guard let text = effort.stringValue, efforts.contains(text) else {
+        throw refusal("'reasoning_effort' must be \(efforts.joined(separator: ", "))")
       }
       members.append(.init("reasoning_effort", effort))
       if text == "none" { members.append(.init("enable_thinking", .bool(false))) }

@@ -16,18 +16,23 @@ extension EndToEnd {
       #expect(try cluster.start(workers: 1).status == 0)
       let imported = try cluster.cli(["models", "import", "main.demo.noise", folder.path])
       #expect(imported.status == 0, "\(imported)")
-      let caller = TemporaryDirectory("openai-tools")
-      try NoiseModel.write(caller)
-      try Data(JSONValue.object(["chat_template": .string(Self.template)]).sortedText.utf8).write(
-        to: URL(fileURLWithPath: caller.file("tokenizer_config.json")))
-      let second = try cluster.cli(["models", "import", "main.demo.caller", caller.path])
-      #expect(second.status == 0, "\(second)")
+      try Self.importCaller(cluster, "main.demo.caller")
       let run = try cluster.submit(
         "resources:\n  jobs:\n    j:\n      name: n\n      tasks:\n        - task_key: d\n          deploy_task: { endpoint: noise, model: main.demo.noise }\n        - task_key: e\n          deploy_task: { endpoint: caller, model: main.demo.caller }\n        - task_key: s\n          deploy_task: { endpoint: ahead, model: main.demo.noise, speculate: 6 }\n"
       )
       #expect(try cluster.finish(run)["state"]?.stringValue == "SUCCEEDED", "\(run)")
       let answer = try LocalCluster.run(Peers.python ?? "", ["-c", Self.script], timeout: 240, environment: cluster.clientEnvironment)
       #expect(answer.status == 0 && answer.out.contains("all done"), "\(answer.all.suffix(4000))")
+    }
+
+    /// Registers a model of random weights whose chat template knows tools and reasoning.
+    static func importCaller(_ cluster: LocalCluster, _ name: String) throws {
+      let folder = TemporaryDirectory("openai-tools")
+      try NoiseModel.write(folder)
+      try Data(JSONValue.object(["chat_template": .string(template)]).sortedText.utf8).write(
+        to: URL(fileURLWithPath: folder.file("tokenizer_config.json")))
+      let imported = try cluster.cli(["models", "import", name, folder.path])
+      #expect(imported.status == 0, "\(imported)")
     }
 
     /// In Qwen's way: tools in the prompt, calls in tags, reasoning on demand.
@@ -191,6 +196,8 @@ extension EndToEnd {
       plain, longer = ask(seed=1, max_tokens=5), ask(messages=history, seed=1, max_tokens=5)
       assert plain.choices[0].message.tool_calls is None and plain.choices[0].finish_reason in ("stop", "length")
       assert longer.usage.prompt_tokens > plain.usage.prompt_tokens > ask(seed=1, max_tokens=5, tool_choice="none").usage.prompt_tokens
+      allowed = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [{"type": "function", "function": {"name": "stop"}}]}}
+      assert ask(tool_choice=allowed, seed=4, parallel_tool_calls=False).choices[0].message.tool_calls[0].function.name == "stop"
       refused("tools", lambda: chat(tools=tools))
       refused("tool_choice", lambda: chat(tool_choice="required"))
       refused("tool_choice", lambda: ask(tool_choice={"type": "function", "function": {"name": "sub"}}))
@@ -198,7 +205,7 @@ extension EndToEnd {
       # Reasoning is told apart, and a form holds behind it.
       thinking = dict(tools=openai.omit, max_tokens=30, seed=2, extra_body={"chat_template_kwargs": {"enable_thinking": True}, "ignore_eos": True})
       thought = ask(**thinking).choices[0].message
-      assert thought.content == "" and thought.reasoning_content
+      assert thought.content == "" and thought.reasoning_content and ask(**thinking).usage.completion_tokens_details.reasoning_tokens == 30
       parts = [x.choices[0].delta for x in ask(**thinking, stream=True)]
       assert "".join(getattr(x, "reasoning_content", None) or "" for x in parts) == thought.reasoning_content and not any(x.content for x in parts)
       calm = ask(tools=openai.omit, max_tokens=30, seed=2, reasoning_effort="none").choices[0].message

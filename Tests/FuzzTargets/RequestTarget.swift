@@ -4,11 +4,12 @@
 #if canImport(API)
   import Core
   import Foundation
+  import Transport
 
   @testable import API
 
   extension FuzzTarget {
-    /// Bodies of the OpenAI routes; the first byte is `c` for chat.
+    /// Bodies of the OpenAI routes; the first byte is `c` for chat, `r` for responses.
     static let openai = FuzzTarget(
       name: "openai",
       samples: {
@@ -17,6 +18,8 @@
           #"c{"model":"m","messages":[{"role":"user","content":"x"}],"response_format":{"type":"json_schema","json_schema":{"name":"n","strict":true,"schema":{"type":"object","properties":{"z":{"type":"integer"},"a":{}}}}},"logprobs":true,"top_logprobs":3,"n":2}"#,
           #"p{"model":"m","prompt":["a","b"],"n":2,"seed":5,"echo":true,"logprobs":2,"max_tokens":0,"guided_regex":"a+","stop_token_ids":[5]}"#,
           #"p{"model":"m","prompt":[[1,2],[3]],"best_of":1,"suffix":"","frequency_penalty":-2,"guided_choice":["a","b"],"ignore_eos":true}"#,
+          #"r{"model":"m","instructions":"s","input":[{"role":"user","content":"hi"},{"type":"reasoning","id":"r","summary":[],"content":[{"type":"reasoning_text","text":"t"}]},{"type":"function_call","call_id":"c","name":"f","arguments":"{\"a\":1}"},{"type":"function_call_output","call_id":"c","output":[{"type":"input_text","text":"x"}]}],"tools":[{"type":"function","name":"f","parameters":{"type":"object"},"strict":true}],"tool_choice":{"type":"function","name":"f"},"max_output_tokens":5,"metadata":{"a":"b"}}"#,
+          #"r{"model":"m","input":"hi","text":{"format":{"type":"json_schema","name":"n","schema":{"type":"object","properties":{"z":{"type":"integer"}}}}},"include":["message.output_text.logprobs"],"top_logprobs":2,"reasoning":{"effort":"low","summary":"auto"},"stream":true,"truncation":"disabled","store":false}"#,
         ].map { Array($0.utf8) }
       },
       words: [
@@ -26,11 +29,18 @@
         "\"response_format\":",
         "\"guided_json\":",
         "\"structured_outputs\":{", "\"content\":", "\\ud800", "\"stop\":", "\"logit_bias\":{", "[[", "\"role\":\"tool\"", "\"seed\":",
+        "\"input\":[", "{\"type\":\"function_call_output\",\"call_id\":\"c\",\"output\":\"\"},", "\"include\":[", "\"text\":{\"format\":",
       ]
     ) { bytes in
       guard let kind = bytes.first else { return }
       let text = Array(bytes.dropFirst())
       let body = try JSONValue(parsing: Data(text))
+      if kind == UInt8(ascii: "r") {
+        let request = try ResponsesRequest(body, text: String(decoding: text, as: UTF8.self), requestID: "r")
+        try hold(request.call.messages?.isEmpty == false, "a request that asks for nothing")
+        _ = try JSONValue(encoding: request.call).sortedText
+        return
+      }
       let request = try OpenAIRequest(body, text: String(decoding: text, as: UTF8.self), chat: kind == UInt8(ascii: "c"), requestID: "r")
       try hold(!request.calls.isEmpty, "a request that asks for nothing")
       _ = try request.calls.prefix(3).map { try JSONValue(encoding: $0).sortedText }

@@ -118,7 +118,7 @@ struct OpenAIRoutes {
             var text = ""
             if started.insert(index).inserted, let opening = shape.opening(index) { text += Self.event(opening) }
             for chunk in shape.chunks(index, frame, &told[index]) { text += Self.event(chunk) }
-            if frame.finish != nil { usage.add(frame, countsPrompt: index % wanted.choicesPerPrompt == 0) }
+            if frame.finish != nil { usage.add(frame, reasoning: told[index].reader.reasoningTokens, countsPrompt: index % wanted.choicesPerPrompt == 0) }
             if !text.isEmpty { try await writer.write(ByteBuffer(string: text)) }
             next = try await source.next()
           }
@@ -186,20 +186,5 @@ struct OpenAIRoutes {
         "object": "list", "data": .array(data), "model": .string(model),
         "usage": ["prompt_tokens": .integer(Int64(frame.tokens)), "total_tokens": .integer(Int64(frame.tokens))],
       ]))
-  }
-}
-
-/// The frames behind a lock-free single consumer: first read by the route, then by the body.
-private actor FrameSource {
-  private let stream: AsyncThrowingStream<(Int, GenerateFrame), any Error>
-  private var iterator: AsyncThrowingStream<(Int, GenerateFrame), any Error>.Iterator?
-
-  init(_ stream: AsyncThrowingStream<(Int, GenerateFrame), any Error>) { self.stream = stream }
-
-  func next() async throws -> (Int, GenerateFrame)? {
-    var own = iterator ?? stream.makeAsyncIterator()
-    let value = try await own.next(isolation: self)
-    iterator = own
-    return value
   }
 }
