@@ -19,6 +19,9 @@ setup:       ## install what building and running needs
 peers:       ## also the Python packages that tests compare with
 	@deploy/install-dependencies.sh --peers
 
+bench-peers: peers ## also the engines that only benchmarks compare with
+	@deploy/install-dependencies.sh --bench
+
 build: setup ## the release binary
 	swift build -c release --product platform --scratch-path $(RELEASE)
 	@echo "$(RELEASE)/release/platform"
@@ -76,4 +79,4 @@ bench: peers ## ratios against what others use instead: make bench ONLY=encoder,
 clean:       ## remove what was built
 	rm -rf .build .build-*
 
-.PHONY: help setup peers build test tests units end-to-end check format demo simulate fuzz soak chaos bench clean
+.PHONY: help setup peers bench-peers build test tests units end-to-end check format demo simulate fuzz soak chaos bench clean

@@ -4,14 +4,17 @@
 #
 #   deploy/install-dependencies.sh            everything for building and running
 #   deploy/install-dependencies.sh --peers    also the Python packages that tests compare with
+#   deploy/install-dependencies.sh --bench    also those that only benchmarks compare with; one of them is compiled, for a quarter of an hour
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=(libpq-dev postgresql libzmq3-dev libopenblas-dev libhnswlib-dev libonig-dev libssl-dev gcc g++ binutils zlib1g libzstd1 python3 curl unzip util-linux make git)
 peers=0
+bench=0
 for argument in "$@"; do
   case "$argument" in
     --peers) peers=1 ;;
+    --bench) bench=1 ;;
     -h|--help) sed -n '3,7p' "$0"; exit 0 ;;
     *) echo "unknown option: $argument (see --help)" >&2; exit 64 ;;
   esac
@@ -90,6 +93,20 @@ if [ "$peers" = 1 ]; then
     say "wheels of a notebook's kernel -> $folder/wheels"
     "$folder/bin/pip" download -q --disable-pip-version-check --only-binary :all: -d "$folder/wheels" ipykernel nbclient nbformat
     touch "$folder/wheels/.done"
+  fi
+fi
+if [ "$bench" = 1 ]; then
+  folder=${PLATFORM_BENCH:-$HOME/.cache/platform/bench}
+  wanted="numpy transformers sentence-transformers onnx onnxruntime gguf ray llama-cpp-python"
+  if [ "$(cat "$folder/.wanted" 2>/dev/null || true)" = "$wanted" ]; then
+    say "packages of benchmarks are there: $folder"
+  else
+    say "packages of benchmarks -> $folder (a gigabyte; llama.cpp is compiled for this processor)"
+    python3 -m venv "$folder"
+    "$folder/bin/pip" install -q --disable-pip-version-check torch==2.13.0+cpu 2>/dev/null || "$folder/bin/pip" install -q --disable-pip-version-check torch
+    # shellcheck disable=SC2086  # a list of words
+    "$folder/bin/pip" install -q --disable-pip-version-check $wanted
+    printf '%s' "$wanted" > "$folder/.wanted"
   fi
 fi
 say "done"

@@ -34,6 +34,9 @@ final class BenchCluster {
       host: "http://127.0.0.1:\(port)", token: String(decoding: token, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines))
   }
 
+  /// Runs a command of the program against this cluster.
+  func command(_ arguments: [String]) async throws { try await Self.call(program, arguments, home: home) }
+
   func down() async throws { try await Self.call(program, ["down"], home: home) }
 
   private static func call(_ program: String, _ arguments: [String], home: String) async throws {

@@ -49,6 +49,13 @@ final class Peer {
     }
   }
 
+  /// That of `make bench-peers`, or what `BENCH_PYTHON` names; nil where neither is there.
+  static var benchPython: String? {
+    let environment = ProcessInfo.processInfo.environment
+    let folder = environment["PLATFORM_BENCH"] ?? NSHomeDirectory() + "/.cache/platform/bench"
+    return [environment["BENCH_PYTHON"], folder + "/bin/python"].compactMap { $0 }.first(where: FileManager.default.isExecutableFile)
+  }
+
   /// - Parameters:
   ///   - scripts: the folder of `peer.py`.
   ///   - python: nil takes that of the peers' packages.

@@ -74,7 +74,7 @@ enum SchedulingGroup {
   }
 
   static func note(_ setup: Setup, _ figure: Figure) {
-    Terminal.note("scheduling: \(figure.what): \(figure.value) (wanted: \(figure.wanted))")
+    Terminal.note("\(figure.what): \(figure.value) (wanted: \(figure.wanted))")
     setup.figures.append(figure)
   }
 
@@ -153,7 +153,7 @@ enum SchedulingGroup {
   }
 }
 
-/// Ray in a Python process of its own, of the peers' packages or of the interpreter that `BENCH_RAY` names.
+/// Ray in a Python process of its own, of `make bench-peers`.
 final class Ray {
   private let peer: Peer
   private let folder: String
@@ -162,7 +162,7 @@ final class Ray {
   init(_ setup: Setup) async throws {
     folder = setup.file("ray")
     peer = try await Peer(
-      scripts: setup.options.peers, folder: setup.folder.path, python: ProcessInfo.processInfo.environment["BENCH_RAY"])
+      scripts: setup.options.peers, folder: setup.folder.path, python: Peer.benchPython)
   }
 
   /// Starts it with so many processors, which is how it counts slots. Where it is not installed, that is said once and ours measured alone.
@@ -173,7 +173,7 @@ final class Ray {
       Terminal.note("scheduling: against ray \(version) with \(slots) slots")
     } catch let error as PlatformError where error.message.contains("No module named 'ray'") {
       isThere = false
-      Terminal.note("scheduling: ray is not installed, ours is measured alone. Install it (pip install ray) and name its python with BENCH_RAY.")
+      Terminal.note("scheduling: ray is not installed, ours is measured alone. Run make bench-peers.")
     }
   }
 
