@@ -23,7 +23,7 @@ private final class Panels {
   private let memory: UnsafeMutableRawPointer
   var start: UnsafeMutableRawPointer { memory + 4 }
 
-  init(_ type: Int32, _ w: [Float], rows: Int, columns: Int) {
+  init(_ type: Int32, _ w: [Float], rows: Int, columns: Int, isa: Int32 = pk_decode_isa_best()) {
     self.type = type
     self.rows = rows
     self.columns = columns
@@ -32,12 +32,14 @@ private final class Panels {
     w.withUnsafeBufferPointer { w in
       guard let base = w.baseAddress else { return }
       for first in stride(from: 0, to: rows, by: 16) {
-        pk_pack_panel(type, base + first * columns, min(16, rows - first), columns, memory + 4 + first / 16 * size)
+        pk_pack_panel(isa, type, base + first * columns, min(16, rows - first), columns, memory + 4 + first / 16 * size)
       }
     }
   }
 
   deinit { memory.deallocate() }
+
+  var bytes: [UInt8] { Array(UnsafeRawBufferPointer(start: start, count: (rows + 15) / 16 * pk_panel_bytes(type, columns))) }
 
   /// The weights as they are multiplied.
   var values: [Float] {
@@ -107,6 +109,37 @@ private func same(_ a: [Float], _ b: [Float]) -> Bool {
             // What is not finite spoils its own outputs and rows only.
             #expect(expected[0].isNaN && expected[rows / 2 * outputs + outputs / 2].isNaN)
             #expect(outputs < 4 || rows < 3 || expected[outputs / 4 + 1].isFinite)
+          }
+        }
+      }
+    }
+  }
+
+  /// Ordinary numbers, and those at the edges of what floats, f16 scales and rounding do.
+  @Test func everyInstructionSetPacksTheSameBytes() {
+    let odd: [Float] = [
+      .nan, .infinity, -.infinity, 0, -0.0, .leastNonzeroMagnitude, 1e-30, -1e-30, 9.9e-31, .greatestFiniteMagnitude, -.greatestFiniteMagnitude, 1e-38, 1e30,
+    ]
+    var generator = SplitMix64(seed: 17)
+    for columns in [1, 7, 31, 32, 33, 64, 100, 257] {
+      for round in 0..<40 {
+        let rows = 1 + round % 16
+        var w = random(rows * columns, seed: UInt64(columns * 100 + round)).map { $0 * (round % 3 == 0 ? 0.02 : 1) }
+        switch round % 8 {
+        // Halves, where rounding decides; two extremes of one size; few levels.
+        case 1: w = w.map { ($0 * 4).rounded() / 2 }
+        case 2: w = w.map { $0 < 0 ? -1 : 1 }
+        case 3: w = w.map { Float(Int($0 * 60)) - 0.5 }
+        // Rows with groups of very different sizes.
+        case 4: for index in w.indices { w[index] *= pow(10, Float(index / 32 % 12) * 3 - 30) }
+        case 5: for _ in 0...w.count / 40 { w[Int(generator.next() % UInt64(w.count))] = odd[Int(generator.next() % UInt64(odd.count))] }
+        case 6: w = w.map { _ in 0 }
+        default: break
+        }
+        for type in packed {
+          let expected = Panels(type, w, rows: rows, columns: columns, isa: 0).bytes
+          for isa in available.dropFirst() {
+            #expect(Panels(type, w, rows: rows, columns: columns, isa: isa).bytes == expected, "isa \(isa) type \(type) columns \(columns) round \(round)")
           }
         }
       }

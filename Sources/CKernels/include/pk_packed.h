@@ -29,7 +29,8 @@ size_t pk_panel_bytes(int type, size_t k);
 
 /// Packs `rows` (1 to 16) rows of w: [rows, k] f32 into a panel aligned to 4 bytes. A group that holds NaN or infinity gets the
 /// scale NaN. int8: nearest to max/127. 4 bits: the table below, scales by least squares over some candidates.
-void pk_pack_panel(int type, const float *_Nonnull w, size_t rows, size_t k, void *_Nonnull panel);
+/// The same bytes for every `isa`.
+void pk_pack_panel(int isa, int type, const float *_Nonnull w, size_t rows, size_t k, void *_Nonnull panel);
 
 /// Packs rows that are stored in groups of 32 already, exactly: codes: [rows, groups, 32] numbers from -128 to 127 (int8), or
 /// places 0 to 15 in `table` (4 bits); scales: [rows, groups] f16.

@@ -51,28 +51,17 @@ extension WeightLoader {
     let target = storage.bytes((plan.rows + height - 1) / height * size)
     if let format = view.blocks, plan.isContiguous, Self.keeps(format, type) {
       // The file's own numbers, of which none is rounded again.
-      let groups = plan.columns / Int(PK_GROUP)
-      let codes = UnsafeMutablePointer<Int8>.allocate(capacity: height * plan.columns)
-      let scales = UnsafeMutablePointer<UInt16>.allocate(capacity: height * groups)
-      defer {
-        codes.deallocate()
-        scales.deallocate()
-      }
-      let source = view.rawBytes + plan.offset / format.weightCount * format.byteCount
-      for first in stride(from: 0, to: plan.rows, by: height) {
-        let rows = min(height, plan.rows - first)
-        pk_split_blocks(format.rawValue, source + first * groups * format.byteCount, rows * groups, codes, scales)
-        withUnsafePointer(to: format == .q4_0 ? pk_table_q4_0 : pk_table_i4) { table in
-          table.withMemoryRebound(to: Int8.self, capacity: 16) {
-            pk_pack_codes(type, codes, scales, $0, rows, plan.columns, target + first / height * size)
-          }
-        }
+      let work = BlockWork(
+        format: format, source: view.rawBytes + plan.offset / format.weightCount * format.byteCount, type: type, columns: plan.columns, target: target)
+      DispatchQueue.concurrentPerform(iterations: (plan.rows + height - 1) / height) { panel in
+        work.pack(panel: panel, rows: min(height, plan.rows - panel * height))
       }
       return Matrix(
         type: type, rows: plan.rows, columns: plan.columns, weights: UnsafeRawPointer(target), bias: try plan.bias.map(vector))
     }
+    let isa = pk_decode_isa_best()
     try panels(plan, view) { first, rows, source in
-      pk_pack_panel(type, source, rows, plan.columns, target + first / height * size)
+      pk_pack_panel(isa, type, source, rows, plan.columns, target + first / height * size)
     }
     return Matrix(
       type: type, rows: plan.rows, columns: plan.columns, weights: UnsafeRawPointer(target), bias: try plan.bias.map(vector))
@@ -108,6 +97,30 @@ extension WeightLoader {
       }
     }
     if let error = work.failure.withLock({ $0 }) { throw error }
+  }
+}
+
+/// A matrix of a GGUF file's blocks, and where its panels go; each thread writes to panels of its own.
+private struct BlockWork: @unchecked Sendable {
+  let format: BlockFormat
+  let source: UnsafeRawPointer
+  let type: Int32
+  let columns: Int
+  let target: UnsafeMutableRawPointer
+
+  func pack(panel: Int, rows: Int) {
+    let groups = columns / Int(PK_GROUP)
+    withUnsafeTemporaryAllocation(of: Int8.self, capacity: rows * columns) { codes in
+      withUnsafeTemporaryAllocation(of: UInt16.self, capacity: rows * groups) { scales in
+        guard let codes = codes.baseAddress, let scales = scales.baseAddress else { return }
+        pk_split_blocks(format.rawValue, source + panel * Int(PK_PANEL) * groups * format.byteCount, rows * groups, codes, scales)
+        withUnsafePointer(to: format == .q4_0 ? pk_table_q4_0 : pk_table_i4) { table in
+          table.withMemoryRebound(to: Int8.self, capacity: 16) {
+            pk_pack_codes(type, codes, scales, $0, rows, columns, target + panel * pk_panel_bytes(type, columns))
+          }
+        }
+      }
+    }
   }
 }
 
