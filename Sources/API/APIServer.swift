@@ -80,6 +80,7 @@ public struct APIServer: Sendable {
     ServingRoutes(service: service).add(to: router)
     OpenAIRoutes(gateway: gateway, service: service).add(to: router)
     ResponsesRoutes(gateway: gateway).add(to: router)
+    TokenRoutes(gateway: gateway).add(to: router)
     let document = description.document(version: PlatformVersion.current)
     router.get("/openapi.json") { _, _ in try Response.json(document) }
     return router

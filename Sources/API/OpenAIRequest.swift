@@ -157,7 +157,7 @@ struct OpenAIRequest {
     }
   }
 
-  private static func messages(_ value: JSONValue?) throws -> [ChatTurn] {
+  static func messages(_ value: JSONValue?) throws -> [ChatTurn] {
     guard let items = value?.arrayValue, !items.isEmpty else {
       throw PlatformError(.invalidArgument, "'messages' must be an array with at least one message", number: "invalid_type")
     }

@@ -96,7 +96,7 @@ public struct ChatPrompt: Sendable {
     case .plain:
       if conversation.tools != nil { throw Self.noTools }
     }
-    guard last.role != "assistant" else {
+    guard last.role != "assistant" || !conversation.opensAnswer else {
       throw PlatformError(.invalidArgument, "the last message is the assistant's; there is nothing to answer")
     }
     var text = ""
@@ -106,7 +106,7 @@ public struct ChatPrompt: Sendable {
       }
       text += "\(message.role): \(message.content)\n"
     }
-    return text + "assistant:"
+    return conversation.opensAnswer ? text + "assistant:" : text
   }
 
   /// How the answer is to be read.
@@ -131,7 +131,7 @@ public struct ChatPrompt: Sendable {
     }
     func quoted(_ text: String) -> String { JSONValue.string(text).sortedText }
     let messages = conversation.messages.map { "{\"role\":\(quoted($0.role)),\"content\":\(quoted($0.content))\(members($0.members))}" }
-    return "{\"messages\":[\(messages.joined(separator: ","))],\"add_generation_prompt\":true"
+    return "{\"messages\":[\(messages.joined(separator: ","))],\"add_generation_prompt\":\(conversation.opensAnswer)"
       + (conversation.tools.map { ",\"tools\":\($0)" } ?? "") + members(JSONValue.object(tokens).sortedText) + members(conversation.values) + "}"
   }
 }

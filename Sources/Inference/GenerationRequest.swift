@@ -24,10 +24,13 @@ public struct ChatConversation: Sendable, Equatable {
   public var tools: String?
   /// Further values for the template, a JSON object as text.
   public var values: String?
-  public init(_ messages: [ChatMessage], tools: String? = nil, values: String? = nil) {
+  /// Whether the template opens the assistant's turn.
+  public var opensAnswer: Bool
+  public init(_ messages: [ChatMessage], tools: String? = nil, values: String? = nil, opensAnswer: Bool = true) {
     self.messages = messages
     self.tools = tools
     self.values = values
+    self.opensAnswer = opensAnswer
   }
 }
 

@@ -150,9 +150,7 @@ public final class InferenceEngine: Sendable {
   /// - Throws: `invalidArgument`, or what `ChatPrompt.render` throws.
   public func promptTokens(_ prompt: GenerationRequest.Prompt) throws -> [Int32] {
     func encode(_ text: String, addSpecialTokens: Bool = true) throws -> [Int32] {
-      guard let tokenizer else {
-        throw PlatformError(.invalidArgument, "the model has no tokenizer, so the prompt has to be token ids")
-      }
+      let tokenizer = try requireTokenizer()
       let ids = tokenizer.encode(text, addSpecialTokens: addSpecialTokens)
       return ids.isEmpty ? (tokenizer.special.beginning ?? tokenizer.special.end).map { [$0] } ?? [] : ids
     }
@@ -162,6 +160,24 @@ public final class InferenceEngine: Sendable {
     case .conversation(let conversation): return try encode(chat.render(conversation), addSpecialTokens: !chat.isComplete)
     case .tokens(let ids): return ids
     }
+  }
+
+  /// What a text is to the model.
+  /// - Parameter addsSpecialTokens: those that the tokenizer puts at the ends.
+  /// - Throws: `invalidArgument` without a tokenizer.
+  public func tokens(of text: String, addsSpecialTokens: Bool) throws -> [Int32] {
+    try requireTokenizer().encode(text, addSpecialTokens: addsSpecialTokens)
+  }
+
+  /// The prompt of a conversation, as the model's template writes it.
+  /// - Throws: what `ChatPrompt.render` throws; `invalidArgument` without a tokenizer.
+  public func tokens(of conversation: ChatConversation, addsSpecialTokens: Bool?) throws -> [Int32] {
+    try requireTokenizer().encode(chat.render(conversation), addSpecialTokens: addsSpecialTokens ?? !chat.isComplete)
+  }
+
+  private func requireTokenizer() throws -> any Tokenizer {
+    guard let tokenizer else { throw PlatformError(.invalidArgument, "the model has no tokenizer, so the prompt has to be token ids") }
+    return tokenizer
   }
 
   private func prepare(_ request: GenerationRequest) throws -> (state: GenerationState, echoed: String?) {

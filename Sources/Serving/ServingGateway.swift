@@ -239,6 +239,21 @@ public final class ServingGateway: Sendable {
     }
   }
 
+  /// What a text is to an endpoint's model. Nothing is generated, so nothing is logged.
+  public func tokenize(endpoint name: String, _ call: TokenizeCall, origin: RequestOrigin) async throws -> TokenizeFrame {
+    var record = RequestRecord(name, model: "", origin)
+    return try await once(name, kind: readsTexts(name), verb: ReplicaVerb.tokenize, call, work: 1, &record)
+  }
+
+  /// What token ids are as text. Nothing is logged.
+  public func detokenize(endpoint name: String, _ call: DetokenizeCall, origin: RequestOrigin) async throws -> DetokenizeFrame {
+    var record = RequestRecord(name, model: "", origin)
+    return try await once(name, kind: readsTexts(name), verb: ReplicaVerb.detokenize, call, work: 1, &record)
+  }
+
+  /// Encoders have tokenizers, too.
+  private func readsTexts(_ name: String) -> String { endpoint(name)?.kind == "embed" ? "embed" : "generate" }
+
   private func once<Answer: Decodable>(
     _ name: String, kind: String, verb: String, _ call: some Encodable & Sendable, work: Int, _ record: inout RequestRecord
   ) async throws -> Answer {

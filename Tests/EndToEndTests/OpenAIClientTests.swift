@@ -58,7 +58,7 @@ extension EndToEnd {
           raise AssertionError(f"{parameter} was not refused")
 
       # What the engines tell of themselves, to the last token: four requests of 40 tokens, of which two blocks of 16 are known from the second on.
-      import os, urllib.request
+      import os, urllib.error, urllib.request
       def scrape(model="noise"):
           page = urllib.request.Request(os.environ["OPENAI_BASE_URL"].removesuffix("/v1") + "/metrics", headers={"Authorization": "Bearer " + os.environ["OPENAI_API_KEY"]})
           values, types = {}, {}
@@ -210,6 +210,32 @@ extension EndToEnd {
       assert "".join(getattr(x, "reasoning_content", None) or "" for x in parts) == thought.reasoning_content and not any(x.content for x in parts)
       calm = ask(tools=openai.omit, max_tokens=30, seed=2, reasoning_effort="none").choices[0].message
       assert calm.content and not hasattr(calm, "reasoning_content")
+
+      # Token ids of texts and conversations, and back.
+      def post(path, body, status=200):
+          request = urllib.request.Request(os.environ["OPENAI_BASE_URL"].removesuffix("/v1") + path, json.dumps(body).encode(),
+              headers={"Authorization": "Bearer " + os.environ["OPENAI_API_KEY"], "Content-Type": "application/json"})
+          try: answer = urllib.request.urlopen(request, timeout=60)
+          except urllib.error.HTTPError as e: answer = e
+          assert answer.status == status, (path, body, answer.status, answer.read())
+          return json.loads(answer.read())
+      for prefix in ("", "/v1"):
+          ids = post(prefix + "/tokenize", {"model": "noise", "prompt": "hé <x>", "return_token_strs": True})
+          assert ids["count"] == len(ids["tokens"]) == len(ids["token_strs"]) > 0 and ids["max_model_len"] > 100, ids
+          assert post(prefix + "/detokenize", {"model": "noise", "tokens": ids["tokens"]}) == {"prompt": "hé <x>"}
+      assert ids["count"] == client.completions.create(model="noise", prompt="hé <x>", max_tokens=1).usage.prompt_tokens
+      for options in ({}, {"tools": tools}, {"chat_template_kwargs": {"enable_thinking": True}}):
+          body = {"model": "caller", "messages": hello, **options}
+          count = post("/tokenize", body)["count"]
+          assert count == ask(tools=options.get("tools", openai.omit), max_tokens=1, extra_body={k: v for k, v in options.items() if k != "tools"}).usage.prompt_tokens
+      open_turn, closed_turn = (post("/tokenize", {"model": "noise", "messages": hello, "add_generation_prompt": x})["tokens"] for x in (True, False))
+      assert open_turn[:len(closed_turn)] == closed_turn and len(open_turn) > len(closed_turn)
+      assert post("/tokenize", {"prompt": "a"}, 400)["error"]["code"] == "missing_model"
+      assert post("/tokenize", {"model": "noise"}, 400)["error"]["param"] == "prompt"
+      assert post("/tokenize", {"model": "noise", "prompt": "a", "add_generation_prompt": True}, 400)["error"]["param"] == "add_generation_prompt"
+      assert post("/tokenize", {"model": "nobody", "prompt": "a"}, 404)["error"]["code"] == "model_not_found"
+      for bad in ([99999], [-1], "a", [1.5], None): assert post("/detokenize", {"model": "noise", "tokens": bad}, 400)["error"]["param"] == "tokens", bad
+      assert post("/detokenize", {"model": "noise", "tokens": []}) == {"prompt": ""}
 
       # What is not known, or cannot be, is refused by its name.
       refused("temperature", lambda: chat(temperature=3))

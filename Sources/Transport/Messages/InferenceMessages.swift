@@ -6,6 +6,9 @@ public enum ReplicaVerb {
   public static let generate = "generate"
   public static let embed = "embed"
   public static let search = "search"
+  /// Token ids of a text, and the text of token ids.
+  public static let tokenize = "tokenize"
+  public static let detokenize = "detokenize"
   /// Asks for the engine's counters, a `MetricFrame`.
   public static let metrics = "metrics"
   /// Asks the replica to finish what it has and take nothing new.

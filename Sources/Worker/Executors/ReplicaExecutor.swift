@@ -109,6 +109,16 @@ extension StreamRequest {
   }
 }
 
+extension Tokenizer {
+  /// - Throws: `invalidArgument` for ids that the vocabulary does not have.
+  fileprivate func frame(_ call: DetokenizeCall) throws -> DetokenizeFrame {
+    if let id = call.tokens.first(where: { token($0) == nil }) {
+      throw PlatformError(.invalidArgument, "'tokens' has \(id), which is outside the vocabulary of \(vocabularySize)", number: "invalid_value")
+    }
+    return DetokenizeFrame(text: decode(call.tokens, skipSpecialTokens: false))
+  }
+}
+
 extension ReplicaSpec {
   /// - Throws: `invalidArgument` (PLT-5201) for a name that is none.
   func precision() throws -> WeightPrecision {
@@ -139,6 +149,10 @@ private struct GenerateAnswering: Answering {
     if request.verb == ReplicaVerb.metrics {
       return try await reply.send(JSONEncoder.platform.encode(EngineMetrics.frame(engine.statistics)))
     }
+    if request.verb == ReplicaVerb.tokenize { return try await reply.send(JSONEncoder.platform.encode(tokenized(request.decode()))) }
+    if let tokenizer = engine.tokenizer, request.verb == ReplicaVerb.detokenize {
+      return try await reply.send(JSONEncoder.platform.encode(tokenizer.frame(request.decode())))
+    }
     try request.require(ReplicaVerb.generate)
     let call: GenerateCall = try request.decode()
     var wanted = try Self.generation(call)
@@ -168,12 +182,27 @@ private struct GenerateAnswering: Answering {
     split?.end()
   }
 
+  private func tokenized(_ call: TokenizeCall) throws -> TokenizeFrame {
+    let tokens =
+      if let messages = call.messages {
+        try engine.tokens(
+          of: ChatConversation(messages.map(Self.message), tools: call.tools, values: call.templateValues, opensAnswer: call.opensAnswer),
+          addsSpecialTokens: call.addsSpecialTokens)
+      } else {
+        try engine.tokens(of: call.text ?? "", addsSpecialTokens: call.addsSpecialTokens ?? true)
+      }
+    return TokenizeFrame(
+      tokens: tokens, texts: call.wantsTexts ? tokens.map { engine.tokenizer?.token($0) ?? "" } : nil, contextLength: engine.contextLength)
+  }
+
+  private static func message(_ turn: ChatTurn) -> ChatMessage { ChatMessage(role: turn.role, content: turn.content, members: turn.members) }
+
   private static func generation(_ call: GenerateCall) throws -> GenerationRequest {
     let prompt: GenerationRequest.Prompt
     if let messages = call.messages {
       prompt = .conversation(
         ChatConversation(
-          messages.map { ChatMessage(role: $0.role, content: $0.content, members: $0.members) }, tools: call.tools, values: call.templateValues))
+          messages.map(message), tools: call.tools, values: call.templateValues))
     } else if let tokens = call.promptTokens {
       prompt = .tokens(tokens)
     } else {
@@ -247,6 +276,14 @@ struct TextEncoder: Sendable {
     }
   }
 
+  func tokenized(_ call: TokenizeCall) throws -> TokenizeFrame {
+    guard let text = call.text else { throw PlatformError(.invalidArgument, "an encoder has no chat template", number: "PLT-4301") }
+    let tokens = tokenizer.encode(text, addSpecialTokens: call.addsSpecialTokens ?? true)
+    return TokenizeFrame(tokens: tokens, texts: call.wantsTexts ? tokens.map { tokenizer.token($0) ?? "" } : nil, contextLength: truncationTokens)
+  }
+
+  func detokenized(_ call: DetokenizeCall) throws -> DetokenizeFrame { try tokenizer.frame(call) }
+
   func tokens(_ text: String) -> [Int32] { tokenizer.encode(text, maximumLength: truncationTokens) }
 
   func encode(_ texts: [String], isCancelled: (@Sendable () -> Bool)? = nil) throws -> (vectors: [[Float]], tokens: Int) {
@@ -269,6 +306,8 @@ private struct EmbedAnswering: Answering {
   }
 
   func answer(_ request: StreamRequest, _ reply: StreamReply) async throws {
+    if request.verb == ReplicaVerb.tokenize { return try await reply.send(JSONEncoder.platform.encode(encoder.tokenized(request.decode()))) }
+    if request.verb == ReplicaVerb.detokenize { return try await reply.send(JSONEncoder.platform.encode(encoder.detokenized(request.decode()))) }
     try request.require(ReplicaVerb.embed)
     let call: EmbedCall = try request.decode()
     let encoder = self.encoder
