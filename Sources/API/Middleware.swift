@@ -96,7 +96,7 @@ struct ErrorMiddleware: RouterMiddleware {
       failure.path = String(path[volumes.lowerBound...]).removingPercentEncoding
     }
     var response: Response
-    if path.hasPrefix("/v1/") || path == "/tokenize" || path == "/detokenize" {
+    if path.hasPrefix("/v1/") || path == "/tokenize" || path == "/detokenize" || RerankRoutes.aliases.contains(path) {
       let body: JSONValue = [
         "error": [
           "message": .string(failure.message), "type": .string(StatusMapping.openAIType(failure.code)),

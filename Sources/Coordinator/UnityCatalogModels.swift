@@ -88,7 +88,8 @@ extension CoordinatorService {
   /// architecture that is not built, is no error here: deploying it says why.
   private static func servedKind(_ folder: String) -> String? {
     do {
-      return try ModelArchitectures.isEncoder(directory: folder) ? "embed" : "generate"
+      guard try ModelArchitectures.isEncoder(directory: folder) else { return "generate" }
+      return try ModelArchitectures.isCrossEncoder(directory: folder) ? "rerank" : "embed"
     } catch {
       return nil
     }

@@ -29,6 +29,13 @@ public enum ModelArchitectures {
     throw unknown(type)
   }
 
+  /// Whether a model folder holds an encoder that scores pairs of texts: one with a classification head of one label.
+  /// - Throws: like `isEncoder`.
+  public static func isCrossEncoder(directory: String) throws -> Bool {
+    guard try isEncoder(directory: directory) else { return false }
+    return CrossEncoder.isOne(ConfigurationFields(json: try ModelFolder.configuration(directory)))
+  }
+
   /// `model_type` of a model folder's configuration.
   /// - Throws: `notFound`; `invalidFile` (PLT-4102) when it does not say.
   public static func modelType(directory: String) throws -> String {

@@ -17,7 +17,7 @@ public protocol ReplicaChannel: Sendable {
 /// What the gateway knows of an endpoint.
 public struct ServedEndpoint: Sendable, Equatable {
   public var name: String
-  /// `generate`, `embed`, `search`.
+  /// `generate`, `embed`, `rerank`, `search`.
   public var kind: String
   public var model: String
   public var createdAt: Date
@@ -213,7 +213,23 @@ public final class ServingGateway: Sendable {
     var record = RequestRecord(name, model: endpoint(name)?.model ?? "", origin)
     record.log.input = call.inputs.first ?? ""
     do {
-      let frame: EmbedFrame = try await once(name, kind: "embed", verb: ReplicaVerb.embed, call, work: call.inputs.count, &record)
+      let frame: EmbedFrame = try await once(name, kind: "embed", verb: ReplicaVerb.embed, call, work: call.tokenInputs?.count ?? call.inputs.count, &record)
+      record.log.promptTokens = frame.tokens
+      record.log.outcome = "stop"
+      finishRecord(&record)
+      return frame
+    } catch {
+      fail(&record, error)
+      throw error
+    }
+  }
+
+  /// How well documents fit a query. Retried on another replica: it has no effects.
+  public func rerank(endpoint name: String, _ call: RerankCall, origin: RequestOrigin) async throws -> RerankFrame {
+    var record = RequestRecord(name, model: endpoint(name)?.model ?? "", origin)
+    record.log.input = call.queries.first ?? ""
+    do {
+      let frame: RerankFrame = try await once(name, kind: "rerank", verb: ReplicaVerb.rerank, call, work: call.documents.count, &record)
       record.log.promptTokens = frame.tokens
       record.log.outcome = "stop"
       finishRecord(&record)

@@ -17,6 +17,7 @@ public final class BytePairTokenizer: Tokenizer {
 
   public let vocabularySize: Int
   public let special: SpecialTokens
+  public let pairTemplate: PairTemplate?
   public let templatePrefix: [Int32]
   public let templateSuffix: [Int32]
 
@@ -55,6 +56,7 @@ public final class BytePairTokenizer: Tokenizer {
     ignoresMerges = ignoreMerges
     splitsDigits = splitDigits
     self.special = special
+    pairTemplate = template?.pair
     templatePrefix = template?.prefix ?? []
     templateSuffix = template?.suffix ?? []
     let table = ByteStringTable(minimumCapacity: entries.count)

@@ -4,9 +4,11 @@
 struct TemplatePieces {
   var prefix: [Int32] = []
   var suffix: [Int32] = []
+  var pair: PairTemplate?
 
   /// nil when the processor is of an unknown kind.
   init?(_ processor: ByteJSON?) {
+    pair = PairTemplate(processor)
     guard let processor, !processor.isNull else { return }
     switch processor["type"]?.text {
     case "ByteLevel": break

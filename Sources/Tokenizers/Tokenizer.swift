@@ -23,6 +23,8 @@ public protocol Tokenizer: Sendable {
   /// Ids that the model's template puts before and after one text (`[CLS]` and `[SEP]` for BERT); often empty.
   var templatePrefix: [Int32] { get }
   var templateSuffix: [Int32] { get }
+  /// How two texts become one sequence; nil when the tokenizer's files do not say.
+  var pairTemplate: PairTemplate? { get }
 
   /// Appends the ids of valid UTF-8 without the template. Linear in the text, up to the longest vocabulary entry.
   func append(utf8: UnsafeBufferPointer<UInt8>, to ids: inout [Int32])
@@ -41,6 +43,7 @@ public protocol Tokenizer: Sendable {
 
 extension Tokenizer {
   public var decodesApart: Bool { true }
+  public var pairTemplate: PairTemplate? { nil }
   public var bosID: Int32? { special.beginning }
   public var eosID: Int32? { special.end }
   public var padID: Int32? { special.padding }

@@ -10,6 +10,7 @@ import Foundation
 public final class WordPieceTokenizer: Tokenizer {
   public let vocabularySize: Int
   public let special: SpecialTokens
+  public let pairTemplate: PairTemplate?
   public let templatePrefix: [Int32]
   public let templateSuffix: [Int32]
   public let classificationID: Int32?
@@ -122,6 +123,7 @@ public final class WordPieceTokenizer: Tokenizer {
       })
     specialIDs = Set(addedTokens.filter(\.special).map(\.id))
     guard let template = TemplatePieces(file["post_processor"]) else { throw refuse("its post_processor is not supported") }
+    pairTemplate = template.pair
     templatePrefix = template.prefix
     templateSuffix = template.suffix
   }

@@ -148,22 +148,19 @@ struct OpenAIRoutes {
     let origin = RequestOrigin(
       requestID: "embd-" + UUID().uuidString.lowercased(), principal: context.principal.name, operation: "embeddings", stream: false)
     var model = ""
-    let inputs: [String]
+    let call: EmbedCall
+    let dimensions: Int?
     let base64: Bool
     do {
       let body: JSONValue = try await request.json()
       model = body["model"]?.stringValue ?? ""
       guard !model.isEmpty else { throw PlatformError(.invalidArgument, "you must provide a model parameter", number: "missing_model") }
-      switch body["input"] {
-      case .string(let text): inputs = [text]
-      case .array(let items) where (1...2048).contains(items.count) && items.allSatisfy({ $0.stringValue != nil }):
-        inputs = items.compactMap(\.stringValue)
-      default: throw PlatformError(.invalidArgument, "'input' must be a string or 1 to 2048 strings", number: "invalid_type")
+      let known: Set = ["model", "input", "dimensions", "encoding_format", "user"]
+      for (name, value) in (body.objectValue ?? [:]).sorted(by: { $0.key < $1.key }) where value != .null && !known.contains(name) {
+        throw PlatformError(.invalidArgument, "'\(name)' is no parameter of this route", number: "unknown_parameter")
       }
-      guard !inputs.contains("") else { throw PlatformError(.invalidArgument, "'input' must not be empty", number: "invalid_value") }
-      if let wanted = body["dimensions"], wanted != .null {
-        throw PlatformError(.invalidArgument, "'dimensions' is not supported by this server yet", number: "unsupported_parameter")
-      }
+      call = try Self.embedded(body["input"])
+      dimensions = try OpenAIFields(body).int("dimensions", in: 1...1_000_000)
       let format = body["encoding_format"]?.stringValue ?? "float"
       guard ["float", "base64"].contains(format) else {
         throw PlatformError(.invalidArgument, "'encoding_format' must be 'float' or 'base64'", number: "invalid_value")
@@ -173,8 +170,9 @@ struct OpenAIRoutes {
       gateway.logRefused(endpoint: model, origin: origin, error: error)
       throw error
     }
-    let frame = try await gateway.embed(endpoint: model, EmbedCall(inputs: inputs), origin: origin)
-    let data = frame.vectors.enumerated().map { index, vector -> JSONValue in
+    let frame = try await gateway.embed(endpoint: model, call, origin: origin)
+    let data = try frame.vectors.enumerated().map { index, whole -> JSONValue in
+      let vector = try dimensions.map { try Self.shortened(whole, to: $0) } ?? whole
       let embedding: JSONValue =
         base64
         ? .string(vector.map { $0.bitPattern.littleEndian }.withUnsafeBytes { Data($0).base64EncodedString() })
@@ -186,5 +184,37 @@ struct OpenAIRoutes {
         "object": "list", "data": .array(data), "model": .string(model),
         "usage": ["prompt_tokens": .integer(Int64(frame.tokens)), "total_tokens": .integer(Int64(frame.tokens))],
       ]))
+  }
+
+  /// A text, a list of texts, token ids, or a list of lists of them.
+  private static func embedded(_ input: JSONValue?) throws -> EmbedCall {
+    func refusal(_ what: String) -> PlatformError { PlatformError(.invalidArgument, what, number: "invalid_value") }
+    if let text = input?.stringValue {
+      guard !text.isEmpty else { throw refusal("'input' must not be empty") }
+      return EmbedCall(inputs: [text])
+    }
+    guard let items = input?.arrayValue, !items.isEmpty else { throw refusal("'input' must be a text, token ids, or a list of either") }
+    func tokens(_ items: [JSONValue]) -> [Int32]? {
+      let ids = items.compactMap { $0.intValue.flatMap { Int32(exactly: $0) } }
+      return ids.count == items.count && !ids.isEmpty ? ids : nil
+    }
+    if let ids = tokens(items) { return EmbedCall(tokenInputs: [ids]) }
+    let (texts, lists) = (items.compactMap(\.stringValue), items.compactMap { $0.arrayValue.flatMap(tokens) })
+    guard texts.count == items.count || lists.count == items.count else {
+      throw refusal("'input' must be a text, token ids, or a list of either")
+    }
+    guard items.count <= 2048 else { throw refusal("'input' has \(items.count) texts, the most is 2048") }
+    guard !texts.contains("") else { throw refusal("'input' must not be empty") }
+    return lists.isEmpty ? EmbedCall(inputs: texts) : EmbedCall(tokenInputs: lists)
+  }
+
+  /// The first numbers of a vector, brought to length 1 again: models that were trained for it (Matryoshka) say most with those.
+  static func shortened(_ vector: [Float], to count: Int) throws -> [Float] {
+    guard count <= vector.count else {
+      throw PlatformError(.invalidArgument, "'dimensions' is \(count), the model's vectors have \(vector.count)", number: "invalid_value")
+    }
+    guard count < vector.count else { return vector }
+    let length = vector.prefix(count).reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
+    return vector.prefix(count).map { length > 0 ? Float(Double($0) / length) : $0 }
   }
 }

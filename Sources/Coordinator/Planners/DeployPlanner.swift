@@ -52,7 +52,7 @@ struct DeployPlanner: TaskPlanner {
   }
 
   private func spec(_ model: ModelVersionEntry, _ body: Body) throws -> ReplicaSpec {
-    guard ["generate", "embed"].contains(model.kind) else {
+    guard ["generate", "embed", "rerank"].contains(model.kind) else {
       throw PlatformError(
         .invalidArgument, "'\(model.uri)' holds files that no endpoint can serve",
         hint:

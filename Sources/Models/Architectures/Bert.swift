@@ -33,4 +33,6 @@ enum Bert: EncoderArchitecture {
         mixerOutputNorm: .layer(prefix + "output.LayerNorm", hidden, epsilon))
     }
   }
+
+  static func classifier(_ c: ConfigurationFields, hidden: Int) throws -> ClassifierPlan { .pooler(hidden, base: "bert") }
 }

@@ -26,4 +26,9 @@ enum DistilBert: EncoderArchitecture {
         attentionOutputNorm: .layer(prefix + "sa_layer_norm", hidden, 1e-12), mixerOutputNorm: .layer(prefix + "output_layer_norm", hidden, 1e-12))
     }
   }
+
+  static func classifier(_ c: ConfigurationFields, hidden: Int) throws -> ClassifierPlan {
+    ClassifierPlan(
+      dense: MatrixPlan("pre_classifier", hidden, hidden, bias: true), activation: .relu, output: MatrixPlan("classifier", 1, hidden, bias: true))
+  }
 }

@@ -32,4 +32,6 @@ enum MPNet: EncoderArchitecture {
         mixerOutputNorm: .layer(prefix + "output.LayerNorm", hidden, epsilon))
     }
   }
+
+  static func classifier(_ c: ConfigurationFields, hidden: Int) throws -> ClassifierPlan { .dense(hidden) }
 }

@@ -45,4 +45,16 @@ enum ModernBert: EncoderArchitecture {
         mixerNorm: .layer(prefix + "mlp_norm", hidden, epsilon, bias: normBias))
     }
   }
+
+  static func classifier(_ c: ConfigurationFields, hidden: Int) throws -> ClassifierPlan {
+    let pooling = try c.text("classifier_pooling") ?? "cls"
+    guard let mode = SentencePooling.Mode(rawValue: pooling) else {
+      throw ConfigurationFields.refusal("'classifier_pooling' is '\(pooling)', which is not built; 'cls' and 'mean' are")
+    }
+    return ClassifierPlan(
+      pooling: mode, dense: MatrixPlan("head.dense", hidden, hidden, bias: try c.flag("classifier_bias", false)),
+      activation: try c.activation("classifier_activation", "gelu"),
+      norm: .layer("head.norm", hidden, try c.epsilon("norm_eps", 1e-5), bias: try c.flag("norm_bias", false)),
+      output: MatrixPlan("classifier", 1, hidden, bias: true))
+  }
 }

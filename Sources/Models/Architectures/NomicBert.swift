@@ -49,4 +49,6 @@ enum NomicBert: EncoderArchitecture {
         mixerOutputNorm: .layer(prefix + "norm2", hidden, epsilon))
     }
   }
+
+  static func classifier(_ c: ConfigurationFields, hidden: Int) throws -> ClassifierPlan { .pooler(hidden, base: "nomic_bert") }
 }

@@ -15,4 +15,6 @@ enum Roberta: EncoderArchitecture {
     plan.positions = .behind(padding: Int32(padding))
     return plan
   }
+
+  static func classifier(_ c: ConfigurationFields, hidden: Int) throws -> ClassifierPlan { .dense(hidden) }
 }

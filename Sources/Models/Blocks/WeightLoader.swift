@@ -139,7 +139,8 @@ struct WeightLoader {
         return prefix + bare
       }
     }
-    for prefix in ["model.", "bert.", "roberta.", "distilbert.", "mpnet.", "language_model."] where source.contains(prefix + name) { return prefix + name }
+    for prefix in ["model.", "bert.", "roberta.", "distilbert.", "mpnet.", "nomic_bert.", "language_model."]
+    where source.contains(prefix + name) { return prefix + name }
     // Checkpoints converted from TensorFlow call the norms' parameters gamma and beta.
     for (new, old) in [("LayerNorm.weight", "LayerNorm.gamma"), ("LayerNorm.bias", "LayerNorm.beta")] where name.hasSuffix(new) {
       return resolve(name.dropLast(new.count) + old)

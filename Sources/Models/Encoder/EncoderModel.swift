@@ -18,10 +18,13 @@ public final class EncoderModel: @unchecked Sendable {  // all is written in ini
   public let maxTokens: Int?
   /// The longest text that the model was made for.
   public let trainedTokens: Int
+  /// Types of tokens that the model tells apart; 0 when it has none.
+  public let typeCount: Int
   private let plan: EncoderPlan
   private let word: Matrix
   private let positions: Matrix?
-  private let type: UnsafePointer<Float>?
+  /// [types, hidden]
+  private let types: UnsafePointer<Float>?
   private let embeddingNorm: Norm?
   private let relativeBias: Matrix?
   private let layers: [Layer]
@@ -46,12 +49,13 @@ public final class EncoderModel: @unchecked Sendable {  // all is written in ini
       positions = try plan.positionEmbedding.map { try table($0.tensor, $0.rows, plan.hiddenSize) }
       if let types = plan.typeEmbedding {
         let matrix = try table(types.tensor, types.rows, plan.hiddenSize)
-        let row = loader.storage.floats(plan.hiddenSize)
-        pk_embed_row(matrix.type, matrix.weights, 0, row, plan.hiddenSize)
-        type = UnsafePointer(row)
+        let rows = loader.storage.floats(types.rows * plan.hiddenSize)
+        for row in 0..<types.rows { pk_embed_row(matrix.type, matrix.weights, row, rows + row * plan.hiddenSize, plan.hiddenSize) }
+        self.types = UnsafePointer(rows)
       } else {
-        type = nil
+        types = nil
       }
+      typeCount = plan.typeEmbedding?.rows ?? 0
       embeddingNorm = try plan.embeddingNorm.map(loader.norm)
       layers = try (0..<plan.layerCount).map { try loader.layer(plan.layer($0)) }
       finalNorm = try plan.finalNorm.map(loader.norm)
@@ -71,14 +75,20 @@ public final class EncoderModel: @unchecked Sendable {  // all is written in ini
   }
 
   /// The last hidden states of all tokens: [tokens of all texts, hidden], texts one behind the other.
-  /// - Throws: `invalidArgument` (PLT-5202) for an empty text, one that is too long, or an id outside the vocabulary.
-  public func hiddenStates(_ texts: [[Int32]], threads: Int = 1) throws -> [Float] {
+  /// - Parameter types: of each token of each text, for a model that has several; nil: 0.
+  /// - Throws: `invalidArgument` (PLT-5202) for an empty text, one that is too long, or an id outside the vocabulary or type that is none.
+  public func hiddenStates(_ texts: [[Int32]], types: [[Int32]]? = nil, threads: Int = 1) throws -> [Float] {
     try check(texts)
+    if let types {
+      guard types.map(\.count) == texts.map(\.count), types.allSatisfy({ $0.allSatisfy { (0..<Int32(max(1, typeCount))).contains($0) } }) else {
+        throw PlatformError(.invalidArgument, "every token needs a type below \(max(1, typeCount))", number: "PLT-5202")
+      }
+    }
     let tokens = texts.reduce(0) { $0 + $1.count }
     guard tokens > 0 else { return [] }
     return try [Float](unsafeUninitializedCapacity: tokens * hiddenSize) { buffer, count in
       count = tokens * hiddenSize
-      if let base = buffer.baseAddress { try forward(texts, base, tokens, threads) }
+      if let base = buffer.baseAddress { try forward(texts, types, base, tokens, threads) }
     }
   }
 
@@ -131,7 +141,7 @@ public final class EncoderModel: @unchecked Sendable {  // all is written in ini
   }
 
   /// x: [tokens, hidden]
-  private func forward(_ texts: [[Int32]], _ x: UnsafeMutablePointer<Float>, _ tokens: Int, _ threads: Int) throws {
+  private func forward(_ texts: [[Int32]], _ kinds: [[Int32]]?, _ x: UnsafeMutablePointer<Float>, _ tokens: Int, _ threads: Int) throws {
     let blocks = BlockRunner(isa: pk_decode_isa_best(), threads: threads)
     let width = hiddenSize
     let widest = layers.reduce(width) { max($0, $1.plan.attention.heads * $1.plan.attention.headSize) }
@@ -146,10 +156,10 @@ public final class EncoderModel: @unchecked Sendable {  // all is written in ini
 
     let counted = texts.flatMap { (0..<Int32($0.count)).map { $0 } }
     var row = 0
-    for text in texts {
-      for (id, position) in zip(text, numbers(text)) {
+    for (number, text) in texts.enumerated() {
+      for (place, (id, position)) in zip(text, numbers(text)).enumerated() {
         pk_embed_row(word.type, word.weights, Int(id), x + row * width, width)
-        if let type { pk_add(x + row * width, type, width) }
+        if let types { pk_add(x + row * width, types + Int(kinds?[number][place] ?? 0) * width, width) }
         if let positions {
           pk_embed_row(positions.type, positions.weights, Int(position), normed, width)
           pk_add(x + row * width, normed, width)

@@ -16,7 +16,7 @@ struct EncoderPlan {
   /// [rows, hidden]
   var positionEmbedding: (tensor: String, rows: Int)?
   var positions = Positions.counted
-  /// [rows, hidden]; every token is of type 0.
+  /// [rows, hidden], by the token's type.
   var typeEmbedding: (tensor: String, rows: Int)?
   var embeddingNorm: NormPlan?
   var rotary: [RotaryPlan] = []
@@ -41,4 +41,7 @@ protocol EncoderArchitecture: Sendable {
   static var modelTypes: [String] { get }
   /// - Throws: `invalidFile` (PLT-4102) naming the key that is missing or asks for what is not built.
   static func plan(_ c: ConfigurationFields) throws -> EncoderPlan
+  /// What gives a score to a text, in a model `..ForSequenceClassification`.
+  /// - Throws: like `plan`.
+  static func classifier(_ c: ConfigurationFields, hidden: Int) throws -> ClassifierPlan
 }

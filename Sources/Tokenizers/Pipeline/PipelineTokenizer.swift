@@ -11,6 +11,7 @@ import Synchronization
 public final class PipelineTokenizer: Tokenizer {
   public let vocabularySize: Int
   public let special: SpecialTokens
+  public let pairTemplate: PairTemplate?
   public let templatePrefix: [Int32]
   public let templateSuffix: [Int32]
   public var decodesApart: Bool { false }
@@ -54,7 +55,7 @@ public final class PipelineTokenizer: Tokenizer {
       guard let template = TemplatePieces(json["post_processor"]) else {
         throw PlatformError.unusableTokenizer("its post_processor is not supported")
       }
-      (templatePrefix, templateSuffix) = (template.prefix, template.suffix)
+      (templatePrefix, templateSuffix, pairTemplate) = (template.prefix, template.suffix, template.pair)
       let tokens = AddedToken.read(json)
       added = AddedTokenMatcher(tokens.filter { !$0.normalized })
       // These are searched in normalised text, and so normalised themselves; that is also how they are spelled.

@@ -5,6 +5,7 @@
 public enum ReplicaVerb {
   public static let generate = "generate"
   public static let embed = "embed"
+  public static let rerank = "rerank"
   public static let search = "search"
   /// Token ids of a text, and the text of token ids.
   public static let tokenize = "tokenize"
@@ -127,7 +128,13 @@ public struct GenerateFrame: Codable, Sendable, Equatable {
 
 public struct EmbedCall: Codable, Sendable {
   public var inputs: [String]
+  /// Token ids in place of the texts; taken as they are.
+  public var tokenInputs: [[Int32]]?
   public init(inputs: [String]) { self.inputs = inputs }
+  public init(tokenInputs: [[Int32]]) {
+    inputs = []
+    self.tokenInputs = tokenInputs
+  }
 }
 
 public struct EmbedFrame: Codable, Sendable {
@@ -136,6 +143,27 @@ public struct EmbedFrame: Codable, Sendable {
   public var tokens: Int
   public init(vectors: [[Float]], tokens: Int) {
     self.vectors = vectors
+    self.tokens = tokens
+  }
+}
+
+/// How well documents fit a query: one query for all, or one for each.
+public struct RerankCall: Codable, Sendable {
+  public var queries: [String]
+  public var documents: [String]
+  public init(queries: [String], documents: [String]) {
+    self.queries = queries
+    self.documents = documents
+  }
+}
+
+public struct RerankFrame: Codable, Sendable {
+  /// One a document, in the order of the call.
+  public var scores: [Float]
+  /// That were read, of all pairs.
+  public var tokens: Int
+  public init(scores: [Float], tokens: Int) {
+    self.scores = scores
     self.tokens = tokens
   }
 }

@@ -68,6 +68,7 @@ extension ReplicaExecutor {
     case "generate" where spec.ranks ?? 1 > 1: try SplitReplica.Checked(spec)
     case "generate": try GenerateAnswering(spec)
     case "embed": try EmbedAnswering(spec)
+    case "rerank": try RerankAnswering(spec)
     case "search": try SearchAnswering(spec)
     default: throw PlatformError(.internalError, "a replica cannot be '\(spec.role)'")
     }
@@ -96,7 +97,7 @@ protocol Answering: Sendable {
 }
 
 extension StreamRequest {
-  fileprivate func decode<T: Decodable>(_ type: T.Type = T.self) throws -> T {
+  func decode<T: Decodable>(_ type: T.Type = T.self) throws -> T {
     do {
       return try JSONDecoder.platform.decode(T.self, from: payload)
     } catch {
@@ -104,7 +105,7 @@ extension StreamRequest {
     }
   }
 
-  fileprivate func require(_ verb: String) throws {
+  func require(_ verb: String) throws {
     guard self.verb == verb else { throw PlatformError(.invalidArgument, "this replica does not answer '\(self.verb)'") }
   }
 }
@@ -287,7 +288,11 @@ struct TextEncoder: Sendable {
   func tokens(_ text: String) -> [Int32] { tokenizer.encode(text, maximumLength: truncationTokens) }
 
   func encode(_ texts: [String], isCancelled: (@Sendable () -> Bool)? = nil) throws -> (vectors: [[Float]], tokens: Int) {
-    let ids = texts.map(tokens)
+    try encode(ids: texts.map(tokens), isCancelled: isCancelled)
+  }
+
+  /// Vectors of token ids as they are, the model's own marks among them.
+  func encode(ids: [[Int32]], isCancelled: (@Sendable () -> Bool)? = nil) throws -> (vectors: [[Float]], tokens: Int) {
     let vectors =
       switch encoder {
       case .bert(let bert): try bert.encode(ids, isCancelled: isCancelled)
@@ -311,7 +316,10 @@ private struct EmbedAnswering: Answering {
     try request.require(ReplicaVerb.embed)
     let call: EmbedCall = try request.decode()
     let encoder = self.encoder
-    let answer = try await thread.run { try encoder.encode(call.inputs, isCancelled: { !reply.isWanted }) }
+    let answer = try await thread.run {
+      if let ids = call.tokenInputs { return try encoder.encode(ids: ids, isCancelled: { !reply.isWanted }) }
+      return try encoder.encode(call.inputs, isCancelled: { !reply.isWanted })
+    }
     try await reply.send(JSONEncoder.platform.encode(EmbedFrame(vectors: answer.vectors, tokens: answer.tokens)))
   }
 

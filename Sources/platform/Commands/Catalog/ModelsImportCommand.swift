@@ -23,6 +23,7 @@ extension ModelsCommand {
     func run() async throws {
       let parts = try CatalogCalls.split(name, 3, "catalog.schema.model")
       let isEncoder = try ModelArchitectures.isEncoder(directory: directory)
+      let kind = try !isEncoder ? "a language model" : ModelArchitectures.isCrossEncoder(directory: directory) ? "a cross-encoder" : "an encoder"
       let files = try Self.files(directory)
       let client = try options.client()
       do {
@@ -41,7 +42,7 @@ extension ModelsCommand {
         let ready: ModelVersionInfo = try await client.patch("\(CatalogCalls.base)/\(version)/\(pending.version)/finalize", JSONValue.object([:]))
         if options.output.isStructured { return try Report.structured(ready, options.output) }
         Report.note(
-          "\(Report.check) \(name) version \(ready.version): \(isEncoder ? "an encoder" : "a language model"), \(files.count == 1 ? "1 file" : "\(files.count) files"), \(ByteText.of(bytes))"
+          "\(Report.check) \(name) version \(ready.version): \(kind), \(files.count == 1 ? "1 file" : "\(files.count) files"), \(ByteText.of(bytes))"
         )
       } catch {
         _ = try? await CatalogCalls.delete(client, version, "\(pending.version)")  // else it ends as failed by itself after a day

@@ -22,7 +22,8 @@ struct ModelCommand: ParsableCommand {
         platform model logits ./model --ids ids.json --out logits.f32
         platform model generate ./model --ids ids.json --max-tokens 20 --tensor-parallel 2
         platform model embed ./encoder --batch batch.json --pooling mean --out vectors.f32
-      """, subcommands: [Logits.self, Generate.self, Hidden.self, Embed.self, Render.self, Bench.self, Rank.self])
+        platform model rerank ./cross-encoder --query "open files" --documents texts.json
+      """, subcommands: [Logits.self, Generate.self, Hidden.self, Embed.self, Rerank.self, Render.self, Bench.self, Rank.self])
 
   private static func lines(_ names: [String]) -> String {
     stride(from: 0, to: names.count, by: 7).map { names[$0..<min($0 + 7, names.count)].joined(separator: ", ") }.joined(separator: ",\n            ")
