@@ -42,7 +42,7 @@ let libraries: [Library] = [
   Library(name: "DeltaLog", depends: ["Core", "ObjectStore"], layer: 3),
   Library(name: "Scheduling", depends: ["Core"], layer: 3),
   Library(name: "VectorSearch", depends: ["Core", "CHNSW", "CKernels"], layer: 3),
-  Library(name: "Models", depends: ["Core", "Tensor", "CKernels", "COpenBLAS"], layer: 3),
+  Library(name: "Models", depends: ["Core", "Tensor", "Tokenizers", "CKernels", "COpenBLAS"], layer: 3),
   Library(name: "Collectives", depends: ["Core", "Tensor", "Transport", "CSupport"], layer: 3),
   // 4 services
   Library(name: "Catalog", depends: ["Core", "Postgres"], layer: 4),

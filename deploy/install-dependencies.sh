@@ -71,7 +71,7 @@ fi
 if [ "$peers" = 1 ]; then
   folder=${PLATFORM_PEERS:-$HOME/.cache/platform/peers}
   wanted="duckdb==1.5.5 fastavro deltalake openai pyarrow numpy transformers safetensors tokenizers sentencepiece gguf protobuf hnswlib pyroaring databricks-sdk moto[server,s3] unitycatalog-client duckdb-extension-httpfs==1.5.5 duckdb-extension-delta==1.5.5 duckdb-extension-unity-catalog==1.5.5 duckdb-extension-tpch==1.5.5"
-  stamp="$wanted torch"
+  stamp="$wanted torch peft==0.21.2"
   if [ "$(cat "$folder/.wanted" 2>/dev/null || true)" = "$stamp" ]; then
     say "peer packages are there: $folder"
   else
@@ -87,6 +87,8 @@ if [ "$peers" = 1 ]; then
     "$folder/bin/pip" install -q --disable-pip-version-check torch==2.13.0+cpu 2>/dev/null ||
       { "$folder/bin/pip" install -q --disable-pip-version-check --no-deps torch &&
         "$folder/bin/pip" install -q --disable-pip-version-check filelock typing-extensions sympy networkx jinja2 fsspec; }
+    # It asks for torch, so it comes behind it.
+    "$folder/bin/pip" install -q --disable-pip-version-check peft==0.21.2
     printf '%s' "$stamp" > "$folder/.wanted"
   fi
   if [ ! -e "$folder/wheels/.done" ]; then

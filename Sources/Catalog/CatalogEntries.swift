@@ -104,7 +104,7 @@ public struct ModelEntry: Sendable, Equatable {
 public struct ModelVersionEntry: Sendable, Equatable {
   public var model: ThreePartName
   public var version: Int
-  /// `generate` or `embed`.
+  /// `generate`, `embed` or `adapter`; `files` for what no endpoint serves.
   public var kind: String
   /// Absolute folder in Hugging Face layout.
   public var location: String
@@ -209,6 +209,30 @@ public struct EndpointEntry: Sendable, Equatable {
   public var model: String
   public var replicas: Int
   public var createdAt: Date
+  public var adapters: [EndpointAdapter] = []
+
+  public init(name: String, kind: String, model: String, replicas: Int, createdAt: Date, adapters: [EndpointAdapter] = []) {
+    self.name = name
+    self.kind = kind
+    self.model = model
+    self.replicas = replicas
+    self.createdAt = createdAt
+    self.adapters = adapters
+  }
+}
+
+/// An adapter that an endpoint serves as a model of its own.
+public struct EndpointAdapter: Sendable, Equatable, Codable {
+  public var name: String
+  /// `models:/catalog.schema.name/3`
+  public var model: String
+  /// Folder of that version.
+  public var location: String
+  public init(name: String, model: String, location: String) {
+    self.name = name
+    self.model = model
+    self.location = location
+  }
 }
 
 /// One edge of the lineage graph.

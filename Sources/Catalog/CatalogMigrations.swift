@@ -280,5 +280,12 @@ public enum CatalogMigrations {
         );
         CREATE INDEX git_credentials_of_owners ON git_credentials (owner, host);
         """),
+    Migration(
+      component: "catalog", number: 12, name: "adapters of endpoints",
+      sql: """
+        CREATE TABLE endpoint_adapters (
+          name text PRIMARY KEY, endpoint text NOT NULL REFERENCES endpoints (name) ON DELETE CASCADE, model text NOT NULL, location text NOT NULL
+        );
+        """),
   ]
 }

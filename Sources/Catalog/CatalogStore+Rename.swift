@@ -98,7 +98,7 @@ extension CatalogStore {
   private static func follow(_ transaction: PostgresTransaction, from old: String, to new: String) throws {
     let isPrefix = old.hasSuffix(".")
     let matches = isPrefix ? "starts_with(COLUMN, $1)" : "(COLUMN = $1 OR starts_with(COLUMN, $1 || '/') OR starts_with(COLUMN, $1 || '@'))"
-    for (table, column) in [("vector_indexes", "source_table"), ("endpoints", "model")] {
+    for (table, column) in [("vector_indexes", "source_table"), ("endpoints", "model"), ("endpoint_adapters", "model")] {
       for prefix in ["", "models:/"] {
         try transaction.execute(
           "UPDATE \(table) SET \(column) = $2 || substr(\(column), length($1) + 1) WHERE \(matches.replacing("COLUMN", with: column))",

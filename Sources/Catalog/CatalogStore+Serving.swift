@@ -46,14 +46,55 @@ extension CatalogStore {
   }
 
   /// Makes the endpoint, or changes what it serves and how often.
-  public func setEndpoint(name: String, kind: String, model: String, replicas: Int, by actor: String) async throws {
+  /// - Parameter adapters: all that it has from now on; nil leaves them.
+  /// - Throws: `alreadyExists` PLT-4507 when a name is that of another endpoint or of an adapter of one.
+  public func setEndpoint(
+    name: String, kind: String, model: String, replicas: Int, adapters: [EndpointAdapter]? = nil, by actor: String
+  ) async throws {
     try await pool.transaction { transaction in
+      // Names of endpoints and adapters are those of models: one after the other, so that none is given twice.
+      try transaction.execute("LOCK TABLE endpoint_adapters IN SHARE ROW EXCLUSIVE MODE")
+      try Self.requireFreeNames(transaction, endpoint: name, adapters: adapters ?? [])
       try transaction.execute(
         """
         INSERT INTO endpoints (name, kind, model, replicas) VALUES ($1, $2, $3, $4)
         ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, model = excluded.model, replicas = excluded.replicas, updated_at = now()
         """, [.text(name), .text(kind), .text(model), .int(replicas)])
+      if let adapters {
+        try transaction.execute("DELETE FROM endpoint_adapters WHERE endpoint = $1", [.text(name)])
+        for adapter in adapters {
+          try transaction.execute(
+            "INSERT INTO endpoint_adapters (name, endpoint, model, location) VALUES ($1, $2, $3, $4)",
+            [.text(adapter.name), .text(name), .text(adapter.model), .text(adapter.location)])
+        }
+      }
       try Self.audit(transaction, actor, "set endpoint", name)
+    }
+  }
+
+  /// Whether an endpoint of this name can have adapters of these names.
+  /// - Throws: `alreadyExists` PLT-4507.
+  public func requireFreeNames(endpoint: String, adapters: [String]) async throws {
+    try await pool.transaction { transaction in
+      try Self.requireFreeNames(transaction, endpoint: endpoint, adapters: adapters.map { EndpointAdapter(name: $0, model: "", location: "") })
+    }
+  }
+
+  private static func requireFreeNames(_ transaction: PostgresTransaction, endpoint: String, adapters: [EndpointAdapter]) throws {
+    func taken(_ name: String, _ what: String) -> PlatformError {
+      PlatformError(
+        .alreadyExists, "'\(name)' is the name of \(what) already", hint: "Requests name endpoints and adapters alike, so choose another name.",
+        number: "PLT-4507")
+    }
+    if let row = try transaction.query("SELECT endpoint FROM endpoint_adapters WHERE name = $1", [.text(endpoint)]).first {
+      throw taken(endpoint, "an adapter of endpoint '\(try row.string("endpoint"))'")
+    }
+    for adapter in adapters {
+      if adapter.name == endpoint { throw taken(endpoint, "the endpoint") }
+      if try !transaction.query("SELECT 1 FROM endpoints WHERE name = $1", [.text(adapter.name)]).isEmpty { throw taken(adapter.name, "an endpoint") }
+      let rows = try transaction.query(
+        "SELECT endpoint FROM endpoint_adapters WHERE name = $1 AND endpoint <> $2", [.text(adapter.name), .text(endpoint)])
+      if let row = rows.first { throw taken(adapter.name, "an adapter of endpoint '\(try row.string("endpoint"))'") }
     }
   }
 
@@ -66,12 +107,27 @@ extension CatalogStore {
   }
 
   public func endpoints() async throws -> [EndpointEntry] {
-    try await pool.query("SELECT * FROM endpoints ORDER BY name").map(Self.endpointEntry)
+    try await withAdapters(pool.query("SELECT * FROM endpoints ORDER BY name").map(Self.endpointEntry))
+  }
+
+  private func withAdapters(_ entries: [EndpointEntry]) async throws -> [EndpointEntry] {
+    var adapters: [String: [EndpointAdapter]] = [:]
+    for row in try await pool.query("SELECT * FROM endpoint_adapters ORDER BY name") {
+      adapters[try row.string("endpoint"), default: []].append(
+        EndpointAdapter(name: try row.string("name"), model: try row.string("model"), location: try row.string("location")))
+    }
+    return entries.map { entry in
+      var entry = entry
+      entry.adapters = adapters[entry.name] ?? []
+      return entry
+    }
   }
 
   /// Endpoints by name.
   public func endpoints(limit: Int, pageToken: String? = nil) async throws -> CatalogPage<EndpointEntry> {
-    try await page(Listing("endpoints", key: [("name", "text")]), limit, pageToken, Self.endpointEntry)
+    var page = try await page(Listing("endpoints", key: [("name", "text")]), limit, pageToken, Self.endpointEntry)
+    page.entries = try await withAdapters(page.entries)
+    return page
   }
 
   private static func endpointEntry(_ row: PostgresRow) throws -> EndpointEntry {

@@ -176,7 +176,7 @@ public struct CoordinatorProcess: Sendable {
           .init(address: replica.address, serverKey: CurvePublicKey(replica.publicKey), keys: dataKeys)))
     }
     for entry in try await catalog.endpoints() {
-      gateway.set(ServedEndpoint(name: entry.name, kind: entry.kind, model: entry.model, createdAt: entry.createdAt))
+      gateway.set(ServedEndpoint(entry))
     }
 
     let nodes = NodeStore(pool: pool)

@@ -127,7 +127,7 @@ final class CoordinatorService: PlatformService {
     text.family("platform_runs", "gauge", "Runs by state.")
     for row in states { text.sample("platform_runs", ["state": try row.string("state")], Double(try row.int("n"))) }
     text.scheduler(steps: await runner.stepTimes, stores: await runner.storeTimes)
-    for (name, counters) in gateway.counters().sorted(by: { $0.key < $1.key }) where gateway.endpoint(name) != nil {
+    for (name, counters) in gateway.counters().sorted(by: { $0.key < $1.key }) where gateway.served(name) != nil {
       text.endpoint(name, counters)
     }
     for replica in await gateway.replicaMetrics() {

@@ -48,6 +48,14 @@ enum RunView {
   }
 }
 
+extension ServedEndpoint {
+  init(_ entry: EndpointEntry) {
+    self.init(
+      name: entry.name, kind: entry.kind, model: entry.model, createdAt: entry.createdAt,
+      adapters: entry.adapters.map { ServedAdapter(name: $0.name, model: $0.model, location: $0.location) })
+  }
+}
+
 /// An endpoint's entry with the replicas that the scheduler and the router know.
 enum EndpointView {
   static func info(_ entry: EndpointEntry, live: [Record], gateway: ServingGateway) -> EndpointInfo {
@@ -71,6 +79,7 @@ enum EndpointView {
     }
     return EndpointInfo(
       name: entry.name, kind: entry.kind, model: entry.model, desiredReplicas: entry.replicas, replicas: replicas,
-      requests: counters.requests, errors: counters.errors)
+      requests: counters.requests, errors: counters.errors,
+      adapters: entry.adapters.map { EndpointInfo.Adapter(name: $0.name, model: $0.model) })
   }
 }

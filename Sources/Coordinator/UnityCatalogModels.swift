@@ -84,9 +84,10 @@ extension CoordinatorService {
       try await catalog.finalizeModelVersion(stored, version: version, kind: kind, by: principal.name), aliases: try await catalog.aliases(stored))
   }
 
-  /// What an endpoint can do with a folder; nil when nothing. Any files may be registered, so a folder that holds no model, or one of an
+  /// What an endpoint can do with a folder (`generate`, `embed`, `adapter`); nil when nothing. Any files may be registered, so a folder that holds no model, or one of an
   /// architecture that is not built, is no error here: deploying it says why.
   private static func servedKind(_ folder: String) -> String? {
+    if LoRAAdapter.isAdapter(directory: folder) { return "adapter" }
     do {
       guard try ModelArchitectures.isEncoder(directory: folder) else { return "generate" }
       return try ModelArchitectures.isCrossEncoder(directory: folder) ? "rerank" : "embed"

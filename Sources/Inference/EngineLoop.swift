@@ -59,7 +59,7 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
       self.state = state
       continuation = submission.continuation
       acceptedAt = submission.acceptedAt
-      salt = PrefixKey(salt: state.request.cacheSalt)
+      salt = PrefixKey(salt: state.request.cacheSalt, adapter: state.request.adapter?.identity)
     }
   }
 
@@ -241,6 +241,10 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
     mailbox.withLock { $0.stepStartedAt = started }
     var work = planned
     let drafts = drafts(&work)
+    // Rows of one adapter side by side are one product; what a row gets does not depend on its place.
+    if work.contains(where: { live[$0.id]?.state.request.adapter != nil }) {
+      work.sort { (adapterName($0), $0.id) < (adapterName($1), $1.id) }
+    }
     var batch = DecoderBatch()
     for piece in work {
       guard let sequence = live[piece.id] else { preconditionFailure("the scheduler runs an unknown sequence") }
@@ -251,7 +255,8 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
       let tokens = sequence.state.tokens[piece.computed..<piece.computed + piece.count]
       batch.append(
         tokens: tokens + (drafts[piece.id] ?? []), computed: piece.computed, blocks: piece.blocks,
-        logits: sequence.wantsPromptLogprobs ? .all : piece.drawsToken ? .tail(1 + piece.drafted) : .none)
+        logits: sequence.wantsPromptLogprobs ? .all : piece.drawsToken ? .tail(1 + piece.drafted) : .none,
+        adapter: sequence.state.request.adapter)
     }
     let logits: UnsafeBufferPointer<Float>
     do {
@@ -292,6 +297,8 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
     }
     publish()
   }
+
+  private func adapterName(_ piece: BatchScheduler.Work) -> String { live[piece.id]?.state.request.adapter?.identity ?? "" }
 
   /// The model can compute nothing more: all requests end, and go on elsewhere.
   private func lose(_ error: any Error) {
@@ -434,6 +441,9 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
     box.statistics.preemptions = scheduler.preemptionCount
     box.statistics.prefixQueries = scheduler.prefixQueries
     box.statistics.prefixHits = scheduler.prefixHits
+    let adapted = live.values.compactMap { one in one.state.request.adapter.map { (name: $0.name, runs: one.startedAt != nil) } }
+    box.statistics.runningAdapters = Set(adapted.filter(\.runs).map(\.name))
+    box.statistics.waitingAdapters = Set(adapted.filter { !$0.runs }.map(\.name))
   }
 
   private func second(_ now: ContinuousClock.Instant) -> Int64 { Int64(seconds(now - startedAt)) }

@@ -12,6 +12,9 @@ public struct EngineStatistics: Codable, Sendable, Equatable {
   /// Tokens of admitted requests that could have been in the cache, and those that were.
   public var prefixQueries = 0
   public var prefixHits = 0
+  /// Names of the adapters of requests that run, and of those that wait.
+  public var runningAdapters: Set<String> = []
+  public var waitingAdapters: Set<String> = []
   public var acceptedRequests = 0
   /// Requests that were refused before the queue.
   public var refusedRequests = 0

@@ -2,6 +2,7 @@
 
 import Core
 public import Grammar
+public import Models
 
 /// One turn of a conversation.
 public struct ChatMessage: Codable, Sendable, Equatable {
@@ -118,6 +119,8 @@ public struct GenerationRequest: Sendable {
   public var stopTokenIDs: [Int32] = []
   /// Requests share what was computed for equal beginnings only when this is equal too.
   public var cacheSalt = ""
+  /// What changes the model for this request; nil for nothing. Loaded for the engine's model.
+  public var adapter: LoRAAdapter?
   /// Goes on after the model's end token.
   public var ignoreEOS = false
   /// Tokens that are produced at least: before, nothing ends the generation.

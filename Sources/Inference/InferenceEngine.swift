@@ -190,6 +190,12 @@ public final class InferenceEngine: Sendable {
     for id in prompt + request.emittedTokenIDs + request.stopTokenIDs {
       try check(id >= 0 && id < vocabulary, "token \(id) is outside the vocabulary of \(vocabulary)")
     }
+    if let adapter = request.adapter, !model.takes(adapter) {
+      throw PlatformError(
+        .invalidArgument,
+        model.adapterTargets == nil
+          ? "the model is computed in parts, which take no adapters" : "the adapter '\(adapter.name)' was made for another model", number: "PLT-4506")
+    }
     try request.sampling.validate(vocabularySize: vocabulary)
     try check(request.maxTokens ?? 1 > (request.echo ? -1 : 0), "max_tokens must be positive, or 0 with echo")
     try check(

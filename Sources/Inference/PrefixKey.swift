@@ -16,7 +16,11 @@ struct PrefixKey: Hashable, Sendable {
   }
 
   /// What comes before the first block. Requests with different salts share nothing, so that none learns from its speed what others asked.
-  init(salt: String) { self.init(SHA256Digest.digest(Data(salt.utf8))) }
+  /// - Parameter adapter: identity of the one that changes the model; what is computed with another, or with none, is something else.
+  init(salt: String, adapter: String? = nil) {
+    let salted = SHA256Digest.digest(Data(salt.utf8))
+    self.init(adapter.map { SHA256Digest.digest(Data(salted + SHA256Digest.digest(Data($0.utf8)))) } ?? salted)
+  }
 
   /// The key of the block behind this one. tokens: [KVBlockPool.blockSize]
   func next(_ tokens: ArraySlice<Int32>) -> PrefixKey {

@@ -21,12 +21,43 @@ public struct ServedEndpoint: Sendable, Equatable {
   public var kind: String
   public var model: String
   public var createdAt: Date
-  public init(name: String, kind: String, model: String, createdAt: Date) {
+  /// Served as models of their own, by the endpoint's replicas.
+  public var adapters: [ServedAdapter]
+  public init(name: String, kind: String, model: String, createdAt: Date, adapters: [ServedAdapter] = []) {
+    self.adapters = adapters
     self.name = name
     self.kind = kind
     self.model = model
     self.createdAt = createdAt
   }
+}
+
+/// An adapter of an endpoint's model.
+public struct ServedAdapter: Sendable, Equatable {
+  public var name: String
+  /// `models:/catalog.schema.name/3`
+  public var model: String
+  /// Its folder.
+  public var location: String
+  public init(name: String, model: String, location: String) {
+    self.name = name
+    self.model = model
+    self.location = location
+  }
+}
+
+/// What a model's name means in a request.
+public struct ServedModel: Sendable, Equatable {
+  public var endpoint: ServedEndpoint
+  /// Nil: the endpoint's model alone.
+  public var adapter: ServedAdapter?
+  public init(endpoint: ServedEndpoint, adapter: ServedAdapter? = nil) {
+    self.endpoint = endpoint
+    self.adapter = adapter
+  }
+
+  /// `models:/catalog.schema.name/3`
+  public var model: String { adapter?.model ?? endpoint.model }
 }
 
 /// What a replica told of itself.
@@ -101,6 +132,16 @@ public final class ServingGateway: Sendable {
   }
   public func endpoints() -> [ServedEndpoint] { state.withLock { $0.endpoints.values.sorted { $0.name < $1.name } } }
   public func endpoint(_ name: String) -> ServedEndpoint? { state.withLock { $0.endpoints[name] } }
+  /// An endpoint, or an adapter of one, by its name.
+  public func served(_ name: String) -> ServedModel? {
+    state.withLock { state in
+      if let endpoint = state.endpoints[name] { return ServedModel(endpoint: endpoint) }
+      for endpoint in state.endpoints.values {
+        if let adapter = endpoint.adapters.first(where: { $0.name == name }) { return ServedModel(endpoint: endpoint, adapter: adapter) }
+      }
+      return nil
+    }
+  }
   public func replicas(of endpoint: String) -> [RouterState.Replica] { state.withLock { $0.router.replicas(of: endpoint) } }
   public func counters() -> [String: EndpointCounters] { state.withLock { $0.counters } }
   public var droppedLogRecords: Int64 { spool.dropped }
@@ -143,7 +184,7 @@ public final class ServingGateway: Sendable {
 
   // MARK: requests
 
-  /// A generation as frames; the last frame has `finish` and the usage.
+  /// A generation as frames; the last frame has `finish` and the usage. `name` is that of an endpoint or of an adapter.
   /// - Throws (into the stream): `notFound`, `invalidArgument`, `unavailable`, `resourceExhausted`, `timeout`.
   public func generate(
     endpoint name: String, _ call: GenerateCall, origin: RequestOrigin
@@ -155,14 +196,18 @@ public final class ServingGateway: Sendable {
   }
 
   private func runGeneration(
-    _ name: String, _ original: GenerateCall, _ origin: RequestOrigin,
+    _ asked: String, _ original: GenerateCall, _ origin: RequestOrigin,
     _ continuation: AsyncThrowingStream<GenerateFrame, any Error>.Continuation
   ) async {
-    var record = RequestRecord(name, model: endpoint(name)?.model ?? "", origin)
+    // The adapter that was served when the request came stays its adapter, wherever it goes on.
+    let served = served(asked)
+    let name = served?.endpoint.name ?? asked
+    var record = RequestRecord(asked, model: served?.model ?? "", origin)
     record.log.input = original.prompt ?? original.messages?.map { "\($0.role): \($0.content)" }.joined(separator: "\n") ?? ""
     let end = ContinuousClock.now + deadline
     var call = original
     call.cacheSalt = origin.principal
+    call.adapter = served?.adapter.map { AdapterCall(name: $0.name, directory: $0.location) }
     var failed: Set<String> = []
     /// Of the replica that has begun the answer: another model, or other weights of it, would go on with another text.
     var generation: Int?
@@ -271,9 +316,10 @@ public final class ServingGateway: Sendable {
   private func readsTexts(_ name: String) -> String { endpoint(name)?.kind == "embed" ? "embed" : "generate" }
 
   private func once<Answer: Decodable>(
-    _ name: String, kind: String, verb: String, _ call: some Encodable & Sendable, work: Int, _ record: inout RequestRecord
+    _ asked: String, kind: String, verb: String, _ call: some Encodable & Sendable, work: Int, _ record: inout RequestRecord
   ) async throws -> Answer {
-    try requireEndpoint(name, kind: kind)
+    try requireEndpoint(asked, kind: kind)
+    let name = served(asked)?.endpoint.name ?? asked
     let payload = try JSONEncoder.platform.encode(call)
     let end = ContinuousClock.now + .seconds(120)
     var failed: Set<String> = []
@@ -323,7 +369,7 @@ public final class ServingGateway: Sendable {
   }
 
   private func requireEndpoint(_ name: String, kind: String) throws {
-    guard let endpoint = endpoint(name) else {
+    guard let endpoint = served(name)?.endpoint else {
       throw PlatformError(
         .notFound, "the model '\(name)' does not exist", hint: "GET /v1/models lists what is served.", number: "model_not_found")
     }
@@ -384,7 +430,7 @@ public final class ServingGateway: Sendable {
 
   /// Records a request that was refused before it reached an endpoint (a malformed body, for example).
   public func logRefused(endpoint name: String, origin: RequestOrigin, error: any Error) {
-    var record = RequestRecord(name, model: endpoint(name)?.model ?? "", origin)
+    var record = RequestRecord(name, model: served(name)?.model ?? "", origin)
     fail(&record, error)
   }
 

@@ -122,6 +122,38 @@ import Testing
     #expect(try await failure { try await store.removeEndpoint("ask", by: "ann") }.number == "PLT-3002")
   }
 
+  @Test func adaptersAndEndpointsHaveOneSetOfNames() async throws {
+    let store = try await makeStore()
+    defer { store.pool.close() }
+    func adapter(_ name: String, _ version: Int = 1) -> EndpointAdapter {
+      EndpointAdapter(name: name, model: "models:/a.b.\(name)/\(version)", location: "/\(name)")
+    }
+    func set(_ name: String, _ adapters: [EndpointAdapter]?) async throws {
+      try await store.setEndpoint(name: name, kind: "generate", model: "models:/a.b.m/1", replicas: 1, adapters: adapters, by: "ann")
+    }
+    func adapters() async throws -> [String: [EndpointAdapter]] {
+      Dictionary(uniqueKeysWithValues: try await store.endpoints().map { ($0.name, $0.adapters) })
+    }
+    try await set("chat", [adapter("polite"), adapter("brief")])
+    try await set("other", nil)
+    #expect(try await adapters() == ["chat": [adapter("brief"), adapter("polite")], "other": []])
+    for (endpoint, names) in [("other", ["polite"]), ("other", ["chat"]), ("third", ["third"]), ("chat", ["other"]), ("brief", [])] {
+      #expect(try await failure { try await set(endpoint, names.map { adapter($0) }) }.number == "PLT-4507", "\(endpoint): \(names)")
+      #expect(try await failure { try await store.requireFreeNames(endpoint: endpoint, adapters: names) }.number == "PLT-4507")
+    }
+    try await store.requireFreeNames(endpoint: "chat", adapters: ["polite", "new"])
+    // What is not said stays, what is said is all.
+    try await set("chat", nil)
+    #expect(try await adapters()["chat"]?.count == 2)
+    try await set("chat", [adapter("polite", 2)])
+    #expect(try await adapters()["chat"] == [adapter("polite", 2)])
+    #expect(try await store.endpoints(limit: 5).entries == store.endpoints())
+    try await set("other", [adapter("brief")])
+    try await store.removeEndpoint("chat", by: "ann")
+    try await set("polite", [])
+    #expect(try await adapters() == ["other": [adapter("brief")], "polite": []])
+  }
+
   @Test func lineageIsFoundFromBothSides() async throws {
     let store = try await makeStore()
     defer { store.pool.close() }

@@ -20,7 +20,9 @@ import Testing
     try await store.setAlias(model, alias: "champion", version: 1, by: "ann")
     try await store.setIndex(
       VectorIndexEntry(name: ThreePartName("shop.us.i"), sourceTable: "shop.eu.t", sourceVersion: 1, location: "/i", facts: [:]), by: "ann")
-    try await store.setEndpoint(name: "e", kind: "generate", model: "models:/shop.eu.m/1", replicas: 1, by: "ann")
+    try await store.setEndpoint(
+      name: "e", kind: "generate", model: "models:/shop.eu.m/1", replicas: 1,
+      adapters: [EndpointAdapter(name: "a", model: "models:/shop.eu.m/1", location: "/a")], by: "ann")
 
     #expect(try await store.renameCatalog("shop", to: "Store", by: "bob") == "store")
     #expect(try await store.renameSchema(catalog: "store", name: "eu", to: "europe", by: "bob") == "europe")
@@ -39,6 +41,7 @@ import Testing
     #expect(try await store.rename(.model, ThreePartName("store.europe.m"), to: ThreePartName("store.europe.n"), by: "bob").name == "n")
     #expect(try await store.resolveModel("store.europe.n@champion").version == 1)
     #expect(try await store.endpoints().map(\.model) == ["models:/store.europe.n/1"])
+    #expect(try await store.endpoints()[0].adapters.map(\.model) == ["models:/store.europe.n/1"])
     #expect(
       try await failure { _ = try await store.rename(.model, ThreePartName("store.europe.n"), to: ThreePartName("store.us.n"), by: "bob") }.number == "PLT-1702"
     )

@@ -38,6 +38,14 @@ import Testing
 
   static let bad: [Bad] = [
     Bad(text: "", number: "PLT-1200", line: 1, says: "empty"),
+    Bad(
+      text: job("task_key: t, deploy_task: { endpoint: e, model: a.b.m, adapters: { polite: nothing } }"), number: "PLT-1204", line: 5,
+      says: "tasks[0].deploy_task.adapters.polite: 'nothing'"),
+    Bad(
+      text: job("task_key: t, deploy_task: { endpoint: e, model: a.b.m, adapters: { a/b: a.b.p } }"), number: "PLT-1204", line: 5,
+      says: "'a/b' is not a usable name"),
+    Bad(text: job("task_key: t, deploy_task: { endpoint: e, model: a.b.m, adapters: [ a.b.p ] }"), number: "PLT-1202", line: 5, says: "Names with models"),
+    Bad(text: job("task_key: t, deploy_task: { endpoint: e, model: a.b.m, max_loras: 0 }"), number: "PLT-1203", line: 5, says: "1 to 256"),
     Bad(text: "a: [1, 2\nb: 3\n", number: "PLT-1200", line: 2, says: "not valid YAML"),
     Bad(text: "a: 1\na: 2\n", number: "PLT-1200", line: 1, says: "'a' is given twice"),
     Bad(text: String(repeating: "[", count: 100_000), number: "PLT-1200", line: 1, says: "nested"),

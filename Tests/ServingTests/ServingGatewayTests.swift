@@ -83,6 +83,35 @@ private final class ScriptedReplica: ReplicaChannel {
     #expect(gateway.replicas(of: "e").allSatisfy { $0.outstanding == 0 })
   }
 
+  @Test func anAdaptersRequestKeepsItsVersionWhereverItGoesOn() async throws {
+    let folder = TemporaryDirectory("gateway")
+    let replicas = ["a": ScriptedReplica(diesAfter: 2), "b": ScriptedReplica()]
+    let (gateway, spool) = try gateway(replicas, folder)
+    func serve(_ version: Int) {
+      gateway.set(
+        ServedEndpoint(
+          name: "e", kind: "generate", model: "m/1", createdAt: Date(),
+          adapters: [ServedAdapter(name: "polite", model: "p/\(version)", location: "/p/\(version)")]))
+    }
+    serve(1)
+    #expect(gateway.served("polite")?.endpoint.name == "e" && gateway.served("polite")?.model == "p/1" && gateway.served("e")?.adapter == nil)
+    #expect(gateway.served("nobody") == nil && gateway.endpoint("polite") == nil)
+    var call = GenerateCall(requestID: "q")
+    call.maxTokens = 6
+    var text = ""
+    for try await frame in gateway.generate(endpoint: "polite", call, origin: origin) {
+      text += frame.text
+      serve(2)
+    }
+    #expect(text == "abcdef")
+    #expect(replicas["b"]!.calls.withLock { $0.map(\.adapter) } == [AdapterCall(name: "polite", directory: "/p/1")])
+    let record = try #require(spool.drain().flatMap(\.records).first)
+    #expect(record.endpoint == "polite" && record.model == "p/1" && record.replicas == ["a", "b"])
+    // One that is asked next has the next version, and the model alone has none.
+    for name in ["polite", "e"] { for try await _ in gateway.generate(endpoint: name, call, origin: origin) {} }
+    #expect(replicas["b"]!.calls.withLock { $0.map { $0.adapter?.directory } } == ["/p/1", "/p/2", nil] || replicas["a"]!.calls.withLock { $0.count } > 1)
+  }
+
   @Test(arguments: [1, 2]) func anAnswerNeverGoesOnWithAnotherModel(next: Int) async throws {
     let folder = TemporaryDirectory("gateway")
     let replicas = ["a": ScriptedReplica(diesAfter: 2), "b": ScriptedReplica()]

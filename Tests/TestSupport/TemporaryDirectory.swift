@@ -28,6 +28,9 @@ public enum Peers {
   /// Whether they include `gguf`, which came later than the others.
   public static var hasGGUF: Bool { python != nil && (try? run("import gguf")) != nil }  // a failed import is the answer
 
+  /// Whether they include `peft`, which came later than the others.
+  public static var hasPEFT: Bool { python != nil && (try? run("import peft")) != nil }  // a failed import is the answer
+
   /// A folder with the wheels of a notebook's kernel, when they were fetched.
   public static var kernelWheels: String? {
     guard let python else { return nil }

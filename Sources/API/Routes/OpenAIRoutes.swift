@@ -17,24 +17,32 @@ struct OpenAIRoutes {
     let gateway = self.gateway
     router.get("/v1/models") { _, _ in
       try Response.json(
-        JSONValue.object(["object": "list", "data": .array(gateway.endpoints().filter { $0.kind != "search" }.map(Self.model))]))
+        JSONValue.object([
+          "object": "list",
+          "data": .array(
+            gateway.endpoints().filter { $0.kind != "search" }.flatMap { endpoint in
+              [Self.model(ServedModel(endpoint: endpoint))] + endpoint.adapters.map { Self.model(ServedModel(endpoint: endpoint, adapter: $0)) }
+            }),
+        ]))
     }
     router.get("/v1/models/{name}") { _, context in
       let name = try context.parameters.require("name")
-      guard let endpoint = gateway.endpoint(name) else {
+      guard let served = gateway.served(name) else {
         throw PlatformError(.notFound, "the model '\(name)' does not exist", number: "model_not_found")
       }
-      return try Response.json(Self.model(endpoint))
+      return try Response.json(Self.model(served))
     }
     router.post("/v1/chat/completions") { request, context in try await generate(request, context, chat: true) }
     router.post("/v1/completions") { request, context in try await generate(request, context, chat: false) }
     router.post("/v1/embeddings") { request, context in try await embed(request, context) }
   }
 
-  private static func model(_ endpoint: ServedEndpoint) -> JSONValue {
+  /// An adapter has the endpoint as its parent, as vLLM tells it.
+  private static func model(_ served: ServedModel) -> JSONValue {
     [
-      "id": .string(endpoint.name), "object": "model", "created": .integer(Int64(endpoint.createdAt.timeIntervalSince1970)),
-      "owned_by": "platform", "root": .string(endpoint.model),
+      "id": .string(served.adapter?.name ?? served.endpoint.name), "object": "model",
+      "created": .integer(Int64(served.endpoint.createdAt.timeIntervalSince1970)), "owned_by": "platform", "root": .string(served.model),
+      "parent": served.adapter == nil ? .null : .string(served.endpoint.name),
     ]
   }
 

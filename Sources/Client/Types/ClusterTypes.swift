@@ -77,11 +77,23 @@ public struct EndpointInfo: Codable, Sendable, Equatable {
   public var replicas: [Replica]
   public var requests: Int64
   public var errors: Int64
+  /// Served as models of their own; nil for none.
+  public var adapters: [Adapter]?
+
+  public struct Adapter: Codable, Sendable, Equatable {
+    public var name: String
+    public var model: String
+    public init(name: String, model: String) {
+      self.name = name
+      self.model = model
+    }
+  }
 
   public init(
     name: String, kind: String, model: String, desiredReplicas: Int, replicas: [Replica], requests: Int64 = 0,
-    errors: Int64 = 0
+    errors: Int64 = 0, adapters: [Adapter] = []
   ) {
+    self.adapters = adapters.isEmpty ? nil : adapters
     self.name = name
     self.kind = kind
     self.model = model
@@ -94,7 +106,7 @@ public struct EndpointInfo: Codable, Sendable, Equatable {
   public var ready: Int { replicas.filter { $0.state == "READY" }.count }
 
   enum CodingKeys: String, CodingKey {
-    case name, kind, model, replicas, requests, errors
+    case name, kind, model, replicas, requests, errors, adapters
     case desiredReplicas = "desired_replicas"
   }
 }

@@ -21,9 +21,13 @@ struct DeployPlanner: TaskPlanner {
     var threads: Int?
     var speculate: Int?
     var tensorParallel: Int?
+    /// Names with models.
+    var adapters: [String: String]?
+    var maxLoras: Int?
 
     enum CodingKeys: String, CodingKey {
-      case endpoint, model, replicas, dtype, threads, speculate
+      case endpoint, model, replicas, dtype, threads, speculate, adapters
+      case maxLoras = "max_loras"
       case tensorParallel = "tensor_parallel"
     }
 
@@ -31,17 +35,28 @@ struct DeployPlanner: TaskPlanner {
     var ranks: Int? { tensorParallel.flatMap { $0 > 1 ? $0 : nil } }
   }
 
-  /// The version that was checked is the version that is served, also when an alias moves in between.
+  /// The versions that were checked are the versions that are served, also when an alias moves in between.
   private struct Carry: Codable {
     var uri: String
+    /// Names with models; nil in those of before there were any.
+    var adapters: [String: String]?
   }
 
   func plan(_ call: StageCall) async throws -> StagePlan {
     let body: Body = try call.body()
     guard call.id.stage > 0 else {
       let model = try await services.catalog.resolveModel(body.model)
+      var spec = try spec(model, body)
+      let adapters = try await adapters(body.adapters ?? [:])
+      if !adapters.isEmpty, model.kind != "generate" || body.ranks != nil {
+        throw PlatformError(
+          .invalidArgument, body.ranks != nil ? "a model that is split takes no adapters" : "'\(model.uri)' is an encoder, which takes no adapters",
+          hint: body.ranks != nil ? "Leave out 'tensor_parallel', or merge the adapter into the model." : "Leave out 'adapters'.", number: "PLT-4506")
+      }
+      try await services.catalog.requireFreeNames(endpoint: body.endpoint, adapters: adapters.map(\.name))
+      spec.checkedAdapters = adapters.isEmpty ? nil : adapters.map { AdapterCall(name: $0.name, directory: $0.location) }
       // It must not wait for work that the replicas may stop.
-      return .shards([UnitSpec(index: 0, kind: "serve.check", payload: try JSONValue(encoding: try spec(model, body)), takesRoom: false)])
+      return .shards([UnitSpec(index: 0, kind: "serve.check", payload: try JSONValue(encoding: spec), takesRoom: false)])
     }
     let carry: Carry = try call.carry.decode()
     let model = try await services.catalog.resolveModel(carry.uri)
@@ -51,7 +66,26 @@ struct DeployPlanner: TaskPlanner {
         ranks: body.ranks))
   }
 
+  /// The versions that names with models mean now, by name.
+  private func adapters(_ wanted: [String: String]) async throws -> [EndpointAdapter] {
+    var adapters: [EndpointAdapter] = []
+    for (name, text) in wanted.sorted(by: { $0.key < $1.key }) {
+      let model = try await services.catalog.resolveModel(text)
+      guard model.kind == "adapter" else {
+        throw PlatformError(
+          .invalidArgument, "'\(model.uri)' holds no adapter", hint: "It should be a folder in PEFT's layout, with adapter_config.json.", number: "PLT-4508")
+      }
+      adapters.append(EndpointAdapter(name: name, model: model.uri, location: model.location))
+    }
+    return adapters
+  }
+
   private func spec(_ model: ModelVersionEntry, _ body: Body) throws -> ReplicaSpec {
+    guard model.kind != "adapter" else {
+      throw PlatformError(
+        .invalidArgument, "'\(model.uri)' is an adapter, which is served with the model that it changes",
+        hint: "deploy_task: { endpoint: NAME, model: THE_MODEL, adapters: { OTHER_NAME: \(model.model) } }", number: "PLT-4508")
+    }
     guard ["generate", "embed", "rerank"].contains(model.kind) else {
       throw PlatformError(
         .invalidArgument, "'\(model.uri)' holds files that no endpoint can serve",
@@ -66,36 +100,56 @@ struct DeployPlanner: TaskPlanner {
     }
     return ReplicaSpec(
       role: model.kind, modelDirectory: model.location, coordinatorKey: services.dataKey, dtype: body.dtype, threads: body.threads, ranks: body.ranks,
-      speculate: body.speculate)
+      speculate: body.speculate, maxLoras: body.maxLoras)
   }
 
   func commit(_ call: StageCall, results: [JSONValue]) async throws -> StageOutcome {
     let body: Body = try call.body()
     if call.id.stage == 0 {
-      struct Checked: Decodable { var directory: String }
+      struct Checked: Decodable {
+        var directory: String
+        /// Names with folders.
+        var adapters: [String: String]?
+      }
       let checked: [Checked] = try results.decoded()
       let model = try await services.catalog.resolveModel(body.model)
       // The alias moved while the model was loaded: what it names now has not been checked.
       guard checked.first?.directory == model.location else {
         throw PlatformError(.conflict, "'\(body.model)' changed while it was checked", hint: "Submit the workflow again.")
       }
-      return .nextStage(carry: try JSONValue(encoding: Carry(uri: model.uri)))
+      let adapters = try await adapters(body.adapters ?? [:])
+      // What a repeated commit, or one after a restart, finds is what was checked: the check's own payload is the same.
+      guard (checked.first?.adapters ?? [:]) == Dictionary(adapters.map { ($0.name, $0.location) }, uniquingKeysWith: { first, _ in first }) else {
+        throw PlatformError(.conflict, "an adapter of '\(body.endpoint)' changed while it was checked", hint: "Submit the workflow again.")
+      }
+      return .nextStage(
+        carry: try JSONValue(
+          encoding: Carry(uri: model.uri, adapters: Dictionary(adapters.map { ($0.name, $0.model) }, uniquingKeysWith: { first, _ in first }))))
     }
     let carry: Carry = try call.carry.decode()
     let model = try await services.catalog.resolveModel(carry.uri)
     let actor = "run \(call.id.run)"
+    let adapters = try await adapters(carry.adapters ?? [:])
     try await services.catalog.setEndpoint(
-      name: body.endpoint, kind: model.kind, model: model.uri, replicas: body.replicas ?? 1, by: actor)
+      name: body.endpoint, kind: model.kind, model: model.uri, replicas: body.replicas ?? 1, adapters: adapters, by: actor)
     try await services.catalog.setAlias(model.model, alias: "champion", version: model.version, by: actor)
-    services.gateway.set(ServedEndpoint(name: body.endpoint, kind: model.kind, model: model.uri, createdAt: Date()))
-    try await services.catalog.addLineage([
-      LineageEdge(
-        sourceKind: "model", source: model.uri, sourceVersion: Int64(model.version), targetKind: "endpoint", target: body.endpoint,
-        runID: call.id.run, taskKey: call.id.task)
-    ])
+    services.gateway.set(
+      ServedEndpoint(
+        EndpointEntry(name: body.endpoint, kind: model.kind, model: model.uri, replicas: body.replicas ?? 1, createdAt: Date(), adapters: adapters)))
+    var sources = [(uri: model.uri, version: model.version)]
+    for adapter in adapters { sources.append((adapter.model, try await services.catalog.resolveModel(adapter.model).version)) }
+    try await services.catalog.addLineage(
+      sources.map {
+        LineageEdge(
+          sourceKind: "model", source: $0.uri, sourceVersion: Int64($0.version), targetKind: "endpoint", target: body.endpoint, runID: call.id.run,
+          taskKey: call.id.task)
+      })
     return .taskDone(values: [
       "endpoint": .string(body.endpoint), "model": .string(model.uri), "replicas": .integer(Int64(body.replicas ?? 1)),
-      "summary": .string("\(body.endpoint) serves \(model.model)/\(model.version) with \(body.replicas ?? 1) replicas"),
+      "adapters": .object(Dictionary(adapters.map { ($0.name, .string($0.model)) }, uniquingKeysWith: { first, _ in first })),
+      "summary": .string(
+        "\(body.endpoint) serves \(model.model)/\(model.version) with \(body.replicas ?? 1) replicas"
+          + (adapters.isEmpty ? "" : " and the adapters \(adapters.map(\.name).joined(separator: ", "))")),
     ])
   }
 }

@@ -73,7 +73,7 @@ extension ProjectJobs.Key {
     case .bytes: shape = .form("a number of bytes, or text such as 5MB")
     case .texts, .anyTexts: shape = .texts
     case .fields(let fields): shape = .keys(fields.map(ProjectJobs.Key.init))
-    case .mapping, .environment: shape = .mapping
+    case .mapping, .environment, .models: shape = .mapping
     default: shape = .any
     }
   }

@@ -14,6 +14,8 @@ struct Field: Sendable {
     case object
     /// `catalog.schema.model`, with `/version` or `@alias`, or a reference.
     case model
+    /// Names of that form with models: `{ polite: main.demo.polite@champion }`.
+    case models
     /// A whole number of bytes, or text such as `5MB`.
     case bytes
     case texts
@@ -118,6 +120,7 @@ enum TaskSchema {
       [
         .required("endpoint", .word), .required("model", .model), replicas, .optional("dtype", .oneOf(["f32", "bf16", "int8", "int4"])),
         .optional("threads", .integer(1...256)), .optional("tensor_parallel", .integer(1...64)), .optional("speculate", .integer(0...8)),
+        .optional("adapters", .models), .optional("max_loras", .integer(1...256)),
       ]
     ),
     (

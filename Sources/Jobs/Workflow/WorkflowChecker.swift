@@ -218,6 +218,17 @@ struct WorkflowChecker {
       }
       return .object(result)
     case .command: return command(tree, place)
+    case .models:
+      guard let members = map(tree, place, hint: "Names with models: { NAME: catalog.schema.model }.") else { return nil }
+      var result: [String: JSONValue] = [:]
+      for member in members {
+        let here = "\(place).\(member.key)"
+        if !Self.isWord(member.key) {
+          fail("PLT-1204", member.line, here, "'\(Self.short(member.key))' is not a usable name", hint: "Use letters, digits, '_', '-' and '.'.")
+        }
+        result[member.key] = value(member.value, .model, here)
+      }
+      return .object(result)
     case .texts:
       guard let items = list(tree, place) else { return nil }
       return .array(items.enumerated().compactMap { value($0.element, .text, "\(place)[\($0.offset)]") })

@@ -18,7 +18,9 @@ final class BlockRunner {
   private var buffers: [UnsafeMutableBufferPointer<Float>?] = Array(repeating: nil, count: Slot.allCases.count)
   private var codes = PackedRows()
 
-  private enum Slot: Int, CaseIterable { case gate, up, router, gathered, answer, sharedGate, inner, sum, sent, received, part }
+  enum Slot: Int, CaseIterable {
+    case gate, up, router, gathered, answer, sharedGate, inner, sum, sent, received, part, adapterInner, adapterAdded
+  }
 
   init(isa: Int32, threads: Int, collective: (any Collective)? = nil) {
     self.isa = isa
@@ -32,7 +34,7 @@ final class BlockRunner {
     codes.deallocate()
   }
 
-  private func scratch(_ slot: Slot, _ count: Int) -> UnsafeMutablePointer<Float> {
+  func scratch(_ slot: Slot, _ count: Int) -> UnsafeMutablePointer<Float> {
     if let buffer = buffers[slot.rawValue], buffer.count >= count, let base = buffer.baseAddress { return base }
     buffers[slot.rawValue]?.deallocate()
     let base = UnsafeMutablePointer<Float>.allocate(capacity: max(1, count))
@@ -101,25 +103,33 @@ final class BlockRunner {
   }
 
   /// out: [rows, hidden].
-  func run(_ mixer: Layer.Mixer, _ x: UnsafePointer<Float>, _ out: UnsafeMutablePointer<Float>, rows: Int, hidden: Int) throws {
-    guard collective != nil else { return try compute(mixer, x, out, rows: rows) }
+  func run(
+    _ mixer: Layer.Mixer, _ x: UnsafePointer<Float>, _ out: UnsafeMutablePointer<Float>, rows: Int, hidden: Int,
+    _ adapters: AdaptedLayer = AdaptedLayer(spans: [], index: 0)
+  ) throws {
+    guard collective != nil else { return try compute(mixer, x, out, rows: rows, adapters) }
     let own = scratch(.sum, rows * hidden)
-    try compute(mixer, x, own, rows: rows)
+    try compute(mixer, x, own, rows: rows, adapters)
     try gather(own, part.ranges(hidden), total: hidden, into: out, rows: rows)
   }
 
   /// out: [rows, this rank's part of hidden].
-  private func compute(_ mixer: Layer.Mixer, _ x: UnsafePointer<Float>, _ out: UnsafeMutablePointer<Float>, rows: Int) throws {
+  private func compute(
+    _ mixer: Layer.Mixer, _ x: UnsafePointer<Float>, _ out: UnsafeMutablePointer<Float>, rows: Int, _ adapters: AdaptedLayer
+  ) throws {
     switch mixer {
-    case .dense(let block): linear(block.down, try inner(block, x, rows: rows), out, rows: rows)
+    case .dense(let block):
+      let inner = try inner(block, x, rows: rows, adapters)
+      linear(block.down, inner, out, rows: rows)
+      adapt(adapters, .down, inner, out)
     case .experts(let experts): try compute(experts, x, out, rows: rows)
     }
   }
 
   /// What `down` is multiplied with: [rows, inner], valid until the next block.
-  private func inner(_ block: FeedForward, _ x: UnsafePointer<Float>, rows: Int) throws -> UnsafePointer<Float> {
+  private func inner(_ block: FeedForward, _ x: UnsafePointer<Float>, rows: Int, _ adapters: AdaptedLayer? = nil) throws -> UnsafePointer<Float> {
     let own = scratch(.gate, rows * block.up.rows)
-    activate(block, x, own, rows: rows)
+    activate(block, x, own, rows: rows, adapters)
     guard collective != nil else { return UnsafePointer(own) }
     let inner = scratch(.inner, rows * block.inner)
     try gather(own, part.ranges(block.inner), total: block.inner, into: inner, rows: rows)
@@ -127,15 +137,22 @@ final class BlockRunner {
   }
 
   /// out: [rows, this rank's part of inner]: activation(x gate) * (x up), or without a gate activation(x up).
-  private func activate(_ block: FeedForward, _ x: UnsafePointer<Float>, _ out: UnsafeMutablePointer<Float>, rows: Int) {
+  private func activate(
+    _ block: FeedForward, _ x: UnsafePointer<Float>, _ out: UnsafeMutablePointer<Float>, rows: Int, _ adapters: AdaptedLayer? = nil
+  ) {
     let count = rows * block.up.rows
     guard let gate = block.gate else {
       linear(block.up, x, out, rows: rows)
+      if let adapters { adapt(adapters, .up, x, out) }
       return block.activation.apply(out, count)
     }
     let up = scratch(.up, count)
     linear(block.up, x, up, rows: rows)
     linear(gate, x, out, rows: rows)
+    if let adapters {
+      adapt(adapters, .up, x, up)
+      adapt(adapters, .gate, x, out)
+    }
     block.activation.apply(gate: out, up: up, count)
   }
 

@@ -15,11 +15,26 @@ public struct DecoderBatch: Sendable {
   /// Rows whose logits are wanted, ascending.
   public var outputs: [Int] = []
 
+  /// The adapters of rows, in order; rows in none of them have none.
+  public private(set) var adapters: [AdapterSpan] = []
+
   public init() {}
 
   /// Adds the tokens of one sequence that follow its first `computed` ones.
-  /// - Parameter logits: whose logits are wanted.
-  public mutating func append(tokens new: some Collection<Int32>, computed: Int, blocks list: [Int32], logits: Logits) {
+  /// - Parameters:
+  ///   - logits: whose logits are wanted.
+  ///   - adapter: of these rows.
+  public mutating func append(
+    tokens new: some Collection<Int32>, computed: Int, blocks list: [Int32], logits: Logits, adapter: LoRAAdapter? = nil
+  ) {
+    if let adapter, !new.isEmpty {
+      let rows = tokens.count..<tokens.count + new.count
+      if let last = adapters.last, last.adapter === adapter, last.rows.upperBound == rows.lowerBound {
+        adapters[adapters.count - 1].rows = last.rows.lowerBound..<rows.upperBound
+      } else {
+        adapters.append(AdapterSpan(rows: rows, adapter: adapter))
+      }
+    }
     let table = Int64(blocks.count)
     blocks += list
     let count = new.count

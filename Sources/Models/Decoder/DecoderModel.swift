@@ -35,6 +35,8 @@ public final class DecoderModel: @unchecked Sendable {  // all is written in ini
   let layers: [Layer]
   let finalNorm: Norm
   let head: Matrix?
+  /// Nil for one of several parts.
+  let targets: AdapterTargets?
   private let storage: WeightStorage
 
   /// Opens a Hugging Face model folder, `config.json` and safetensors (one file or shards), or a GGUF file.
@@ -132,6 +134,7 @@ public final class DecoderModel: @unchecked Sendable {  // all is written in ini
     } else {
       head = nil
     }
+    targets = part == .whole ? try AdapterTargets(plan) : nil
     self.part = part
     self.plan = plan
     self.architecture = fields.value("model_type")?.stringValue ?? architecture.modelTypes[0]

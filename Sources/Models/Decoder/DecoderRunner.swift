@@ -111,6 +111,7 @@ public final class DecoderRunner {
     let count = rows * model.vocabularySize
     let logits = reserveLogits(count)
     try blocks.whole(head, states, logits, total: model.vocabularySize, rows: rows)
+    if !batch.adapters.isEmpty { blocks.adapt(batch.outputAdapters, .head, states, logits) }
     if model.plan.logitScale != 1 { pk_scale(logits, model.plan.logitScale, count) }
     if let cap = model.plan.logitSoftCap, cap > 0 { pk_soft_cap(logits, cap, count) }
     return UnsafeBufferPointer(start: logits, count: count)
@@ -127,6 +128,7 @@ public final class DecoderRunner {
     let rows = batch.tokens.count
     let width = model.hiddenSize
     precondition(rows > 0 && rows <= maxRows && batch.positions.count == rows && batch.tables.count == rows)
+    precondition(batch.adapters.isEmpty || model.part == .whole)
     let lengths = batch.lengths
     let slots = batch.slots(blockCount: blockCount)
     for row in 0..<rows {
@@ -153,7 +155,7 @@ public final class DecoderRunner {
         pk_add_scaled(hidden, branch, scale, rows * width)
         normalize(layer.mixerNorm, hidden, normed, rows)
       }
-      try blocks.run(layer.mixer, normed, branch, rows: rows, hidden: width)
+      try blocks.run(layer.mixer, normed, branch, rows: rows, hidden: width, AdaptedLayer(spans: batch.adapters, index: index))
       if let norm = layer.mixerOutputNorm { norm.apply(branch, branch, rows: rows, count: width) }
       pk_add_scaled(hidden, branch, scale, rows * width)
     }
@@ -182,6 +184,10 @@ public final class DecoderRunner {
     blocks.linear(layer.query, normed, query, rows: rows)
     blocks.linear(layer.key, normed, key, rows: rows)
     blocks.linear(layer.value, normed, value, rows: rows)
+    let adapters = AdaptedLayer(spans: batch.adapters, index: index)
+    blocks.adapt(adapters, .query, normed, query)
+    blocks.adapt(adapters, .key, normed, key)
+    blocks.adapt(adapters, .value, normed, value)
     for (norm, x, count) in [(layer.queryNorm, query, heads), (layer.keyNorm, key, keyHeads)] {
       guard let norm else { continue }
       if plan.normsHeads {
@@ -234,6 +240,7 @@ public final class DecoderRunner {
       context = UnsafePointer(joined)
     }
     try blocks.whole(layer.output, context, branch, total: model.hiddenSize, rows: rows)
+    blocks.adapt(adapters, .output, context, branch)
   }
 
   /// Cosines and sines of the rows' positions.

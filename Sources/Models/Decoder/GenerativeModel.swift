@@ -14,6 +14,8 @@ public protocol GenerativeModel: Sendable {
   var cacheBytesPerToken: Int { get }
   /// Bytes of weights that one token is multiplied with: what decoding reads from memory for each step of one request.
   var weightBytesPerToken: Int { get }
+  /// What adapters can change; nil for a model that takes none.
+  var adapterTargets: AdapterTargets? { get }
   /// A runner with a cache of its own.
   /// - Parameter threads: that compute; numbers do not depend on it.
   /// - Throws: `resourceExhausted` when the cache size overflows.
@@ -21,6 +23,11 @@ public protocol GenerativeModel: Sendable {
 }
 
 extension GenerativeModel {
+  public var adapterTargets: AdapterTargets? { nil }
+
+  /// Whether an adapter was loaded for a model like this one.
+  public func takes(_ adapter: LoRAAdapter) -> Bool { adapterTargets?.signature == adapter.signature }
+
   public func makeRunner(blockCount: Int, maxRows: Int) throws -> any GenerativeRunner {
     try makeRunner(blockCount: blockCount, maxRows: maxRows, threads: 1)
   }
@@ -39,6 +46,7 @@ extension LlamaModel: GenerativeModel {
   public var vocabularySize: Int { configuration.vocabularySize }
   public var servedLength: Int { configuration.maxPositions }
   public var endTokenIDs: [Int] { configuration.eosTokenIDs }
+  public var adapterTargets: AdapterTargets? { targets }
   public var weightBytesPerToken: Int {
     let matrices = layers.flatMap { [$0.query, $0.key, $0.value, $0.output, $0.gate, $0.up, $0.down] } + [head]
     return matrices.reduce(0) { $0 + $1.rows * $1.columns * ($1.type == Int32(PK_WEIGHT_F32) ? 4 : 2) }
@@ -54,6 +62,7 @@ extension LlamaRunner: GenerativeRunner {
 
 extension DecoderModel: GenerativeModel {
   public var servedLength: Int { min(maxPositions, steadyLength ?? .max) }
+  public var adapterTargets: AdapterTargets? { targets }
   public var weightBytesPerToken: Int {
     func bytes(_ block: FeedForward) -> Int { (block.gate?.byteCount ?? 0) + block.up.byteCount + block.down.byteCount }
     return layers.reduce(head?.byteCount ?? 0) { sum, layer in

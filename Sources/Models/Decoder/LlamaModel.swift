@@ -37,6 +37,7 @@ public final class LlamaModel: @unchecked Sendable {  // all buffers are written
   let layers: [Layer]
   let finalNorm: UnsafePointer<Float>
   let head: Matrix
+  let targets: AdapterTargets
   private let storage: Storage
 
   /// Loads `config.json` and the safetensors (one file or shards) of a Hugging Face model folder.
@@ -105,6 +106,7 @@ public final class LlamaModel: @unchecked Sendable {  // all buffers are written
     head = configuration.tieWordEmbeddings ? embedding : try matrix(LlamaWeightNames.head, bias: false)
     self.embedding = embedding
     self.configuration = configuration
+    targets = AdapterTargets(configuration)
     self.storage = storage
     byteCount = storage.byteCount
   }

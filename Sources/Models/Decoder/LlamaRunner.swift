@@ -100,6 +100,10 @@ public final class LlamaRunner {
       linear(layer.query, normed, query, rows)
       linear(layer.key, normed, key, rows)
       linear(layer.value, normed, value, rows)
+      let adapters = AdaptedLayer(spans: batch.adapters, index: index)
+      blocks.adapt(adapters, .query, normed, query)
+      blocks.adapt(adapters, .key, normed, key)
+      blocks.adapt(adapters, .value, normed, value)
       pk_rope_apply(query, cosine, sine, rows, c.headCount, half)
       pk_rope_apply(key, cosine, sine, rows, c.keyValueHeadCount, half)
       pk_kv_store(key, value, slots, layerKeys, layerValues, rows, c.keyValueHeadCount, c.headSize)
@@ -110,12 +114,16 @@ public final class LlamaRunner {
           rows * piece / pieces, rows * (piece + 1) / pieces)
       }
       linear(layer.output, attended, normed, rows)
+      blocks.adapt(adapters, .output, attended, normed)
       pk_add(hidden, normed, rows * c.hiddenSize)
       pk_rms_norm(hidden, layer.attentionNorm, normed, rows, c.hiddenSize, epsilon)
       linear(layer.gate, normed, gate, rows)
       linear(layer.up, normed, up, rows)
+      blocks.adapt(adapters, .gate, normed, gate)
+      blocks.adapt(adapters, .up, normed, up)
       pk_swiglu(gate, up, rows * c.intermediateSize)
       linear(layer.down, gate, normed, rows)
+      blocks.adapt(adapters, .down, gate, normed)
       pk_add(hidden, normed, rows * c.hiddenSize)
     }
     let wanted = batch.outputs
@@ -126,6 +134,7 @@ public final class LlamaRunner {
         hidden + row * c.hiddenSize, model.finalNorm, normed + place * c.hiddenSize, 1, c.hiddenSize, epsilon)
     }
     linear(model.head, normed, logits, wanted.count)
+    if !batch.adapters.isEmpty { blocks.adapt(batch.outputAdapters, .head, normed, logits) }
     return UnsafeBufferPointer(start: logits, count: wanted.count * c.vocabularySize)
   }
 

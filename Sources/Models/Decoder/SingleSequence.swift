@@ -11,10 +11,15 @@ public final class SingleSequence {
   /// Rows of a step; bounds the memory of a long prompt.
   private let chunk: Int
   private let collective: (any Collective)?
+  private let adapter: LoRAAdapter?
 
-  /// - Parameter collective: of the ranks that have the model's parts; all of them call the same functions with the same values.
-  public init(model: DecoderModel, threads: Int = 1, chunk: Int = 256, collective: (any Collective)? = nil) {
+  /// - Parameters:
+  ///   - collective: of the ranks that have the model's parts; all of them call the same functions with the same values.
+  ///   - adapter: that was loaded for this model, which is whole.
+  public init(model: DecoderModel, threads: Int = 1, chunk: Int = 256, collective: (any Collective)? = nil, adapter: LoRAAdapter? = nil) {
+    precondition(adapter.map { model.takes($0) } ?? true)
     self.model = model
+    self.adapter = adapter
     self.collective = collective
     self.threads = threads
     self.chunk = max(1, chunk)
@@ -26,14 +31,14 @@ public final class SingleSequence {
   public func logits(_ ids: [Int32], _ body: (UnsafeBufferPointer<Float>) throws -> Void) throws {
     try checkHead()
     try check(ids, more: 0)
-    let cache = try Cache(model, tokens: ids.count, rows: chunk, threads, collective)
+    let cache = try Cache(model, tokens: ids.count, rows: chunk, threads, collective, adapter)
     try cache.append(ids, chunk: chunk, logits: .all) { try body(cache.runner.logits($0)) }
   }
 
   /// Hands the final hidden states of all positions to `body`, [rows, hidden] at a time, in order.
   public func hiddenStates(_ ids: [Int32], _ body: (UnsafeBufferPointer<Float>) throws -> Void) throws {
     try check(ids, more: 0)
-    let cache = try Cache(model, tokens: ids.count, rows: chunk, threads, collective)
+    let cache = try Cache(model, tokens: ids.count, rows: chunk, threads, collective, adapter)
     try cache.append(ids, chunk: chunk, logits: .all) { try body(cache.runner.hiddenStates($0)) }
   }
 
@@ -47,7 +52,7 @@ public final class SingleSequence {
     try checkHead()
     try check(ids, more: max(0, limit - 1))
     guard limit > 0 else { return [] }
-    var cache = try Cache(model, tokens: ids.count + limit, rows: chunk, threads, collective)
+    var cache = try Cache(model, tokens: ids.count + limit, rows: chunk, threads, collective, adapter)
     var last: [Float] = []
     try cache.append(ids, chunk: chunk, logits: .last) { batch in
       let logits = try cache.runner.logits(batch)
@@ -79,7 +84,7 @@ public final class SingleSequence {
       var pending = [made[made.count - 1]] + draft
       if let steady = model.longRotaryLength, total == steady + 1 {
         // All positions turn by other frequencies from here on, so the cache is made anew.
-        cache = try Cache(model, tokens: ids.count + limit, rows: chunk, threads, collective)
+        cache = try Cache(model, tokens: ids.count + limit, rows: chunk, threads, collective, adapter)
         pending = ids + made
       }
       try cache.append(pending, chunk: chunk, logits: .tail(1 + draft.count)) { batch in
@@ -112,10 +117,12 @@ public final class SingleSequence {
   private final class Cache {
     let runner: DecoderRunner
     private let blocks: [Int32]
+    private let adapter: LoRAAdapter?
     /// Tokens that it holds. Where it is less than there were, those that come next take the places of the others.
     var count = 0
 
-    init(_ model: DecoderModel, tokens: Int, rows: Int, _ threads: Int, _ collective: (any Collective)?) throws {
+    init(_ model: DecoderModel, tokens: Int, rows: Int, _ threads: Int, _ collective: (any Collective)?, _ adapter: LoRAAdapter?) throws {
+      self.adapter = adapter
       let blockCount = (tokens + DecoderRunner.blockSize - 1) / DecoderRunner.blockSize
       runner = try DecoderRunner(model: model, blockCount: blockCount, maxRows: min(rows, max(tokens, 1)), threads: threads, collective: collective)
       blocks = (0..<Int32(blockCount)).map { $0 }
@@ -129,7 +136,7 @@ public final class SingleSequence {
         let end = min(start + size, ids.count)
         var batch = DecoderBatch()
         let wanted: DecoderBatch.Logits = logits != .all && end < ids.count ? .none : logits
-        batch.append(tokens: ids[start..<end], computed: count, blocks: blocks, logits: wanted)
+        batch.append(tokens: ids[start..<end], computed: count, blocks: blocks, logits: wanted, adapter: adapter)
         try step(batch)
         count += end - start
       }

@@ -39,6 +39,21 @@ public struct RequiredTool: Codable, Sendable, Equatable {
   }
 }
 
+/// A LoRA adapter that a generation is made with. Every call names it, so that any replica of the endpoint can answer, whenever it was started.
+public struct AdapterCall: Codable, Sendable, Equatable {
+  /// Adapters that a replica keeps in memory when nothing else was said.
+  public static let residentsDefault = 8
+
+  /// Under which it is served.
+  public var name: String
+  /// Folder in PEFT's layout.
+  public var directory: String
+  public init(name: String, directory: String) {
+    self.name = name
+    self.directory = directory
+  }
+}
+
 /// One generation. Exactly one of `prompt`, `promptTokens` and `messages` is given.
 public struct GenerateCall: Codable, Sendable, Equatable {
   public var requestID: String
@@ -80,6 +95,8 @@ public struct GenerateCall: Codable, Sendable, Equatable {
   public var required: [RequiredTool]?
   /// Whether the answer may be several calls.
   public var parallelCalls: Bool?
+  /// Nil: the model alone.
+  public var adapter: AdapterCall?
 
   public init(requestID: String) { self.requestID = requestID }
 }

@@ -20,12 +20,18 @@ public struct ReplicaSpec: Codable, Sendable, Equatable {
   public var ranks: Int?
   /// The most tokens that are supposed to follow and computed together with a request's last one (generate). Nil: none.
   public var speculate: Int?
+  /// The most adapters in memory (generate). Nil: `AdapterCall.residentsDefault`.
+  public var maxLoras: Int?
+  /// Adapters that are loaded and let go again, when all that is asked is whether the replica would serve.
+  public var checkedAdapters: [AdapterCall]?
 
   public init(
     role: String, modelDirectory: String, indexDirectory: String? = nil, coordinatorKey: String, cacheBytes: Int = 128 << 20,
-    dtype: String? = nil, threads: Int? = nil, ranks: Int? = nil, speculate: Int? = nil
+    dtype: String? = nil, threads: Int? = nil, ranks: Int? = nil, speculate: Int? = nil,
+    maxLoras: Int? = nil
   ) {
     self.ranks = ranks
+    self.maxLoras = maxLoras
     self.speculate = speculate
     self.dtype = dtype
     self.threads = threads

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Foundation
 import Inference
 import Transport
 
 /// What a replica of a language model tells of its engine, under vLLM's names (its version 1 engine), so that dashboards made for it work.
 /// Names of ours are added where there is none: `platform_engine_...`.
 enum EngineMetrics {
-  static func frame(_ statistics: EngineStatistics) -> MetricFrame {
+  /// - Parameter maxLoras: adapters that may be in memory.
+  static func frame(_ statistics: EngineStatistics, maxLoras: Int) -> MetricFrame {
     var frame = MetricFrame()
     func add(_ kind: MetricFrame.Kind, _ name: String, _ help: String, _ value: Double, _ labels: [String: String] = [:]) {
       frame.families.append(.init(name, kind, help, [.init(labels, value)]))
@@ -21,6 +23,12 @@ enum EngineMetrics {
     add(
       .gauge, "vllm:cache_config_info", "The cache.", 1,
       ["block_size": "\(EngineStatistics.blockSize)", "num_gpu_blocks": "\(s.cacheBlocksTotal)", "enable_prefix_caching": "True"])
+    add(
+      .gauge, "vllm:lora_requests_info", "Adapters of requests; the value is the time.", Date().timeIntervalSince1970,
+      [
+        "max_lora": "\(maxLoras)", "running_lora_adapters": s.runningAdapters.sorted().joined(separator: ","),
+        "waiting_lora_adapters": s.waitingAdapters.sorted().joined(separator: ","),
+      ])
     add(.counter, "vllm:prefix_cache_queries_total", "Tokens that were looked up in the cache.", Double(s.prefixQueries))
     add(.counter, "vllm:prefix_cache_hits_total", "Tokens that were found in the cache.", Double(s.prefixHits))
     add(.counter, "vllm:num_preemptions_total", "Times that a request was pushed out of the cache.", Double(s.preemptions))

@@ -59,8 +59,19 @@ enum ReplicaExecutor {
 extension ReplicaExecutor {
   /// Loads what a replica would load, and lets it go.
   static func check(_ spec: ReplicaSpec) throws -> JSONValue {
-    try load(spec).stop()
-    return ["directory": .string(spec.modelDirectory)]
+    let loaded = try load(spec)
+    defer { loaded.stop() }
+    if let adapters = spec.checkedAdapters, !adapters.isEmpty {
+      guard let answering = loaded as? GenerateAnswering, let targets = answering.engine.model.adapterTargets else {
+        throw PlatformError(
+          .invalidArgument, "adapters change language models that are served whole", hint: "Leave out 'adapters', or 'tensor_parallel'.", number: "PLT-4506")
+      }
+      for adapter in adapters { _ = try LoRAAdapter(name: adapter.name, directory: adapter.directory, targets: targets) }
+    }
+    return [
+      "directory": .string(spec.modelDirectory),
+      "adapters": .object(Dictionary((spec.checkedAdapters ?? []).map { ($0.name, .string($0.directory)) }, uniquingKeysWith: { first, _ in first })),
+    ]
   }
 
   private static func load(_ spec: ReplicaSpec) throws -> any Answering {
@@ -133,22 +144,25 @@ extension ReplicaSpec {
 
 private struct GenerateAnswering: Answering {
   let engine: InferenceEngine
+  private let adapters: AdapterStore
   /// Of a replica in several ranks.
   private let split: SplitModel?
 
   init(_ spec: ReplicaSpec) throws {
     split = nil
     engine = try InferenceEngine(directory: spec.modelDirectory, configuration: SplitReplica.configuration(spec))
+    adapters = AdapterStore(targets: engine.model.adapterTargets, limit: spec.maxLoras ?? AdapterCall.residentsDefault)
   }
 
   init(_ spec: ReplicaSpec, split: SplitModel, _ configuration: InferenceEngine.Configuration) throws {
     self.split = split
     engine = try InferenceEngine(directory: spec.modelDirectory, loaded: split, configuration: configuration)
+    adapters = AdapterStore(targets: nil, limit: 1)
   }
 
   func answer(_ request: StreamRequest, _ reply: StreamReply) async throws {
     if request.verb == ReplicaVerb.metrics {
-      return try await reply.send(JSONEncoder.platform.encode(EngineMetrics.frame(engine.statistics)))
+      return try await reply.send(JSONEncoder.platform.encode(EngineMetrics.frame(engine.statistics, maxLoras: adapters.limit)))
     }
     if request.verb == ReplicaVerb.tokenize { return try await reply.send(JSONEncoder.platform.encode(tokenized(request.decode()))) }
     if let tokenizer = engine.tokenizer, request.verb == ReplicaVerb.detokenize {
@@ -156,7 +170,13 @@ private struct GenerateAnswering: Answering {
     }
     try request.require(ReplicaVerb.generate)
     let call: GenerateCall = try request.decode()
+    guard let named = call.adapter else { return try await answer(call, nil, reply) }
+    try await adapters.with(.init(name: named.name, directory: named.directory)) { try await answer(call, $0, reply) }
+  }
+
+  private func answer(_ call: GenerateCall, _ adapter: LoRAAdapter?, _ reply: StreamReply) async throws {
     var wanted = try Self.generation(call)
+    wanted.adapter = adapter
     var form: AnswerForm?
     if case .conversation(let conversation) = wanted.prompt { form = try engine.answerForm(conversation) }
     if let required = call.required {

@@ -141,6 +141,10 @@ struct JobKeyTexts {
     "ingest_task.source.path": JobKeyTexts("A folder or file of a volume or bucket."),
     "ingest_task.target": JobKeyTexts("The table that rows are appended to."),
     "deploy_task.replicas": JobKeyTexts("How many serve.", fallback: "1"),
+    "deploy_task.adapters": JobKeyTexts(
+      "LoRA adapters of the model, each served under its name here: registered models.",
+      example: "deploy_task: { endpoint: assistant, model: main.demo.chat, adapters: { polite: main.demo.polite, brief: main.demo.brief@champion } }"),
+    "deploy_task.max_loras": JobKeyTexts("The most adapters that a replica keeps in memory.", fallback: "8"),
     "deploy_task.dtype": JobKeyTexts("What the model's matrices are multiplied as: f32 (as stored), bf16, int8 or int4.", fallback: "f32"),
     "deploy_task.threads": JobKeyTexts("Threads that each replica computes with; answers do not depend on it.", fallback: "1"),
     "deploy_task.tensor_parallel": JobKeyTexts(

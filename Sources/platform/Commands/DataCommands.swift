@@ -87,6 +87,8 @@ struct EndpointsCommand: AsyncParsableCommand {
           "\($0.requests)", "\($0.errors)",
         ]
       })
+    let adapters = endpoints.flatMap { endpoint in (endpoint.adapters ?? []).map { [$0.name, endpoint.name, $0.model] } }
+    if !adapters.isEmpty { Report.table(["ADAPTER", "ENDPOINT", "MODEL"], adapters) }
   }
 
   struct List: AsyncParsableCommand {

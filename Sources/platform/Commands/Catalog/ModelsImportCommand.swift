@@ -11,9 +11,9 @@ extension ModelsCommand {
     static let configuration = CommandConfiguration(
       abstract: "Register a model folder of this machine as a new version.",
       discussion: """
-        DIR is a folder in Hugging Face layout with config.json, safetensors and tokenizer.json, or a GGUF file. Its files are copied into the platform's storage,
+        DIR is a folder in Hugging Face layout with config.json, safetensors and tokenizer.json, a GGUF file, or a LoRA adapter in PEFT's layout. Its files are copied into the platform's storage,
         which has to be reachable from here: run the command on the coordinator's machine. The model is made when there is none of that name.
-        Serve it with a task 'deploy_task: { endpoint: NAME, model: catalog.schema.model }' of a workflow.
+        Serve it with a task 'deploy_task: { endpoint: NAME, model: catalog.schema.model }' of a workflow; adapters are its 'adapters'.
         """)
     @Argument(help: "catalog.schema.model") var name: String
     @Argument(help: ArgumentHelp("Folder of the model, or a GGUF file.", valueName: "dir")) var directory: String
@@ -22,8 +22,7 @@ extension ModelsCommand {
 
     func run() async throws {
       let parts = try CatalogCalls.split(name, 3, "catalog.schema.model")
-      let isEncoder = try ModelArchitectures.isEncoder(directory: directory)
-      let kind = try !isEncoder ? "a language model" : ModelArchitectures.isCrossEncoder(directory: directory) ? "a cross-encoder" : "an encoder"
+      let what = try Self.kind(directory)
       let files = try Self.files(directory)
       let client = try options.client()
       do {
@@ -42,12 +41,23 @@ extension ModelsCommand {
         let ready: ModelVersionInfo = try await client.patch("\(CatalogCalls.base)/\(version)/\(pending.version)/finalize", JSONValue.object([:]))
         if options.output.isStructured { return try Report.structured(ready, options.output) }
         Report.note(
-          "\(Report.check) \(name) version \(ready.version): \(kind), \(files.count == 1 ? "1 file" : "\(files.count) files"), \(ByteText.of(bytes))"
+          "\(Report.check) \(name) version \(ready.version): \(what), \(files.count == 1 ? "1 file" : "\(files.count) files"), \(ByteText.of(bytes))"
         )
       } catch {
         _ = try? await CatalogCalls.delete(client, version, "\(pending.version)")  // else it ends as failed by itself after a day
         throw error
       }
+    }
+
+    /// What the folder holds, for people.
+    /// - Throws: for what no replica can use.
+    private static func kind(_ directory: String) throws -> String {
+      if LoRAAdapter.isAdapter(directory: directory) {
+        try LoRAAdapter.check(directory: directory)
+        return "a LoRA adapter"
+      }
+      guard try ModelArchitectures.isEncoder(directory: directory) else { return "a language model" }
+      return try ModelArchitectures.isCrossEncoder(directory: directory) ? "a cross-encoder" : "an encoder"
     }
 
     /// What a replica reads: configurations, weights, tokenizer, template, pooling. Paths inside the folder, sorted.

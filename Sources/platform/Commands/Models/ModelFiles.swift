@@ -112,6 +112,7 @@ struct ModelComputeOptions: ParsableArguments {
 
 /// Options of commands that can compute a model in parts.
 struct ModelSplitOptions: ParsableArguments {
+  @Option(help: "Folder of a LoRA adapter, in PEFT's layout, that changes the model.") var adapter: String?
   @Option(
     name: .long,
     help: "Parts to split the model into, one process each, which share the threads; the result does not depend on it.")
@@ -123,7 +124,12 @@ struct ModelSplitOptions: ParsableArguments {
       throw PlatformError(
         .invalidArgument, "--tensor-parallel \(tensorParallel) is not from 1 to \(ModelComputeOptions.partsMax)", number: "PLT-5201")
     }
-    return RankWork(
+    guard adapter == nil || tensorParallel == 1 else {
+      throw PlatformError(.invalidArgument, "a model that is split takes no adapters", hint: "Leave out --tensor-parallel.", number: "PLT-4506")
+    }
+    var work = RankWork(
       directory: directory, ids: try ids(), dtype: options.precision.rawValue, threads: max(1, options.threads / tensorParallel), count: tensorParallel)
+    work.adapter = adapter
+    return work
   }
 }

@@ -22,6 +22,8 @@ struct RankWork: Codable, Sendable {
   var ignoresEnds = false
   /// The most tokens that are supposed to follow.
   var speculation = 0
+  /// Folder of an adapter; nil for none.
+  var adapter: String?
 
   /// Loading a part of a large model, or a step of it, may take long; a rank that has died is noticed at once all the same.
   private static let stepLimit = Duration.seconds(1800)
@@ -33,7 +35,15 @@ struct RankWork: Codable, Sendable {
     let group = count > 1 ? try SharedMemoryGroup(name: group, rank: rank, worldSize: count, deadline: Self.stepLimit, watch: watch) : nil
     defer { group?.leave() }
     let model = try DecoderModel(directory: directory, precision: precision, part: ModelPart(rank: rank, of: count))
-    return try body(SingleSequence(model: model, threads: threads, collective: group))
+    return try body(SingleSequence(model: model, threads: threads, collective: group, adapter: loaded(model)))
+  }
+
+  private func loaded(_ model: DecoderModel) throws -> LoRAAdapter? {
+    guard let adapter else { return nil }
+    guard let targets = model.adapterTargets else {
+      throw PlatformError(.invalidArgument, "a model that is split takes no adapters", number: "PLT-4506")
+    }
+    return try LoRAAdapter(name: (adapter as NSString).lastPathComponent, directory: adapter, targets: targets)
   }
 
   /// Hands the logits of all positions to `sink`, some rows at a time.
