@@ -6,7 +6,7 @@ ROUNDS ?= 5
 RELEASE := .build-release
 , := ,
 # Of these, `tables` are damaged logs, checkpoints, vectors, data files and files to load; the others run under the address sanitizer.
-FUZZ_WANTED := $(or $(subst $(,), ,$(ONLY)),safetensors gguf tokenizer sentencepiece template grammar openai tables)
+FUZZ_WANTED := $(or $(subst $(,), ,$(ONLY)),safetensors gguf adapter tokenizer sentencepiece template grammar openai tables)
 FUZZED := $(filter-out tables,$(FUZZ_WANTED))
 FUZZ_TABLES := $(filter tables,$(FUZZ_WANTED))
 

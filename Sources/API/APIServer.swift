@@ -81,6 +81,7 @@ public struct APIServer: Sendable {
     OpenAIRoutes(gateway: gateway, service: service).add(to: router)
     ResponsesRoutes(gateway: gateway).add(to: router)
     TokenRoutes(gateway: gateway).add(to: router)
+    AdapterRoutes(service: service).add(to: router)
     RerankRoutes(gateway: gateway).add(to: router)
     let document = description.document(version: PlatformVersion.current)
     router.get("/openapi.json") { _, _ in try Response.json(document) }

@@ -49,6 +49,7 @@ struct Administration: RouterMiddleware {
   /// Everything below these.
   private static let reserved = [
     "/metrics", "/api/2.0/console", "/api/2.0/events", "/api/2.0/nodes", "/api/2.0/join-tokens", "/api/2.0/notification-deliveries",
+    "/v1/load_lora_adapter", "/v1/unload_lora_adapter",
   ]
   /// What everybody may look at.
   private static let unchanged = ["/api/2.0/notification-destinations"]

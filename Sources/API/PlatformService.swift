@@ -17,7 +17,7 @@ public struct Principal: Sendable, Equatable {
 /// What the HTTP surface asks of the coordinator. Every method throws `PlatformError`; nothing here knows HTTP.
 public protocol PlatformService: UnityCatalogService, StatementServing, RecordServing, JobsServing, NotificationServing, DeploymentServing, SecretServing,
   EventServing, GitFolderServing, IdentityServing, GitCredentialServing,
-  ArtifactServing
+  ArtifactServing, AdapterServing
 {
   /// - Throws: `unauthenticated` for an unknown, expired or revoked token.
   func authenticate(token: String) async throws -> Principal

@@ -228,7 +228,10 @@ public struct EndpointAdapter: Sendable, Equatable, Codable {
   public var model: String
   /// Folder of that version.
   public var location: String
-  public init(name: String, model: String, location: String) {
+  /// Whether a request brought it, instead of a deployment.
+  public var isLoaded: Bool
+  public init(name: String, model: String, location: String, isLoaded: Bool = false) {
+    self.isLoaded = isLoaded
     self.name = name
     self.model = model
     self.location = location

@@ -287,5 +287,8 @@ public enum CatalogMigrations {
           name text PRIMARY KEY, endpoint text NOT NULL REFERENCES endpoints (name) ON DELETE CASCADE, model text NOT NULL, location text NOT NULL
         );
         """),
+    Migration(
+      component: "catalog", number: 13, name: "adapters that requests bring",
+      sql: "ALTER TABLE endpoint_adapters ADD COLUMN is_loaded boolean NOT NULL DEFAULT false;"),
   ]
 }

@@ -46,7 +46,7 @@ extension CatalogStore {
   }
 
   /// Makes the endpoint, or changes what it serves and how often.
-  /// - Parameter adapters: all that it has from now on; nil leaves them.
+  /// - Parameter adapters: all that it has from now on, besides those that requests have brought under other names; nil leaves them.
   /// - Throws: `alreadyExists` PLT-4507 when a name is that of another endpoint or of an adapter of one.
   public func setEndpoint(
     name: String, kind: String, model: String, replicas: Int, adapters: [EndpointAdapter]? = nil, by actor: String
@@ -61,14 +61,47 @@ extension CatalogStore {
         ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, model = excluded.model, replicas = excluded.replicas, updated_at = now()
         """, [.text(name), .text(kind), .text(model), .int(replicas)])
       if let adapters {
-        try transaction.execute("DELETE FROM endpoint_adapters WHERE endpoint = $1", [.text(name)])
+        try transaction.execute("DELETE FROM endpoint_adapters WHERE endpoint = $1 AND NOT is_loaded", [.text(name)])
         for adapter in adapters {
+          try transaction.execute("DELETE FROM endpoint_adapters WHERE name = $1", [.text(adapter.name)])
           try transaction.execute(
             "INSERT INTO endpoint_adapters (name, endpoint, model, location) VALUES ($1, $2, $3, $4)",
             [.text(adapter.name), .text(name), .text(adapter.model), .text(adapter.location)])
         }
       }
       try Self.audit(transaction, actor, "set endpoint", name)
+    }
+  }
+
+  /// Adds an adapter to an endpoint that still serves the model that it was checked with.
+  /// - Throws: `notFound` PLT-3002, `conflict` when the model is another one now, `alreadyExists` PLT-4507.
+  public func addAdapter(_ adapter: EndpointAdapter, to endpoint: EndpointEntry, replaces: Bool, by actor: String) async throws {
+    try await pool.transaction { transaction in
+      try transaction.execute("LOCK TABLE endpoint_adapters IN SHARE ROW EXCLUSIVE MODE")
+      let rows = try transaction.query("SELECT model FROM endpoints WHERE name = $1 FOR UPDATE", [.text(endpoint.name)])
+      guard let row = rows.first else { throw Self.missing("endpoint", endpoint.name) }
+      guard try row.string("model") == endpoint.model else {
+        throw PlatformError(.conflict, "'\(endpoint.name)' serves another model since the adapter was checked", hint: "Try again.")
+      }
+      try Self.requireFreeNames(transaction, endpoint: endpoint.name, adapters: [adapter])
+      if replaces { try transaction.execute("DELETE FROM endpoint_adapters WHERE name = $1", [.text(adapter.name)]) }
+      guard try transaction.query("SELECT 1 FROM endpoint_adapters WHERE name = $1", [.text(adapter.name)]).isEmpty else {
+        throw PlatformError(
+          .alreadyExists, "the LoRA adapter '\(adapter.name)' has already been loaded", hint: "With load_inplace it takes the other one's place.",
+          number: "PLT-4507")
+      }
+      try transaction.execute(
+        "INSERT INTO endpoint_adapters (name, endpoint, model, location, is_loaded) VALUES ($1, $2, $3, $4, true)",
+        [.text(adapter.name), .text(endpoint.name), .text(adapter.model), .text(adapter.location)])
+      try Self.audit(transaction, actor, "load adapter", "\(endpoint.name): \(adapter.name) (\(adapter.model))")
+    }
+  }
+
+  /// - Throws: `notFound` PLT-3002.
+  public func removeAdapter(_ name: String, by actor: String) async throws {
+    try await pool.transaction { transaction in
+      guard try transaction.execute("DELETE FROM endpoint_adapters WHERE name = $1", [.text(name)]) == 1 else { throw Self.missing("LoRA adapter", name) }
+      try Self.audit(transaction, actor, "unload adapter", name)
     }
   }
 
@@ -114,7 +147,8 @@ extension CatalogStore {
     var adapters: [String: [EndpointAdapter]] = [:]
     for row in try await pool.query("SELECT * FROM endpoint_adapters ORDER BY name") {
       adapters[try row.string("endpoint"), default: []].append(
-        EndpointAdapter(name: try row.string("name"), model: try row.string("model"), location: try row.string("location")))
+        EndpointAdapter(name: try row.string("name"), model: try row.string("model"), location: try row.string("location"), isLoaded: try row.bool("is_loaded"))
+      )
     }
     return entries.map { entry in
       var entry = entry

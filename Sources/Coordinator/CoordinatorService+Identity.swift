@@ -7,7 +7,7 @@ import Foundation
 
 /// Users and their tokens.
 extension CoordinatorService {
-  private static func requireAdministrator(_ principal: Principal, to deed: String) throws {
+  static func requireAdministrator(_ principal: Principal, to deed: String) throws {
     guard !principal.isAdministrator else { return }
     throw PlatformError(
       .permissionDenied, "\(principal.name) may not \(deed): that is for administrators",

@@ -124,6 +124,19 @@ public final class ServingGateway: Sendable {
   // MARK: endpoints and replicas
 
   public func set(_ endpoint: ServedEndpoint) { state.withLock { $0.endpoints[endpoint.name] = endpoint } }
+  /// Adds an adapter, or another version of one, to an endpoint.
+  public func setAdapter(_ adapter: ServedAdapter, endpoint name: String) {
+    state.withLock { state in
+      guard var endpoint = state.endpoints[name] else { return }
+      endpoint.adapters = (endpoint.adapters.filter { $0.name != adapter.name } + [adapter]).sorted { $0.name < $1.name }
+      state.endpoints[name] = endpoint
+    }
+  }
+  public func removeAdapter(_ name: String) {
+    state.withLock { state in
+      for endpoint in state.endpoints.keys { state.endpoints[endpoint]?.adapters.removeAll { $0.name == name } }
+    }
+  }
   public func removeEndpoint(_ name: String) {
     state.withLock {
       $0.endpoints[name] = nil

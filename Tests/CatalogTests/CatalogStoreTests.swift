@@ -148,6 +148,26 @@ import Testing
     try await set("chat", [adapter("polite", 2)])
     #expect(try await adapters()["chat"] == [adapter("polite", 2)])
     #expect(try await store.endpoints(limit: 5).entries == store.endpoints())
+    // What requests bring stays when a deployment names others, and gives way to one of its name.
+    func load(_ name: String, to endpoint: String, replaces: Bool = false) async throws {
+      let entry = try #require(try await store.endpoints().first { $0.name == endpoint })
+      let one = EndpointAdapter(name: name, model: "models:/a.b.\(name)/1", location: "/\(name)", isLoaded: true)
+      try await store.addAdapter(one, to: entry, replaces: replaces, by: "ann")
+    }
+    try await load("loaded", to: "chat")
+    for name in ["loaded", "other", "chat", "polite"] { #expect(try await failure { try await load(name, to: "chat") }.number == "PLT-4507", "\(name)") }
+    #expect(try await failure { try await load("loaded", to: "other", replaces: true) }.number == "PLT-4507")
+    try await load("loaded", to: "chat", replaces: true)
+    try await set("chat", [adapter("polite", 3)])
+    #expect(try await adapters()["chat"]?.map { "\($0.name) \($0.isLoaded)" } == ["loaded true", "polite false"])
+    try await set("chat", [adapter("loaded")])
+    #expect(try await adapters()["chat"] == [adapter("loaded")])
+    try await store.removeAdapter("loaded", by: "ann")
+    #expect(try await failure { try await store.removeAdapter("loaded", by: "ann") }.number == "PLT-3002")
+    var stale = try #require(try await store.endpoints().first { $0.name == "chat" })
+    stale.model = "models:/a.b.m/7"
+    let one = EndpointAdapter(name: "x", model: "models:/a.b.x/1", location: "/x", isLoaded: true)
+    #expect(try await failure { try await store.addAdapter(one, to: stale, replaces: false, by: "ann") }.code == .conflict)
     try await set("other", [adapter("brief")])
     try await store.removeEndpoint("chat", by: "ann")
     try await set("polite", [])

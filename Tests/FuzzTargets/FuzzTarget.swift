@@ -12,7 +12,7 @@ public struct FuzzTarget: Sendable {
   let read: @Sendable ([UInt8]) throws -> Void
 
   public static let all: [FuzzTarget] = {
-    var all: [FuzzTarget] = [.safetensors, .gguf, .tokenizer, .sentencepiece, .template, .grammar]
+    var all: [FuzzTarget] = [.safetensors, .gguf, .adapter, .tokenizer, .sentencepiece, .template, .grammar]
     #if canImport(API)
       all.append(.openai)
     #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Core
+import Foundation
 import Tokenizers
 
 @testable import Models
@@ -50,6 +51,27 @@ extension FuzzTarget {
     words: ["\"dtype\"", "\"shape\"", "\"data_offsets\"", "F64", "I32", "I8", "U8", "BOOL", "9223372036854775807", "-1", "1e3", "[]", "__metadata__"]
   ) { bytes in
     try readTensors(SafeTensorsFile(MappedFile(copying: bytes, path: "fuzzed")))
+  }
+
+  static let adapter = FuzzTarget(
+    name: "adapter",
+    samples: {
+      [
+        #"{"peft_type":"LORA","r":8,"lora_alpha":16,"target_modules":["q_proj","v_proj"],"bias":"none","rank_pattern":{"layers.1.self_attn.q_proj":3},"use_rslora":true}"#,
+        #"{"peft_type":"LORA","r":4,"lora_alpha":2.5,"target_modules":".*\\.(1|2)\\.(self_attn\\.[qo]_proj|mlp)","exclude_modules":["k"],"alpha_pattern":{"^model\\.layers\\.[02]":30}}"#,
+        #"{"peft_type":"LORA","r":1,"target_modules":"all-linear","layers_to_transform":[0,2],"layers_pattern":["layers","h"],"fan_in_fan_out":false,"loftq_config":{}}"#,
+      ].map { Array($0.utf8) }
+    },
+    words: ["\"use_dora\":true", "\"bias\":\"all\"", "modules_to_save", "init_lora_weights", "null", "[]", "(?i)", ".*", "1e999", "-1", "all-linear"]
+  ) { bytes in
+    let configuration = try AdapterConfiguration(json: JSONValue(parsing: Data(bytes)))
+    for module in ["model.layers.0.self_attn.q_proj", "model.layers.2.mlp.down_proj", "transformer.h.1.attn.c_attn", "lm_head", ""] {
+      guard configuration.selects(module) else { continue }
+      let rank = try configuration.rank(of: module)
+      try hold((1...AdapterConfiguration.rankMax).contains(rank), "\(module) has rank \(rank)")
+      let scale = try configuration.scale(of: module)
+      try hold(scale.isFinite, "\(module) has scale \(scale)")
+    }
   }
 
   static let gguf = FuzzTarget(

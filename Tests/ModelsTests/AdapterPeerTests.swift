@@ -2,6 +2,7 @@
 
 import Core
 import Foundation
+import Tensor
 import TestSupport
 import Testing
 
@@ -35,6 +36,16 @@ import Testing
       var plain: [Float] = []
       try SingleSequence(model: model).logits(ids) { plain.append(contentsOf: $0) }
       #expect(difference(plain, expected) > 0.05, "\(name) changes nothing")
+      for count in [2, 5] {
+        let parts = try ThreadRanks.run(count) { collective in
+          let part = try DecoderModel(directory: folder.file(parts[0]), part: ModelPart(rank: collective.rank, of: count))
+          let adapter = try LoRAAdapter(name: parts[1], directory: directory, targets: part.targets)
+          var logits: [Float] = []
+          try SingleSequence(model: part, chunk: 11, collective: collective, adapter: adapter).logits(ids) { logits.append(contentsOf: $0) }
+          return logits
+        }
+        for (rank, logits) in parts.enumerated() { #expect(logits == whole, "\(name): rank \(rank) of \(count)") }
+      }
       // With smaller weights the adapter is added all the same: what they change is small against what it changes.
       let small = try DecoderModel(directory: folder.file(parts[0]), precision: .int8)
       var rounded: [Float] = []

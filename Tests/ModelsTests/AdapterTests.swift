@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CKernels
 import Core
 import Foundation
 import Tensor
@@ -78,6 +79,35 @@ import Testing
           let pieces = try computed(order.reversed().map { ($0.text, $0.adapter, start..<end) })
           for (one, logits) in zip(order.reversed(), pieces) { #expect(logits == Array(alone[one.text][start * 90..<end * 90]), "text \(one.text)") }
         }
+      }
+    }
+  }
+
+  /// Products that are large enough for several threads.
+  @Test func threadsThatShareAdaptersChangeNoBits() throws {
+    let folder = TemporaryDirectory("wide")
+    let pairs = try (0..<6).map { index -> LoRAAdapter in
+      let targets = AdapterTargets(layerCount: 1, [(.layer(0, .query), MatrixPlan("q", 301, 257))])
+      try AdapterFolder([("q", 257, 301)], rank: 60 + index, seed: UInt64(index)).write(to: folder.file("\(index)"))
+      return try LoRAAdapter(name: "\(index)", directory: folder.file("\(index)"), targets: targets)
+    }
+    var random = SplitMix64(seed: 9)
+    let x = (0..<40 * 257).map { _ in Float(random.nextUnit() - 0.5) }
+    let start = (0..<40 * 301).map { _ in Float(random.nextUnit() - 0.5) }
+    func added(_ spans: [AdapterSpan], threads: Int) -> [Float] {
+      var y = start
+      let runner = BlockRunner(isa: Int32(pk_decode_isa_best()), threads: threads)
+      x.withUnsafeBufferPointer { x in y.withUnsafeMutableBufferPointer { runner.adapt(spans, .layer(0, .query), x.baseAddress!, $0.baseAddress!) } }
+      return y
+    }
+    let spans = [0..<1, 3..<10, 10..<11, 12..<30, 30..<39, 39..<40].enumerated().map { AdapterSpan(rows: $1, adapter: pairs[$0]) }
+    let one = added(spans, threads: 1)
+    for threads in [2, 3, 8] { #expect(added(spans, threads: threads) == one) }
+    for row in [1, 2, 11] { #expect(one[row * 301..<(row + 1) * 301] == start[row * 301..<(row + 1) * 301]) }
+    for (index, span) in spans.enumerated() {
+      for row in span.rows {
+        let alone = added([AdapterSpan(rows: row..<row + 1, adapter: pairs[index])], threads: 1)
+        #expect(alone[row * 301..<(row + 1) * 301] == one[row * 301..<(row + 1) * 301], "row \(row)")
       }
     }
   }

@@ -48,13 +48,17 @@ struct DeployPlanner: TaskPlanner {
       let model = try await services.catalog.resolveModel(body.model)
       var spec = try spec(model, body)
       let adapters = try await adapters(body.adapters ?? [:])
-      if !adapters.isEmpty, model.kind != "generate" || body.ranks != nil {
+      let loaded = try await loaded(body)
+      if !(adapters + loaded).isEmpty, model.kind != "generate" || body.ranks != nil {
         throw PlatformError(
           .invalidArgument, body.ranks != nil ? "a model that is split takes no adapters" : "'\(model.uri)' is an encoder, which takes no adapters",
-          hint: body.ranks != nil ? "Leave out 'tensor_parallel', or merge the adapter into the model." : "Leave out 'adapters'.", number: "PLT-4506")
+          hint: adapters.isEmpty
+            ? "Unload them first: \(loaded.map(\.name).joined(separator: ", "))."
+            : body.ranks != nil ? "Leave out 'tensor_parallel', or merge the adapter into the model." : "Leave out 'adapters'.", number: "PLT-4506")
       }
       try await services.catalog.requireFreeNames(endpoint: body.endpoint, adapters: adapters.map(\.name))
-      spec.checkedAdapters = adapters.isEmpty ? nil : adapters.map { AdapterCall(name: $0.name, directory: $0.location) }
+      // Those that requests have brought stay, so they have to fit this model as well.
+      spec.checkedAdapters = (adapters + loaded).isEmpty ? nil : (adapters + loaded).map { AdapterCall(name: $0.name, directory: $0.location) }
       // It must not wait for work that the replicas may stop.
       return .shards([UnitSpec(index: 0, kind: "serve.check", payload: try JSONValue(encoding: spec), takesRoom: false)])
     }
@@ -78,6 +82,12 @@ struct DeployPlanner: TaskPlanner {
       adapters.append(EndpointAdapter(name: name, model: model.uri, location: model.location))
     }
     return adapters
+  }
+
+  /// What requests have brought to the endpoint, under other names than the task has.
+  private func loaded(_ body: Body) async throws -> [EndpointAdapter] {
+    let entry = try await services.catalog.endpoints().first { $0.name == body.endpoint }
+    return (entry?.adapters ?? []).filter { $0.isLoaded && body.adapters?[$0.name] == nil }
   }
 
   private func spec(_ model: ModelVersionEntry, _ body: Body) throws -> ReplicaSpec {
@@ -118,8 +128,7 @@ struct DeployPlanner: TaskPlanner {
         throw PlatformError(.conflict, "'\(body.model)' changed while it was checked", hint: "Submit the workflow again.")
       }
       let adapters = try await adapters(body.adapters ?? [:])
-      // What a repeated commit, or one after a restart, finds is what was checked: the check's own payload is the same.
-      guard (checked.first?.adapters ?? [:]) == Dictionary(adapters.map { ($0.name, $0.location) }, uniquingKeysWith: { first, _ in first }) else {
+      guard adapters.allSatisfy({ checked.first?.adapters?[$0.name] == $0.location }) else {
         throw PlatformError(.conflict, "an adapter of '\(body.endpoint)' changed while it was checked", hint: "Submit the workflow again.")
       }
       return .nextStage(
@@ -133,9 +142,9 @@ struct DeployPlanner: TaskPlanner {
     try await services.catalog.setEndpoint(
       name: body.endpoint, kind: model.kind, model: model.uri, replicas: body.replicas ?? 1, adapters: adapters, by: actor)
     try await services.catalog.setAlias(model.model, alias: "champion", version: model.version, by: actor)
-    services.gateway.set(
-      ServedEndpoint(
-        EndpointEntry(name: body.endpoint, kind: model.kind, model: model.uri, replicas: body.replicas ?? 1, createdAt: Date(), adapters: adapters)))
+    var entry = EndpointEntry(name: body.endpoint, kind: model.kind, model: model.uri, replicas: body.replicas ?? 1, createdAt: Date())
+    entry.adapters = try await services.catalog.endpoints().first { $0.name == body.endpoint }?.adapters ?? adapters
+    services.gateway.set(ServedEndpoint(entry))
     var sources = [(uri: model.uri, version: model.version)]
     for adapter in adapters { sources.append((adapter.model, try await services.catalog.resolveModel(adapter.model).version)) }
     try await services.catalog.addLineage(

@@ -23,17 +23,38 @@ extension BlockRunner {
   /// y: [rows, outputs] += scale * (x down) up for the rows that have an adapter. What a row gets depends on the row and its adapter alone, bit for bit.
   /// - Parameter x: [rows, inputs]
   func adapt(_ spans: [AdapterSpan], _ place: AdapterPlace, _ x: UnsafePointer<Float>, _ y: UnsafeMutablePointer<Float>) {
-    for span in spans {
-      guard let pair = span.adapter.pair(place) else { continue }
-      let (rows, rank, outputs) = (span.rows.count, pair.down.rows, pair.up.rows)
-      let inner = scratch(.adapterInner, rows * rank)
-      linear(pair.down, x + span.rows.lowerBound * pair.down.columns, inner, rows: rows)
-      if pair.scale != 1 { pk_scale(inner, pair.scale, rows * rank) }
-      let added = scratch(.adapterAdded, rows * outputs)
-      linear(pair.up, inner, added, rows: rows)
-      pk_add(y + span.rows.lowerBound * outputs, added, rows * outputs)
+    let work = spans.compactMap { span in span.adapter.pair(place).map { (rows: span.rows, pair: $0) } }
+    guard let inputs = work.first?.pair.down.columns, let outputs = work.first?.pair.up.rows else { return }
+    let cost = work.reduce(0) { $0 + $1.rows.count * $1.pair.down.rows * (inputs + outputs) }
+    guard threads > 1, work.count > 1, cost >= Self.sharedCost else {
+      for (rows, pair) in work {
+        let inner = scratch(.adapterInner, rows.count * pair.down.rows)
+        linear(pair.down, x + rows.lowerBound * inputs, inner, rows: rows.count)
+        if pair.scale != 1 { pk_scale(inner, pair.scale, rows.count * pair.down.rows) }
+        let added = scratch(.adapterAdded, rows.count * outputs)
+        linear(pair.up, inner, added, rows: rows.count)
+        pk_add(y + rows.lowerBound * outputs, added, rows.count * outputs)
+      }
+      return
+    }
+    // Many small products: each is one thread's.
+    let starts = work.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1.rows.count * $1.pair.down.rows) }
+    let inner = scratch(.adapterInner, starts[work.count])
+    let rowStarts = work.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1.rows.count) }
+    let added = scratch(.adapterAdded, rowStarts[work.count] * outputs)
+    parallel(work.count) { [isa] index in
+      let (rows, pair) = work[index]
+      let (own, sum) = (inner + starts[index], added + rowStarts[index] * outputs)
+      let rank = pair.down.rows
+      pk_linear(isa, pair.down.type, x + rows.lowerBound * inputs, pair.down.weights, nil, own, rows.count, rank, inputs, 0, rank)
+      if pair.scale != 1 { pk_scale(own, pair.scale, rows.count * rank) }
+      pk_linear(isa, pair.up.type, own, pair.up.weights, nil, sum, rows.count, outputs, rank, 0, outputs)
+      pk_add(y + rows.lowerBound * outputs, sum, rows.count * outputs)
     }
   }
+
+  /// Multiplications from which on several threads share the adapters of a step. A hand-over costs some 10 us.
+  private static let sharedCost = 1 << 20
 
   func adapt(_ layer: AdaptedLayer, _ projection: AdapterPlace.Projection, _ x: UnsafePointer<Float>, _ y: UnsafeMutablePointer<Float>) {
     if !layer.spans.isEmpty { adapt(layer.spans, .layer(layer.index, projection), x, y) }

@@ -12,7 +12,8 @@ enum AdapterPlace: Hashable, Sendable {
 
 /// The linear layers of a decoder that adapters can change, by the names that its class in `transformers` has for them.
 ///
-/// A module may be several of our matrices (`qkv_proj`), or one; which rows of its weight each has is what its `MatrixPlan` says.
+/// A module may be several of our matrices (`qkv_proj`), or one; which rows of its weight each has is what its `MatrixPlan` says. Of a model in parts these
+/// are the rows that one rank computes.
 public struct AdapterTargets: Sendable {
   struct Part {
     var place: AdapterPlace
@@ -61,18 +62,23 @@ extension MatrixPlan {
 }
 
 extension AdapterTargets {
-  init(_ plan: DecoderPlan) throws {
-    var matrices: [(AdapterPlace, MatrixPlan)] = [(.head, MatrixPlan(plan.head, plan.vocabularySize, plan.hiddenSize))]
+  init(_ plan: DecoderPlan, part: ModelPart = .whole) throws {
+    func own(_ matrix: MatrixPlan) -> MatrixPlan { matrix.part(part.range(matrix.rows)) }
+    var matrices: [(AdapterPlace, MatrixPlan)] = [(.head, own(MatrixPlan(plan.head, plan.vocabularySize, plan.hiddenSize)))]
     for index in 0..<plan.layerCount {
       let layer = try plan.layer(index)
       let attention = layer.attention
+      let (heads, keyHeads) = part.heads(attention.heads, attention.keyValueHeads, of: part.rank)
+      func ofHeads(_ matrix: MatrixPlan, _ heads: Range<Int>) -> MatrixPlan {
+        matrix.part(heads.lowerBound * attention.headSize..<heads.upperBound * attention.headSize)
+      }
       matrices += [
-        (.layer(index, .query), attention.query), (.layer(index, .key), attention.key), (.layer(index, .value), attention.value),
-        (.layer(index, .output), attention.output),
+        (.layer(index, .query), ofHeads(attention.query, heads)), (.layer(index, .key), ofHeads(attention.key, keyHeads)),
+        (.layer(index, .value), ofHeads(attention.value, keyHeads)), (.layer(index, .output), own(attention.output)),
       ]
       guard case .dense(let block) = layer.mixer else { continue }
-      if let gate = block.gate { matrices.append((.layer(index, .gate), gate)) }
-      matrices += [(.layer(index, .up), block.up), (.layer(index, .down), block.down)]
+      if let gate = block.gate { matrices.append((.layer(index, .gate), own(gate))) }
+      matrices += [(.layer(index, .up), own(block.up)), (.layer(index, .down), own(block.down))]
     }
     self.init(layerCount: plan.layerCount, matrices)
   }

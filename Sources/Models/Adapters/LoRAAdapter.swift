@@ -47,7 +47,7 @@ public final class LoRAAdapter: @unchecked Sendable {  // all is written in init
   }
 
   /// Reads a folder in PEFT's layout. Blocking.
-  /// - Parameter targets: of the model that it is used with.
+  /// - Parameter targets: of the model that it is used with, or of the part of it that a rank has.
   /// - Throws: `notFound`; `invalidFile` naming the key of its configuration (PLT-4503), what of it is not built (PLT-4504), or the tensor that does not
   ///   fit the model (PLT-4505).
   public init(name: String, directory: String, targets: AdapterTargets) throws {

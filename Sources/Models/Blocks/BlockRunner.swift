@@ -94,11 +94,14 @@ final class BlockRunner {
     }
   }
 
-  /// y: [rows, total], of which `matrix` has this rank's outputs.
-  func whole(_ matrix: Matrix, _ x: UnsafePointer<Float>, _ y: UnsafeMutablePointer<Float>, total: Int, rows: Int) throws {
-    guard collective != nil else { return linear(matrix, x, y, rows: rows) }
-    let own = scratch(.part, rows * matrix.rows)
+  /// y: [rows, total], of which `matrix` has this rank's outputs, with what adapters add to it.
+  func whole(
+    _ matrix: Matrix, _ x: UnsafePointer<Float>, _ y: UnsafeMutablePointer<Float>, total: Int, rows: Int, _ adapters: [AdapterSpan], _ place: AdapterPlace
+  ) throws {
+    let own = collective == nil ? y : scratch(.part, rows * matrix.rows)
     linear(matrix, x, own, rows: rows)
+    if !adapters.isEmpty { adapt(adapters, place, x, own) }
+    guard collective != nil else { return }
     try gather(own, part.ranges(total), total: total, into: y, rows: rows)
   }
 

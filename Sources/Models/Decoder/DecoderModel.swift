@@ -35,8 +35,7 @@ public final class DecoderModel: @unchecked Sendable {  // all is written in ini
   let layers: [Layer]
   let finalNorm: Norm
   let head: Matrix?
-  /// Nil for one of several parts.
-  let targets: AdapterTargets?
+  let targets: AdapterTargets
   private let storage: WeightStorage
 
   /// Opens a Hugging Face model folder, `config.json` and safetensors (one file or shards), or a GGUF file.
@@ -134,7 +133,7 @@ public final class DecoderModel: @unchecked Sendable {  // all is written in ini
     } else {
       head = nil
     }
-    targets = part == .whole ? try AdapterTargets(plan) : nil
+    targets = try AdapterTargets(plan, part: part)
     self.part = part
     self.plan = plan
     self.architecture = fields.value("model_type")?.stringValue ?? architecture.modelTypes[0]

@@ -110,8 +110,7 @@ public final class DecoderRunner {
     let rows = batch.outputs.count
     let count = rows * model.vocabularySize
     let logits = reserveLogits(count)
-    try blocks.whole(head, states, logits, total: model.vocabularySize, rows: rows)
-    if !batch.adapters.isEmpty { blocks.adapt(batch.outputAdapters, .head, states, logits) }
+    try blocks.whole(head, states, logits, total: model.vocabularySize, rows: rows, batch.outputAdapters, .head)
     if model.plan.logitScale != 1 { pk_scale(logits, model.plan.logitScale, count) }
     if let cap = model.plan.logitSoftCap, cap > 0 { pk_soft_cap(logits, cap, count) }
     return UnsafeBufferPointer(start: logits, count: count)
@@ -128,7 +127,6 @@ public final class DecoderRunner {
     let rows = batch.tokens.count
     let width = model.hiddenSize
     precondition(rows > 0 && rows <= maxRows && batch.positions.count == rows && batch.tables.count == rows)
-    precondition(batch.adapters.isEmpty || model.part == .whole)
     let lengths = batch.lengths
     let slots = batch.slots(blockCount: blockCount)
     for row in 0..<rows {
@@ -239,8 +237,7 @@ public final class DecoderRunner {
       try blocks.gather(attended, shares.map { columns($0.queries) }, total: plan.heads * size, into: joined, rows: rows)
       context = UnsafePointer(joined)
     }
-    try blocks.whole(layer.output, context, branch, total: model.hiddenSize, rows: rows)
-    blocks.adapt(adapters, .output, context, branch)
+    try blocks.whole(layer.output, context, branch, total: model.hiddenSize, rows: rows, batch.adapters, .layer(index, .output))
   }
 
   /// Cosines and sines of the rows' positions.

@@ -15,7 +15,7 @@ public final class SingleSequence {
 
   /// - Parameters:
   ///   - collective: of the ranks that have the model's parts; all of them call the same functions with the same values.
-  ///   - adapter: that was loaded for this model, which is whole.
+  ///   - adapter: that was loaded for this model, or this part of it.
   public init(model: DecoderModel, threads: Int = 1, chunk: Int = 256, collective: (any Collective)? = nil, adapter: LoRAAdapter? = nil) {
     precondition(adapter.map { model.takes($0) } ?? true)
     self.model = model

@@ -124,9 +124,6 @@ struct ModelSplitOptions: ParsableArguments {
       throw PlatformError(
         .invalidArgument, "--tensor-parallel \(tensorParallel) is not from 1 to \(ModelComputeOptions.partsMax)", number: "PLT-5201")
     }
-    guard adapter == nil || tensorParallel == 1 else {
-      throw PlatformError(.invalidArgument, "a model that is split takes no adapters", hint: "Leave out --tensor-parallel.", number: "PLT-4506")
-    }
     var work = RankWork(
       directory: directory, ids: try ids(), dtype: options.precision.rawValue, threads: max(1, options.threads / tensorParallel), count: tensorParallel)
     work.adapter = adapter

@@ -39,10 +39,7 @@ struct RankWork: Codable, Sendable {
   }
 
   private func loaded(_ model: DecoderModel) throws -> LoRAAdapter? {
-    guard let adapter else { return nil }
-    guard let targets = model.adapterTargets else {
-      throw PlatformError(.invalidArgument, "a model that is split takes no adapters", number: "PLT-4506")
-    }
+    guard let adapter, let targets = model.adapterTargets else { return nil }
     return try LoRAAdapter(name: (adapter as NSString).lastPathComponent, directory: adapter, targets: targets)
   }
 
@@ -61,7 +58,12 @@ struct RankWork: Codable, Sendable {
   ///   not known, before other processes are started.
   func runWithOthers<T>(_ body: (SingleSequence) throws -> T) async throws -> T {
     guard count > 1 else { return try run(rank: 0, body) }
-    try DecoderModel.check(directory: directory)
+    if let adapter {
+      // What it does not fit is told once, before others are started.
+      _ = try LoRAAdapter(name: (adapter as NSString).lastPathComponent, directory: adapter, targets: AdapterTargets.read(directory: directory))
+    } else {
+      try DecoderModel.check(directory: directory)
+    }
     let others = try await RankProcesses.start(self)
     defer { others.end() }
     do {
