@@ -4,9 +4,7 @@ import API
 import Catalog
 import Core
 import Foundation
-import Jobs
 import Models
-import Scheduling
 import Serving
 
 /// Adapters that come and go while their endpoint serves. Requests name their adapter's folder to whatever replica answers them, so nothing but the
@@ -49,28 +47,18 @@ extension CoordinatorService {
   /// The endpoint of this name, or the only one that could be meant.
   private func endpointWithAdapters(_ name: String?) async throws -> EndpointEntry {
     let possible = try await catalog.endpoints().filter { $0.kind == "generate" }
-    let entry: EndpointEntry
     if let name {
       guard let named = possible.first(where: { $0.name == name }) else {
         throw PlatformError(
           .notFound, "there is no endpoint '\(name)' of a language model", hint: "GET /v1/models lists what is served.", number: "model_not_found")
       }
-      entry = named
-    } else {
-      guard possible.count == 1 else {
-        throw PlatformError(
-          .invalidArgument, "\(possible.count) endpoints of language models are served", hint: "Say with 'base_model_name' which one is meant.",
-          number: "PLT-4509")
-      }
-      entry = possible[0]
+      return named
     }
-    let isSplit = await runner.inspect { $0.snapshot() }.contains { record in
-      if case .service(let service) = record { service.spec.name == entry.name && !service.removed && service.spec.ranks ?? 1 > 1 } else { false }
-    }
-    guard !isSplit else {
+    guard possible.count == 1 else {
       throw PlatformError(
-        .invalidArgument, "the model of '\(entry.name)' is split, and takes no adapters", hint: "Deploy it without 'tensor_parallel'.", number: "PLT-4506")
+        .invalidArgument, "\(possible.count) endpoints of language models are served", hint: "Say with 'base_model_name' which one is meant.",
+        number: "PLT-4509")
     }
-    return entry
+    return possible[0]
   }
 }

@@ -22,7 +22,7 @@ public actor AdapterStore {
     var lastUsed: UInt64 = 0
   }
 
-  private let targets: AdapterTargets?
+  private let model: any GenerativeModel
   /// The most that are in memory at once.
   public let limit: Int
   private let thread = BlockingPool(name: "adapters", threads: 1, queueLimit: 1024)
@@ -31,10 +31,10 @@ public actor AdapterStore {
   private var waiting: [UInt64: CheckedContinuation<Void, Never>] = [:]
   private var waits: UInt64 = 0
 
-  /// - Parameter targets: of the engine's model; nil when it takes no adapters.
-  public init(targets: AdapterTargets?, limit: Int) {
+  /// - Parameter model: of the engine.
+  public init(model: any GenerativeModel, limit: Int) {
     precondition(limit > 0)
-    self.targets = targets
+    self.model = model
     self.limit = limit
   }
 
@@ -56,8 +56,8 @@ public actor AdapterStore {
   }
 
   private func take(_ reference: Reference) async throws -> LoRAAdapter {
-    guard let targets else {
-      throw PlatformError(.invalidArgument, "the model is computed in parts, which take no adapters", number: "PLT-4506")
+    guard let targets = model.adapterTargets else {
+      throw PlatformError(.invalidArgument, "the model takes no adapters", number: "PLT-4506")
     }
     while entries[reference] == nil {
       if entries.count >= limit {
@@ -68,10 +68,14 @@ public actor AdapterStore {
           continue
         }
       }
-      let thread = self.thread
+      let (thread, model) = (thread, model)
       entries[reference] = Entry(
         loading: Task {
-          try await thread.run { try LoRAAdapter(name: reference.name, directory: reference.directory, targets: targets) }
+          try await thread.run {
+            let adapter = try LoRAAdapter(name: reference.name, directory: reference.directory, targets: targets)
+            try model.admit(adapter, directory: reference.directory)
+            return adapter
+          }
         })
     }
     uses += 1

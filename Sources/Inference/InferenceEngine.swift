@@ -194,7 +194,7 @@ public final class InferenceEngine: Sendable {
       throw PlatformError(
         .invalidArgument,
         model.adapterTargets == nil
-          ? "the model is computed in parts, which take no adapters" : "the adapter '\(adapter.name)' was made for another model", number: "PLT-4506")
+          ? "the model takes no adapters" : "the adapter '\(adapter.name)' was made for another model", number: "PLT-4506")
     }
     try request.sampling.validate(vocabularySize: vocabulary)
     try check(request.maxTokens ?? 1 > (request.echo ? -1 : 0), "max_tokens must be positive, or 0 with echo")

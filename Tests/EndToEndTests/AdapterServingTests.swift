@@ -85,6 +85,13 @@ extension EndToEnd {
       try refusals(cluster)
       try commands(cluster, base.path, folders.file("polite"))
 
+      // A model in parts says the same.
+      let split = try deploy(cluster, "endpoint: split, model: main.demo.noise, tensor_parallel: 2, adapters: { both: main.demo.polite }")
+      #expect(split["state"] == "SUCCEEDED", "\(split.sortedText)")
+      let drawn = #""prompt": "The server reads", "max_tokens": 60, "temperature": 0.9, "seed": 7, "ignore_eos": true, "logprobs": 2"#
+      #expect(try text(cluster, #""model": "both", \#(drawn)"#) == text(cluster, #""model": "polite", \#(drawn)"#))
+      #expect(try text(cluster, #""model": "split", \#(drawn)"#) == text(cluster, #""model": "noise", \#(drawn)"#))
+
       // A replica that is killed in the middle of an answer.
       let long = #""prompt": "once", "max_tokens": 1500, "temperature": 0.8, "seed": 5, "ignore_eos": true, "frequency_penalty": 0.4"#
       let whole = try text(cluster, #""model": "polite", \#(long)"#)
@@ -125,12 +132,16 @@ extension EndToEnd {
     }
 
     private func change(_ cluster: LocalCluster, _ what: String, _ body: String, token: String? = nil) throws -> (status: Int, body: String) {
-      try cluster.http("POST", "/v1/\(what)_lora_adapter", token: token ?? cluster.token, body: "{\(body)}")
+      let isWhole = what == "unload" || body.contains("base_model_name")
+      return try cluster.http(
+        "POST", "/v1/\(what)_lora_adapter", token: token ?? cluster.token, body: isWhole ? "{\(body)}" : #"{\#(body), "base_model_name": "noise"}"#)
     }
 
     /// Adapters come and go by requests of administrators, and stay when the endpoint is deployed again.
     private func loads(_ cluster: LocalCluster, _ hello: String) throws {
       let process = replica(cluster, "service_noise_0")
+      let ambiguous = try change(cluster, "load", #""lora_name": "hot", "lora_path": "main.demo.brief", "base_model_name": null"#)
+      #expect(ambiguous.status == 400 && ambiguous.body.contains("PLT-4509"), "\(ambiguous)")
       let made = try change(cluster, "load", #""lora_name": "hot", "lora_path": "main.demo.brief""#)
       #expect(made.status == 200 && made.body == "Success: LoRA adapter 'hot' added successfully.", "\(made)")
       let hot = try text(cluster, #""model": "hot", \#(hello)"#)
@@ -147,6 +158,8 @@ extension EndToEnd {
         let refused = try change(cluster, "load", body)
         #expect(refused.status == status && refused.body.contains(says), "\(body): \(refused)")
       }
+      #expect(try change(cluster, "load", #""lora_name": "hot2", "lora_path": "main.demo.brief", "base_model_name": "split""#).status == 200)
+      #expect(try text(cluster, #""model": "hot2", \#(hello)"#) == hot)
       let other = #""lora_name": "hot", "lora_path": "main.demo.polite", "load_inplace": true, "base_model_name": "noise""#
       #expect(try change(cluster, "load", other).status == 200)
       #expect(try text(cluster, #""model": "hot", \#(hello)"#) == text(cluster, #""model": "courteous", \#(hello)"#))
@@ -160,8 +173,8 @@ extension EndToEnd {
       let again = try deploy(cluster, "endpoint: noise, model: main.demo.noise, adapters: { courteous: main.demo.polite }, max_loras: 1")
       #expect(again["state"] == "SUCCEEDED", "\(again.sortedText)")
       #expect(try text(cluster, #""model": "hot", \#(hello)"#) == hot)
-      let split = try deploy(cluster, "endpoint: noise, model: main.demo.noise, tensor_parallel: 2")
-      #expect(split["state"] == "FAILED" && split.sortedText.contains("PLT-4506"), "\(split.sortedText)")
+      let encoder = try deploy(cluster, "endpoint: noise, model: system.ai.minilm")
+      #expect(encoder["state"] == "FAILED" && encoder.sortedText.contains("PLT-4506"), "\(encoder.sortedText)")
       #expect(replica(cluster, "service_noise_0") == process)
     }
 
@@ -170,7 +183,7 @@ extension EndToEnd {
         ("endpoint: other, model: main.demo.polite", "PLT-4508"),
         ("endpoint: other, model: main.demo.noise, adapters: { x: main.demo.noise }", "PLT-4508"),
         ("endpoint: other, model: main.demo.noise, adapters: { x: main.demo.foreign }", "PLT-4505"),
-        ("endpoint: other, model: main.demo.noise, tensor_parallel: 2, adapters: { x: main.demo.polite }", "PLT-4506"),
+        ("endpoint: other, model: main.demo.noise, tensor_parallel: 2, adapters: { x: main.demo.foreign }", "PLT-4505"),
         ("endpoint: other, model: system.ai.minilm, adapters: { x: main.demo.polite }", "PLT-4506"),
         ("endpoint: other, model: main.demo.noise, adapters: { polite: main.demo.polite }", "PLT-4507"),
         ("endpoint: other, model: main.demo.noise, adapters: { noise: main.demo.polite }", "PLT-4507"),

@@ -122,7 +122,7 @@ private final class Notes: Sendable {
   }
 
   @Test func adaptersInMemoryAreBoundedAndThoseInUseStay() async throws {
-    let store = AdapterStore(targets: model.adapterTargets, limit: 2)
+    let store = AdapterStore(model: model, limit: 2)
     func reference(_ name: String) -> AdapterStore.Reference { .init(name: name, directory: folder.file(name)) }
     func use(_ name: String) async throws { try await store.with(reference(name)) { #expect($0.name == name) } }
     func names() async -> [String] { await store.residents.map(\.name) }
@@ -159,11 +159,10 @@ private final class Notes: Sendable {
     try await use("c")
     try await use("a")
     #expect(await names() == ["a", "c"])
-    await #expect(throws: PlatformError.self) { try await AdapterStore(targets: nil, limit: 1).with(reference("a")) { _ in } }
   }
 
   @Test func manyUsersOfManyAdaptersAllGetTheirs() async throws {
-    let store = AdapterStore(targets: model.adapterTargets, limit: 2)
+    let store = AdapterStore(model: model, limit: 2)
     try await withThrowingTaskGroup(of: Void.self) { group in
       for index in 0..<120 {
         let name = ["a", "b", "c"][index % 3]

@@ -101,6 +101,50 @@ import Testing
     #expect(try followers.wait().allSatisfy { $0.value == nil })
   }
 
+  /// Adapters are loaded by all ranks, kept within the bound, and change no bit that they do not change of a whole model.
+  @Test(arguments: [2, 3]) func anEngineWithPartsTakesAdapters(count: Int) async throws {
+    let folder = try TestModel.folder(Self.model, seed: 5)
+    let adapters = TemporaryDirectory("adapters")
+    let modules = AdapterFolder.llama(layers: 2, hidden: 32, keys: 16, inner: 56) + [("lm_head", 32, 258)]
+    for (index, name) in ["a", "b", "c"].enumerated() { try AdapterFolder(modules, rank: 2 + index, seed: UInt64(index)).write(to: adapters.file(name)) }
+    func answers(_ engine: InferenceEngine, _ store: AdapterStore) async throws -> [[Int32]] {
+      try await withThrowingTaskGroup(of: (Int, [Int32]).self) { group in
+        for number in 0..<16 {
+          group.addTask {
+            var one = request(number % 4)
+            guard number % 4 > 0 else { return (number, try await engine.complete(one).tokenIDs) }
+            let name = ["a", "b", "c"][number % 4 - 1]
+            return try await store.with(.init(name: name, directory: adapters.file(name))) { adapter in
+              one.adapter = adapter
+              return (number, try await engine.complete(one).tokenIDs)
+            }
+          }
+        }
+        return try await group.reduce(into: [:]) { $0[$1.0] = $1.1 }.sorted { $0.key < $1.key }.map(\.value)
+      }
+    }
+    let whole = try InferenceEngine(model: GenerativeModels.open(folder.path), tokenizer: ByteTokenizer(), configuration: configuration)
+    let expected = try await answers(whole, AdapterStore(model: whole.model, limit: 3))
+    whole.shutdown()
+    #expect(expected[1] == expected[5] && Set(expected[..<4]).count == 4)
+    let name = "split-\(UUID().uuidString)"
+    let followers = Followers(name, folder: folder.path, count: count)
+    let (engine, model) = try lead(name, folder: folder.path, count: count)
+    // Two places for three: they come and go.
+    let store = AdapterStore(model: model, limit: 2)
+    for _ in 0..<2 { #expect(try await answers(engine, store) == expected) }
+    // One that is not there is refused, and nothing else happens.
+    await #expect(throws: PlatformError.self) { try await store.with(.init(name: "d", directory: adapters.file("d"))) { _ in } }
+    let known = try LoRAAdapter(name: "a", directory: adapters.file("a"), targets: try #require(model.adapterTargets))
+    let other = #expect(throws: PlatformError.self) { try model.admit(known, directory: adapters.file("b")) }
+    #expect(other?.number == "PLT-5291")
+    #expect(throws: PlatformError.self) { try model.admit(known, directory: adapters.file("nowhere")) }
+    #expect(try await answers(engine, store) == expected)
+    engine.shutdown()
+    model.end()
+    #expect(try followers.wait().allSatisfy { $0.value == nil })
+  }
+
   @Test func aRankThatGoesEndsAllRequestsSoThatTheyMove() async throws {
     let folder = try TestModel.folder(Self.model, seed: 5)
     let name = "split-\(UUID().uuidString)"
@@ -148,7 +192,9 @@ import Testing
     for sequence in 0..<40 {
       batch.append(tokens: (0..<9).map { Int32($0 * sequence) }, computed: sequence, blocks: (0..<20).map { Int32($0 + sequence) }, logits: .last)
     }
-    for order in [SplitOrder.begin(blocks: 1 << 20, rows: 256), .rest, .end, SplitOrder(batch), SplitOrder(DecoderBatch())] {
+    let spans = SplitOrder.step(tokens: [1, 2], positions: [0, 1], tables: [0, 0], blocks: [3], outputs: [1], adapters: [7, 0, 1, 9, 1, 2])
+    let loads = [SplitOrder.load(number: 3, name: "höflich", directory: "/tmp/a b"), .unload(number: 3), spans]
+    for order in [SplitOrder.begin(blocks: 1 << 20, rows: 256), .rest, .end, SplitOrder(batch), SplitOrder(DecoderBatch())] + loads {
       let bytes = order.encoded
       #expect(try SplitOrder(decoding: bytes) == order)
       for cut in Set([0, 3, bytes.count / 2, bytes.count - 4]) where cut < bytes.count {

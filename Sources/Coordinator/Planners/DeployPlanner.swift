@@ -49,12 +49,10 @@ struct DeployPlanner: TaskPlanner {
       var spec = try spec(model, body)
       let adapters = try await adapters(body.adapters ?? [:])
       let loaded = try await loaded(body)
-      if !(adapters + loaded).isEmpty, model.kind != "generate" || body.ranks != nil {
+      if !(adapters + loaded).isEmpty, model.kind != "generate" {
         throw PlatformError(
-          .invalidArgument, body.ranks != nil ? "a model that is split takes no adapters" : "'\(model.uri)' is an encoder, which takes no adapters",
-          hint: adapters.isEmpty
-            ? "Unload them first: \(loaded.map(\.name).joined(separator: ", "))."
-            : body.ranks != nil ? "Leave out 'tensor_parallel', or merge the adapter into the model." : "Leave out 'adapters'.", number: "PLT-4506")
+          .invalidArgument, "'\(model.uri)' is an encoder, which takes no adapters",
+          hint: adapters.isEmpty ? "Unload them first: \(loaded.map(\.name).joined(separator: ", "))." : "Leave out 'adapters'.", number: "PLT-4506")
       }
       try await services.catalog.requireFreeNames(endpoint: body.endpoint, adapters: adapters.map(\.name))
       // Those that requests have brought stay, so they have to fit this model as well.

@@ -19,6 +19,7 @@ public final class SplitModel: GenerativeModel {
   public let cacheBytesPerToken: Int
   private let lead: Lead
   private let facts: Facts
+  private let adapters = SplitAdapters()
 
   /// - Parameters:
   ///   - collective: of the ranks, with as many as the model has parts.
@@ -39,13 +40,33 @@ public final class SplitModel: GenerativeModel {
   public var servedLength: Int { model.servedLength }
   public var endTokenIDs: [Int] { model.endTokenIDs }
   public var weightBytesPerToken: Int { model.weightBytesPerToken }
+  public var adapterTargets: AdapterTargets? { model.adapterTargets }
+
+  /// All ranks load the adapter.
+  /// - Throws: `conflict` (PLT-5291) when one cannot, or finds another one; what the collective throws.
+  public func admit(_ adapter: LoRAAdapter, directory: String) throws {
+    let number = adapters.newNumber()
+    let others = try lead.meet { group -> [Int] in
+      for gone in adapters.sweep() { try SplitOrder.unload(number: gone).send(over: group) }
+      try SplitOrder.load(number: number, name: adapter.name, directory: directory).send(over: group)
+      let others = try SplitAdapters.ranks(otherThan: adapter, group)
+      if !others.isEmpty { try SplitOrder.unload(number: number).send(over: group) }
+      return others
+    }
+    if let rank = others.first {
+      throw PlatformError(
+        .conflict, "rank \(rank) cannot load the adapter '\(adapter.name)', or finds another one than rank 0",
+        hint: "The adapter's folder has to be the same on all workers.", number: "PLT-5291")
+    }
+    adapters.add(adapter, number)
+  }
 
   public func makeRunner(blockCount: Int, maxRows: Int, threads: Int) throws -> any GenerativeRunner {
     try lead.meet { group in
       try SplitOrder.begin(blocks: blockCount, rows: maxRows).send(over: group)
       let runner = try DecoderRunner(
         model: model, blockCount: blockCount, maxRows: maxRows, threads: threads, collective: group, isa: facts.isa)
-      return SplitRunner(runner, lead)
+      return SplitRunner(runner, lead, adapters)
     }
   }
 
@@ -64,6 +85,7 @@ public final class SplitModel: GenerativeModel {
     precondition(collective.rank > 0)
     let facts = try Facts.agree(model, collective)
     var runner: DecoderRunner?
+    var adapters: [Int: LoRAAdapter] = [:]
     while true {
       let order = try SplitOrder.receive(from: collective)
       try check()
@@ -72,8 +94,14 @@ public final class SplitModel: GenerativeModel {
         runner = try DecoderRunner(
           model: model, blockCount: blocks, maxRows: rows, threads: threads, collective: collective, isa: facts.isa)
       case .step:
-        guard let runner, let batch = order.batch else { throw PlatformError(.internalError, "a step before the begin") }
+        guard let runner, let batch = order.batch(adapters) else { throw PlatformError(.internalError, "a step before the begin") }
         _ = try runner.logits(batch)
+      case .load(let number, let name, let directory):
+        // Whoever asked for it is told; the model goes on without.
+        let adapter = try? model.adapterTargets.map { try LoRAAdapter(name: name, directory: directory, targets: $0) }
+        if let adapter { adapters[number] = adapter }
+        _ = try SplitAdapters.ranks(otherThan: adapter, collective)
+      case .unload(let number): adapters[number] = nil
       case .rest: break
       case .end: return
       }
@@ -85,8 +113,10 @@ public final class SplitModel: GenerativeModel {
 private final class SplitRunner: GenerativeRunner {
   private let runner: DecoderRunner
   private let lead: Lead
+  private let adapters: SplitAdapters
 
-  init(_ runner: DecoderRunner, _ lead: Lead) {
+  init(_ runner: DecoderRunner, _ lead: Lead, _ adapters: SplitAdapters) {
+    self.adapters = adapters
     self.runner = runner
     self.lead = lead
   }
@@ -95,7 +125,7 @@ private final class SplitRunner: GenerativeRunner {
 
   func forward(_ batch: DecoderBatch) throws -> UnsafeBufferPointer<Float> {
     try lead.meet { group in
-      try SplitOrder(batch).send(over: group)
+      try SplitOrder(batch, number: adapters.number).send(over: group)
       return try runner.logits(batch)
     }
   }
@@ -182,6 +212,59 @@ private final class Lead: Sendable {
       try? SplitOrder.end.send(over: group)
     }
     ended.signal()
+  }
+}
+
+/// The numbers under which the other ranks know adapters. One that nobody has any more, no step that is under way either, is let go there when the
+/// next one is loaded.
+private final class SplitAdapters: Sendable {
+  private struct Known {
+    var number: Int
+    weak var adapter: LoRAAdapter?
+  }
+  private struct State {
+    var known: [Known] = []
+    var last = 0
+  }
+  private let state = Mutex(State())
+
+  func newNumber() -> Int {
+    state.withLock { state in
+      state.last += 1
+      return state.last
+    }
+  }
+
+  func add(_ adapter: LoRAAdapter, _ number: Int) { state.withLock { $0.known.append(Known(number: number, adapter: adapter)) } }
+
+  /// - Precondition: it was admitted.
+  func number(_ adapter: LoRAAdapter) -> Int {
+    guard let known = state.withLock({ state in state.known.first { $0.adapter === adapter }?.number }) else {
+      preconditionFailure("an adapter that no rank knows")
+    }
+    return known
+  }
+
+  /// Forgets those that are gone, and says which.
+  func sweep() -> [Int] {
+    state.withLock { state in
+      let gone = state.known.filter { $0.adapter == nil }.map(\.number)
+      state.known.removeAll { $0.adapter == nil }
+      return gone
+    }
+  }
+
+  /// The ranks that have not loaded what rank 0 has. All ranks call it.
+  static func ranks(otherThan own: LoRAAdapter?, _ group: any Collective) throws -> [Int] {
+    // Numbers of up to 24 bits are exact in f32; 0 is nothing.
+    let digits = (own?.identity.utf8.prefix(10)).map { Array($0) } ?? []
+    func word(_ digits: ArraySlice<UInt8>) -> Float { Float(Int(String(decoding: digits, as: UTF8.self), radix: 16) ?? 0) }
+    let mine = own == nil ? [Float(0), 0, 0] : [1, word(digits[..<5]), word(digits[5...])]
+    var all = [Float](repeating: 0, count: 3 * group.worldSize)
+    try mine.withUnsafeBufferPointer { mine in
+      try all.withUnsafeMutableBufferPointer { try group.allGather(mine.baseAddress!, count: mine.count, into: $0.baseAddress!) }
+    }
+    return (0..<group.worldSize).filter { Array(all[3 * $0..<3 * $0 + 3]) != Array(all[..<3]) }
   }
 }
 

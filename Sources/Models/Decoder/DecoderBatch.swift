@@ -16,7 +16,7 @@ public struct DecoderBatch: Sendable {
   public var outputs: [Int] = []
 
   /// The adapters of rows, in order; rows in none of them have none.
-  public private(set) var adapters: [AdapterSpan] = []
+  public var adapters: [AdapterSpan] = []
 
   public init() {}
 

@@ -16,6 +16,9 @@ public protocol GenerativeModel: Sendable {
   var weightBytesPerToken: Int { get }
   /// What adapters can change; nil for a model that takes none.
   var adapterTargets: AdapterTargets? { get }
+  /// Makes an adapter that was just loaded known to whoever else computes this model, before a step has it. Blocking.
+  /// - Parameter directory: its folder, which is the same on all workers.
+  func admit(_ adapter: LoRAAdapter, directory: String) throws
   /// A runner with a cache of its own.
   /// - Parameter threads: that compute; numbers do not depend on it.
   /// - Throws: `resourceExhausted` when the cache size overflows.
@@ -24,6 +27,7 @@ public protocol GenerativeModel: Sendable {
 
 extension GenerativeModel {
   public var adapterTargets: AdapterTargets? { nil }
+  public func admit(_ adapter: LoRAAdapter, directory: String) throws {}
 
   /// Whether an adapter was loaded for a model like this one.
   public func takes(_ adapter: LoRAAdapter) -> Bool { adapterTargets?.signature == adapter.signature }

@@ -62,9 +62,8 @@ extension ReplicaExecutor {
     let loaded = try load(spec)
     defer { loaded.stop() }
     if let adapters = spec.checkedAdapters, !adapters.isEmpty {
-      guard let answering = loaded as? GenerateAnswering, let targets = answering.engine.model.adapterTargets else {
-        throw PlatformError(
-          .invalidArgument, "adapters change language models that are served whole", hint: "Leave out 'adapters', or 'tensor_parallel'.", number: "PLT-4506")
+      guard let targets = (loaded as? GenerateAnswering)?.engine.model.adapterTargets ?? (loaded as? SplitReplica.Checked)?.adapterTargets else {
+        throw PlatformError(.invalidArgument, "adapters change language models only", hint: "Leave out 'adapters'.", number: "PLT-4506")
       }
       for adapter in adapters { _ = try LoRAAdapter(name: adapter.name, directory: adapter.directory, targets: targets) }
     }
@@ -151,13 +150,13 @@ private struct GenerateAnswering: Answering {
   init(_ spec: ReplicaSpec) throws {
     split = nil
     engine = try InferenceEngine(directory: spec.modelDirectory, configuration: SplitReplica.configuration(spec))
-    adapters = AdapterStore(targets: engine.model.adapterTargets, limit: spec.maxLoras ?? AdapterCall.residentsDefault)
+    adapters = AdapterStore(model: engine.model, limit: spec.maxLoras ?? AdapterCall.residentsDefault)
   }
 
   init(_ spec: ReplicaSpec, split: SplitModel, _ configuration: InferenceEngine.Configuration) throws {
     self.split = split
     engine = try InferenceEngine(directory: spec.modelDirectory, loaded: split, configuration: configuration)
-    adapters = AdapterStore(targets: nil, limit: 1)
+    adapters = AdapterStore(model: split, limit: spec.maxLoras ?? AdapterCall.residentsDefault)
   }
 
   func answer(_ request: StreamRequest, _ reply: StreamReply) async throws {

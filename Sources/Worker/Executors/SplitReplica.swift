@@ -52,8 +52,11 @@ enum SplitReplica {
 
   /// What is loaded to see whether ranks can load theirs: as much as one of them does.
   struct Checked: Answering {
+    let adapterTargets: AdapterTargets?
+
     init(_ spec: ReplicaSpec) throws {
-      _ = try SplitReplica.part(spec, ModelPart(rank: 0, of: spec.ranks ?? 1))
+      let part = try SplitReplica.part(spec, ModelPart(rank: 0, of: spec.ranks ?? 1))
+      adapterTargets = part.adapterTargets
       _ = try ModelTokenizer.open(spec.modelDirectory)
     }
 
