@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "decode_exp.h"
+#include "tiled_attention.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -78,15 +79,12 @@ INLINE void attention(const float *query, const float *keys, const float *values
 static void attention_generic(ARGUMENTS) { attention(PASSED); }
 #if defined(__x86_64__)
 __attribute__((target("avx2,fma"))) static void attention_avx2(ARGUMENTS) { attention(PASSED); }
-__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma"))) static void attention_avx512(ARGUMENTS) {
-  attention(PASSED);
-}
 #endif
 
 void pk_paged_attention(int isa, ARGUMENTS) {
 #if defined(__x86_64__)
   if (isa == PK_ISA_AVX512) {
-    attention_avx512(PASSED);
+    attention512(query, keys, values, lengths, tables, blocks, out, heads, kv_heads, head, scale, SIZE_MAX, first, last);
     return;
   }
   if (isa == PK_ISA_AVX2) {
@@ -97,9 +95,17 @@ void pk_paged_attention(int isa, ARGUMENTS) {
   attention_generic(PASSED);
 }
 
-void pk_paged_attention_windowed(const float *query, const float *keys, const float *values, const int32_t *lengths,
+void pk_paged_attention_windowed(int isa, const float *query, const float *keys, const float *values, const int32_t *lengths,
                                  const int64_t *tables, const int32_t *blocks, float *out, size_t heads, size_t kv_heads,
                                  size_t head, float scale, size_t window, float soft_cap, size_t first, size_t last) {
+#if defined(__x86_64__)
+  if (isa == PK_ISA_AVX512 && !(soft_cap > 0)) {
+    attention512(query, keys, values, lengths, tables, blocks, out, heads, kv_heads, head, scale, window, first, last);
+    return;
+  }
+#else
+  (void)isa;
+#endif
   size_t group = heads / kv_heads;
   for (size_t r = first; r < last; r++) {
     size_t length = (size_t)lengths[r];

@@ -184,6 +184,11 @@ PK_VNNI INLINE void tile_vnni(const int MR, const int NR, const int type, struct
   for (size_t g = 0; g < x.groups; g++) {
     __m512i dot[6][4];
     const int8_t *input = x.codes + g * PK_GROUP;
+    // Panels are too short for the hardware to run ahead, so what the next tile needs is asked for, into the second cache: the first one is
+    // too small to hold it that long. Past the end it is a no-op. A line of scales is two groups long.
+#pragma clang loop unroll(full)
+    for (int n = 0; n < NR; n++)
+      if (g % 2 == 0) _mm_prefetch((const char *)w + (size_t)(n + NR) * bytes + PANEL_SCALES + g * PK_PANEL * 2, _MM_HINT_T1);
 #pragma clang loop unroll(full)
     for (int m = 0; m < MR; m++)
 #pragma clang loop unroll(full)
@@ -195,9 +200,7 @@ PK_VNNI INLINE void tile_vnni(const int MR, const int NR, const int type, struct
 #pragma clang loop unroll(full)
         for (int n = 0; n < NR; n++) {
           const uint8_t *at = w + (size_t)n * bytes + codes + g * 512 + (size_t)j * 64;
-          // Panels are too short for the hardware to run ahead, so the next tile's line is asked for. Past the end it is a no-op.
-          // One row alone of 8 bits is as quick without.
-          if (MR > 1) _mm_prefetch((const char *)at + (size_t)NR * bytes, _MM_HINT_T0);
+          _mm_prefetch((const char *)at + (size_t)NR * bytes, _MM_HINT_T1);
           b[n] = _mm512_loadu_si512(at);
         }
 #pragma clang loop unroll(full)
@@ -215,7 +218,7 @@ PK_VNNI INLINE void tile_vnni(const int MR, const int NR, const int type, struct
 #pragma clang loop unroll(full)
         for (int n = 0; n < NR; n++) {
           const uint8_t *at = w + (size_t)n * bytes + codes + g * 256 + (size_t)j * 64;
-          _mm_prefetch((const char *)at + (size_t)NR * bytes, _MM_HINT_T0);
+          _mm_prefetch((const char *)at + (size_t)NR * bytes, _MM_HINT_T1);
           const __m512i both = _mm512_loadu_si512(at);
           low[n] = _mm512_shuffle_epi8(table[n], _mm512_and_si512(both, nibble));
           high[n] = _mm512_shuffle_epi8(table[n], _mm512_and_si512(_mm512_srli_epi16(both, 4), nibble));
@@ -255,15 +258,22 @@ PK_VNNI INLINE void tile_vnni(const int MR, const int NR, const int type, struct
 // `count` outputs in NR panels, all rows.
 PK_VNNI INLINE void panels_vnni(const int NR, const int type, struct inputs x, const uint8_t *w, size_t bytes,
                                 const float *bias, float *y, size_t rows, size_t n_total, size_t k, size_t count) {
-  size_t m = 0;
-  for (; m + 6 <= rows; m += 6)
-    tile_vnni(6, NR, type, row_of(x, m), w, bytes, bias, y + m * n_total, n_total, k, count);
-  if (rows - m >= 3) {
-    tile_vnni(3, NR, type, row_of(x, m), w, bytes, bias, y + m * n_total, n_total, k, count);
-    m += 3;
+  // In as few tiles as there can be, of nearly equal heights.
+  const size_t tiles = (rows + 5) / 6;
+  for (size_t tile = 0, m = 0; tile < tiles; tile++) {
+    const size_t height = (rows - m + tiles - tile - 1) / (tiles - tile);
+    const struct inputs own = row_of(x, m);
+    float *out = y + m * n_total;
+    switch (height) {
+      case 1: tile_vnni(1, NR, type, own, w, bytes, bias, out, n_total, k, count); break;
+      case 2: tile_vnni(2, NR, type, own, w, bytes, bias, out, n_total, k, count); break;
+      case 3: tile_vnni(3, NR, type, own, w, bytes, bias, out, n_total, k, count); break;
+      case 4: tile_vnni(4, NR, type, own, w, bytes, bias, out, n_total, k, count); break;
+      case 5: tile_vnni(5, NR, type, own, w, bytes, bias, out, n_total, k, count); break;
+      default: tile_vnni(6, NR, type, own, w, bytes, bias, out, n_total, k, count); break;
+    }
+    m += height;
   }
-  if (rows - m == 2) tile_vnni(2, NR, type, row_of(x, m), w, bytes, bias, y + m * n_total, n_total, k, count);
-  if (rows - m == 1) tile_vnni(1, NR, type, row_of(x, m), w, bytes, bias, y + m * n_total, n_total, k, count);
 }
 
 PK_VNNI INLINE void linear_vnni(const int type, struct inputs x, const uint8_t *w, const float *bias, float *y, size_t rows,

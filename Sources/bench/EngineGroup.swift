@@ -86,6 +86,7 @@ enum EngineGroup {
     try peers.loadTorch(shape, threads: threads)
     var against = prefill
     against.peer = "transformers, torch bf16"
+    against.runOurs = { try await subject.prefill(subject.prompts(1, prefillTokens, 6000 + $0)[0]) }
     against.runPeer = { try peers.prefillTorch(subject.prompts(1, prefillTokens, 5000 + $0)[0]) }
     try await report(against)
     try peers.unloadTorch()

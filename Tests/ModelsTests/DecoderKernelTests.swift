@@ -119,6 +119,41 @@ private func random(_ count: Int, seed: UInt64) -> [Float] {
     }
   }
 
+  /// Rows of two sequences of different lengths, through a window or not: what a row gets in any company is what it gets alone, to the bit, and what
+  /// plain C computes.
+  @Test(arguments: [(4, 2, 8), (6, 1, 10), (9, 3, 64), (8, 8, 128), (5, 1, 96)], [3, 20, Int.max])
+  func attentionOfARowDoesNotDependOnItsCompany(shape: (heads: Int, kvHeads: Int, size: Int), window: Int) {
+    let (heads, kvHeads, size) = shape
+    let lengths = (1...39).map { Int32($0) } + (10...37).map { Int32($0) }
+    let rows = lengths.count
+    let blocks: [Int32] = [4, 0, 2, 1, 5, 3]
+    let tables = lengths.indices.map { Int64($0 < 39 ? 0 : 3) }
+    let query = random(rows * heads * size, seed: 21)
+    var cacheK = [Float](repeating: .nan, count: 6 * kvHeads * size * 16)
+    var cacheV = cacheK
+    func slot(_ token: Int, from table: Int) -> Int64 { Int64(blocks[table + token / 16]) * 16 + Int64(token % 16) }
+    let slots = (0..<39).map { slot($0, from: 0) } + (0..<37).map { slot($0, from: 3) }
+    let stored = random(slots.count * kvHeads * size, seed: 22)
+    pk_kv_store(stored, stored.reversed(), slots, &cacheK, &cacheV, slots.count, kvHeads, size)
+    func attend(_ isa: Int32, _ rows: Range<Int>, into out: inout [Float]) {
+      pk_paged_attention_windowed(
+        isa, query, cacheK, cacheV, lengths, tables, blocks, &out, heads, kvHeads, size, 0.3, window, 0, rows.lowerBound, rows.upperBound)
+    }
+    var plain = [Float](repeating: 0, count: rows * heads * size)
+    attend(0, 0..<rows, into: &plain)
+    for isa in available {
+      var whole = [Float](repeating: 0, count: plain.count)
+      attend(isa, 0..<rows, into: &whole)
+      let worst = zip(whole, plain).map { abs($0 - $1) }.max() ?? .nan
+      #expect(worst < 1e-5, "isa \(isa): \(worst)")
+      for width in [1, 2, 3, 7, 30] {
+        var parts = [Float](repeating: 0, count: plain.count)
+        for first in stride(from: 0, to: rows, by: width) { attend(isa, first..<min(rows, first + width), into: &parts) }
+        #expect(parts == whole, "isa \(isa), \(width) rows at once")
+      }
+    }
+  }
+
   @Test func logitReductions() {
     let x = random(1000, seed: 11).map { $0 * 20 }
     let exact = log(x.reduce(0.0) { $0 + exp(Double($1)) })

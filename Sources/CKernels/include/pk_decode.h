@@ -64,7 +64,7 @@ void pk_paged_attention(int isa, const float *_Nonnull query, const float *_Nonn
 
 /// The same for a row that sees its last `window` tokens only (at least 1, its own among them), with scores s replaced by
 /// soft_cap * tanh(s / soft_cap) when soft_cap is above 0.
-void pk_paged_attention_windowed(const float *_Nonnull query, const float *_Nonnull keys, const float *_Nonnull values,
+void pk_paged_attention_windowed(int isa, const float *_Nonnull query, const float *_Nonnull keys, const float *_Nonnull values,
                                  const int32_t *_Nonnull lengths, const int64_t *_Nonnull tables,
                                  const int32_t *_Nonnull blocks, float *_Nonnull out, size_t heads, size_t kv_heads,
                                  size_t head, float scale, size_t window, float soft_cap, size_t first, size_t last);

@@ -15,7 +15,7 @@ public enum WeightPrecision: String, CaseIterable, Codable, Sendable {
   case bf16
   /// 8 bits and one f16 scale for 32 weights; inputs are brought to 8 bits as well.
   case int8
-  /// Feed-forward parts and experts in 4 bits, a place in a table of 16 numbers, with one f16 scale for 32 weights; attention, the
+  /// What a file holds in 4 bits stays as it is. Of others, feed-forward parts and experts in 4 bits, a place in a table of 16 numbers, with one f16 scale for 32 weights; attention, the
   /// vocabulary's matrix, and in models up to a width of 2048 the matrices that lead back to it in 8 bits.
   case int4
 }
@@ -24,7 +24,7 @@ extension WeightLoader {
   /// A matrix that rows are multiplied with.
   /// - Parameter least: the fewest bits that it may have.
   func linear(_ plan: MatrixPlan, least: WeightPrecision? = nil) throws -> Matrix {
-    switch precision == .int4 ? least ?? .int4 : precision {
+    switch try precision == .int4 ? (holdsFourBits(plan) ? .int4 : least ?? .int4) : precision {
     case .f32: try matrix(plan)
     case .bf16: try rounded(plan)
     case .int8: try packed(plan, Int32(PK_WEIGHT_I8))
@@ -65,6 +65,12 @@ extension WeightLoader {
     }
     return Matrix(
       type: type, rows: plan.rows, columns: plan.columns, weights: UnsafeRawPointer(target), bias: try plan.bias.map(vector))
+  }
+
+  /// Whether the file has no more than 4 bits of the matrix: then these are kept as they are, whatever else would suit it.
+  private func holdsFourBits(_ plan: MatrixPlan) throws -> Bool {
+    guard plan.isContiguous, let format = try view(plan.tensor, shape: plan.stored).blocks else { return false }
+    return Self.keeps(format, Int32(PK_WEIGHT_I4))
   }
 
   /// Whether blocks of `format` are packed weights of `type` already.

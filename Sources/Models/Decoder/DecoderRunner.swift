@@ -229,7 +229,7 @@ public final class DecoderRunner {
           isa, query, keys, values, lengths, batch.tables, batch.blocks, attended, heads, keyHeads, size, plan.scale, first, last)
       } else {
         pk_paged_attention_windowed(
-          query, keys, values, lengths, batch.tables, batch.blocks, attended, heads, keyHeads, size, plan.scale, window, cap, first, last)
+          isa, query, keys, values, lengths, batch.tables, batch.blocks, attended, heads, keyHeads, size, plan.scale, window, cap, first, last)
       }
     }
     var context = UnsafePointer(attended)
