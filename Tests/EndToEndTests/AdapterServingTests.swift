@@ -219,6 +219,13 @@ extension EndToEnd {
       #expect(logits.status == 0 && FileManager.default.contents(atPath: out)?.count == 4 * 257 * 4, "\(logits.all)")
       let split = try cluster.cli(words + ["--adapter", adapter, "--tensor-parallel", "2"])
       #expect(split.status == 0 && split.out == made.out, "\(split.all)")
+      let bench = try cluster.cli(
+        ["model", "bench", model, "--prompt", "20", "--generate", "8", "--parallel", "3", "--adapter", adapter, "--adapter", adapter, "-o", "json"])
+      let told = try JSONValue(parsing: bench.out)
+      let read = (told["decode"]?.arrayValue?.first?["bytes_per_step"]?.intValue ?? 0) - (told["weight_bytes_per_token"]?.intValue ?? 0)
+      // Two adapters of 2048 numbers, beside what three requests have in the cache.
+      let cache = 3 * 20 * (told["cache_bytes_per_token"]?.intValue ?? 0)
+      #expect(bench.status == 0 && read == cache + 2 * 2048 * 4, "\(bench.all)")
       let none = try cluster.cli(words + ["--adapter", model])
       #expect(none.status != 0 && none.err.contains("PLT-4503"), "\(none.all)")
     }

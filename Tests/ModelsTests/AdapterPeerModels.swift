@@ -33,6 +33,8 @@ let makeAdapters = #"""
              {"conv": dict(r=8, lora_alpha=16, fan_in_fan_out=True, target_modules=["c_attn", "c_proj", "c_fc"])}),
     "gpt_neox": ("gpt_neox", {**small}, {"mixed": dict(r=8, lora_alpha=16, target_modules=["query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"])}),
     "mixtral": ("mixtral", {**base, "num_local_experts": 4}, {"attention": dict(r=8, lora_alpha=16, target_modules=["q_proj", "k_proj", "v_proj", "o_proj"])}),
+    "dbrx": ("dbrx", dict(vocab_size=V, d_model=64, n_heads=4, n_layers=3, max_seq_len=256, bos_token_id=1, eos_token_id=2, attn_config=dict(kv_n_heads=2, clip_qkv=1.5, rope_theta=50000.0),
+             ffn_config=dict(hidden_size=64, ffn_hidden_size=40, moe_num_experts=5, moe_top_k=2)), {"fused": dict(r=8, lora_alpha=16, target_modules=["Wqkv", "out_proj"])}),
   }
   def write(path, values): np.ascontiguousarray(values).astype(np.float32).tofile(path)
   number, names = 0, []

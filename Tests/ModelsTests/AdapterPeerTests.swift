@@ -14,7 +14,7 @@ import Testing
   @Test func everyAdapterComputesWhatPEFTDoes() throws {
     let folder = TemporaryDirectory("adapters")
     let names: [String] = try JSONValue(parsing: Peers.run(makeAdapters, [folder.path])).decode()
-    #expect(names.count == 13)
+    #expect(names.count == 14)
     for name in names {
       let parts = name.split(separator: "/").map(String.init)
       let model = try DecoderModel(directory: folder.file(parts[0]))

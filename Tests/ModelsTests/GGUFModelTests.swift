@@ -30,6 +30,14 @@ import Testing
       }
       let whole = try logits(model, ids)
       #expect(parts.allSatisfy { $0 == whole }, "\(name): in two parts")
+      // An adapter names modules as the folder has them, whatever the file calls its tensors and in which order their rows lie.
+      let source = try DecoderModel(directory: folder.file(name))
+      let modules = model.targets.modules.map { ($0.key, $0.value.inputs, $0.value.outputs) }.sorted { $0.0 < $1.0 }
+      try AdapterFolder(modules, seed: 1, spread: 0.2).write(to: folder.file("adapter"))
+      let adapter = try LoRAAdapter(name: "a", directory: folder.file("adapter"), targets: model.targets)
+      let adapted = try logits(source, ids, adapter)
+      #expect(difference(try logits(model, ids, adapter), adapted) < 4e-5, "\(name) with an adapter")
+      #expect(difference(expected, adapted) > 0.05, "\(name): the adapter changes nothing")
       #expect(model.endTokenIDs == [2], "\(name)")
       #expect(try ModelArchitectures.isEncoder(directory: folder.file(name + ".gguf")) == false)
     }
@@ -88,9 +96,9 @@ import Testing
     }
   }
 
-  private func logits(_ model: DecoderModel, _ ids: [Int32]) throws -> [Float] {
+  private func logits(_ model: DecoderModel, _ ids: [Int32], _ adapter: LoRAAdapter? = nil) throws -> [Float] {
     var all: [Float] = []
-    try SingleSequence(model: model).logits(ids) { all.append(contentsOf: $0) }
+    try SingleSequence(model: model, adapter: adapter).logits(ids) { all.append(contentsOf: $0) }
     return all
   }
 

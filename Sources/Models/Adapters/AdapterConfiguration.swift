@@ -20,6 +20,8 @@ struct AdapterConfiguration {
   }
 
   private var path: String?
+  /// When the expressions of a hostile file have had their time.
+  private let deadline = ContinuousClock.now + .seconds(10)
   let rank: Int
   let alpha: Double
   /// rsLoRA: alpha is divided by the rank's root instead of the rank.
@@ -145,7 +147,11 @@ struct AdapterConfiguration {
   private func bad(_ what: String) -> PlatformError { PlatformError(.invalidFile, what, number: "PLT-4503", path: path) }
 
   private func value(of module: String, _ patterns: [(pattern: NamePattern, value: Double)], _ key: String) throws -> Double? {
-    let found = Set(patterns.filter { $0.pattern.matches(module) }.map(\.value))
+    var found: Set<Double> = []
+    for (pattern, value) in patterns {
+      guard ContinuousClock.now < deadline else { throw bad("the expressions of '\(key)' take too long") }
+      if pattern.matches(module) { found.insert(value) }
+    }
     guard found.count < 2 else {
       // PEFT takes the one that stands first, an order that JSON objects do not have.
       throw bad("'\(key)' has several values for '\(module)'")

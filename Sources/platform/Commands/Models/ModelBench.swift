@@ -14,7 +14,8 @@ extension ModelCommand {
       discussion: """
         Random token ids go through the engine that serves endpoints: one prompt for prefill, then as many requests at once as --parallel says for
         decoding. A decoding step reads all weights once, whatever the number of requests; how much that is of what the machine's memory gives
-        is told beside it, measured in the same run with the same threads. The processors should have nothing else to do.
+        is told beside it, measured in the same run with the same threads. The processors should have nothing else to do. With --adapter, which may be
+        said several times, requests take the adapters in turn, and a step reads those of its requests as well.
 
         EXAMPLES
           platform model bench ./model --threads 1 --dtype int8
@@ -24,6 +25,7 @@ extension ModelCommand {
     @Option(help: "Tokens of the prompt.") var prompt = 512
     @Option(help: "Tokens that each request makes.") var generate = 128
     @Option(help: "How many requests at once, a list.") var parallel = "1,4,8,16"
+    @Option(help: "Folder of a LoRA adapter, in PEFT's layout.") var adapter: [String] = []
     @Option(name: [.short, .long], help: "text, wide, json, yaml, csv or name.") var output: OutputFormat = .text
     @OptionGroup var compute: ModelComputeOptions
 
@@ -37,7 +39,8 @@ extension ModelCommand {
       guard (1...1 << 20).contains(prompt) else { throw refuse("--prompt \(prompt) is not from 1 to \(1 << 20)") }
       guard (2...1 << 20).contains(generate) else { throw refuse("--generate \(generate) is not from 2 to \(1 << 20)") }
       let bench = try ModelMeasurement(
-        directory: directory, precision: precision, threads: threads, prompt: prompt, generate: generate, parallel: counts.compactMap { $0 })
+        directory: directory, precision: precision, threads: threads, prompt: prompt, generate: generate, parallel: counts.compactMap { $0 },
+        adapters: adapter)
       let result = try await bench.run()
       if output.isStructured { return try Report.structured(result, output) }
       result.show()
@@ -139,13 +142,20 @@ private struct ModelMeasurement {
   private let model: any GenerativeModel
   private let engine: InferenceEngine
   private let loadSeconds: Double
+  private let adapters: [LoRAAdapter]
 
-  init(directory: String, precision: WeightPrecision, threads: Int, prompt: Int, generate: Int, parallel: [Int]) throws {
+  init(
+    directory: String, precision: WeightPrecision, threads: Int, prompt: Int, generate: Int, parallel: [Int], adapters: [String]
+  ) throws {
     (self.directory, self.precision, self.threads) = (directory, precision, threads)
     (self.prompt, self.generate, self.parallel) = (prompt, generate, parallel)
     let began = ContinuousClock.now
     model = try GenerativeModels.open(directory, precision: precision)
     loadSeconds = (ContinuousClock.now - began).inSeconds
+    let targets = model.adapterTargets
+    self.adapters = try adapters.compactMap { folder in
+      try targets.map { try LoRAAdapter(name: (folder as NSString).lastPathComponent, directory: folder, targets: $0) }
+    }
     let longest = max(prompt + 1, Self.decodePrompt + generate)
     guard longest <= model.servedLength else {
       throw PlatformError(
@@ -170,7 +180,7 @@ private struct ModelMeasurement {
     var prefill = Double.infinity
     for round in 0..<Self.prefillRounds {
       let began = ContinuousClock.now
-      let times = try await stream(100 + round, prompt, 1)
+      let times = try await stream(100 + round, prompt, 1, adapters.first)
       prefill = min(prefill, (times[0] - began).inSeconds)
     }
     var decodes: [(count: Int, tokens: Int, seconds: Double, first: Double)] = []
@@ -183,7 +193,8 @@ private struct ModelMeasurement {
       loadSeconds: loadSeconds, peakMemoryBytes: peak, memoryGigabytesPerSecond: bandwidth,
       prefill: .init(promptTokens: prompt, seconds: prefill, tokensPerSecond: Double(prompt) / prefill),
       decode: decodes.map { one in
-        let bytes = weights + one.count * (Self.decodePrompt + generate / 2) * model.cacheBytesPerToken
+        let added = adapters.prefix(one.count).reduce(0) { $0 + $1.byteCount }
+        let bytes = weights + added + one.count * (Self.decodePrompt + generate / 2) * model.cacheBytesPerToken
         let rate = Double(one.tokens) / one.seconds
         let moved = rate / Double(one.count) * Double(bytes) / 1e9
         return .init(
@@ -196,7 +207,10 @@ private struct ModelMeasurement {
   private func decode(_ count: Int) async throws -> (count: Int, tokens: Int, seconds: Double, first: Double) {
     let began = ContinuousClock.now
     let all = try await withThrowingTaskGroup(of: [ContinuousClock.Instant].self) { group in
-      for index in 0..<count { group.addTask { try await stream(1000 * count + index, Self.decodePrompt, generate) } }
+      for index in 0..<count {
+        let adapter = adapters.isEmpty ? nil : adapters[index % adapters.count]
+        group.addTask { try await stream(1000 * count + index, Self.decodePrompt, generate, adapter) }
+      }
       return try await group.reduce(into: []) { $0.append($1) }
     }
     let start = all.compactMap(\.first).max() ?? began
@@ -211,13 +225,14 @@ private struct ModelMeasurement {
   }
 
   /// When each token of one request came.
-  private func stream(_ seed: Int, _ length: Int, _ tokens: Int) async throws -> [ContinuousClock.Instant] {
+  private func stream(_ seed: Int, _ length: Int, _ tokens: Int, _ adapter: LoRAAdapter? = nil) async throws -> [ContinuousClock.Instant] {
     var generator = SplitMix64(seed: UInt64(seed))
     let ids = (0..<length).map { _ in Int32(generator.next() % UInt64(model.vocabularySize)) }
     var request = GenerationRequest(id: "\(seed)", prompt: .tokens(ids))
     request.sampling = .greedy
     request.maxTokens = tokens
     request.ignoreEOS = true
+    request.adapter = adapter
     var times: [ContinuousClock.Instant] = []
     for try await event in try engine.generate(request) where !event.tokenIDs.isEmpty {
       times += Array(repeating: ContinuousClock.now, count: event.tokenIDs.count)
