@@ -70,7 +70,7 @@ fi
 
 if [ "$peers" = 1 ]; then
   folder=${PLATFORM_PEERS:-$HOME/.cache/platform/peers}
-  wanted="duckdb==1.5.5 fastavro deltalake openai pyarrow numpy transformers safetensors tokenizers sentencepiece gguf protobuf hnswlib pyroaring databricks-sdk moto[server,s3] unitycatalog-client duckdb-extension-httpfs==1.5.5 duckdb-extension-delta==1.5.5 duckdb-extension-unity-catalog==1.5.5 duckdb-extension-tpch==1.5.5"
+  wanted="duckdb==1.5.5 fastavro deltalake openai anthropic pyarrow numpy transformers safetensors tokenizers sentencepiece gguf protobuf hnswlib pyroaring databricks-sdk moto[server,s3] unitycatalog-client duckdb-extension-httpfs==1.5.5 duckdb-extension-delta==1.5.5 duckdb-extension-unity-catalog==1.5.5 duckdb-extension-tpch==1.5.5"
   stamp="$wanted torch peft==0.21.2"
   if [ "$(cat "$folder/.wanted" 2>/dev/null || true)" = "$stamp" ]; then
     say "peer packages are there: $folder"

@@ -80,6 +80,7 @@ public struct APIServer: Sendable {
     ServingRoutes(service: service).add(to: router)
     OpenAIRoutes(gateway: gateway, service: service).add(to: router)
     ResponsesRoutes(gateway: gateway).add(to: router)
+    MessagesRoutes(gateway: gateway).add(to: router)
     TokenRoutes(gateway: gateway).add(to: router)
     AdapterRoutes(service: service).add(to: router)
     RerankRoutes(gateway: gateway).add(to: router)

@@ -10,6 +10,9 @@ import NIOCore
 
 extension HTTPField.Name {
   static let requestID = HTTPField.Name("X-Request-Id")!
+  static let apiKey = HTTPField.Name("X-Api-Key")!
+  /// Which clients of Anthropic send with every request.
+  static let anthropicVersion = HTTPField.Name("Anthropic-Version")!
   static let contentTypeOptions = HTTPField.Name("X-Content-Type-Options")!
 }
 
@@ -96,7 +99,9 @@ struct ErrorMiddleware: RouterMiddleware {
       failure.path = String(path[volumes.lowerBound...]).removingPercentEncoding
     }
     var response: Response
-    if path.hasPrefix("/v1/") || path == "/tokenize" || path == "/detokenize" || RerankRoutes.aliases.contains(path) {
+    if path.hasPrefix(MessagesRoutes.prefix) {
+      response = try Response.json(MessagesAnswer.errorBody(failure, requestID: requestID), status: StatusMapping.status(failure.code))
+    } else if path.hasPrefix("/v1/") || path == "/tokenize" || path == "/detokenize" || RerankRoutes.aliases.contains(path) {
       let body: JSONValue = [
         "error": [
           "message": .string(failure.message), "type": .string(StatusMapping.openAIType(failure.code)),
@@ -128,7 +133,7 @@ struct OriginCheck: RouterMiddleware {
     if let origin = request.headers[.origin], origin != "http://\(authority)", origin != "https://\(authority)" {
       throw PlatformError(.permissionDenied, "requests from another site are refused")
     }
-    if request.headers[.authorization] == nil {
+    if request.headers[.authorization] == nil, request.headers[.apiKey] == nil {
       let host = authority.split(separator: ":").first.map(String.init) ?? ""
       let numeric = host.allSatisfy { $0.isNumber || $0 == "." } || authority.hasPrefix("[")
       if !(numeric || host == "localhost" || host.isEmpty) {
@@ -139,7 +144,7 @@ struct OriginCheck: RouterMiddleware {
   }
 }
 
-/// A token on every route but health and the login page: `Authorization: Bearer`, or the console's cookie.
+/// A token on every route but health and the login page: `Authorization: Bearer`, `X-Api-Key` (Anthropic's clients), or the console's cookie.
 struct Authentication: RouterMiddleware {
   typealias Context = PlatformRequestContext
   static let cookie = "platform_session"
@@ -169,6 +174,7 @@ struct Authentication: RouterMiddleware {
       guard token.first == 0x20 || token.last == 0x20 || token.contains(where: { $0 < 0x20 || $0 > 0x7E }) else { return String(Substring(token)) }
       return String(header.dropFirst(7)).trimmingCharacters(in: .whitespaces)
     }
+    if let key = request.headers[.apiKey] { return key }
     for pair in (request.headers[.cookie] ?? "").split(separator: ";") {
       let parts = pair.split(separator: "=", maxSplits: 1).map { $0.trimmingCharacters(in: .whitespaces) }
       if parts.count == 2, parts[0] == cookie { return parts[1] }

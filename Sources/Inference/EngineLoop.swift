@@ -391,7 +391,7 @@ final class EngineLoop: @unchecked Sendable {  // `runner`, `scheduler` and `liv
     }
     let event = GenerationEvent(
       text: outcome.text, tokenIDs: [token], logprobs: logprobs, finish: outcome.finish,
-      usage: outcome.finish == nil ? nil : sequence.state.usage)
+      usage: outcome.finish == nil ? nil : sequence.state.usage, stop: outcome.finish == .stop ? sequence.state.stop : nil)
     return (token, event)
   }
 

@@ -180,4 +180,6 @@ public struct GenerationEvent: Sendable, Equatable {
   public var logprobs: [TokenLogprob]?
   public var finish: FinishReason?
   public var usage: GenerationUsage?
+  /// The stop text that ended it, if one did.
+  public var stop: String?
 }

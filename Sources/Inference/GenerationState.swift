@@ -44,6 +44,9 @@ struct GenerationState {
   /// Tokens that must not be drawn next: those that would end the generation before `minTokens`.
   var bannedTokens: Set<Int32> { producedCount < request.minTokens ? endTokens : [] }
 
+  /// The stop text that ended the generation.
+  var stop: String? { matcher.met }
+
   var producedCount: Int { tokens.count - promptCount }
   /// Of the prompt's tokens, those that were computed before it began.
   var cachedCount = 0

@@ -5,6 +5,8 @@ public struct StopMatcher: Sendable {
   private let stops: [[UInt8]]
   private let includesStop: Bool
   private var held: [UInt8] = []
+  /// The stop text that was met.
+  public private(set) var met: String?
 
   /// Empty texts are ignored.
   /// - Parameter includesStop: whether the text ends behind the stop text instead of before it.
@@ -21,6 +23,7 @@ public struct StopMatcher: Sendable {
       for stop in stops where held[start...].starts(with: stop) {
         let text = String(decoding: held[..<(includesStop ? start + stop.count : start)], as: UTF8.self)
         held = []
+        met = String(decoding: stop, as: UTF8.self)
         return (text, true)
       }
     }

@@ -135,6 +135,26 @@ import Transport
     #expect(output.usage.prompt == 5 && output.usage.completion == 70 && output.usage.reasoning > 0)
   }
 
+  @Test func aStreamThatFailsSaysSoAtItsEnd() throws {
+    let wanted = try request(#"{"model":"m","input":"x"}"#)
+    var output = ResponsesOutput(ChoiceReader(wanted.call, tools: []), wantsLogprobs: false)
+    var answer = ResponsesAnswer(id: "resp_1", model: "m", echoed: wanted.echoed)
+    var told = answer.opening()
+    told += answer.events(output.read(GenerateFrame(text: "ab", tokens: [2])))
+    told += answer.closing(output, failure: PlatformError(.unavailable, "no replica is left"))
+    let lines = told.split(separator: "\n")
+    let events = try lines.filter { $0.hasPrefix("data: ") }.map { try JSONValue(parsing: String($0.dropFirst(6))) }
+    let names = lines.filter { $0.hasPrefix("event: ") }.map { String($0.dropFirst(7)) }
+    #expect(names == events.map { $0["type"]?.stringValue ?? "" })
+    #expect(events.enumerated().allSatisfy { $1["sequence_number"]?.intValue == $0 })
+    let last = try #require(events.last)
+    let error: JSONValue = ["code": "server_error", "message": "no replica is left"]
+    #expect(last["type"]?.stringValue == "response.failed" && last["response"]?["status"]?.stringValue == "failed")
+    #expect(last["response"]?["error"] == error)
+    // Clients take an `error` at the top for one of the connection.
+    #expect(last.objectValue?.keys.contains("error") == false)
+  }
+
   @Test func anAnswerOfNothingIsAnEmptyMessageAndACutOneIsIncomplete() throws {
     let wanted = try request(#"{"model":"m","input":"x"}"#)
     var empty = ResponsesOutput(ChoiceReader(wanted.call, tools: []), wantsLogprobs: false)

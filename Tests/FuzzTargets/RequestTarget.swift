@@ -9,7 +9,7 @@
   @testable import API
 
   extension FuzzTarget {
-    /// Bodies of the OpenAI routes; the first byte is `c` for chat, `r` for responses.
+    /// Bodies of the OpenAI routes; the first byte is `c` for chat, `r` for responses, `m` for messages.
     static let openai = FuzzTarget(
       name: "openai",
       samples: {
@@ -20,6 +20,7 @@
           #"p{"model":"m","prompt":[[1,2],[3]],"best_of":1,"suffix":"","frequency_penalty":-2,"guided_choice":["a","b"],"ignore_eos":true}"#,
           #"r{"model":"m","instructions":"s","input":[{"role":"user","content":"hi"},{"type":"reasoning","id":"r","summary":[],"content":[{"type":"reasoning_text","text":"t"}]},{"type":"function_call","call_id":"c","name":"f","arguments":"{\"a\":1}"},{"type":"function_call_output","call_id":"c","output":[{"type":"input_text","text":"x"}]}],"tools":[{"type":"function","name":"f","parameters":{"type":"object"},"strict":true}],"tool_choice":{"type":"function","name":"f"},"max_output_tokens":5,"metadata":{"a":"b"}}"#,
           #"r{"model":"m","input":"hi","text":{"format":{"type":"json_schema","name":"n","schema":{"type":"object","properties":{"z":{"type":"integer"}}}}},"include":["message.output_text.logprobs"],"top_logprobs":2,"reasoning":{"effort":"low","summary":"auto"},"stream":true,"truncation":"disabled","store":false}"#,
+          #"m{"model":"m","max_tokens":9,"system":[{"type":"text","text":"s"}],"messages":[{"role":"user","content":"hi"},{"role":"assistant","content":[{"type":"thinking","thinking":"t","signature":""},{"type":"text","text":"x"},{"type":"tool_use","id":"c","name":"f","input":{"a":1}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"c","content":"2","is_error":false}]}],"tools":[{"name":"f","input_schema":{"type":"object"},"cache_control":{"type":"ephemeral"}}],"tool_choice":{"type":"any","disable_parallel_tool_use":true},"thinking":{"type":"adaptive"},"stop_sequences":["z"]}"#,
         ].map { Array($0.utf8) }
       },
       words: [
@@ -38,6 +39,12 @@
       if kind == UInt8(ascii: "r") {
         let request = try ResponsesRequest(body, text: String(decoding: text, as: UTF8.self), requestID: "r")
         try hold(request.call.messages?.isEmpty == false, "a request that asks for nothing")
+        _ = try JSONValue(encoding: request.call).sortedText
+        return
+      }
+      if kind == UInt8(ascii: "m") {
+        let request = try MessagesRequest(body, text: String(decoding: text, as: UTF8.self), requestID: "r")
+        try hold(request.call.messages?.isEmpty == false && request.call.maxTokens != nil, "a request that asks for nothing")
         _ = try JSONValue(encoding: request.call).sortedText
         return
       }

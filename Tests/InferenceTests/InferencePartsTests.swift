@@ -395,7 +395,9 @@ import Testing
     #expect(run(["é", "ü!"], ["ü"]) == (["é", ""], true))
     #expect(run(["any"], []) == (["any", ""], false))
     var including = StopMatcher(["END"], includesStop: true)
-    #expect(including.push("a ENDx") == ("a END", true))
+    #expect(including.push("a ENDx") == ("a END", true) && including.met == "END")
+    var several = StopMatcher(["xy", "b"])
+    #expect(several.push("a") == ("a", false) && several.met == nil && several.push("cbxy") == ("c", true) && several.met == "b")
     #expect(run(["aaa", "b"], ["aab"]) == (["a", ""], true))
   }
 

@@ -101,7 +101,7 @@ private let crossEncoders = #"""
   """#
 
 @Suite(.enabled(if: Peers.python != nil, "no peer environment")) struct RerankerPeerTests {
-  /// Measured: the largest difference is 2e-6 of scores that lie some tenths apart.
+  /// Measured: the largest difference is 4e-6, of scores that lie some tenths apart.
   @Test func scoresAreThoseOfTransformers() throws {
     let folder = TemporaryDirectory("rerankers")
     let names: [String] = try JSONValue(parsing: Peers.run(crossEncoders, [folder.path])).decode()

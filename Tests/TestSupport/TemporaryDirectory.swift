@@ -26,10 +26,13 @@ public enum Peers {
   }
 
   /// Whether they include `gguf`, which came later than the others.
-  public static var hasGGUF: Bool { python != nil && (try? run("import gguf")) != nil }  // a failed import is the answer
+  public static var hasGGUF: Bool { has("gguf") }
+
+  /// Whether they include a package that came later than the others.
+  public static func has(_ package: String) -> Bool { python != nil && (try? run("import \(package)")) != nil }  // a failed import is the answer
 
   /// Whether they include `peft`, which came later than the others.
-  public static var hasPEFT: Bool { python != nil && (try? run("import peft")) != nil }  // a failed import is the answer
+  public static var hasPEFT: Bool { has("peft") }
 
   /// A folder with the wheels of a notebook's kernel, when they were fetched.
   public static var kernelWheels: String? {

@@ -32,13 +32,6 @@ struct ResponsesInput {
 
   static func refusal(_ what: String) -> PlatformError { PlatformError(.invalidArgument, what, number: "invalid_value") }
 
-  /// What the assistant did between two turns of others.
-  private struct AssistantTurn {
-    var content: String?
-    var reasoning = ""
-    var calls: [OrderedJSON] = []
-  }
-
   private mutating func add(_ item: OrderedJSON, _ place: String) throws {
     switch item.given("type")?.stringValue ?? (item["role"] == nil ? "" : "message") {
     case "message": try addMessage(item, place)
@@ -81,21 +74,12 @@ struct ResponsesInput {
       throw Self.refusal("'\(place).arguments' must be JSON as a text")
     }
     calls.insert(id)
-    assistant.calls.append(
-      .object([
-        .init("id", .string(id)), .init("type", .string("function")),
-        .init("function", .object([.init("name", .string(name)), .init("arguments", arguments)])),
-      ]))
+    assistant.addCall(id: id, name: name, arguments: arguments)
   }
 
   private mutating func endAssistantTurn() {
-    defer { assistant = AssistantTurn() }
-    guard assistant.content != nil || !assistant.calls.isEmpty || !assistant.reasoning.isEmpty else { return }
-    var members: [OrderedJSON.Member] = []
-    if !assistant.reasoning.isEmpty { members.append(.init("reasoning_content", .string(assistant.reasoning))) }
-    if !assistant.calls.isEmpty { members.append(.init("tool_calls", .array(assistant.calls))) }
-    turns.append(
-      ChatTurn(role: "assistant", content: assistant.content ?? "", members: members.isEmpty ? nil : OrderedJSON.object(members).text))
+    if let turn = assistant.turn { turns.append(turn) }
+    assistant = AssistantTurn()
   }
 
   /// A text, or parts of text.

@@ -15,22 +15,19 @@ struct OpenAIRoutes {
 
   func add(to router: Router<PlatformRequestContext>) {
     let gateway = self.gateway
-    router.get("/v1/models") { _, _ in
-      try Response.json(
-        JSONValue.object([
-          "object": "list",
-          "data": .array(
-            gateway.endpoints().filter { $0.kind != "search" }.flatMap { endpoint in
-              [Self.model(ServedModel(endpoint: endpoint))] + endpoint.adapters.map { Self.model(ServedModel(endpoint: endpoint, adapter: $0)) }
-            }),
-        ]))
+    router.get("/v1/models") { request, _ in
+      let served = gateway.endpoints().filter { $0.kind != "search" }.flatMap { endpoint in
+        [ServedModel(endpoint: endpoint)] + endpoint.adapters.map { ServedModel(endpoint: endpoint, adapter: $0) }
+      }
+      guard request.headers[.anthropicVersion] == nil else { return try Response.json(MessagesAnswer.models(served)) }
+      return try Response.json(JSONValue.object(["object": "list", "data": .array(served.map(Self.model))]))
     }
-    router.get("/v1/models/{name}") { _, context in
+    router.get("/v1/models/{name}") { request, context in
       let name = try context.parameters.require("name")
       guard let served = gateway.served(name) else {
         throw PlatformError(.notFound, "the model '\(name)' does not exist", number: "model_not_found")
       }
-      return try Response.json(Self.model(served))
+      return try Response.json(request.headers[.anthropicVersion] == nil ? Self.model(served) : MessagesAnswer.model(served))
     }
     router.post("/v1/chat/completions") { request, context in try await generate(request, context, chat: true) }
     router.post("/v1/completions") { request, context in try await generate(request, context, chat: false) }

@@ -128,6 +128,8 @@ public struct GenerateFrame: Codable, Sendable, Equatable {
   /// How the text of a chat is to be read: `Grammar.ReasoningForm` and `Grammar.ToolCallFormat`, in a replica's first frame.
   public var reasoning: String?
   public var callFormat: String?
+  /// The stop text that ended the generation, if one did.
+  public var stop: String?
 
   public init(
     text: String, tokens: [Int32], logprobs: [TokenLogprob]? = nil, finish: String? = nil, promptTokens: Int? = nil,

@@ -259,10 +259,12 @@ private struct GenerateAnswering: Answering {
     func logprob(_ token: Inference.TokenLogprob) -> GenerateFrame.TokenLogprob {
       .init(token: token.token, bytes: token.bytes, logprob: token.logprob, top: token.top.map(logprob))
     }
-    return GenerateFrame(
+    var frame = GenerateFrame(
       text: event.text, tokens: event.tokenIDs, logprobs: event.logprobs?.map(logprob), finish: event.finish?.rawValue,
       promptTokens: event.usage?.promptTokens, completionTokens: event.usage?.completionTokens,
       cachedTokens: event.usage?.cachedTokens)
+    frame.stop = event.stop
+    return frame
   }
 }
 
