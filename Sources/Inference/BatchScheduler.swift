@@ -8,7 +8,7 @@ import Core
 /// cache, and every step hands out a token budget so that `computed` catches up. Sequences that run come first; of those,
 /// the ones that lack a single token. When blocks run out, the sequence that was admitted last gives its blocks back and
 /// waits at the front of the queue; it is computed again later. Blocks that were computed before for the same tokens, of whatever sequence, are
-/// taken over instead (`PrefixKey`).
+/// taken over instead (`PrefixKey`), and for those that a running sequence is about to compute the others wait: nobody computes them twice.
 public struct BatchScheduler: Sendable {
   public struct Configuration: Codable, Sendable, Equatable {
     /// Sequences in a step.
@@ -44,6 +44,8 @@ public struct BatchScheduler: Sendable {
     var takesOver = true
     /// Leading blocks that have been named, or were taken over.
     var named = 0
+    /// Of full blocks that are not computed yet.
+    var unnamedKeys: ArraySlice<PrefixKey> { keys[named...] }
   }
 
   public let configuration: Configuration
@@ -103,9 +105,17 @@ public struct BatchScheduler: Sendable {
         budget -= count
       }
     }
-    while !preempted, budget > 0, running.count < configuration.maxBatch, let next = waiting.first {
-      // Room for all that is known of it and one block to grow, so that it does not push others out at once.
+    var coming = preempted || waiting.isEmpty ? [] : Set(running.flatMap(\.unnamedKeys))
+    var place = 0
+    while !preempted, budget > 0, running.count < configuration.maxBatch, place < waiting.count {
+      let next = waiting[place]
       let found = known(next)
+      // What it lacks next is about to be there. It keeps its place; when the other is pushed out or removed, it computes that itself.
+      if let lacking = found.lacking, coming.contains(lacking) {
+        place += 1
+        continue
+      }
+      // Room for all that is known of it and one block to grow, so that it does not push others out at once.
       let wanted = min(KVBlockPool.blocks(forTokens: next.total) + 1 - found.count + found.free, pool.capacity)
       guard pool.freeCount >= wanted || running.isEmpty else { break }
       var blocks = next.keys[..<found.count].compactMap { pool.revive($0) }
@@ -116,7 +126,7 @@ public struct BatchScheduler: Sendable {
         break
       }
       blocks += more
-      var sequence = waiting.removeFirst()
+      var sequence = waiting.remove(at: place)
       sequence.blocks = blocks
       sequence.computed = start
       sequence.named = found.count
@@ -125,6 +135,7 @@ public struct BatchScheduler: Sendable {
         prefixHits += start
       }
       running.append(sequence)
+      coming.formUnion(sequence.unnamedKeys)
       planned[sequence.id] = count
       budget -= count
     }
@@ -174,17 +185,18 @@ public struct BatchScheduler: Sendable {
     }
   }
 
-  /// Leading blocks that need not be computed, and how many of those nobody holds. The last token always is, for its logits.
-  private func known(_ sequence: Sequence) -> (count: Int, free: Int) {
-    guard sequence.takesOver else { return (0, 0) }
+  /// Leading blocks that need not be computed, how many of those nobody holds, and the key of the first that is not there and that would be taken
+  /// over if it were. The last token always is computed, for its logits.
+  private func known(_ sequence: Sequence) -> (count: Int, free: Int, lacking: PrefixKey?) {
+    guard sequence.takesOver else { return (0, 0, nil) }
     var (count, free) = (0, 0)
     for key in sequence.keys.prefix((sequence.total - 1) / KVBlockPool.blockSize) {
       let (isThere, isFree) = pool.find(key)
-      guard isThere else { break }
+      guard isThere else { return (count, free, key) }
       count += 1
       free += isFree ? 1 : 0
     }
-    return (count, free)
+    return (count, free, nil)
   }
 
   /// Forgets a sequence, wherever it is.

@@ -125,6 +125,44 @@ private func code(_ body: () throws -> Void) -> String {
     #expect(tight.statistics.preemptions > 0 && tight.statistics.prefixHits > 0 && tight.statistics.cacheBlocksUsed == 0)
   }
 
+  /// Four answers to one prompt at once, one of which is given up: the prompt is computed once, and each answer is the one it has alone.
+  @Test func answersToOnePromptComputeItOnce() async throws {
+    let requests = (0..<4).map { index in
+      var one = GenerationRequest(id: "\(index)", prompt: .tokens((0..<100).map { Int32($0) }))
+      one.maxTokens = 12
+      one.ignoreEOS = true
+      one.sampling.seed = UInt64(index)
+      return one
+    }
+    var expected: [GenerationEvent] = []
+    for request in requests { expected.append(try await engine { $0.scheduler.maxBatch = 1 }.answer(request)) }
+    #expect(Set(expected.map(\.tokenIDs)).count == 4)
+    // A prompt takes seven steps.
+    let shared = try engine { $0.scheduler.tokensPerStep = 16 }
+    let answers = try await withThrowingTaskGroup(of: (Int, GenerationEvent).self) { group in
+      for (index, request) in requests.enumerated() { group.addTask { (index, try await shared.answer(request)) } }
+      return try await group.reduce(into: [Int: GenerationEvent]()) { $0[$1.0] = $1.1 }
+    }
+    // How much of its prompt was found is told, and may differ.
+    for (index, one) in expected.enumerated() {
+      #expect(answers[index]?.text == one.text && answers[index]?.tokenIDs == one.tokenIDs && answers[index]?.finish == one.finish)
+    }
+    // Each of the others finds the six full blocks.
+    #expect(shared.statistics.prefixQueries == 400 && shared.statistics.prefixHits == 3 * 96)
+    #expect(shared.statistics.cacheBlocksUsed == 0)
+    // The one that computes the prompt is given up as soon as it was sent, or while it runs: the others have their answers all the same.
+    let second = try engine { $0.scheduler.tokensPerStep = 16 }
+    let lost = try second.generate(requests[0])
+    let kept = (1..<4).map { index in Task { try await second.answer(requests[index]) } }
+    let reader = Task { for try await _ in lost {} }
+    reader.cancel()
+    _ = try? await reader.value  // Whether it ended before it was given up does not matter.
+    for (index, task) in kept.enumerated() {
+      let answer = try await task.value
+      #expect(answer.tokenIDs == expected[index + 1].tokenIDs && answer.text == expected[index + 1].text)
+    }
+  }
+
   /// Alone and together, with sampling, penalties, log-probabilities and a cache that is too small: the same answers in fewer steps.
   @Test func answersDoNotDependOnWhatIsSupposedToFollow() async throws {
     let requests = (0..<48).map { index in

@@ -62,6 +62,74 @@ import Testing
     #expect(scheduler.nextStep()[0].count == 48)
   }
 
+  private func ready(_ tokensPerStep: Int) -> BatchScheduler {
+    var configuration = BatchScheduler.Configuration()
+    configuration.tokensPerStep = tokensPerStep
+    return BatchScheduler(configuration: configuration, blockCount: 40)
+  }
+
+  private func keys(_ tokens: [Int32], salt: String = "") -> [PrefixKey] {
+    var keys: [PrefixKey] = []
+    PrefixKey.extend(&keys, salt: PrefixKey(salt: salt), tokens: tokens)
+    return keys
+  }
+
+  /// Four sequences with one prompt of 70 tokens, which takes three steps: one computes it, the others its end alone.
+  @Test func onePromptOfManyIsComputedOnce() throws {
+    var scheduler = ready(32)
+    let prompt = keys((0..<70).map { Int32($0) })
+    for id in 1...4 { try scheduler.submit(id: id, tokens: 70, limit: 90, keys: prompt) }
+    // Another one, and the same tokens of somebody else, do not wait.
+    try scheduler.submit(id: 5, tokens: 3, limit: 5)
+    try scheduler.submit(id: 6, tokens: 70, limit: 90, keys: keys((0..<70).map { Int32($0) }, salt: "other"))
+    var computed: [Int: Int] = [:]
+    while computed[4] == nil {
+      let step = scheduler.nextStep()
+      try #require(!step.isEmpty && scheduler.isConsistent)
+      for work in step {
+        computed[work.id, default: 0] += work.count
+        scheduler.completed(work, drew: false)
+        if work.drawsToken && work.id > 4 { scheduler.remove(work.id) }
+      }
+    }
+    #expect(computed[1] == 70 && computed[2] == 6 && computed[3] == 6 && computed[4] == 6 && computed[5] == 3)
+    #expect(scheduler.prefixHits == 3 * 64)
+    #expect(Set(scheduler.running.filter { $0.id < 5 }.map { Array($0.blocks[..<4]) }).count == 1)
+  }
+
+  /// Who computes what others wait for may go at any time: the next one goes on behind the blocks that are there.
+  @Test func whoWaitsForABeginningGoesOnWhenItsMakerIsRemoved() throws {
+    var scheduler = ready(32)
+    let prompt = keys((0..<70).map { Int32($0) })
+    for id in 1...3 { try scheduler.submit(id: id, tokens: 70, limit: 90, keys: prompt) }
+    let first = scheduler.nextStep()
+    #expect(first.map(\.id) == [1] && first[0].count == 32)
+    scheduler.completed(first[0], drew: false)
+    scheduler.remove(1)
+    let second = scheduler.nextStep()
+    #expect(second.map(\.id) == [2] && second[0].computed == 32 && second[0].count == 32 && scheduler.waitingCount == 1)
+    scheduler.remove(3)
+    scheduler.completed(second[0], drew: false)
+    #expect(scheduler.nextStep().map(\.computed) == [64] && scheduler.isConsistent)
+  }
+
+  /// Only what is equal is waited for; who wants the logits of the whole prompt waits for nothing.
+  @Test func equalBeginningsAreWaitedForNoLongerThanTheyAre() throws {
+    var scheduler = ready(16)
+    let tokens = (0..<70).map { Int32($0) }
+    try scheduler.submit(id: 1, tokens: 70, limit: 90, keys: keys(tokens))
+    try scheduler.submit(id: 2, tokens: 20, limit: 30, keys: keys(Array(tokens[..<16]) + [9, 9, 9, 9]))
+    let first = scheduler.nextStep()
+    #expect(first.map(\.id) == [1])
+    scheduler.completed(first[0], drew: false)
+    scheduler.remove(1)
+    #expect(scheduler.nextStep().map(\.computed) == [16])
+    var other = ready(256)
+    try other.submit(id: 1, tokens: 70, limit: 90, keys: keys(tokens))
+    try other.submit(id: 2, tokens: 70, limit: 90, keys: keys(tokens), takesOver: false)
+    #expect(other.nextStep().map(\.count) == [70, 70])
+  }
+
   /// 100,000 steps of sequences that share beginnings, are preempted and removed: nothing is lost, and every block holds what its key says.
   @Test func accountingSurvivesAHundredThousandSteps() throws {
     var random = SplitMix64(seed: 77)
@@ -90,15 +158,23 @@ import Testing
         var keys: [PrefixKey] = []
         PrefixKey.extend(&keys, salt: salts[salt], tokens: tokens)
         let limit = length + 1 + below(40)
-        try scheduler.submit(id: next, tokens: length, limit: limit, keys: keys, takesOver: below(10) > 0)
-        known[next] = (Known(tokens: tokens, limit: limit, keys: keys), salt)
-        next += 1
+        // Several answers to one prompt now and then.
+        for _ in 0..<(below(4) == 0 ? 2 + below(3) : 1) {
+          try scheduler.submit(id: next, tokens: length, limit: limit, keys: keys, takesOver: below(10) > 0)
+          known[next] = (Known(tokens: tokens, limit: limit, keys: keys), salt)
+          next += 1
+        }
       }
       if below(60) == 0, let id = known.keys.min() {
         scheduler.remove(id)
         known[id] = nil
       }
-      for planned in scheduler.nextStep() {
+      let pieces = scheduler.nextStep()
+      if pieces.isEmpty != known.isEmpty {
+        Issue.record("step \(step): \(known.count) sequences, \(pieces.count) pieces")
+        return
+      }
+      for planned in pieces {
         var work = planned
         guard let (before, salt) = known[work.id] else {
           Issue.record("unknown \(work.id)")
