@@ -44,6 +44,14 @@ PK_AVX512 INLINE __m512 exp512(__m512 x) {
   return _mm512_maskz_mul_ps(is_seen, p, _mm512_castsi512_ps(power));
 }
 
+// The sum of all lanes: halves, quarters, ..
+PK_AVX512 INLINE float total512(__m512 x) {
+  const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+
 // `count` queries and the tokens of a block that `visible` names, which are the same for all; n is a constant at every call.
 PK_AVX512 INLINE void block512(const int n, struct chain *chains, const float *keys, const float *values, size_t head, float scale,
                                __mmask16 visible, size_t hidden, size_t count) {
@@ -73,7 +81,7 @@ PK_AVX512 INLINE void block512(const int n, struct chain *chains, const float *k
     const float highest = fmaxf(chains[i].top, _mm512_reduce_max_ps(score));
     const __m512 e = _mm512_maskz_mov_ps(visible, exp512(_mm512_sub_ps(score, _mm512_set1_ps(highest))));
     keep[i] = _mm512_cvtss_f32(exp512(_mm512_set1_ps(chains[i].top - highest)));
-    chains[i].total = chains[i].total * keep[i] + _mm512_reduce_add_ps(e);
+    chains[i].total = chains[i].total * keep[i] + total512(e);
     chains[i].top = highest;
     _mm512_storeu_ps(weight[i], e);
   }

@@ -141,9 +141,15 @@ private func random(_ count: Int, seed: UInt64) -> [Float] {
     }
     var plain = [Float](repeating: 0, count: rows * heads * size)
     attend(0, 0..<rows, into: &plain)
+    // With fused multiplication all give the same bits, whatever their width.
+    var fused: [Float]?
     for isa in available {
       var whole = [Float](repeating: 0, count: plain.count)
       attend(isa, 0..<rows, into: &whole)
+      if isa > 0 {
+        #expect(fused == nil || fused == whole)
+        fused = whole
+      }
       let worst = zip(whole, plain).map { abs($0 - $1) }.max() ?? .nan
       #expect(worst < 1e-5, "isa \(isa): \(worst)")
       for width in [1, 2, 3, 7, 30] {
