@@ -10,11 +10,23 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 #define PK_X86 1
+// Wider vectors for plain loops, without fused multiplication: the same bits as without it.
+#define PK_WIDE __attribute__((target("avx2")))
+#define PK_IS_WIDE __builtin_cpu_supports("avx2")
 #define PK_AVX2 __attribute__((target("avx2,fma,f16c")))
 #define PK_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")))
 #else
 #define PK_X86 0
+#define PK_WIDE
+#define PK_IS_WIDE 0
 #endif
+
+#define PK_INLINE static inline __attribute__((always_inline))
+
+// pk_NAME, from an inline function NAME: compiled for vectors of two widths, with the same bits.
+#define PK_TWICE(type, name, parameters, arguments)                       \
+  PK_WIDE static type name##_wide parameters { return name arguments; }   \
+  type pk_##name parameters { return PK_IS_WIDE ? name##_wide arguments : name arguments; }
 
 // Instruction sets in ascending order; a kernel uses the best one that both it and the machine have.
 enum pk_isa_level { PK_GENERIC = 0, PK_LEVEL_AVX2 = 1, PK_LEVEL_AVX512 = 2 };

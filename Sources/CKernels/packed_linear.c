@@ -165,8 +165,8 @@ INLINE int32_t four(const int8_t *codes) {
   return bits;
 }
 
-// MR rows by NR panels. MR and NR are constants at every call, so all loops unroll and sums stay in registers.
-PK_VNNI INLINE void tile_vnni(const int MR, const int NR, const int type, struct inputs x, const uint8_t *w, size_t bytes,
+// MR rows by NR panels, which are constants at every call, so all loops unroll and sums stay in registers. `fetches`: asks for the next panels.
+PK_VNNI INLINE void tile_vnni(const int MR, const int NR, const bool fetches, const int type, struct inputs x, const uint8_t *w, size_t bytes,
                               const float *bias, float *y, size_t n_total, size_t k, size_t count) {
   const size_t codes = panel_codes(k);
   const size_t stride = x.groups * PK_GROUP;
@@ -188,7 +188,7 @@ PK_VNNI INLINE void tile_vnni(const int MR, const int NR, const int type, struct
     // too small to hold it that long. Past the end it is a no-op. A line of scales is two groups long.
 #pragma clang loop unroll(full)
     for (int n = 0; n < NR; n++)
-      if (g % 2 == 0) _mm_prefetch((const char *)w + (size_t)(n + NR) * bytes + PANEL_SCALES + g * PK_PANEL * 2, _MM_HINT_T1);
+      if (fetches && g % 2 == 0) _mm_prefetch((const char *)w + (size_t)(n + NR) * bytes + PANEL_SCALES + g * PK_PANEL * 2, _MM_HINT_T1);
 #pragma clang loop unroll(full)
     for (int m = 0; m < MR; m++)
 #pragma clang loop unroll(full)
@@ -200,7 +200,7 @@ PK_VNNI INLINE void tile_vnni(const int MR, const int NR, const int type, struct
 #pragma clang loop unroll(full)
         for (int n = 0; n < NR; n++) {
           const uint8_t *at = w + (size_t)n * bytes + codes + g * 512 + (size_t)j * 64;
-          _mm_prefetch((const char *)at + (size_t)NR * bytes, _MM_HINT_T1);
+          if (fetches) _mm_prefetch((const char *)at + (size_t)NR * bytes, _MM_HINT_T1);
           b[n] = _mm512_loadu_si512(at);
         }
 #pragma clang loop unroll(full)
@@ -218,7 +218,7 @@ PK_VNNI INLINE void tile_vnni(const int MR, const int NR, const int type, struct
 #pragma clang loop unroll(full)
         for (int n = 0; n < NR; n++) {
           const uint8_t *at = w + (size_t)n * bytes + codes + g * 256 + (size_t)j * 64;
-          _mm_prefetch((const char *)at + (size_t)NR * bytes, _MM_HINT_T1);
+          if (fetches) _mm_prefetch((const char *)at + (size_t)NR * bytes, _MM_HINT_T1);
           const __m512i both = _mm512_loadu_si512(at);
           low[n] = _mm512_shuffle_epi8(table[n], _mm512_and_si512(both, nibble));
           high[n] = _mm512_shuffle_epi8(table[n], _mm512_and_si512(_mm512_srli_epi16(both, 4), nibble));
@@ -255,6 +255,18 @@ PK_VNNI INLINE void tile_vnni(const int MR, const int NR, const int type, struct
   }
 }
 
+PK_VNNI INLINE void rows_vnni(size_t height, const int NR, const bool fetches, const int type, struct inputs x, const uint8_t *w,
+                              size_t bytes, const float *bias, float *y, size_t n_total, size_t k, size_t count) {
+  switch (height) {
+    case 1: tile_vnni(1, NR, fetches, type, x, w, bytes, bias, y, n_total, k, count); break;
+    case 2: tile_vnni(2, NR, fetches, type, x, w, bytes, bias, y, n_total, k, count); break;
+    case 3: tile_vnni(3, NR, fetches, type, x, w, bytes, bias, y, n_total, k, count); break;
+    case 4: tile_vnni(4, NR, fetches, type, x, w, bytes, bias, y, n_total, k, count); break;
+    case 5: tile_vnni(5, NR, fetches, type, x, w, bytes, bias, y, n_total, k, count); break;
+    default: tile_vnni(6, NR, fetches, type, x, w, bytes, bias, y, n_total, k, count); break;
+  }
+}
+
 // `count` outputs in NR panels, all rows.
 PK_VNNI INLINE void panels_vnni(const int NR, const int type, struct inputs x, const uint8_t *w, size_t bytes,
                                 const float *bias, float *y, size_t rows, size_t n_total, size_t k, size_t count) {
@@ -262,16 +274,11 @@ PK_VNNI INLINE void panels_vnni(const int NR, const int type, struct inputs x, c
   const size_t tiles = (rows + 5) / 6;
   for (size_t tile = 0, m = 0; tile < tiles; tile++) {
     const size_t height = (rows - m + tiles - tile - 1) / (tiles - tile);
-    const struct inputs own = row_of(x, m);
-    float *out = y + m * n_total;
-    switch (height) {
-      case 1: tile_vnni(1, NR, type, own, w, bytes, bias, out, n_total, k, count); break;
-      case 2: tile_vnni(2, NR, type, own, w, bytes, bias, out, n_total, k, count); break;
-      case 3: tile_vnni(3, NR, type, own, w, bytes, bias, out, n_total, k, count); break;
-      case 4: tile_vnni(4, NR, type, own, w, bytes, bias, out, n_total, k, count); break;
-      case 5: tile_vnni(5, NR, type, own, w, bytes, bias, out, n_total, k, count); break;
-      default: tile_vnni(6, NR, type, own, w, bytes, bias, out, n_total, k, count); break;
-    }
+    // Two tiles are over sooner than the memory answers, so both ask; of more, asking once is enough.
+    if (tile == 0 || tiles == 2)
+      rows_vnni(height, NR, true, type, row_of(x, m), w, bytes, bias, y + m * n_total, n_total, k, count);
+    else
+      rows_vnni(height, NR, false, type, row_of(x, m), w, bytes, bias, y + m * n_total, n_total, k, count);
     m += height;
   }
 }
@@ -282,7 +289,7 @@ PK_VNNI INLINE void linear_vnni(const int type, struct inputs x, const uint8_t *
   size_t n = first;
   if (rows == 1)
     for (; last - n > 3 * PK_PANEL; n += last - n < 4 * PK_PANEL ? last - n : 4 * PK_PANEL)
-      tile_vnni(1, 4, type, x, w + n / PK_PANEL * bytes, bytes, bias ? bias + n : 0, y + n, n_total, k,
+      tile_vnni(1, 4, true, type, x, w + n / PK_PANEL * bytes, bytes, bias ? bias + n : 0, y + n, n_total, k,
                 last - n < 4 * PK_PANEL ? last - n : 4 * PK_PANEL);
   for (; last > n && last - n > PK_PANEL; n += last - n < 2 * PK_PANEL ? last - n : 2 * PK_PANEL)
     panels_vnni(2, type, x, w + n / PK_PANEL * bytes, bytes, bias ? bias + n : 0, y + n, rows, n_total, k,

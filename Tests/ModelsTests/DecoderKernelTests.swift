@@ -179,6 +179,32 @@ private func random(_ count: Int, seed: UInt64) -> [Float] {
     #expect([0, 0.3, 0.51, 0.99].map { pk_draw(even, 4, log(4), $0) } == [0, 1, 2, 3])
   }
 
+  /// Lengths around those of the vectors, NaN anywhere; draws in the middle of each probability, where no rounding decides.
+  @Test(arguments: [1, 5, 63, 64, 65, 128, 200, 1000])
+  func largestAndDrawsOfAnyLength(count: Int) {
+    for seed in 20..<30 {
+      var x = random(count, seed: UInt64(seed)).map { ($0 * 10).rounded() }
+      let top = x.enumerated().max { $0.element != $1.element ? $0.element < $1.element : $0.offset > $1.offset }
+      #expect(pk_argmax(x, count) == top?.offset)
+      let logSum = pk_log_sum_exp(x, count)
+      var before = 0.0
+      for (id, value) in x.enumerated() {
+        let part = exp(Double(value) - logSum)
+        // f32 exponentials: the sum of those in front is known to some 1e-6.
+        if part > 1e-4 { #expect(pk_draw(x, count, logSum, before + part / 2) == id) }
+        before += part
+      }
+      #expect(pk_draw(x, count, logSum, 2) == x.indices.last)
+      guard count > 2, let place = top?.offset else { continue }
+      for other in x.indices where other != place && other % 3 == 0 { x[other] = .nan }
+      #expect(pk_argmax(x, count) == place)
+    }
+    let lowest = [Float](repeating: -.infinity, count: count)
+    #expect(pk_argmax(lowest, count) == 0)
+    #expect(pk_log_sum_exp(lowest, count) == -.infinity)
+    #expect(pk_argmax([Float](repeating: .nan, count: count), count) == 0)
+  }
+
   @Test func normRopeAndGate() {
     let x = random(2 * 19, seed: 13)
     let gain = random(19, seed: 14)

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import CKernels
-import Dispatch
 import Foundation
 import Tensor
 
@@ -17,6 +16,8 @@ final class BlockRunner {
   private let part: ModelPart
   private var buffers: [UnsafeMutableBufferPointer<Float>?] = Array(repeating: nil, count: Slot.allCases.count)
   private var codes = PackedRows()
+  /// Helpers that share the work of a step; nil when this thread is alone.
+  private let pool: OpaquePointer?
 
   enum Slot: Int, CaseIterable {
     case gate, up, router, gathered, answer, sharedGate, inner, sum, sent, received, part, adapterInner, adapterAdded
@@ -24,7 +25,8 @@ final class BlockRunner {
 
   init(isa: Int32, threads: Int, collective: (any Collective)? = nil) {
     self.isa = isa
-    self.threads = max(1, threads)
+    pool = threads > 1 ? pk_pool_create(threads) : nil
+    self.threads = pool.map { pk_pool_threads($0) } ?? 1
     self.collective = collective.flatMap { $0.worldSize > 1 ? $0 : nil }
     part = ModelPart(rank: collective?.rank ?? 0, of: collective?.worldSize ?? 1)
   }
@@ -32,6 +34,7 @@ final class BlockRunner {
   deinit {
     for buffer in buffers { buffer?.deallocate() }
     codes.deallocate()
+    if let pool { pk_pool_destroy(pool) }
   }
 
   func scratch(_ slot: Slot, _ count: Int) -> UnsafeMutablePointer<Float> {
@@ -43,13 +46,18 @@ final class BlockRunner {
     return base
   }
 
+  /// How many threads a product is worth: a hand-over costs about a microsecond, in which one thread does some 20,000 multiplications.
+  static func parts(threads: Int, rows: Int, outputs: Int, inputs: Int) -> Int {
+    max(1, min(threads, outputs / 16, (rows * outputs * inputs) / 65536))
+  }
+
   /// y: [rows, matrix.rows] = x: [rows, matrix.columns] * matrix transposed + bias.
   func linear(_ matrix: Matrix, _ x: UnsafePointer<Float>, _ y: UnsafeMutablePointer<Float>, rows: Int) {
-    // A hand-over costs some 10 us: below about 4 million multiplications one thread is quicker.
-    let parts = min(threads, matrix.rows / 16, max(1, rows * matrix.rows * matrix.columns >> 22))
+    let parts = Self.parts(threads: threads, rows: rows, outputs: matrix.rows, inputs: matrix.columns)
     let isPacked = matrix.type >= Int32(PK_WEIGHT_I8)
-    if isPacked { codes.quantize(isa, x, rows, matrix.columns) }
-    let pieces = parts > 1 ? parts * 4 : 1
+    if isPacked { quantize(x, rows, matrix.columns) }
+    // One row's weights are asked for from the memory ahead of time, which needs long pieces; of more rows, who starts late takes fewer pieces.
+    let pieces = parts > 1 && rows > 1 ? parts * 4 : parts
     parallel(pieces) { [isa, codes] piece in
       let first = matrix.rows * piece / pieces / 16 * 16
       let last = piece + 1 == pieces ? matrix.rows : matrix.rows * (piece + 1) / pieces / 16 * 16
@@ -65,13 +73,32 @@ final class BlockRunner {
 
   /// Runs `body` for 0..<pieces on up to `threads` threads; returns when all are done.
   func parallel(_ pieces: Int, _ body: (Int) -> Void) {
-    if threads == 1 || pieces == 1 {
+    guard let pool, pieces > 1 else {
       for piece in 0..<pieces { body(piece) }
-    } else {
-      withoutActuallyEscaping(body) { body in
-        let shared = SharedBody(run: body)
-        DispatchQueue.concurrentPerform(iterations: pieces) { shared.run($0) }
+      return
+    }
+    withoutActuallyEscaping(body) { body in
+      var shared = SharedBody(run: body)
+      withUnsafeMutablePointer(to: &shared) { shared in
+        pk_pool_run(pool, { $0?.assumingMemoryBound(to: SharedBody.self).pointee.run($1) }, shared, pieces)
       }
+    }
+  }
+
+  /// Runs `body` for ranges of `count` rows, each at least `least` long, on up to `threads` threads.
+  func byRows(_ count: Int, least: Int, _ body: (Range<Int>) -> Void) {
+    let pieces = max(1, min(threads * 2, count / least))
+    parallel(pieces) { piece in body(count * piece / pieces..<count * (piece + 1) / pieces) }
+  }
+
+  private func quantize(_ x: UnsafePointer<Float>, _ count: Int, _ columns: Int) {
+    codes.reserve(count, columns)
+    guard let codes = codes.codes, let scales = self.codes.scales, let starts = self.codes.starts else { return }
+    let groups = (columns + Int(PK_GROUP) - 1) / Int(PK_GROUP)
+    byRows(count, least: max(1, 16384 / columns)) { [isa] range in
+      let first = range.lowerBound
+      pk_quantize_rows(
+        isa, x + first * columns, range.count, columns, codes + first * groups * Int(PK_GROUP), scales + first * groups, starts + first * groups)
     }
   }
 
@@ -143,20 +170,23 @@ final class BlockRunner {
   private func activate(
     _ block: FeedForward, _ x: UnsafePointer<Float>, _ out: UnsafeMutablePointer<Float>, rows: Int, _ adapters: AdaptedLayer? = nil
   ) {
-    let count = rows * block.up.rows
+    let width = block.up.rows
+    let least = max(1, 2048 / width)
     guard let gate = block.gate else {
       linear(block.up, x, out, rows: rows)
       if let adapters { adapt(adapters, .up, x, out) }
-      return block.activation.apply(out, count)
+      return byRows(rows, least: least) { block.activation.apply(out + $0.lowerBound * width, $0.count * width) }
     }
-    let up = scratch(.up, count)
+    let up = scratch(.up, rows * width)
     linear(block.up, x, up, rows: rows)
     linear(gate, x, out, rows: rows)
     if let adapters {
       adapt(adapters, .up, x, up)
       adapt(adapters, .gate, x, out)
     }
-    block.activation.apply(gate: out, up: up, count)
+    byRows(rows, least: least) {
+      block.activation.apply(gate: out + $0.lowerBound * width, up: up + $0.lowerBound * width, $0.count * width)
+    }
   }
 
   /// Tokens are gathered by expert; a token's answers are added in the order of the experts' numbers.
@@ -222,7 +252,7 @@ private struct PackedRows {
   private(set) var starts: UnsafeMutablePointer<Int32>?
   private var capacity = 0
 
-  mutating func quantize(_ isa: Int32, _ x: UnsafePointer<Float>, _ rows: Int, _ columns: Int) {
+  mutating func reserve(_ rows: Int, _ columns: Int) {
     let width = Int(PK_GROUP)
     let groups = rows * ((columns + width - 1) / width)
     if capacity < groups {
@@ -232,7 +262,6 @@ private struct PackedRows {
       starts = .allocate(capacity: groups)
       capacity = groups
     }
-    if let codes, let scales, let starts { pk_quantize_rows(isa, x, rows, columns, codes, scales, starts) }
   }
 
   func deallocate() {

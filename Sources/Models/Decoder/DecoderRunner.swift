@@ -165,10 +165,13 @@ public final class DecoderRunner {
   }
 
   private func normalize(_ norm: Norm?, _ x: UnsafePointer<Float>, _ y: UnsafeMutablePointer<Float>, _ rows: Int) {
+    let width = model.hiddenSize
     if let norm {
-      norm.apply(x, y, rows: rows, count: model.hiddenSize)
+      blocks.byRows(rows, least: max(1, 32768 / width)) {
+        norm.apply(x + $0.lowerBound * width, y + $0.lowerBound * width, rows: $0.count, count: width)
+      }
     } else {
-      y.update(from: x, count: rows * model.hiddenSize)
+      y.update(from: x, count: rows * width)
     }
   }
 

@@ -91,12 +91,11 @@ public final class LlamaRunner {
     }
     let half = c.headSize / 2
     pk_rope_table(batch.positions, frequencies, cosine, sine, rows, half)
-    let epsilon = Float(c.normEpsilon)
     let scale = 1 / Float(c.headSize).squareRoot()
     for (index, layer) in model.layers.enumerated() {
       let layerKeys = keys + index * layerStride
       let layerValues = values + index * layerStride
-      pk_rms_norm(hidden, layer.inputNorm, normed, rows, c.hiddenSize, epsilon)
+      normalize(layer.inputNorm, rows)
       linear(layer.query, normed, query, rows)
       linear(layer.key, normed, key, rows)
       linear(layer.value, normed, value, rows)
@@ -116,12 +115,15 @@ public final class LlamaRunner {
       linear(layer.output, attended, normed, rows)
       blocks.adapt(adapters, .output, attended, normed)
       pk_add(hidden, normed, rows * c.hiddenSize)
-      pk_rms_norm(hidden, layer.attentionNorm, normed, rows, c.hiddenSize, epsilon)
+      normalize(layer.attentionNorm, rows)
       linear(layer.gate, normed, gate, rows)
       linear(layer.up, normed, up, rows)
       blocks.adapt(adapters, .gate, normed, gate)
       blocks.adapt(adapters, .up, normed, up)
-      pk_swiglu(gate, up, rows * c.intermediateSize)
+      let inner = c.intermediateSize
+      blocks.byRows(rows, least: max(1, 8192 / inner)) { [gate, up] range in
+        pk_swiglu(gate + range.lowerBound * inner, up + range.lowerBound * inner, range.count * inner)
+      }
       linear(layer.down, gate, normed, rows)
       blocks.adapt(adapters, .down, gate, normed)
       pk_add(hidden, normed, rows * c.hiddenSize)
@@ -131,7 +133,7 @@ public final class LlamaRunner {
     reserveLogits(wanted.count)
     for (place, row) in wanted.enumerated() {
       pk_rms_norm(
-        hidden + row * c.hiddenSize, model.finalNorm, normed + place * c.hiddenSize, 1, c.hiddenSize, epsilon)
+        hidden + row * c.hiddenSize, model.finalNorm, normed + place * c.hiddenSize, 1, c.hiddenSize, Float(c.normEpsilon))
     }
     linear(model.head, normed, logits, wanted.count)
     if !batch.adapters.isEmpty { blocks.adapt(batch.outputAdapters, .head, normed, logits) }
@@ -143,6 +145,15 @@ public final class LlamaRunner {
   ) {
     let matrix = Matrix(type: matrix.type, rows: matrix.rows, columns: matrix.columns, weights: matrix.weights, bias: matrix.bias)
     blocks.linear(matrix, input, output, rows: rows)
+  }
+
+  /// normed = norm of hidden: [rows, hidden].
+  private func normalize(_ gain: UnsafePointer<Float>, _ rows: Int) {
+    let (width, epsilon) = (model.configuration.hiddenSize, Float(model.configuration.normEpsilon))
+    blocks.byRows(rows, least: max(1, 32768 / width)) { [hidden, normed] range in
+      let first = range.lowerBound * width
+      pk_rms_norm(hidden + first, gain, normed + first, range.count, width, epsilon)
+    }
   }
 
   private func reserveLogits(_ rows: Int) {
