@@ -28,6 +28,23 @@
   PK_WIDE static type name##_wide parameters { return name arguments; }   \
   type pk_##name parameters { return PK_IS_WIDE ? name##_wide arguments : name arguments; }
 
+// The same with fused multiplication where the machine has it: the same bits on all machines that have, whatever the width of their vectors.
+#if PK_X86
+#define PK_FUSED(type, name, parameters, arguments)                            \
+  PK_AVX2 static type name##_avx2 parameters { return name arguments; }        \
+  PK_AVX512 static type name##_avx512 parameters { return name arguments; }    \
+  type pk_##name parameters {                                                  \
+    switch (pk_machine_isa()) {                                                \
+      case PK_LEVEL_AVX512: return name##_avx512 arguments;                    \
+      case PK_LEVEL_AVX2: return name##_avx2 arguments;                        \
+      default: return name arguments;                                          \
+    }                                                                          \
+  }
+#else
+#define PK_FUSED(type, name, parameters, arguments) \
+  type pk_##name parameters { return name arguments; }
+#endif
+
 // Instruction sets in ascending order; a kernel uses the best one that both it and the machine have.
 enum pk_isa_level { PK_GENERIC = 0, PK_LEVEL_AVX2 = 1, PK_LEVEL_AVX512 = 2 };
 

@@ -16,6 +16,7 @@ enum ServingGroup {
     defer { engine.shutdown() }
     let cluster = try await BenchCluster(setup, name: "serving", workers: 1, slots: 2)
     do {
+      try await cluster.command(["schemas", "create", "main.bench"])
       try await cluster.command(["models", "import", "main.bench.small", folder])
       _ = try await cluster.run([["task_key": "d", "deploy_task": ["endpoint": "small", "model": "main.bench.small"]]])
       try await measure(setup, cluster, engine)

@@ -54,6 +54,12 @@ void pk_layernorm_f32(float *PK_RESTRICT x, const float *PK_RESTRICT bias, const
 /// Softmax of scale * x over each row, in place; x: [rows, columns] with `stride` floats from row to row.
 void pk_softmax_rows_f32(float *x, float scale, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t stride);
 
+/// Attention of one head inside one text, to both sides: out = softmax(scale * query * key^T) * value. query, key, value, out: [count, size] with
+/// `stride` floats from row to row; size is a multiple of 16; scratch: as many floats as `pk_text_attention_scratch` says.
+void pk_text_attention_f32(const float *query, const float *key, const float *value, ptrdiff_t stride, float *out, ptrdiff_t count, ptrdiff_t size,
+                           float scale, float *scratch);
+ptrdiff_t pk_text_attention_scratch(ptrdiff_t count, ptrdiff_t size);
+
 /// out[t] = word[ids[t]] + position[positions[t]] + type[0 or typeIDs[t]]; tables [*, width], out [tokens, width].
 /// The caller has checked every index. typeIDs may be null.
 void pk_bert_embed_f32(float *PK_RESTRICT out, const float *PK_RESTRICT word, const float *PK_RESTRICT position,

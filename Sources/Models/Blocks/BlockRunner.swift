@@ -52,10 +52,18 @@ final class BlockRunner {
   }
 
   /// y: [rows, matrix.rows] = x: [rows, matrix.columns] * matrix transposed + bias.
-  func linear(_ matrix: Matrix, _ x: UnsafePointer<Float>, _ y: UnsafeMutablePointer<Float>, rows: Int) {
+  /// - Parameter again: x is what the product before had, unchanged.
+  func linear(_ matrix: Matrix, _ x: UnsafePointer<Float>, _ y: UnsafeMutablePointer<Float>, rows: Int, again: Bool = false) {
     let parts = Self.parts(threads: threads, rows: rows, outputs: matrix.rows, inputs: matrix.columns)
+    let isScaledByRow = matrix.type == Int32(PK_WEIGHT_I8_ROWS)
     let isPacked = matrix.type >= Int32(PK_WEIGHT_I8)
-    if isPacked { quantize(x, rows, matrix.columns) }
+    let form = CodeForm(x: x, rows: rows, columns: matrix.columns, byRow: isScaledByRow)
+    if !isPacked {
+      codes.form = nil
+    } else if !again || codes.form != form {
+      quantize(x, rows, matrix.columns, byRow: isScaledByRow)
+      codes.form = form
+    }
     // One row's weights are asked for from the memory ahead of time, which needs long pieces; of more rows, who starts late takes fewer pieces.
     let pieces = parts > 1 && rows > 1 ? parts * 4 : parts
     parallel(pieces) { [isa, codes] piece in
@@ -63,6 +71,10 @@ final class BlockRunner {
       let last = piece + 1 == pieces ? matrix.rows : matrix.rows * (piece + 1) / pieces / 16 * 16
       guard last > first else { return }
       if isPacked, let input = codes.codes, let scales = codes.scales, let starts = codes.starts {
+        if isScaledByRow {
+          return pk_rows_linear(
+            isa, input, scales, starts, matrix.weights, matrix.bias, y, rows, matrix.rows, matrix.columns, first, last)
+        }
         pk_linear_packed(
           isa, matrix.type, input, scales, starts, matrix.weights, matrix.bias, y, rows, matrix.rows, matrix.columns, first, last)
       } else {
@@ -91,12 +103,16 @@ final class BlockRunner {
     parallel(pieces) { piece in body(count * piece / pieces..<count * (piece + 1) / pieces) }
   }
 
-  private func quantize(_ x: UnsafePointer<Float>, _ count: Int, _ columns: Int) {
+  private func quantize(_ x: UnsafePointer<Float>, _ count: Int, _ columns: Int, byRow: Bool) {
     codes.reserve(count, columns)
     guard let codes = codes.codes, let scales = self.codes.scales, let starts = self.codes.starts else { return }
     let groups = (columns + Int(PK_GROUP) - 1) / Int(PK_GROUP)
     byRows(count, least: max(1, 16384 / columns)) { [isa] range in
       let first = range.lowerBound
+      if byRow {
+        return pk_rows_quantize(
+          x + first * columns, range.count, columns, codes + first * groups * Int(PK_GROUP), scales + first, starts + first)
+      }
       pk_quantize_rows(
         isa, x + first * columns, range.count, columns, codes + first * groups * Int(PK_GROUP), scales + first * groups, starts + first * groups)
     }
@@ -179,7 +195,7 @@ final class BlockRunner {
     }
     let up = scratch(.up, rows * width)
     linear(block.up, x, up, rows: rows)
-    linear(gate, x, out, rows: rows)
+    linear(gate, x, out, rows: rows, again: true)
     if let adapters {
       adapt(adapters, .up, x, up)
       adapt(adapters, .gate, x, out)
@@ -245,12 +261,22 @@ final class BlockRunner {
   }
 }
 
-/// Rows of inputs in 8 bits, as `pk_quantize_rows` makes them. The owner frees it.
+/// Which rows were brought to 8 bits, and how.
+private struct CodeForm: Equatable {
+  var x: UnsafePointer<Float>
+  var rows: Int
+  var columns: Int
+  var byRow: Bool
+}
+
+/// Rows of inputs in 8 bits, as `pk_quantize_rows` or `pk_rows_quantize` makes them. The owner frees it.
 private struct PackedRows {
   private(set) var codes: UnsafeMutablePointer<Int8>?
   private(set) var scales: UnsafeMutablePointer<Float>?
   private(set) var starts: UnsafeMutablePointer<Int32>?
   private var capacity = 0
+  /// What they are of.
+  var form: CodeForm?
 
   mutating func reserve(_ rows: Int, _ columns: Int) {
     let width = Int(PK_GROUP)

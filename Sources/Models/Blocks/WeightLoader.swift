@@ -45,7 +45,7 @@ struct EmbeddingTable {
   }
 }
 
-/// A [rows, columns] matrix in a form of `pk_decode.h` or `pk_packed.h` with an optional bias of [rows].
+/// A [rows, columns] matrix in a form of `pk_decode.h`, `pk_packed.h` or `pk_rows.h` with an optional bias of [rows].
 struct Matrix {
   var type: Int32
   var rows: Int
@@ -58,6 +58,7 @@ struct Matrix {
     switch type {
     case Int32(PK_WEIGHT_F32): rows * columns * 4
     case Int32(PK_WEIGHT_BF16): rows * columns * 2
+    case Int32(PK_WEIGHT_I8_ROWS): (rows + Int(PK_PANEL) - 1) / Int(PK_PANEL) * pk_rows_panel_bytes(columns)
     default: (rows + Int(PK_PANEL) - 1) / Int(PK_PANEL) * pk_panel_bytes(type, columns)
     }
   }
@@ -127,6 +128,8 @@ struct WeightLoader {
   var part = ModelPart.whole
   /// Whether the file stores gains with the 1 that Gemma's checkpoints leave out.
   var gainsAreWhole = false
+  /// int8 with one scale for each output and each row of inputs, instead of one for 32 weights: quicker, a little further from f32.
+  var scalesWholeRows = false
   let storage = WeightStorage()
 
   /// The name under which the file holds `name`: as it is, without the base model's prefix (checkpoints of a bare model), or

@@ -27,7 +27,7 @@ extension WeightLoader {
     switch try precision == .int4 ? (holdsFourBits(plan) ? .int4 : least ?? .int4) : precision {
     case .f32: try matrix(plan)
     case .bf16: try rounded(plan)
-    case .int8: try packed(plan, Int32(PK_WEIGHT_I8))
+    case .int8: try scalesWholeRows && plan.columns <= Int(PK_ROWS_MOST) ? scaledByRow(plan) : packed(plan, Int32(PK_WEIGHT_I8))
     case .int4: try packed(plan, Int32(PK_WEIGHT_I4))
     }
   }
@@ -42,6 +42,16 @@ extension WeightLoader {
     }
     return Matrix(
       type: Int32(PK_WEIGHT_BF16), rows: plan.rows, columns: plan.columns, weights: UnsafeRawPointer(target), bias: try plan.bias.map(vector))
+  }
+
+  private func scaledByRow(_ plan: MatrixPlan) throws -> Matrix {
+    let view = try view(plan.tensor, shape: plan.stored)
+    let height = Int(PK_PANEL)
+    let size = pk_rows_panel_bytes(plan.columns)
+    let target = storage.bytes((plan.rows + height - 1) / height * size)
+    try panels(plan, view) { first, rows, source in pk_rows_pack(source, rows, plan.columns, target + first / height * size) }
+    return Matrix(
+      type: Int32(PK_WEIGHT_I8_ROWS), rows: plan.rows, columns: plan.columns, weights: UnsafeRawPointer(target), bias: try plan.bias.map(vector))
   }
 
   private func packed(_ plan: MatrixPlan, _ type: Int32) throws -> Matrix {

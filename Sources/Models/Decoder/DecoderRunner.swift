@@ -183,8 +183,8 @@ public final class DecoderRunner {
     func columns(_ heads: Range<Int>) -> Range<Int> { heads.lowerBound * size..<heads.upperBound * size }
     let shares = (0..<model.part.count).map { model.part.heads(plan.heads, plan.keyValueHeads, of: $0) }
     blocks.linear(layer.query, normed, query, rows: rows)
-    blocks.linear(layer.key, normed, key, rows: rows)
-    blocks.linear(layer.value, normed, value, rows: rows)
+    blocks.linear(layer.key, normed, key, rows: rows, again: true)
+    blocks.linear(layer.value, normed, value, rows: rows, again: true)
     let adapters = AdaptedLayer(spans: batch.adapters, index: index)
     blocks.adapt(adapters, .query, normed, query)
     blocks.adapt(adapters, .key, normed, key)

@@ -97,8 +97,8 @@ public final class LlamaRunner {
       let layerValues = values + index * layerStride
       normalize(layer.inputNorm, rows)
       linear(layer.query, normed, query, rows)
-      linear(layer.key, normed, key, rows)
-      linear(layer.value, normed, value, rows)
+      linear(layer.key, normed, key, rows, again: true)
+      linear(layer.value, normed, value, rows, again: true)
       let adapters = AdaptedLayer(spans: batch.adapters, index: index)
       blocks.adapt(adapters, .query, normed, query)
       blocks.adapt(adapters, .key, normed, key)
@@ -117,7 +117,7 @@ public final class LlamaRunner {
       pk_add(hidden, normed, rows * c.hiddenSize)
       normalize(layer.attentionNorm, rows)
       linear(layer.gate, normed, gate, rows)
-      linear(layer.up, normed, up, rows)
+      linear(layer.up, normed, up, rows, again: true)
       blocks.adapt(adapters, .gate, normed, gate)
       blocks.adapt(adapters, .up, normed, up)
       let inner = c.intermediateSize
@@ -141,10 +141,10 @@ public final class LlamaRunner {
   }
 
   private func linear(
-    _ matrix: LlamaModel.Matrix, _ input: UnsafePointer<Float>, _ output: UnsafeMutablePointer<Float>, _ rows: Int
+    _ matrix: LlamaModel.Matrix, _ input: UnsafePointer<Float>, _ output: UnsafeMutablePointer<Float>, _ rows: Int, again: Bool = false
   ) {
     let matrix = Matrix(type: matrix.type, rows: matrix.rows, columns: matrix.columns, weights: matrix.weights, bias: matrix.bias)
-    blocks.linear(matrix, input, output, rows: rows)
+    blocks.linear(matrix, input, output, rows: rows, again: again)
   }
 
   /// normed = norm of hidden: [rows, hidden].

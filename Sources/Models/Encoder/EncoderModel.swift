@@ -40,7 +40,7 @@ public final class EncoderModel: @unchecked Sendable {  // all is written in ini
       let fields = ConfigurationFields(json: try ModelFolder.configuration(directory))
       let architecture = try ModelArchitectures.encoder(fields)
       let plan = try architecture.plan(fields)
-      let loader = WeightLoader(source: try SafeTensorsDirectory(path: directory), precision: precision)
+      let loader = WeightLoader(source: try SafeTensorsDirectory(path: directory), precision: precision, scalesWholeRows: true)
       func table(_ tensor: String, _ rows: Int, _ columns: Int) throws -> Matrix {
         let matrix = try loader.matrix(MatrixPlan(tensor: tensor, stored: [rows, columns], first: 0, rows: rows, columns: columns))
         return matrix
@@ -88,29 +88,46 @@ public final class EncoderModel: @unchecked Sendable {  // all is written in ini
     guard tokens > 0 else { return [] }
     return try [Float](unsafeUninitializedCapacity: tokens * hiddenSize) { buffer, count in
       count = tokens * hiddenSize
-      if let base = buffer.baseAddress { try forward(texts, types, base, tokens, threads) }
+      if let base = buffer.baseAddress { try forward(texts, types, base, tokens, EncoderWorkspace(threads: threads)) }
     }
   }
 
-  /// One vector [hidden] for each text, in the order given. `isCancelled` is asked before each text.
+  /// One vector [hidden] for each text, in the order given. `isCancelled` is asked before every few hundred tokens.
   /// - Throws: like `hiddenStates`; `CancellationError`.
   public func encode(_ texts: [[Int32]], pooling: SentencePooling, threads: Int = 1, isCancelled: (@Sendable () -> Bool)? = nil) throws -> [[Float]] {
     try check(texts)
-    return try texts.map { text in
+    let workspace = EncoderWorkspace(threads: threads)
+    var vectors: [[Float]] = []
+    vectors.reserveCapacity(texts.count)
+    var states: [Float] = []
+    for batch in EncoderWorkspace.batches(texts.map(\.count)) {
       if isCancelled?() == true { throw CancellationError() }
-      let states = try hiddenStates([text], threads: threads)
-      return [Float](unsafeUninitializedCapacity: hiddenSize) { buffer, count in
-        count = hiddenSize
-        guard let out = buffer.baseAddress else { return }
-        states.withUnsafeBufferPointer { states in
-          guard let x = states.baseAddress else { return }
-          switch pooling.mode {
-          case .mean: pk_mean_rows_f32(out, x, text.count, hiddenSize)
-          case .cls: out.update(from: x, count: hiddenSize)
-          }
+      let own = Array(texts[batch])
+      let tokens = own.reduce(0) { $0 + $1.count }
+      if states.count < tokens * hiddenSize { states = [Float](repeating: 0, count: tokens * hiddenSize) }
+      try states.withUnsafeMutableBufferPointer { states in
+        guard let base = states.baseAddress else { return }
+        try forward(own, nil, base, tokens, workspace)
+        var first = 0
+        for text in own {
+          vectors.append(pooled(base + first * hiddenSize, text.count, pooling))
+          first += text.count
         }
-        if pooling.normalizes { pk_normalize_f32(out, hiddenSize) }
       }
+    }
+    return vectors
+  }
+
+  /// x: [tokens, hidden] of one text.
+  private func pooled(_ x: UnsafePointer<Float>, _ tokens: Int, _ pooling: SentencePooling) -> [Float] {
+    [Float](unsafeUninitializedCapacity: hiddenSize) { buffer, count in
+      count = hiddenSize
+      guard let out = buffer.baseAddress else { return }
+      switch pooling.mode {
+      case .mean: pk_mean_rows_f32(out, x, tokens, hiddenSize)
+      case .cls: out.update(from: x, count: hiddenSize)
+      }
+      if pooling.normalizes { pk_normalize_f32(out, hiddenSize) }
     }
   }
 
@@ -141,13 +158,11 @@ public final class EncoderModel: @unchecked Sendable {  // all is written in ini
   }
 
   /// x: [tokens, hidden]
-  private func forward(_ texts: [[Int32]], _ kinds: [[Int32]]?, _ x: UnsafeMutablePointer<Float>, _ tokens: Int, _ threads: Int) throws {
-    let blocks = BlockRunner(isa: pk_decode_isa_best(), threads: threads)
+  private func forward(_ texts: [[Int32]], _ kinds: [[Int32]]?, _ x: UnsafeMutablePointer<Float>, _ tokens: Int, _ workspace: EncoderWorkspace) throws {
+    let blocks = workspace.blocks
     let width = hiddenSize
     let widest = layers.reduce(width) { max($0, $1.plan.attention.heads * $1.plan.attention.headSize) }
-    let arena = UnsafeMutablePointer<Float>.allocate(capacity: max(1, tokens * (2 * width + 4 * widest)))
-    defer { arena.deallocate() }
-    let normed = arena
+    let normed = workspace.floats(tokens * (2 * width + 4 * widest))
     let branch = normed + tokens * width
     let query = branch + tokens * width
     let key = query + tokens * widest
@@ -167,48 +182,71 @@ public final class EncoderModel: @unchecked Sendable {  // all is written in ini
         row += 1
       }
     }
-    embeddingNorm?.apply(x, x, rows: tokens, count: width)
+    func normalize(_ norm: Norm?, _ from: UnsafePointer<Float>, _ to: UnsafeMutablePointer<Float>) {
+      guard let norm else { return }
+      blocks.byRows(tokens, least: max(1, 16384 / width)) {
+        norm.apply(from + $0.lowerBound * width, to + $0.lowerBound * width, rows: $0.count, count: width)
+      }
+    }
+    normalize(embeddingNorm, x, x)
     let turns = plan.rotary.map { RotaryTable($0, counted) }
     for layer in layers {
       let input = layer.attentionNorm == nil ? x : normed
-      layer.attentionNorm?.apply(x, normed, rows: tokens, count: width)
+      normalize(layer.attentionNorm, x, normed)
       blocks.linear(layer.query, input, query, rows: tokens)
-      blocks.linear(layer.key, input, key, rows: tokens)
-      blocks.linear(layer.value, input, value, rows: tokens)
+      blocks.linear(layer.key, input, key, rows: tokens, again: true)
+      blocks.linear(layer.value, input, value, rows: tokens, again: true)
       let attention = layer.plan.attention
       if let kind = attention.rotary, turns.indices.contains(kind) {
         turns[kind].apply(query, tokens, attention.heads, attention.headSize)
         turns[kind].apply(key, tokens, attention.heads, attention.headSize)
       }
-      attend(attention, texts, query, key, value, context, blocks)
+      attend(attention, texts, query, key, value, context, workspace)
       blocks.linear(layer.output, context, branch, rows: tokens)
       pk_add(x, branch, tokens * width)
-      if layer.plan.arrangement == .postNorm { layer.attentionOutputNorm?.apply(x, x, rows: tokens, count: width) }
+      if layer.plan.arrangement == .postNorm { normalize(layer.attentionOutputNorm, x, x) }
       let between = layer.mixerNorm == nil ? x : normed
-      layer.mixerNorm?.apply(x, normed, rows: tokens, count: width)
+      normalize(layer.mixerNorm, x, normed)
       try blocks.run(layer.mixer, between, branch, rows: tokens, hidden: width)
       pk_add(x, branch, tokens * width)
-      if layer.plan.arrangement == .postNorm { layer.mixerOutputNorm?.apply(x, x, rows: tokens, count: width) }
+      if layer.plan.arrangement == .postNorm { normalize(layer.mixerOutputNorm, x, x) }
     }
-    finalNorm?.apply(x, x, rows: tokens, count: width)
+    normalize(finalNorm, x, x)
   }
 
   /// Attention inside each text, to both sides. query, key, value, context: [tokens, heads * size].
   private func attend(
     _ plan: AttentionPlan, _ texts: [[Int32]], _ query: UnsafePointer<Float>, _ key: UnsafePointer<Float>, _ value: UnsafePointer<Float>,
-    _ context: UnsafeMutablePointer<Float>, _ blocks: BlockRunner
+    _ context: UnsafeMutablePointer<Float>, _ workspace: EncoderWorkspace
   ) {
     let (heads, size) = (plan.heads, plan.headSize)
     let stride = Int32(heads * size)
+    let longest = texts.reduce(0) { max($0, $1.count) }
+    let isPlain = relativeBias == nil && plan.window == nil && size % 16 == 0
+    if isPlain {
+      let part = pk_text_attention_scratch(longest, size)
+      let scratch = workspace.scores(heads * part)
+      return workspace.blocks.parallel(heads) { head in
+        var first = 0
+        for text in texts {
+          let place = (first * heads + head) * size
+          pk_text_attention_f32(
+            query + place, key + place, value + place, heads * size, context + place, text.count, size, plan.scale, scratch + head * part)
+          first += text.count
+        }
+      }
+    }
+    // Of long texts the scores of all heads at once would be too much.
+    let scratch = heads * longest * longest <= 1 << 22 ? workspace.scores(heads * longest * longest) : nil
     var first = 0
     for text in texts {
       let count = text.count
       let rows = Int32(count)
       let offset = first * heads * size
       let buckets = relativeBias == nil ? [] : Self.buckets(count)
-      blocks.parallel(heads) { head in
-        let scores = UnsafeMutablePointer<Float>.allocate(capacity: count * count)
-        defer { scores.deallocate() }
+      workspace.blocks.parallel(heads) { head in
+        let scores = scratch.map { $0 + head * longest * longest } ?? .allocate(capacity: count * count)
+        defer { if scratch == nil { scores.deallocate() } }
         let place = offset + head * size
         cblas_sgemm(
           CblasRowMajor, CblasNoTrans, CblasTrans, rows, rows, Int32(size), 1, query + place, stride, key + place, stride, 0, scores, rows)

@@ -212,8 +212,12 @@ def encoder_load(folder, scratch):
         model = BertModel.from_pretrained(folder, add_pooling_layer=False, attn_implementation="eager", dtype=torch.float32).eval()
 
         class Plain(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.model = model.requires_grad_(False)
+
             def forward(self, ids, mask):
-                return model(input_ids=ids, attention_mask=mask).last_hidden_state
+                return self.model(input_ids=ids, attention_mask=mask).last_hidden_state
 
         whole, small = scratch + "/encoder.onnx", scratch + "/encoder-int8.onnx"
         sample = torch.ones(2, 16, dtype=torch.long)
