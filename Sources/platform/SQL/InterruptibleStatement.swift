@@ -27,29 +27,6 @@ enum InterruptibleStatement {
   }
 }
 
-/// What Ctrl-C (SIGINT) means: what the last caller said, else the end of the program.
-///
-/// One source serves all statements: one made for each would meet the end of the one before, and then never be told.
-private final class Interrupts: @unchecked Sendable {  // the source is never touched after `init`
-  static let shared = Interrupts()
-  private let handlers = Mutex<[@Sendable () -> Void]>([])
-  private let source: any DispatchSourceSignal
-
-  private init() {
-    signal(SIGINT, SIG_IGN)
-    source = DispatchSource.makeSignalSource(signal: SIGINT, queue: .global())
-    source.setEventHandler { [unowned self] in
-      guard let act = handlers.withLock({ $0.last }) else { exit(130) }  // as a shell tells of SIGINT
-      act()
-    }
-    source.resume()
-  }
-
-  /// From now until the matching `forget`, Ctrl-C means `act`.
-  func handle(_ act: @escaping @Sendable () -> Void) { handlers.withLock { $0.append(act) } }
-  func forget() { handlers.withLock { _ = $0.popLast() } }
-}
-
 /// `running 12 s  45 %` on the terminal's last line.
 private final class ProgressLine: @unchecked Sendable {  // protected by `lock`
   private let lock = NSLock()
