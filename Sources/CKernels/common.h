@@ -17,8 +17,16 @@
 #define PK_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")))
 #else
 #define PK_X86 0
+#if defined(__aarch64__)
+#include <arm_neon.h>
+#define PK_ARM 1
+#endif
 #define PK_WIDE
 #define PK_IS_WIDE 0
+#endif
+
+#ifndef PK_ARM
+#define PK_ARM 0
 #endif
 
 #define PK_INLINE static inline __attribute__((always_inline))

@@ -6,6 +6,9 @@
 #include "pk_decode.h"
 
 #include <string.h>
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -202,6 +205,11 @@ int pk_decode_isa_best(void) {
       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("fma"))
     return PK_ISA_AVX512;
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return PK_ISA_AVX2;
+#elif defined(__aarch64__)
+#if defined(__linux__)
+  if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) return PK_ISA_NEON_DOT;
+#endif
+  return PK_ISA_NEON;
 #endif
   return PK_ISA_GENERIC;
 }
@@ -217,6 +225,8 @@ void pk_linear(int isa, int type, const float *x, const void *w, const float *bi
     (type == PK_WEIGHT_F32 ? linear256_f32 : linear256_bf16)(x, w, bias, y, rows, n_total, k, first, last);
     return;
   }
+#else
+  (void)isa;
 #endif
   linear_generic(type, x, w, bias, y, rows, n_total, k, first, last);
 }

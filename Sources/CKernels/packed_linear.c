@@ -82,10 +82,39 @@ PK_AVX2 static void group_avx2(const float *x, int8_t *code, float *scale, int32
 }
 #endif
 
+#if PK_ARM
+static void group_neon(const float *x, int8_t *code, float *scale, int32_t *start) {
+  uint32x4_t top = vdupq_n_u32(0);
+  float32x4_t v[8];
+  for (int i = 0; i < 8; i++) {
+    v[i] = vld1q_f32(x + 4 * i);
+    top = vmaxq_u32(top, vandq_u32(vreinterpretq_u32_f32(v[i]), vdupq_n_u32(0x7fffffffu)));
+  }
+  const uint32_t bits = vmaxvq_u32(top);
+  float largest;
+  memcpy(&largest, &bits, 4);
+  if (bits >= 0x7f800000u || largest < 1e-30f) {
+    group_generic(x, code, scale, start);
+    return;
+  }
+  const float factor = 127.0f / largest;
+  int32x4_t sum = vdupq_n_s32(0);
+  for (int i = 0; i < 8; i += 2) {
+    const int32x4_t low = vcvtnq_s32_f32(vmulq_n_f32(v[i], factor)), high = vcvtnq_s32_f32(vmulq_n_f32(v[i + 1], factor));
+    sum = vaddq_s32(sum, vaddq_s32(low, high));
+    vst1_s8(code + 4 * i, vmovn_s16(vcombine_s16(vmovn_s32(low), vmovn_s32(high))));
+  }
+  *scale = largest / 127.0f;
+  *start = -128 * vaddvq_s32(sum);
+}
+#endif
+
 void pk_quantize_rows(int isa, const float *x, size_t rows, size_t k, int8_t *codes, float *scales, int32_t *starts) {
   void (*group)(const float *, int8_t *, float *, int32_t *) = group_generic;
 #if PK_X86
   if (isa >= PK_ISA_AVX2) group = group_avx2;
+#elif PK_ARM
+  if (isa >= PK_ISA_NEON) group = group_neon;
 #else
   (void)isa;
 #endif
@@ -395,6 +424,32 @@ PK_AVX2 static void linear256_i4(struct inputs x, const uint8_t *w, const float 
 }
 #endif
 
+#if PK_ARM
+INLINE int8x16_t four_inputs(const int8_t *codes) {
+  int32_t bits;
+  memcpy(&bits, codes, 4);
+  return vreinterpretq_s8_s32(vdupq_n_s32(bits));
+}
+
+// Products of 8 bits fit into 16, their sums of two into 32.
+INLINE int32x4_t dot_multiplied(int32x4_t sum, int8x16_t b, int8x16_t a) {
+  const int32x4_t low = vpaddlq_s16(vmull_s8(vget_low_s8(b), vget_low_s8(a))), high = vpaddlq_s16(vmull_high_s8(b, a));
+  return vaddq_s32(sum, vpaddq_s32(low, high));
+}
+
+#define NEON_TARGET
+#define NEON_NAME(name) name##_neon
+#define NEON_DOT(sum, b, a) dot_multiplied(sum, b, a)
+#include "packed_neon.h"
+#undef NEON_TARGET
+#undef NEON_NAME
+#undef NEON_DOT
+#define NEON_TARGET __attribute__((target("dotprod")))
+#define NEON_NAME(name) name##_neon_dot
+#define NEON_DOT(sum, b, a) vdotq_s32(sum, b, a)
+#include "packed_neon.h"
+#endif
+
 void pk_linear_packed(int isa, int type, const int8_t *codes, const float *scales, const int32_t *starts, const void *w,
                       const float *bias, float *y, size_t rows, size_t n_total, size_t k, size_t first, size_t last) {
   const struct inputs x = {codes, scales, starts, panel_groups(k)};
@@ -405,6 +460,11 @@ void pk_linear_packed(int isa, int type, const int8_t *codes, const float *scale
   }
   if (isa >= PK_ISA_AVX2 && __builtin_cpu_supports("f16c")) {
     (type == PK_WEIGHT_I8 ? linear256_i8 : linear256_i4)(x, w, bias, y, rows, n_total, k, first, last);
+    return;
+  }
+#elif PK_ARM
+  if (isa >= PK_ISA_NEON) {
+    (isa >= PK_ISA_NEON_DOT ? linear_neon_dot : linear_neon)(type, x, w, bias, y, rows, n_total, k, first, last);
     return;
   }
 #else

@@ -12,8 +12,9 @@
 extern "C" {
 #endif
 
-/// Instruction sets, worst first. A caller may ask for any that `pk_decode_isa_best` or a smaller number allows.
-enum { PK_ISA_GENERIC = 0, PK_ISA_AVX2 = 1, PK_ISA_AVX512 = 2 };
+/// Instruction sets, worst first, of x86-64 and of aarch64. A caller may ask for any that `pk_decode_isa_best` or a smaller number allows.
+/// NEON: packed weights only; for all else the compiler's own vectors, which aarch64 always has, are as wide.
+enum { PK_ISA_GENERIC = 0, PK_ISA_AVX2 = 1, PK_ISA_AVX512 = 2, PK_ISA_NEON = 1, PK_ISA_NEON_DOT = 2 };
 /// How weights are stored.
 enum { PK_WEIGHT_F32 = 0, PK_WEIGHT_BF16 = 1 };
 /// Tokens of a key/value block.

@@ -280,7 +280,14 @@ private struct Facts {
     let print = fingerprint(model)
     // Numbers of up to 24 bits are exact in f32.
     let bytes = model.cacheBytesPerToken
-    let own = [Float(bytes & 0xFF_FFFF), Float(bytes >> 24), Float(pk_decode_isa_best()), Float(print & 0xFF_FFFF), Float(print >> 24 & 0xFF_FFFF)]
+    #if arch(arm64)
+      let family: Float = 1
+    #else
+      let family: Float = 0
+    #endif
+    let own = [
+      Float(bytes & 0xFF_FFFF), Float(bytes >> 24), Float(pk_decode_isa_best()), Float(print & 0xFF_FFFF), Float(print >> 24 & 0xFF_FFFF), family,
+    ]
     var all = [Float](repeating: 0, count: own.count * group.worldSize)
     try own.withUnsafeBufferPointer { own in
       try all.withUnsafeMutableBufferPointer { try group.allGather(own.baseAddress!, count: own.count, into: $0.baseAddress!) }
@@ -294,7 +301,8 @@ private struct Facts {
           hint: "The model's folder has to be the same on all workers.", number: "PLT-5291")
       }
       facts.cacheBytesPerToken = max(facts.cacheBytesPerToken, Int(theirs[0]) + Int(theirs[1]) << 24)
-      facts.isa = min(facts.isa, Int(theirs[2]))
+      // The numbers of instruction sets mean the same only within a family.
+      facts.isa = theirs[5] == family ? min(facts.isa, Int(theirs[2])) : 0
     }
     return facts
   }
