@@ -3,6 +3,7 @@
 // Linear layers for few rows. An output element is one chain of fused multiply-adds per vector lane over ascending k,
 // the tail padded with zeros, followed by one fixed tree over the lanes. Tiles of several rows and columns only
 // interleave such chains; they never change one.
+#include "half.h"
 #include "pk_decode.h"
 
 #include <string.h>
@@ -11,13 +12,6 @@
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
-
-static float bf16_value(uint16_t bits) {
-  uint32_t wide = (uint32_t)bits << 16;
-  float value;
-  memcpy(&value, &wide, 4);
-  return value;
-}
 
 // Plain path: 16 running sums, so that the compiler may use whatever vectors the baseline has.
 static float dot_generic(int type, const float *x, const void *w, size_t k) {
@@ -31,8 +25,8 @@ static float dot_generic(int type, const float *x, const void *w, size_t k) {
   } else {
     const uint16_t *v = w;
     for (; i + 16 <= k; i += 16)
-      for (int l = 0; l < 16; l++) sum[l] += x[i + l] * bf16_value(v[i + l]);
-    for (int l = 0; i < k; i++, l++) sum[l] += x[i] * bf16_value(v[i]);
+      for (int l = 0; l < 16; l++) sum[l] += x[i + l] * bf16_bits_to_float(v[i + l]);
+    for (int l = 0; i < k; i++, l++) sum[l] += x[i] * bf16_bits_to_float(v[i]);
   }
   for (int width = 8; width > 0; width /= 2)
     for (int l = 0; l < width; l++) sum[l] += sum[l + width];

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// IEEE binary16 to and from f32 without instructions for it. Private to this target.
+// IEEE binary16 and bf16 to and from f32 without instructions for it. Private to this target.
 #pragma once
 #include <stdint.h>
 #include <string.h>
@@ -44,4 +44,19 @@ static inline uint16_t float_to_half_bits(float value) {
     return sign | (uint16_t)(bits - 0x3f000000u);
   }
   return sign | (uint16_t)((bits - 0x38000000u + 0x0fffu + ((bits >> 13) & 1u)) >> 13);
+}
+
+// To the nearest, ties to even; NaN stays NaN.
+static inline uint16_t float_to_bf16_bits(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, 4);
+  const int is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
+  return is_nan ? (uint16_t)((bits >> 16) | 0x40u) : (uint16_t)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
+static inline __attribute__((always_inline)) float bf16_bits_to_float(uint16_t bf16) {
+  const uint32_t bits = (uint32_t)bf16 << 16;
+  float out;
+  memcpy(&out, &bits, 4);
+  return out;
 }

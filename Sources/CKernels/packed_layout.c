@@ -102,10 +102,5 @@ void pk_unpack_panel(int type, const void *in, size_t rows, size_t k, float *out
 }
 
 void pk_f32_to_bf16(const float *x, uint16_t *out, size_t count) {
-  for (size_t i = 0; i < count; i++) {
-    uint32_t bits;
-    memcpy(&bits, x + i, 4);
-    const bool is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
-    out[i] = is_nan ? (uint16_t)((bits >> 16) | 0x40u) : (uint16_t)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
-  }
+  for (size_t i = 0; i < count; i++) out[i] = float_to_bf16_bits(x[i]);
 }

@@ -3,13 +3,9 @@
 // Attention over a paged cache for several queries at once. Heads that share a key head, and rows of one sequence that lie side by side, read a
 // block of keys and values together; each query has a chain of its own, whose order depends on its own position alone, so that its numbers are
 // the same bits in any company.
-#include "common.h"
-#include "include/pk_decode.h"
 #include "tiled_attention.h"
 
 #if PK_X86
-#define INLINE static inline __attribute__((always_inline))
-
 enum {
   MOST = 4,    // queries that go through a block together
   CHUNK = 64,  // outputs whose sums are held in registers
@@ -24,7 +20,7 @@ struct chain {
 };
 
 // The exponential of `decode_exp.h`.
-PK_AVX512 INLINE __m512 exp512(__m512 x) {
+PK_AVX512 PK_INLINE __m512 exp512(__m512 x) {
   const __m512 clamped = _mm512_min_ps(_mm512_set1_ps(88.0f), _mm512_max_ps(_mm512_set1_ps(-87.0f), x));
   const __m512 magic = _mm512_set1_ps(12582912.0f);
   const __m512 shifted = _mm512_fmadd_ps(clamped, _mm512_set1_ps(1.44269504088896341f), magic);
@@ -45,16 +41,34 @@ PK_AVX512 INLINE __m512 exp512(__m512 x) {
 }
 
 // The sum of all lanes: halves, quarters, ..
-PK_AVX512 INLINE float total512(__m512 x) {
+PK_AVX512 PK_INLINE float total512(__m512 x) {
   const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
 
-// `count` queries and the tokens of a block that `visible` names, which are the same for all; n is a constant at every call.
-PK_AVX512 INLINE void block512(const int n, struct chain *chains, const float *keys, const float *values, size_t head, float scale,
-                               __mmask16 visible, size_t hidden, size_t count) {
+// cap * tanh(x / cap) by the exponential above, as `pk_tanh1`.
+PK_AVX512 PK_INLINE __m512 capped512(__m512 x, float cap) {
+  const __m512 twice = _mm512_mul_ps(_mm512_set1_ps(2), _mm512_div_ps(x, _mm512_set1_ps(cap)));
+  const __m512 rest = _mm512_div_ps(_mm512_set1_ps(2), _mm512_add_ps(exp512(twice), _mm512_set1_ps(1)));
+  return _mm512_mul_ps(_mm512_set1_ps(cap), _mm512_sub_ps(_mm512_set1_ps(1), rest));
+}
+
+// 16 numbers from `i` on, of those that `mask` names; type is a constant at every call.
+PK_AVX512 PK_INLINE __m512 numbers512(const int type, const void *stored, size_t i, __mmask16 mask) {
+  switch (type) {
+    case PK_KV_BF16:
+      return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, (const uint16_t *)stored + i)), 16));
+    case PK_KV_I8: return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(mask, (const int8_t *)stored + i)));
+    default: return _mm512_maskz_loadu_ps(mask, (const float *)stored + i);
+  }
+}
+
+// n queries and the tokens [hidden, count) of a block, which are the same for all; type and n are constants at every call.
+PK_AVX512 PK_INLINE void block512(const int type, const int n, struct chain *chains, struct kv_block at, size_t head,
+                                  const pk_attention_plan *plan, size_t hidden, size_t count) {
+  const __mmask16 visible = (__mmask16)((count >= 16 ? 0xFFFFu : (1u << count) - 1) & ~((1u << hidden) - 1));
   __m512 sum[MOST][4];
 #pragma clang loop unroll(full)
   for (int i = 0; i < n; i++)
@@ -64,26 +78,29 @@ PK_AVX512 INLINE void block512(const int n, struct chain *chains, const float *k
   for (; d + 4 <= head; d += 4)
 #pragma clang loop unroll(full)
     for (int part = 0; part < 4; part++) {
-      const __m512 key = _mm512_loadu_ps(keys + (d + (size_t)part) * PK_KV_BLOCK);
+      const __m512 key = numbers512(type, at.keys, (d + (size_t)part) * PK_KV_BLOCK, 0xFFFF);
 #pragma clang loop unroll(full)
       for (int i = 0; i < n; i++) sum[i][part] = _mm512_fmadd_ps(_mm512_set1_ps(chains[i].query[d + (size_t)part]), key, sum[i][part]);
     }
   for (; d < head; d++) {
-    const __m512 key = _mm512_loadu_ps(keys + d * PK_KV_BLOCK);
+    const __m512 key = numbers512(type, at.keys, d * PK_KV_BLOCK, 0xFFFF);
 #pragma clang loop unroll(full)
     for (int i = 0; i < n; i++) sum[i][0] = _mm512_fmadd_ps(_mm512_set1_ps(chains[i].query[d]), key, sum[i][0]);
   }
   float weight[MOST][PK_KV_BLOCK], keep[MOST];
 #pragma clang loop unroll(full)
   for (int i = 0; i < n; i++) {
-    const __m512 raw = _mm512_add_ps(_mm512_add_ps(sum[i][0], sum[i][1]), _mm512_add_ps(sum[i][2], sum[i][3]));
-    const __m512 score = _mm512_mask_mul_ps(_mm512_set1_ps(-INFINITY), visible, raw, _mm512_set1_ps(scale));
+    __m512 raw = _mm512_add_ps(_mm512_add_ps(sum[i][0], sum[i][1]), _mm512_add_ps(sum[i][2], sum[i][3]));
+    if (type == PK_KV_I8) raw = _mm512_mul_ps(raw, _mm512_loadu_ps(at.key_scales));
+    raw = _mm512_mul_ps(raw, _mm512_set1_ps(plan->scale));
+    if (plan->soft_cap > 0) raw = capped512(raw, plan->soft_cap);
+    const __m512 score = _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY), visible, raw);
     const float highest = fmaxf(chains[i].top, _mm512_reduce_max_ps(score));
     const __m512 e = _mm512_maskz_mov_ps(visible, exp512(_mm512_sub_ps(score, _mm512_set1_ps(highest))));
     keep[i] = _mm512_cvtss_f32(exp512(_mm512_set1_ps(chains[i].top - highest)));
     chains[i].total = chains[i].total * keep[i] + total512(e);
     chains[i].top = highest;
-    _mm512_storeu_ps(weight[i], e);
+    _mm512_storeu_ps(weight[i], type == PK_KV_I8 ? _mm512_mul_ps(e, _mm512_loadu_ps(at.value_scales)) : e);
   }
   for (size_t start = 0; start < head; start += CHUNK) {
     const size_t wide = head - start < CHUNK ? head - start : CHUNK;
@@ -91,17 +108,17 @@ PK_AVX512 INLINE void block512(const int n, struct chain *chains, const float *k
     __m512 o[MOST][4];
 #pragma clang loop unroll(full)
     for (int c = 0; c < 4; c++) {
-      const size_t at = (size_t)c * 16;
-      mask[c] = wide >= at + 16 ? 0xFFFF : wide > at ? (__mmask16)((1u << (wide - at)) - 1) : 0;
+      const size_t place = (size_t)c * 16;
+      mask[c] = wide >= place + 16 ? 0xFFFF : wide > place ? (__mmask16)((1u << (wide - place)) - 1) : 0;
 #pragma clang loop unroll(full)
       for (int i = 0; i < n; i++)
-        o[i][c] = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask[c], chains[i].out + start + at), _mm512_set1_ps(keep[i]));
+        o[i][c] = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask[c], chains[i].out + start + place), _mm512_set1_ps(keep[i]));
     }
     // Tokens that nobody sees hold whatever the block's last owner left, so they are not touched.
     for (size_t t = hidden; t < count; t++) {
       __m512 v[4];
 #pragma clang loop unroll(full)
-      for (int c = 0; c < 4; c++) v[c] = _mm512_maskz_loadu_ps(mask[c], values + t * head + start + (size_t)c * 16);
+      for (int c = 0; c < 4; c++) v[c] = numbers512(type, at.values, t * head + start + (size_t)c * 16, mask[c]);
 #pragma clang loop unroll(full)
       for (int i = 0; i < n; i++) {
         const __m512 p = _mm512_set1_ps(weight[i][t]);
@@ -116,15 +133,22 @@ PK_AVX512 INLINE void block512(const int n, struct chain *chains, const float *k
   }
 }
 
-PK_AVX512 static void block(int n, struct chain *chains, const float *keys, const float *values, size_t head, float scale,
-                            size_t hidden, size_t count) {
-  const __mmask16 visible = (__mmask16)((count >= 16 ? 0xFFFFu : (1u << count) - 1) & ~((1u << hidden) - 1));
-  switch (n) {
-    case 1: block512(1, chains, keys, values, head, scale, visible, hidden, count); break;
-    case 2: block512(2, chains, keys, values, head, scale, visible, hidden, count); break;
-    case 3: block512(3, chains, keys, values, head, scale, visible, hidden, count); break;
-    default: block512(4, chains, keys, values, head, scale, visible, hidden, count); break;
+// The same for a type that is not a constant.
+PK_AVX512 static void block(int type, int n, struct chain *chains, struct kv_block at, size_t head, const pk_attention_plan *plan, size_t hidden,
+                            size_t count) {
+#define COUNTS(type)                                                                   \
+  switch (n) {                                                                         \
+    case 1: block512(type, 1, chains, at, head, plan, hidden, count); break;           \
+    case 2: block512(type, 2, chains, at, head, plan, hidden, count); break;           \
+    case 3: block512(type, 3, chains, at, head, plan, hidden, count); break;           \
+    default: block512(type, 4, chains, at, head, plan, hidden, count); break;          \
   }
+  switch (type) {
+    case PK_KV_BF16: COUNTS(PK_KV_BF16); break;
+    case PK_KV_I8: COUNTS(PK_KV_I8); break;
+    default: COUNTS(PK_KV_F32); break;
+  }
+#undef COUNTS
 }
 
 // The tokens [hidden, count) of the block at `start` that a row of `length` tokens sees through its window.
@@ -136,9 +160,8 @@ static void seen(size_t start, size_t length, size_t window, size_t *hidden, siz
   if (*hidden > *count) *hidden = *count;
 }
 
-void attention512(const float *query, const float *keys, const float *values, const int32_t *lengths, const int64_t *tables,
-                  const int32_t *blocks, float *out, size_t heads, size_t kv_heads, size_t head, float scale, size_t window,
-                  size_t first, size_t last) {
+void attention512(ATTENTION_PARAMETERS) {
+  const size_t heads = plan->heads, kv_heads = cache->kv_heads, head = cache->head, window = plan->window;
   const size_t group = heads / kv_heads;
   for (size_t r = first; r < last;) {
     // Rows of one sequence, as many as it takes to fill a tile with the heads of a group.
@@ -150,7 +173,7 @@ void attention512(const float *query, const float *keys, const float *values, co
       if (length > longest) longest = length;
       if (from < begin) begin = from;
     }
-    for (size_t kv = 0; kv < kv_heads; kv++)
+    for (size_t kv = first_head; kv < last_head; kv++)
       for (size_t place = 0; place < rows * group; place += MOST) {
         const int n = (int)(rows * group - place < MOST ? rows * group - place : MOST);
         struct chain chains[MOST];
@@ -163,7 +186,7 @@ void attention512(const float *query, const float *keys, const float *values, co
           memset(out + at, 0, head * 4);
         }
         for (size_t start = begin / PK_KV_BLOCK * PK_KV_BLOCK; start < longest; start += PK_KV_BLOCK) {
-          const size_t at = ((size_t)blocks[tables[r] + (int64_t)(start / PK_KV_BLOCK)] * kv_heads + kv) * head * PK_KV_BLOCK;
+          const struct kv_block at = kv_block(cache->type, cache, (size_t)blocks[tables[r] + (int64_t)(start / PK_KV_BLOCK)], kv);
           size_t hidden[MOST], count[MOST];
           bool together = true;
           for (int i = 0; i < n; i++) {
@@ -171,11 +194,11 @@ void attention512(const float *query, const float *keys, const float *values, co
             if (hidden[i] != hidden[0] || count[i] != count[0]) together = false;
           }
           if (together) {
-            if (hidden[0] < count[0]) block(n, chains, keys + at, values + at, head, scale, hidden[0], count[0]);
+            if (hidden[0] < count[0]) block(cache->type, n, chains, at, head, plan, hidden[0], count[0]);
             continue;
           }
           for (int i = 0; i < n; i++)
-            if (hidden[i] < count[i]) block(1, chains + i, keys + at, values + at, head, scale, hidden[i], count[i]);
+            if (hidden[i] < count[i]) block(cache->type, 1, chains + i, at, head, plan, hidden[i], count[i]);
         }
         for (int i = 0; i < n; i++) {
           const float inverse = 1.0f / chains[i].total;

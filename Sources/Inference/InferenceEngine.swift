@@ -24,6 +24,8 @@ public final class InferenceEngine: Sendable {
     public var contextLength: Int?
     /// What matrices are multiplied as, of a model that the engine loads.
     public var precision = WeightPrecision.f32
+    /// How keys and values are kept; nil for what suits the weights: f32 beside weights that are not rounded, else bf16.
+    public var cache: CacheFormat?
     /// Threads that compute a step; what a request gets does not depend on it.
     public var threads = 1
     /// The most tokens (0...8) that are supposed to follow and computed together with a request's last one (`PromptLookup`); 0 for none. What a
@@ -79,9 +81,10 @@ public final class InferenceEngine: Sendable {
         "the tokenizer has \(tokenizer.vocabularySize) tokens, the model only \(model.vocabularySize)",
         number: "PLT-4104")
     }
+    let cache = configuration.cache ?? model.cacheFormat
     let wanted = min(configuration.contextLength ?? .max, model.servedLength)
     let perSequence = KVBlockPool.blocks(forTokens: wanted)
-    let affordable = KVBlockPool.capacity(budgetBytes: configuration.cacheBytes, bytesPerToken: model.cacheBytesPerToken)
+    let affordable = KVBlockPool.capacity(budgetBytes: configuration.cacheBytes, bytesPerToken: model.cacheBytesPerToken(cache))
     let blocks = min(affordable, perSequence.multipliedReportingOverflow(by: scheduler.maxBatch).partialValue)
     self.model = model
     self.tokenizer = tokenizer
@@ -93,7 +96,7 @@ public final class InferenceEngine: Sendable {
     contextLength = min(wanted, blocks * KVBlockPool.blockSize)
     inFlightLimit = scheduler.maxBatch + scheduler.queueLimit
     loop = EngineLoop(
-      runner: try model.makeRunner(blockCount: blocks, maxRows: scheduler.tokensPerStep, threads: configuration.threads),
+      runner: try model.makeRunner(blockCount: blocks, maxRows: scheduler.tokensPerStep, threads: configuration.threads, cache: cache),
       scheduler: BatchScheduler(configuration: admitting, blockCount: blocks), speculation: configuration.speculation)
     var ends = self.endTokenIDs
     if let tokenizer { ends.formUnion([tokenizer.special.end].compactMap { $0 }) }

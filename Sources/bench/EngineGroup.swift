@@ -67,7 +67,7 @@ enum EngineGroup {
           runPeer: { try peers.decode(subject.prompts(count, decodePrompt, $0), newTokens) }))
       if count == 1 {
         single = ours
-        let bytes = subject.model.weightBytesPerToken + (decodePrompt + newTokens / 2) * subject.model.cacheBytesPerToken
+        let bytes = subject.model.weightBytesPerToken + (decodePrompt + newTokens / 2) * subject.model.cacheBytesPerToken(subject.model.cacheFormat)
         let share = ours * Double(bytes) / 1e9 / MemoryBandwidth.gigabytesPerSecond(threads: threads)
         note(setup, Figure(what: "\(what): of the memory's bandwidth", value: "\(Int((share * 100).rounded())) %", wanted: "85 %"))
       } else {
@@ -138,7 +138,7 @@ struct EngineSubject {
     configuration.threads = threads
     configuration.scheduler.maxBatch = sequences
     configuration.contextLength = 1024
-    configuration.cacheBytes = sequences * 1024 * model.cacheBytesPerToken
+    configuration.cacheBytes = sequences * 1024 * model.cacheBytesPerToken(model.cacheFormat)
     engine = try InferenceEngine(model: model, tokenizer: nil, configuration: configuration)
   }
 

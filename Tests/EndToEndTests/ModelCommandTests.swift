@@ -77,6 +77,10 @@ extension EndToEnd {
         let other = try Data(contentsOf: URL(fileURLWithPath: folder.file("\(dtype).f32"))).withUnsafeBytes { Array($0.bindMemory(to: Float.self)) }
         #expect(dtype == "f32" ? other == values : zip(other, values).allSatisfy { abs($0 - $1) < 0.03 }, "\(dtype): \(other)")
       }
+      for (cache, isKnown) in [("auto", true), ("bf16", true), ("int8", true), ("f16", false)] {
+        let said = try LocalCluster.run(LocalCluster.binary, rounds + ["--kv-cache-dtype", cache], timeout: 60, environment: [:])
+        #expect(isKnown ? said.out == round.out : said.status != 0 && said.err.contains("PLT-5201"), "\(said)")
+      }
       try put("generation_config.json", #"{"eos_token_id": [2, 6]}"#)
       #expect(try cli("model", "generate", folder.path, "--ids", "@ids.json", "--max-tokens", "20").out == "[0,1,2]\n")
       try put("batch.json", "[[3], [0, 1, 2]]")
@@ -128,7 +132,8 @@ extension EndToEnd {
       #expect(imported.status == 0 && imported.err.contains("version 1: a language model, 3 files"), "\(imported)")
       #expect(try deploy(cluster, "endpoint: letters, model: main.demo.letters")["state"]?.stringValue == "SUCCEEDED")
       #expect(try completes(cluster, "letters"))
-      #expect(try deploy(cluster, "endpoint: small, model: main.demo.letters, dtype: int8, threads: 2")["state"]?.stringValue == "SUCCEEDED")
+      let small = "endpoint: small, model: main.demo.letters, dtype: int8, threads: 2, kv_cache_dtype: int8, kv_cache_memory: 16MB"
+      #expect(try deploy(cluster, small)["state"]?.stringValue == "SUCCEEDED")
       #expect(try completes(cluster, "small"))
 
       try Data(lettersGGUF()).write(to: URL(fileURLWithPath: folder.file("letters.gguf")))
@@ -265,11 +270,11 @@ extension EndToEnd {
       #expect(result["dtype"] == "int8" && result["threads"] == 1, "\(output)")
       #expect(result["prefill"]?["prompt_tokens"] == 20 && result["prefill"]?["tokens_per_second"]?.doubleValue ?? 0 > 0)
       // 8 matrices of one panel: 16 units, a table, 16 scales, 512 codes.
-      #expect(result["weight_bytes_per_token"] == 5632 && result["cache_bytes_per_token"] == 64, "\(output)")
+      #expect(result["weight_bytes_per_token"] == 5632 && result["cache_bytes_per_token"] == 32, "\(output)")
       for key in ["load_seconds", "peak_memory_bytes", "memory_gigabytes_per_second"] { #expect(result[key]?.doubleValue ?? 0 > 0, "\(key): \(output)") }
       let decode = try #require(result["decode"]?.arrayValue)
       #expect(decode.compactMap { $0["parallel"]?.intValue } == [1, 3] && decode.allSatisfy { $0["tokens_per_second"]?.doubleValue ?? 0 > 0 }, "\(output)")
-      #expect(decode[1]["bytes_per_step"] == .integer(5632 + 3 * 20 * 64), "\(output)")
+      #expect(decode[1]["bytes_per_step"] == .integer(5632 + 3 * 20 * 32), "\(output)")
       for (option, value) in [("--parallel", "0"), ("--parallel", "1,,2"), ("--prompt", "0"), ("--generate", "1"), ("--prompt", "5000")] {
         let refused = try cli("model", "bench", folder.path, option, value)
         #expect(refused.status == 64 && refused.err.contains("PLT-520"), "\(option) \(value): \(refused)")

@@ -88,7 +88,7 @@ private final class Notes: Sendable {
       $0.threads = 3
     }
     #expect(try await answers(chunked, requests.reversed()) == expected.reversed())
-    let tight = try engine { $0.cacheBytes = 14 * 16 * model.cacheBytesPerToken }
+    let tight = try engine { $0.cacheBytes = 14 * 16 * model.cacheBytesPerToken(.f32) }
     #expect(try await answers(tight, requests) == expected)
     #expect(tight.statistics.preemptions > 0)
     let ahead = try engine { $0.speculation = 4 }

@@ -17,8 +17,8 @@ private let wide = LlamaConfiguration(
 @Suite(.timeLimit(.minutes(2))) struct EnginePrecisionTests {
   private let prompt = (0..<160).map { Int32($0 * 7 % 256) }
 
-  private func logits(_ model: any GenerativeModel, threads: Int) throws -> [Float] {
-    let runner = try model.makeRunner(blockCount: 10, maxRows: 160, threads: threads)
+  private func logits(_ model: any GenerativeModel, threads: Int, _ cache: CacheFormat? = nil) throws -> [Float] {
+    let runner = try model.makeRunner(blockCount: 10, maxRows: 160, threads: threads, cache: cache ?? model.cacheFormat)
     var batch = DecoderBatch()
     batch.append(tokens: prompt, computed: 0, blocks: (0..<10).map { $0 }, logits: .all)
     return Array(try runner.forward(batch))
@@ -35,6 +35,26 @@ private let wide = LlamaConfiguration(
       // The stored numbers by the general path: nothing of a Llama is computed otherwise there.
       if precision == .f32 { #expect(try logits(DecoderModel(directory: folder.path), threads: 2) == one) }
     }
+  }
+
+  /// Keys and values in fewer bits move the numbers a little, as Llama and as any decoder alike.
+  @Test func smallerCachesMoveNumbersALittle() throws {
+    let folder = try TestModel.folder(wide, seed: 3, spread: 0.1)
+    for model in [try GenerativeModels.open(folder.path), try DecoderModel(directory: folder.path)] {
+      let exact = try logits(model, threads: 1)
+      let deviation = Self.deviation(exact)
+      for (format, bound) in [(CacheFormat.bf16, Float(0.02)), (.int8, 0.1)] {
+        let one = try logits(model, threads: 1, format)
+        #expect(try logits(model, threads: 3, format) == one, "\(format)")
+        let worst = zip(one, exact).map { abs($0 - $1) }.max() ?? .nan
+        #expect(worst > 0 && worst < bound * deviation, "\(format): \(worst / deviation)")
+      }
+    }
+  }
+
+  private static func deviation(_ x: [Float]) -> Float {
+    let mean = x.reduce(0, +) / Float(x.count)
+    return (x.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Float(x.count)).squareRoot()
   }
 
   @Test func anEngineTakesPrecisionAndThreadsFromItsConfiguration() async throws {

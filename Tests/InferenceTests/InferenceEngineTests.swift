@@ -83,7 +83,7 @@ private func code(_ body: () throws -> Void) -> String {
     }
     #expect(try await tokens(chunked, requests) == expected)
     // 14 blocks of 16 tokens for 16 sequences of up to 90 tokens: they push each other out.
-    let tight = try engine { $0.cacheBytes = 14 * 16 * (try! model.get().cacheBytesPerToken) }
+    let tight = try engine { $0.cacheBytes = 14 * 16 * (try! model.get().cacheBytesPerToken(.f32)) }
     #expect(try await tokens(tight, requests) == expected)
     let statistics = tight.statistics
     #expect(statistics.preemptions > 0)
@@ -92,7 +92,7 @@ private func code(_ body: () throws -> Void) -> String {
   }
 
   /// 64 requests over few beginnings: alone, together, in pieces, pushed out, and found in the cache, always the same bits.
-  @Test func tokensDoNotDependOnWhatIsInTheCache() async throws {
+  @Test(arguments: CacheFormat.allCases) func tokensDoNotDependOnWhatIsInTheCache(format: CacheFormat) async throws {
     let requests = (0..<64).map { index in
       var one = request(index, tokens: 5)
       one.prompt = .text(String(repeating: "beginning \(index % 4) ", count: 2 + index % 3) + "and \(index % 16)")
@@ -111,13 +111,18 @@ private func code(_ body: () throws -> Void) -> String {
     var expected: [GenerationEvent] = []
     for request in requests {
       // An engine of its own for each: nothing can be found.
-      expected.append(try await engine { $0.scheduler.maxBatch = 1 }.answer(request))
+      expected.append(
+        try await engine {
+          $0.cache = format
+          $0.scheduler.maxBatch = 1
+        }.answer(request))
     }
-    let shared = try engine()
+    let shared = try engine { $0.cache = format }
     for _ in 0..<2 { #expect(try await run(shared, Array(requests.indices.shuffled())) == expected) }
     #expect(shared.statistics.prefixHits > 64 * 16 && shared.statistics.prefixHits < shared.statistics.prefixQueries)
     let tight = try engine {
-      $0.cacheBytes = 16 * 16 * (try! model.get().cacheBytesPerToken)
+      $0.cache = format
+      $0.cacheBytes = 16 * 16 * (try! model.get().cacheBytesPerToken(format))
       $0.scheduler.tokensPerStep = 19
       $0.threads = 2
     }
@@ -195,7 +200,7 @@ private func code(_ body: () throws -> Void) -> String {
       let tight = try engine {
         $0.speculation = speculation
         $0.scheduler.maxBatch = 3
-        $0.cacheBytes = 14 * 16 * (try! model.get().cacheBytesPerToken)
+        $0.cacheBytes = 14 * 16 * (try! model.get().cacheBytesPerToken(.f32))
       }
       #expect(try await run(tight) == expected)
       #expect(tight.statistics.acceptedTokens > 0 && tight.statistics.cacheBlocksUsed == 0)

@@ -194,7 +194,7 @@ import Testing
     }
     let spans = SplitOrder.step(tokens: [1, 2], positions: [0, 1], tables: [0, 0], blocks: [3], outputs: [1], adapters: [7, 0, 1, 9, 1, 2])
     let loads = [SplitOrder.load(number: 3, name: "höflich", directory: "/tmp/a b"), .unload(number: 3), spans]
-    for order in [SplitOrder.begin(blocks: 1 << 20, rows: 256), .rest, .end, SplitOrder(batch), SplitOrder(DecoderBatch())] + loads {
+    for order in [SplitOrder.begin(blocks: 1 << 20, rows: 256, cache: .int8), .rest, .end, SplitOrder(batch), SplitOrder(DecoderBatch())] + loads {
       let bytes = order.encoded
       #expect(try SplitOrder(decoding: bytes) == order)
       for cut in Set([0, 3, bytes.count / 2, bytes.count - 4]) where cut < bytes.count {

@@ -22,7 +22,12 @@ import Testing
     let sizes = try DecoderSizes(directory: folder.path, precision: precision)
     let model = try DecoderModel(directory: folder.path, precision: precision)
     #expect(sizes.weightBytesPerToken == model.weightBytesPerToken && sizes.weightBytes == sizes.weightBytesPerToken)
-    #expect(sizes.cacheBytesPerToken == model.cacheBytesPerToken && sizes.layers == 3)
+    #expect(sizes.cacheBytesPerToken == model.cacheBytesPerToken(model.cacheFormat) && sizes.layers == 3)
+    let perToken = Dictionary(uniqueKeysWithValues: CacheFormat.allCases.map { ($0, 3 * 2 * [.f32: 16 * 8, .bf16: 16 * 4, .int8: 16 * 2 + 8][$0]!) })
+    for format in CacheFormat.allCases {
+      #expect(try DecoderSizes(directory: folder.path, precision: precision, cache: format).cacheBytesPerToken == perToken[format])
+      #expect(model.cacheBytesPerToken(format) == perToken[format])
+    }
     #expect(sizes.multiplicationsPerToken == 3 * (2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 160) + 256 * 64)
     #expect(sizes.gatheredBytesPerToken == 3 * 4 * (64 + 2 * 64 + 160) + 4 * 256)
     #expect(MultiplicationRate.perSecond(precision: precision, threads: 2) > 0)

@@ -17,8 +17,6 @@ extern "C" {
 enum { PK_ISA_GENERIC = 0, PK_ISA_AVX2 = 1, PK_ISA_AVX512 = 2, PK_ISA_NEON = 1, PK_ISA_NEON_DOT = 2 };
 /// How weights are stored.
 enum { PK_WEIGHT_F32 = 0, PK_WEIGHT_BF16 = 1 };
-/// Tokens of a key/value block.
-enum { PK_KV_BLOCK = 16 };
 
 /// The best instruction set of this machine.
 int pk_decode_isa_best(void);
@@ -47,28 +45,6 @@ void pk_add(float *_Nonnull x, const float *_Nonnull y, size_t n);
 
 /// Copies one row of an embedding table of `type` into f32.
 void pk_embed_row(int type, const void *_Nonnull table, size_t row, float *_Nonnull out, size_t n);
-
-/// Stores keys and values of a step in the paged cache of one layer.
-/// key, value: [rows, kv_heads, head]. slots[row] = block * 16 + offset within the block.
-/// keys: [blocks, kv_heads, head, 16]; values: [blocks, kv_heads, 16, head].
-void pk_kv_store(const float *_Nonnull key, const float *_Nonnull value, const int64_t *_Nonnull slots, float *_Nonnull keys,
-                 float *_Nonnull values, size_t rows, size_t kv_heads, size_t head);
-
-/// Causal attention of rows [first, last) over the paged cache, online softmax block by block in position order.
-/// query, out: [rows, heads, head]; lengths[row]: tokens visible to the row;
-/// tables[row]: offset of its block list in `blocks`.
-/// heads is a multiple of kv_heads; head <= 1024.
-void pk_paged_attention(int isa, const float *_Nonnull query, const float *_Nonnull keys, const float *_Nonnull values,
-                        const int32_t *_Nonnull lengths, const int64_t *_Nonnull tables, const int32_t *_Nonnull blocks,
-                        float *_Nonnull out, size_t heads, size_t kv_heads, size_t head, float scale, size_t first,
-                        size_t last);
-
-/// The same for a row that sees its last `window` tokens only (at least 1, its own among them), with scores s replaced by
-/// soft_cap * tanh(s / soft_cap) when soft_cap is above 0.
-void pk_paged_attention_windowed(int isa, const float *_Nonnull query, const float *_Nonnull keys, const float *_Nonnull values,
-                                 const int32_t *_Nonnull lengths, const int64_t *_Nonnull tables,
-                                 const int32_t *_Nonnull blocks, float *_Nonnull out, size_t heads, size_t kv_heads,
-                                 size_t head, float scale, size_t window, float soft_cap, size_t first, size_t last);
 
 /// Rotates pairs (i, i + half) at the front of every head in place; the rest of a head stays.   x: [rows, heads, size].
 void pk_rope_apply_partial(float *_Nonnull x, const float *_Nonnull cosine, const float *_Nonnull sine, size_t rows,

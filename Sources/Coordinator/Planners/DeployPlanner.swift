@@ -24,10 +24,15 @@ struct DeployPlanner: TaskPlanner {
     /// Names with models.
     var adapters: [String: String]?
     var maxLoras: Int?
+    var cacheDtype: String?
+    /// Bytes for keys and values of each replica.
+    var cacheMemory: Int?
 
     enum CodingKeys: String, CodingKey {
       case endpoint, model, replicas, dtype, threads, speculate, adapters
       case maxLoras = "max_loras"
+      case cacheDtype = "kv_cache_dtype"
+      case cacheMemory = "kv_cache_memory"
       case tensorParallel = "tensor_parallel"
     }
 
@@ -107,8 +112,9 @@ struct DeployPlanner: TaskPlanner {
         hint: "Leave tensor_parallel out; 'replicas' serves more requests at once.", number: "PLT-5290")
     }
     return ReplicaSpec(
-      role: model.kind, modelDirectory: model.location, coordinatorKey: services.dataKey, dtype: body.dtype, threads: body.threads, ranks: body.ranks,
-      speculate: body.speculate, maxLoras: body.maxLoras)
+      role: model.kind, modelDirectory: model.location, coordinatorKey: services.dataKey,
+      cacheBytes: body.cacheMemory.map { max(1, $0) } ?? ReplicaSpec.cacheBytesDefault, dtype: body.dtype, threads: body.threads, ranks: body.ranks,
+      speculate: body.speculate, maxLoras: body.maxLoras, cacheDtype: body.cacheDtype)
   }
 
   func commit(_ call: StageCall, results: [JSONValue]) async throws -> StageOutcome {

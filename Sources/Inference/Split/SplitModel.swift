@@ -16,7 +16,6 @@ public final class SplitModel: GenerativeModel {
   static let restMilliseconds = 1000
 
   public let model: DecoderModel
-  public let cacheBytesPerToken: Int
   private let lead: Lead
   private let facts: Facts
   private let adapters = SplitAdapters()
@@ -29,7 +28,6 @@ public final class SplitModel: GenerativeModel {
     precondition(collective.rank == 0)
     self.model = model
     facts = try Facts.agree(model, collective)
-    cacheBytesPerToken = facts.cacheBytesPerToken
     lead = Lead(collective, lost: lost)
     lead.startResting()
   }
@@ -40,6 +38,8 @@ public final class SplitModel: GenerativeModel {
   public var servedLength: Int { model.servedLength }
   public var endTokenIDs: [Int] { model.endTokenIDs }
   public var weightBytesPerToken: Int { model.weightBytesPerToken }
+  public var cacheFormat: CacheFormat { model.cacheFormat }
+  public func cacheBytesPerToken(_ format: CacheFormat) -> Int { facts.cacheBytesPerToken[format] ?? 0 }
   public var adapterTargets: AdapterTargets? { model.adapterTargets }
 
   /// All ranks load the adapter.
@@ -61,11 +61,11 @@ public final class SplitModel: GenerativeModel {
     adapters.add(adapter, number)
   }
 
-  public func makeRunner(blockCount: Int, maxRows: Int, threads: Int) throws -> any GenerativeRunner {
+  public func makeRunner(blockCount: Int, maxRows: Int, threads: Int, cache: CacheFormat) throws -> any GenerativeRunner {
     try lead.meet { group in
-      try SplitOrder.begin(blocks: blockCount, rows: maxRows).send(over: group)
+      try SplitOrder.begin(blocks: blockCount, rows: maxRows, cache: cache).send(over: group)
       let runner = try DecoderRunner(
-        model: model, blockCount: blockCount, maxRows: maxRows, threads: threads, collective: group, isa: facts.isa)
+        model: model, blockCount: blockCount, maxRows: maxRows, threads: threads, collective: group, cache: cache, isa: facts.isa)
       return SplitRunner(runner, lead, adapters)
     }
   }
@@ -90,9 +90,9 @@ public final class SplitModel: GenerativeModel {
       let order = try SplitOrder.receive(from: collective)
       try check()
       switch order {
-      case .begin(let blocks, let rows):
+      case .begin(let blocks, let rows, let cache):
         runner = try DecoderRunner(
-          model: model, blockCount: blocks, maxRows: rows, threads: threads, collective: collective, isa: facts.isa)
+          model: model, blockCount: blocks, maxRows: rows, threads: threads, collective: collective, cache: cache, isa: facts.isa)
       case .step:
         guard let runner, let batch = order.batch(adapters) else { throw PlatformError(.internalError, "a step before the begin") }
         _ = try runner.logits(batch)
@@ -271,7 +271,7 @@ private final class SplitAdapters: Sendable {
 /// What all ranks have to agree on before they compute together.
 private struct Facts {
   /// Of the rank with the most heads: all have caches of as many blocks.
-  var cacheBytesPerToken: Int
+  var cacheBytesPerToken: [CacheFormat: Int] = [:]
   /// The best instruction set that all of them have, so that they round alike.
   var isa: Int
 
@@ -279,30 +279,33 @@ private struct Facts {
   static func agree(_ model: DecoderModel, _ group: any Collective) throws -> Facts {
     let print = fingerprint(model)
     // Numbers of up to 24 bits are exact in f32.
-    let bytes = model.cacheBytesPerToken
+    let bytes = CacheFormat.allCases.map { model.cacheBytesPerToken($0) }
     #if arch(arm64)
       let family: Float = 1
     #else
       let family: Float = 0
     #endif
-    let own = [
-      Float(bytes & 0xFF_FFFF), Float(bytes >> 24), Float(pk_decode_isa_best()), Float(print & 0xFF_FFFF), Float(print >> 24 & 0xFF_FFFF), family,
-    ]
+    let own =
+      [Float(pk_decode_isa_best()), family, Float(print & 0xFF_FFFF), Float(print >> 24 & 0xFF_FFFF)]
+      + bytes.flatMap { [Float($0 & 0xFF_FFFF), Float($0 >> 24)] }
     var all = [Float](repeating: 0, count: own.count * group.worldSize)
     try own.withUnsafeBufferPointer { own in
       try all.withUnsafeMutableBufferPointer { try group.allGather(own.baseAddress!, count: own.count, into: $0.baseAddress!) }
     }
-    var facts = Facts(cacheBytesPerToken: 0, isa: .max)
+    var facts = Facts(isa: .max)
     for rank in 0..<group.worldSize {
       let theirs = Array(all[rank * own.count..<(rank + 1) * own.count])
-      guard theirs[3] == own[3], theirs[4] == own[4] else {
+      guard theirs[2] == own[2], theirs[3] == own[3] else {
         throw PlatformError(
           .conflict, "rank \(rank) of \(group.worldSize) has loaded another model than rank \(group.rank)",
           hint: "The model's folder has to be the same on all workers.", number: "PLT-5291")
       }
-      facts.cacheBytesPerToken = max(facts.cacheBytesPerToken, Int(theirs[0]) + Int(theirs[1]) << 24)
+      for (index, format) in CacheFormat.allCases.enumerated() {
+        let bytes = Int(theirs[4 + 2 * index]) + Int(theirs[5 + 2 * index]) << 24
+        facts.cacheBytesPerToken[format] = max(facts.cacheBytesPerToken[format] ?? 0, bytes)
+      }
       // The numbers of instruction sets mean the same only within a family.
-      facts.isa = theirs[5] == family ? min(facts.isa, Int(theirs[2])) : 0
+      facts.isa = theirs[1] == family ? min(facts.isa, Int(theirs[0])) : 0
     }
     return facts
   }

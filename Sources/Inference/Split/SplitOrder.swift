@@ -8,7 +8,7 @@ import Tensor
 /// What rank 0 tells the other ranks of a split model, each time before all of them do the same.
 enum SplitOrder: Equatable {
   /// Make a cache of so many blocks for steps of so many rows.
-  case begin(blocks: Int, rows: Int)
+  case begin(blocks: Int, rows: Int, cache: CacheFormat)
   /// adapters: for each span of rows the adapter's number, the first row and the one behind the last.
   case step(tokens: [Int32], positions: [Int32], tables: [Int64], blocks: [Int32], outputs: [Int], adapters: [Int] = [])
   /// Load an adapter and keep it under a number; then all say whether they have it.
@@ -47,7 +47,8 @@ enum SplitOrder: Equatable {
   var encoded: [UInt8] {
     var words: [UInt32]
     switch self {
-    case .begin(let blocks, let rows): words = [1, UInt32(blocks), UInt32(rows)]
+    case .begin(let blocks, let rows, let cache):
+      words = [1, UInt32(blocks), UInt32(rows), UInt32(CacheFormat.allCases.firstIndex(of: cache) ?? 0)]
     case .step(let tokens, let positions, let tables, let blocks, let outputs, let adapters):
       words = [2, UInt32(tokens.count), UInt32(blocks.count), UInt32(outputs.count), UInt32(adapters.count)]
       words.reserveCapacity(5 + 3 * tokens.count + blocks.count + outputs.count + adapters.count)
@@ -76,7 +77,8 @@ enum SplitOrder: Equatable {
     }
     let broken = PlatformError(.internalError, "unreadable order of \(bytes.count) bytes", hint: "All ranks must run the same version.")
     switch words.first {
-    case 1 where words.count == 3: self = .begin(blocks: Int(words[1]), rows: Int(words[2]))
+    case 1 where words.count == 4 && words[3] < CacheFormat.allCases.count:
+      self = .begin(blocks: Int(words[1]), rows: Int(words[2]), cache: CacheFormat.allCases[Int(words[3])])
     case 2 where words.count >= 5:
       let (rows, blocks, outputs, adapters) = (Int(words[1]), Int(words[2]), Int(words[3]), Int(words[4]))
       guard words.count == 5 + 3 * rows + blocks + outputs + adapters, adapters % 3 == 0 else { throw broken }

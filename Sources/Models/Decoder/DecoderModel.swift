@@ -11,6 +11,7 @@ public import Tensor
 public final class DecoderModel: @unchecked Sendable {  // all is written in init only
   /// `model_type` of the configuration.
   public let architecture: String
+  public let cacheFormat: CacheFormat
   public let vocabularySize: Int
   public let hiddenSize: Int
   /// The length that the model was made for.
@@ -112,6 +113,7 @@ public final class DecoderModel: @unchecked Sendable {  // all is written in ini
   ) throws {
     let fields = ConfigurationFields(json: configuration)
     let architecture = try ModelArchitectures.decoder(fields)
+    cacheFormat = precision.cacheFormat
     let loader = WeightLoader(source: weights, precision: precision, part: part, gainsAreWhole: gainsAreWhole)
     let plan = try architecture.plan(fields, loader)
     for rotary in plan.rotary where rotary.half > 512 {
@@ -151,7 +153,7 @@ public final class DecoderModel: @unchecked Sendable {  // all is written in ini
   public var hasHead: Bool { head != nil }
 
   /// Bytes of keys and values that one token takes in the cache of this part.
-  public var cacheBytesPerToken: Int {
-    layers.reduce(0) { $0 + 8 * $1.keyHeads.count * $1.plan.attention.headSize }
+  public func cacheBytesPerToken(_ format: CacheFormat) -> Int {
+    layers.reduce(0) { $0 + format.bytes(heads: $1.keyHeads.count, size: $1.plan.attention.headSize) }
   }
 }

@@ -19,8 +19,7 @@ public final class DecoderRunner {
   var rotaryLength: Int?
 
   private let blocks: BlockRunner
-  private var keys: [UnsafeMutablePointer<Float>] = []
-  private var values: [UnsafeMutablePointer<Float>] = []
+  private let cache: KeyValueCache
   private var allocated: [UnsafeMutablePointer<Float>] = []
   private let hidden: UnsafeMutablePointer<Float>
   private let normed: UnsafeMutablePointer<Float>
@@ -41,18 +40,15 @@ public final class DecoderRunner {
   /// - Parameters:
   ///   - threads: threads that help with matrix products.
   ///   - collective: of the ranks that compute a model's parts; all of them run the same steps.
+  ///   - cache: how keys and values are kept; nil for what suits the weights.
   ///   - isa: an instruction set of `pk_decode.h` for tests; nil for the best.
   /// - Throws: `resourceExhausted` when the cache size overflows.
   public init(
-    model: DecoderModel, blockCount: Int, maxRows: Int, threads: Int = 1, collective: (any Collective)? = nil, isa: Int? = nil
+    model: DecoderModel, blockCount: Int, maxRows: Int, threads: Int = 1, collective: (any Collective)? = nil, cache: CacheFormat? = nil,
+    isa: Int? = nil
   ) throws {
     precondition(blockCount > 0 && maxRows > 0)
     precondition(model.part == ModelPart(rank: collective?.rank ?? 0, of: collective?.worldSize ?? 1))
-    let (tokens, overflow) = blockCount.multipliedReportingOverflow(by: Self.blockSize)
-    let (total, tooLarge) = tokens.multipliedReportingOverflow(by: max(1, model.cacheBytesPerToken))
-    guard !overflow, !tooLarge, total < 1 << 46, blockCount < Int(Int32.max) else {
-      throw PlatformError(.resourceExhausted, "a key/value cache of \(blockCount) blocks is too large")
-    }
     var buffers: [UnsafeMutablePointer<Float>] = []
     func floats(_ count: Int) -> UnsafeMutablePointer<Float> {
       let buffer = UnsafeMutableRawPointer.allocate(byteCount: max(count * 4, 64), alignment: 64).bindMemory(
@@ -67,10 +63,9 @@ public final class DecoderRunner {
     self.blockCount = blockCount
     self.maxRows = maxRows
     blocks = BlockRunner(isa: Int32(isa ?? Int(pk_decode_isa_best())), threads: threads, collective: collective)
-    for layer in model.layers {
-      keys.append(floats(tokens * layer.keyHeads.count * layer.plan.attention.headSize))
-      values.append(floats(tokens * layer.keyHeads.count * layer.plan.attention.headSize))
-    }
+    self.cache = try KeyValueCache(
+      model.layers.map { KeyValueCache.Shape(heads: $0.keyHeads.count, size: $0.plan.attention.headSize) }, blockCount: blockCount,
+      format: cache ?? model.cacheFormat)
     hidden = floats(maxRows * model.hiddenSize)
     normed = floats(maxRows * model.hiddenSize)
     branch = floats(maxRows * model.hiddenSize)
@@ -215,26 +210,9 @@ public final class DecoderRunner {
       pk_rope_apply_partial(query, cosines[kind], sines[kind], rows, heads, size, half)
       pk_rope_apply_partial(key, cosines[kind], sines[kind], rows, keyHeads, size, half)
     }
-    pk_kv_store(key, value, slots, keys[index], values[index], rows, keyHeads, size)
-    let isPlain = plan.window == nil && plan.softCap == nil
-    let window = plan.window ?? Int.max
-    let cap = plan.softCap ?? 0
-    let isa = blocks.isa
-    let (query, attended) = (self.query, self.attended)
-    let (keys, values) = (self.keys[index], self.values[index])
-    // A rank may have no heads.
-    blocks.parallel(heads == 0 ? 0 : min(rows, blocks.threads * 2)) { piece in
-      let pieces = min(rows, blocks.threads * 2)
-      let first = rows * piece / pieces
-      let last = rows * (piece + 1) / pieces
-      if isPlain {
-        pk_paged_attention(
-          isa, query, keys, values, lengths, batch.tables, batch.blocks, attended, heads, keyHeads, size, plan.scale, first, last)
-      } else {
-        pk_paged_attention_windowed(
-          isa, query, keys, values, lengths, batch.tables, batch.blocks, attended, heads, keyHeads, size, plan.scale, window, cap, first, last)
-      }
-    }
+    cache.store(layer: index, key, value, slots, rows: rows)
+    let scores = pk_attention_plan(heads: heads, scale: plan.scale, soft_cap: plan.softCap ?? 0, window: plan.window ?? .max)
+    blocks.attend(cache.layers[index], scores, batch, lengths, query, attended)
     var context = UnsafePointer(attended)
     if model.part != .whole {
       try blocks.gather(attended, shares.map { columns($0.queries) }, total: plan.heads * size, into: joined, rows: rows)

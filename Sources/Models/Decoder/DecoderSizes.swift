@@ -18,9 +18,11 @@ public struct DecoderSizes: Codable, Sendable, Equatable {
   /// What ranks put together for one token, when they compute the model in parts.
   public var gatheredBytesPerToken: Int
 
-  /// - Parameter precision: what matrices are multiplied as.
+  /// - Parameters:
+  ///   - precision: what matrices are multiplied as.
+  ///   - cache: how keys and values are kept; nil for what suits the weights.
   /// - Throws: as `DecoderModel.init`, but for tensors.
-  public init(directory: String, precision: WeightPrecision = .f32) throws {
+  public init(directory: String, precision: WeightPrecision = .f32, cache: CacheFormat? = nil) throws {
     let (plan, loader) = try DecoderModel.planned(directory: directory)
     (layers, weightBytes, weightBytesPerToken, multiplicationsPerToken, cacheBytesPerToken, gatheredBytesPerToken) = (plan.layerCount, 0, 0, 0, 0, 0)
     let stored = try Self.storedBytes(plan.layer(0).attention.query, loader)
@@ -50,7 +52,7 @@ public struct DecoderSizes: Codable, Sendable, Equatable {
       let layer = try plan.layer(index)
       let attention = layer.attention
       for matrix in [attention.query, attention.key, attention.value, attention.output] { add(matrix, least: .int8) }
-      cacheBytesPerToken += 8 * attention.keyValueHeads * attention.headSize
+      cacheBytesPerToken += (cache ?? precision.cacheFormat).bytes(heads: attention.keyValueHeads, size: attention.headSize)
       // Heads, and the answers of attention and of the block behind it.
       gatheredBytesPerToken += 4 * (attention.heads * attention.headSize + 2 * plan.hiddenSize)
       switch layer.mixer {

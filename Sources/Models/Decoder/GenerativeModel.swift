@@ -11,7 +11,9 @@ public protocol GenerativeModel: Sendable {
   /// Tokens that end a generation; empty when the model names none.
   var endTokenIDs: [Int] { get }
   /// Bytes of keys and values that one token takes in the cache.
-  var cacheBytesPerToken: Int { get }
+  func cacheBytesPerToken(_ format: CacheFormat) -> Int
+  /// How keys and values are kept when nobody asks for something else.
+  var cacheFormat: CacheFormat { get }
   /// Bytes of weights that one token is multiplied with: what decoding reads from memory for each step of one request.
   var weightBytesPerToken: Int { get }
   /// What adapters can change; nil for a model that takes none.
@@ -20,9 +22,11 @@ public protocol GenerativeModel: Sendable {
   /// - Parameter directory: its folder, which is the same on all workers.
   func admit(_ adapter: LoRAAdapter, directory: String) throws
   /// A runner with a cache of its own.
-  /// - Parameter threads: that compute; numbers do not depend on it.
+  /// - Parameters:
+  ///   - threads: that compute; numbers do not depend on it.
+  ///   - cache: how keys and values are kept.
   /// - Throws: `resourceExhausted` when the cache size overflows.
-  func makeRunner(blockCount: Int, maxRows: Int, threads: Int) throws -> any GenerativeRunner
+  func makeRunner(blockCount: Int, maxRows: Int, threads: Int, cache: CacheFormat) throws -> any GenerativeRunner
 }
 
 extension GenerativeModel {
@@ -32,8 +36,8 @@ extension GenerativeModel {
   /// Whether an adapter was loaded for a model like this one.
   public func takes(_ adapter: LoRAAdapter) -> Bool { adapterTargets?.signature == adapter.signature }
 
-  public func makeRunner(blockCount: Int, maxRows: Int) throws -> any GenerativeRunner {
-    try makeRunner(blockCount: blockCount, maxRows: maxRows, threads: 1)
+  public func makeRunner(blockCount: Int, maxRows: Int, threads: Int = 1) throws -> any GenerativeRunner {
+    try makeRunner(blockCount: blockCount, maxRows: maxRows, threads: threads, cache: cacheFormat)
   }
 }
 
@@ -50,13 +54,14 @@ extension LlamaModel: GenerativeModel {
   public var vocabularySize: Int { configuration.vocabularySize }
   public var servedLength: Int { configuration.maxPositions }
   public var endTokenIDs: [Int] { configuration.eosTokenIDs }
+  public var cacheFormat: CacheFormat { .f32 }
   public var adapterTargets: AdapterTargets? { targets }
   public var weightBytesPerToken: Int {
     let matrices = layers.flatMap { [$0.query, $0.key, $0.value, $0.output, $0.gate, $0.up, $0.down] } + [head]
     return matrices.reduce(0) { $0 + $1.rows * $1.columns * ($1.type == Int32(PK_WEIGHT_F32) ? 4 : 2) }
   }
-  public func makeRunner(blockCount: Int, maxRows: Int, threads: Int) throws -> any GenerativeRunner {
-    try LlamaRunner(model: self, blockCount: blockCount, maxRows: maxRows, threads: threads)
+  public func makeRunner(blockCount: Int, maxRows: Int, threads: Int, cache: CacheFormat) throws -> any GenerativeRunner {
+    try LlamaRunner(model: self, blockCount: blockCount, maxRows: maxRows, threads: threads, cache: cache)
   }
 }
 
@@ -79,8 +84,8 @@ extension DecoderModel: GenerativeModel {
       }
     }
   }
-  public func makeRunner(blockCount: Int, maxRows: Int, threads: Int) throws -> any GenerativeRunner {
-    try DecoderRunner(model: self, blockCount: blockCount, maxRows: maxRows, threads: threads)
+  public func makeRunner(blockCount: Int, maxRows: Int, threads: Int, cache: CacheFormat) throws -> any GenerativeRunner {
+    try DecoderRunner(model: self, blockCount: blockCount, maxRows: maxRows, threads: threads, cache: cache)
   }
 }
 

@@ -112,7 +112,9 @@ public final class LlamaModel: @unchecked Sendable {  // all buffers are written
   }
 
   /// Bytes of keys and values that one token takes in the cache.
-  public var cacheBytesPerToken: Int { 2 * 4 * configuration.layerCount * configuration.keyValueWidth }
+  public func cacheBytesPerToken(_ format: CacheFormat) -> Int {
+    configuration.layerCount * format.bytes(heads: configuration.keyValueHeadCount, size: configuration.headSize)
+  }
 
   /// Owns 64-byte aligned buffers.
   private final class Storage {

@@ -15,9 +15,7 @@ public final class LlamaRunner {
   public static let blockSize = Int(PK_KV_BLOCK)
 
   private let blocks: BlockRunner
-  private let keys: UnsafeMutablePointer<Float>
-  private let values: UnsafeMutablePointer<Float>
-  private let layerStride: Int
+  private let cache: KeyValueCache
   private let frequencies: [Float]
   private let hidden: UnsafeMutablePointer<Float>
   private let normed: UnsafeMutablePointer<Float>
@@ -34,16 +32,12 @@ public final class LlamaRunner {
 
   /// - Parameters:
   ///   - threads: that compute.
+  ///   - cache: how keys and values are kept.
   ///   - isa: an instruction set of `pk_decode.h` for tests; nil for the best.
   /// - Throws: `resourceExhausted` when the cache size overflows.
-  public init(model: LlamaModel, blockCount: Int, maxRows: Int, threads: Int = 1, isa: Int? = nil) throws {
+  public init(model: LlamaModel, blockCount: Int, maxRows: Int, threads: Int = 1, cache: CacheFormat = .f32, isa: Int? = nil) throws {
     precondition(blockCount > 0 && maxRows > 0)
     let c = model.configuration
-    let (stride, overflow) = blockCount.multipliedReportingOverflow(by: Self.blockSize * c.keyValueWidth)
-    let (total, tooLarge) = stride.multipliedReportingOverflow(by: c.layerCount * 4)
-    guard !overflow, !tooLarge, total < 1 << 46, blockCount < Int(Int32.max) else {
-      throw PlatformError(.resourceExhausted, "a key/value cache of \(blockCount) blocks is too large")
-    }
     func floats(_ count: Int) -> UnsafeMutablePointer<Float> {
       UnsafeMutableRawPointer.allocate(byteCount: max(count * 4, 64), alignment: 64).bindMemory(
         to: Float.self, capacity: count)
@@ -52,9 +46,8 @@ public final class LlamaRunner {
     self.blockCount = blockCount
     self.maxRows = maxRows
     blocks = BlockRunner(isa: Int32(isa ?? Int(pk_decode_isa_best())), threads: threads)
-    layerStride = stride
-    keys = floats(stride * c.layerCount)
-    values = floats(stride * c.layerCount)
+    self.cache = try KeyValueCache(
+      Array(repeating: KeyValueCache.Shape(heads: c.keyValueHeadCount, size: c.headSize), count: c.layerCount), blockCount: blockCount, format: cache)
     frequencies = c.inverseFrequencies
     hidden = floats(maxRows * c.hiddenSize)
     normed = floats(maxRows * c.hiddenSize)
@@ -70,7 +63,7 @@ public final class LlamaRunner {
   }
 
   deinit {
-    for buffer in [keys, values, hidden, normed, query, key, value, attended, gate, up, cosine, sine, logits] {
+    for buffer in [hidden, normed, query, key, value, attended, gate, up, cosine, sine, logits] {
       buffer.deallocate()
     }
   }
@@ -91,10 +84,8 @@ public final class LlamaRunner {
     }
     let half = c.headSize / 2
     pk_rope_table(batch.positions, frequencies, cosine, sine, rows, half)
-    let scale = 1 / Float(c.headSize).squareRoot()
+    let scores = pk_attention_plan(heads: c.headCount, scale: 1 / Float(c.headSize).squareRoot(), soft_cap: 0, window: .max)
     for (index, layer) in model.layers.enumerated() {
-      let layerKeys = keys + index * layerStride
-      let layerValues = values + index * layerStride
       normalize(layer.inputNorm, rows)
       linear(layer.query, normed, query, rows)
       linear(layer.key, normed, key, rows, again: true)
@@ -105,13 +96,8 @@ public final class LlamaRunner {
       blocks.adapt(adapters, .value, normed, value)
       pk_rope_apply(query, cosine, sine, rows, c.headCount, half)
       pk_rope_apply(key, cosine, sine, rows, c.keyValueHeadCount, half)
-      pk_kv_store(key, value, slots, layerKeys, layerValues, rows, c.keyValueHeadCount, c.headSize)
-      let pieces = min(rows, blocks.threads * 2)
-      blocks.parallel(pieces) { [query, attended, isa = blocks.isa] piece in
-        pk_paged_attention(
-          isa, query, layerKeys, layerValues, lengths, batch.tables, batch.blocks, attended, c.headCount, c.keyValueHeadCount, c.headSize, scale,
-          rows * piece / pieces, rows * (piece + 1) / pieces)
-      }
+      cache.store(layer: index, key, value, slots, rows: rows)
+      blocks.attend(cache.layers[index], scores, batch, lengths, query, attended)
       linear(layer.output, attended, normed, rows)
       blocks.adapt(adapters, .output, attended, normed)
       pk_add(hidden, normed, rows * c.hiddenSize)

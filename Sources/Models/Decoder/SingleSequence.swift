@@ -12,14 +12,20 @@ public final class SingleSequence {
   private let chunk: Int
   private let collective: (any Collective)?
   private let adapter: LoRAAdapter?
+  private let format: CacheFormat
 
   /// - Parameters:
+  ///   - cache: how keys and values are kept.
   ///   - collective: of the ranks that have the model's parts; all of them call the same functions with the same values.
   ///   - adapter: that was loaded for this model, or this part of it.
-  public init(model: DecoderModel, threads: Int = 1, chunk: Int = 256, collective: (any Collective)? = nil, adapter: LoRAAdapter? = nil) {
+  public init(
+    model: DecoderModel, threads: Int = 1, chunk: Int = 256, collective: (any Collective)? = nil, adapter: LoRAAdapter? = nil,
+    cache: CacheFormat = .f32
+  ) {
     precondition(adapter.map { model.takes($0) } ?? true)
     self.model = model
     self.adapter = adapter
+    format = cache
     self.collective = collective
     self.threads = threads
     self.chunk = max(1, chunk)
@@ -31,14 +37,14 @@ public final class SingleSequence {
   public func logits(_ ids: [Int32], _ body: (UnsafeBufferPointer<Float>) throws -> Void) throws {
     try checkHead()
     try check(ids, more: 0)
-    let cache = try Cache(model, tokens: ids.count, rows: chunk, threads, collective, adapter)
+    let cache = try Cache(model, tokens: ids.count, rows: chunk, threads, collective, adapter, format)
     try cache.append(ids, chunk: chunk, logits: .all) { try body(cache.runner.logits($0)) }
   }
 
   /// Hands the final hidden states of all positions to `body`, [rows, hidden] at a time, in order.
   public func hiddenStates(_ ids: [Int32], _ body: (UnsafeBufferPointer<Float>) throws -> Void) throws {
     try check(ids, more: 0)
-    let cache = try Cache(model, tokens: ids.count, rows: chunk, threads, collective, adapter)
+    let cache = try Cache(model, tokens: ids.count, rows: chunk, threads, collective, adapter, format)
     try cache.append(ids, chunk: chunk, logits: .all) { try body(cache.runner.hiddenStates($0)) }
   }
 
@@ -52,7 +58,7 @@ public final class SingleSequence {
     try checkHead()
     try check(ids, more: max(0, limit - 1))
     guard limit > 0 else { return [] }
-    var cache = try Cache(model, tokens: ids.count + limit, rows: chunk, threads, collective, adapter)
+    var cache = try Cache(model, tokens: ids.count + limit, rows: chunk, threads, collective, adapter, format)
     var last: [Float] = []
     try cache.append(ids, chunk: chunk, logits: .last) { batch in
       let logits = try cache.runner.logits(batch)
@@ -84,7 +90,7 @@ public final class SingleSequence {
       var pending = [made[made.count - 1]] + draft
       if let steady = model.longRotaryLength, total == steady + 1 {
         // All positions turn by other frequencies from here on, so the cache is made anew.
-        cache = try Cache(model, tokens: ids.count + limit, rows: chunk, threads, collective, adapter)
+        cache = try Cache(model, tokens: ids.count + limit, rows: chunk, threads, collective, adapter, format)
         pending = ids + made
       }
       try cache.append(pending, chunk: chunk, logits: .tail(1 + draft.count)) { batch in
@@ -121,10 +127,13 @@ public final class SingleSequence {
     /// Tokens that it holds. Where it is less than there were, those that come next take the places of the others.
     var count = 0
 
-    init(_ model: DecoderModel, tokens: Int, rows: Int, _ threads: Int, _ collective: (any Collective)?, _ adapter: LoRAAdapter?) throws {
+    init(
+      _ model: DecoderModel, tokens: Int, rows: Int, _ threads: Int, _ collective: (any Collective)?, _ adapter: LoRAAdapter?, _ format: CacheFormat
+    ) throws {
       self.adapter = adapter
       let blockCount = (tokens + DecoderRunner.blockSize - 1) / DecoderRunner.blockSize
-      runner = try DecoderRunner(model: model, blockCount: blockCount, maxRows: min(rows, max(tokens, 1)), threads: threads, collective: collective)
+      runner = try DecoderRunner(
+        model: model, blockCount: blockCount, maxRows: min(rows, max(tokens, 1)), threads: threads, collective: collective, cache: format)
       blocks = (0..<Int32(blockCount)).map { $0 }
     }
 

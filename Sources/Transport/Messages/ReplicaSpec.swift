@@ -14,6 +14,8 @@ public struct ReplicaSpec: Codable, Sendable, Equatable {
   public var cacheBytes: Int
   /// What matrices are multiplied as: `f32`, `bf16`, `int8` or `int4`. Nil: the stored numbers.
   public var dtype: String?
+  /// How keys and values are kept: `f32`, `bf16`, `int8`, or `auto` (generate). Nil: `auto`, what suits the weights.
+  public var cacheDtype: String?
   /// Threads that compute. Nil: one.
   public var threads: Int?
   /// In how many parts the model is computed, one process each (generate). Nil: one.
@@ -25,11 +27,14 @@ public struct ReplicaSpec: Codable, Sendable, Equatable {
   /// Adapters that are loaded and let go again, when all that is asked is whether the replica would serve.
   public var checkedAdapters: [AdapterCall]?
 
+  public static let cacheBytesDefault = 256 << 20
+
   public init(
-    role: String, modelDirectory: String, indexDirectory: String? = nil, coordinatorKey: String, cacheBytes: Int = 128 << 20,
+    role: String, modelDirectory: String, indexDirectory: String? = nil, coordinatorKey: String, cacheBytes: Int = Self.cacheBytesDefault,
     dtype: String? = nil, threads: Int? = nil, ranks: Int? = nil, speculate: Int? = nil,
-    maxLoras: Int? = nil
+    maxLoras: Int? = nil, cacheDtype: String? = nil
   ) {
+    self.cacheDtype = cacheDtype
     self.ranks = ranks
     self.maxLoras = maxLoras
     self.speculate = speculate

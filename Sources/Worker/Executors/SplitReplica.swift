@@ -17,6 +17,7 @@ enum SplitReplica {
     var configuration = InferenceEngine.Configuration()
     configuration.cacheBytes = spec.cacheBytes
     configuration.precision = try spec.precision()
+    configuration.cache = try CacheFormat.named(spec.cacheDtype ?? "auto")
     configuration.threads = spec.threads ?? 1
     configuration.speculation = spec.speculate ?? 0
     return configuration

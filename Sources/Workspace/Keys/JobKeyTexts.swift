@@ -146,6 +146,11 @@ struct JobKeyTexts {
       example: "deploy_task: { endpoint: assistant, model: main.demo.chat, adapters: { polite: main.demo.polite, brief: main.demo.brief@champion } }"),
     "deploy_task.max_loras": JobKeyTexts("The most adapters that a replica keeps in memory.", fallback: "8"),
     "deploy_task.dtype": JobKeyTexts("What the model's matrices are multiplied as: f32 (as stored), bf16, int8 or int4.", fallback: "f32"),
+    "deploy_task.kv_cache_dtype": JobKeyTexts(
+      "How keys and values of language models are kept: f32, bf16, int8, or auto: f32 beside weights as stored, else bf16.", fallback: "auto"),
+    "deploy_task.kv_cache_memory": JobKeyTexts(
+      "What keys and values of each replica may take: all requests that it computes at once, and prompts that it remembers.", fallback: "256MB",
+      example: "deploy_task: { endpoint: assistant, model: main.demo.chat, kv_cache_dtype: int8, kv_cache_memory: 2GB }"),
     "deploy_task.threads": JobKeyTexts("Threads that each replica computes with; answers do not depend on it.", fallback: "1"),
     "deploy_task.tensor_parallel": JobKeyTexts(
       "Over how many processes each replica's model is split; answers do not depend on it.", fallback: "1",

@@ -26,6 +26,9 @@ extension ModelCommand {
     @Option(help: "Tokens that each request makes.") var generate = 128
     @Option(help: "How many requests at once, a list.") var parallel = "1,4,8,16"
     @Option(help: "Folder of a LoRA adapter, in PEFT's layout.") var adapter: [String] = []
+    @Option(
+      name: .customLong("kv-cache-dtype"), help: "How keys and values are kept: f32, bf16, int8, or auto: f32 beside weights as stored, else bf16.")
+    var cache = "auto"
     @Option(name: [.short, .long], help: "text, wide, json, yaml, csv or name.") var output: OutputFormat = .text
     @OptionGroup var compute: ModelComputeOptions
 
@@ -40,7 +43,7 @@ extension ModelCommand {
       guard (2...1 << 20).contains(generate) else { throw refuse("--generate \(generate) is not from 2 to \(1 << 20)") }
       let bench = try ModelMeasurement(
         directory: directory, precision: precision, threads: threads, prompt: prompt, generate: generate, parallel: counts.compactMap { $0 },
-        adapters: adapter)
+        adapters: adapter, cache: CacheFormat.named(cache))
       let result = try await bench.run()
       if output.isStructured { return try Report.structured(result, output) }
       result.show()
@@ -143,9 +146,10 @@ private struct ModelMeasurement {
   private let engine: InferenceEngine
   private let loadSeconds: Double
   private let adapters: [LoRAAdapter]
+  private let cacheBytesPerToken: Int
 
   init(
-    directory: String, precision: WeightPrecision, threads: Int, prompt: Int, generate: Int, parallel: [Int], adapters: [String]
+    directory: String, precision: WeightPrecision, threads: Int, prompt: Int, generate: Int, parallel: [Int], adapters: [String], cache: CacheFormat?
   ) throws {
     (self.directory, self.precision, self.threads) = (directory, precision, threads)
     (self.prompt, self.generate, self.parallel) = (prompt, generate, parallel)
@@ -170,7 +174,9 @@ private struct ModelMeasurement {
     configuration.contextLength = longest
     // One block more a request, for what does not fill its last one.
     let tokens = max(prompt + 17, most * (Self.decodePrompt + generate + 16))
-    configuration.cacheBytes = tokens * max(1, model.cacheBytesPerToken) + 64 * 1024
+    cacheBytesPerToken = model.cacheBytesPerToken(cache ?? model.cacheFormat)
+    configuration.cache = cache
+    configuration.cacheBytes = tokens * max(1, cacheBytesPerToken) + 64 * 1024
     engine = try InferenceEngine(model: model, tokenizer: nil, configuration: configuration)
   }
 
@@ -189,12 +195,12 @@ private struct ModelMeasurement {
     let bandwidth = MemoryBandwidth.gigabytesPerSecond(threads: threads)
     let weights = model.weightBytesPerToken
     return ModelMeasurementResult(
-      model: directory, dtype: precision.rawValue, threads: threads, weightBytesPerToken: weights, cacheBytesPerToken: model.cacheBytesPerToken,
+      model: directory, dtype: precision.rawValue, threads: threads, weightBytesPerToken: weights, cacheBytesPerToken: cacheBytesPerToken,
       loadSeconds: loadSeconds, peakMemoryBytes: peak, memoryGigabytesPerSecond: bandwidth,
       prefill: .init(promptTokens: prompt, seconds: prefill, tokensPerSecond: Double(prompt) / prefill),
       decode: decodes.map { one in
         let added = adapters.prefix(one.count).reduce(0) { $0 + $1.byteCount }
-        let bytes = weights + added + one.count * (Self.decodePrompt + generate / 2) * model.cacheBytesPerToken
+        let bytes = weights + added + one.count * (Self.decodePrompt + generate / 2) * cacheBytesPerToken
         let rate = Double(one.tokens) / one.seconds
         let moved = rate / Double(one.count) * Double(bytes) / 1e9
         return .init(

@@ -117,6 +117,7 @@ struct ModelSplitOptions: ParsableArguments {
     name: .long,
     help: "Parts to split the model into, one process each, which share the threads; the result does not depend on it.")
   var tensorParallel = 1
+  @Option(name: .customLong("kv-cache-dtype"), help: "How keys and values are kept: f32, bf16, int8, or auto: f32.") var cache = "auto"
 
   /// - Throws: `invalidArgument` (PLT-5201) for a number that is none of parts, what `ids` throws.
   func work(_ directory: String, _ options: (threads: Int, precision: WeightPrecision), ids: () throws -> [Int32]) throws -> RankWork {
@@ -127,6 +128,7 @@ struct ModelSplitOptions: ParsableArguments {
     var work = RankWork(
       directory: directory, ids: try ids(), dtype: options.precision.rawValue, threads: max(1, options.threads / tensorParallel), count: tensorParallel)
     work.adapter = adapter
+    work.cache = try CacheFormat.named(cache) ?? .f32
     return work
   }
 }

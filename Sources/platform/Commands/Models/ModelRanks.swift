@@ -24,6 +24,8 @@ struct RankWork: Codable, Sendable {
   var speculation = 0
   /// Folder of an adapter; nil for none.
   var adapter: String?
+  /// How keys and values are kept.
+  var cache = CacheFormat.f32
 
   /// Loading a part of a large model, or a step of it, may take long; a rank that has died is noticed at once all the same.
   private static let stepLimit = Duration.seconds(1800)
@@ -35,7 +37,7 @@ struct RankWork: Codable, Sendable {
     let group = count > 1 ? try SharedMemoryGroup(name: group, rank: rank, worldSize: count, deadline: Self.stepLimit, watch: watch) : nil
     defer { group?.leave() }
     let model = try DecoderModel(directory: directory, precision: precision, part: ModelPart(rank: rank, of: count))
-    return try body(SingleSequence(model: model, threads: threads, collective: group, adapter: loaded(model)))
+    return try body(SingleSequence(model: model, threads: threads, collective: group, adapter: loaded(model), cache: cache))
   }
 
   private func loaded(_ model: DecoderModel) throws -> LoRAAdapter? {
