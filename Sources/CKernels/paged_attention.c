@@ -17,6 +17,14 @@ PK_INLINE float number(const int type, const void *stored, size_t i) {
   }
 }
 
+PK_INLINE void prefetch(const int type, struct kv_block block, size_t head) {
+  const size_t bytes = head * PK_KV_BLOCK * (type == PK_KV_I8 ? 1 : type == PK_KV_BF16 ? 2 : 4);
+  for (size_t line = 0; line < bytes; line += 64) {
+    __builtin_prefetch((const char *)block.keys + line, 0, 2);
+    __builtin_prefetch((const char *)block.values + line, 0, 2);
+  }
+}
+
 // One row and head. The same order of every sum as in `attention512`, so that machines with fused multiplication give the same bits, whatever their width.
 PK_INLINE void chain(const int type, const pk_kv_cache *cache, const pk_attention_plan *plan, const float *restrict q, float *restrict o,
                      size_t kv, size_t length, const int32_t *table) {
@@ -29,6 +37,8 @@ PK_INLINE void chain(const int type, const pk_kv_cache *cache, const pk_attentio
     const size_t count = length - start < PK_KV_BLOCK ? length - start : PK_KV_BLOCK;
     const size_t hidden = begin > start ? begin - start : 0;
     const struct kv_block at = kv_block(type, cache, (size_t)table[start / PK_KV_BLOCK], kv);
+    // Blocks lie anywhere, and the machine cannot guess where: the next one is asked for from the memory meanwhile.
+    if (start + PK_KV_BLOCK < length) prefetch(type, kv_block(type, cache, (size_t)table[start / PK_KV_BLOCK + 1], kv), head);
     float part[4][PK_KV_BLOCK] = {{0}}, score[PK_KV_BLOCK];
     size_t d = 0;
     for (; d + 4 <= head; d += 4)

@@ -65,19 +65,30 @@ PK_AVX512 PK_INLINE __m512 numbers512(const int type, const void *stored, size_t
   }
 }
 
-// n queries and the tokens [hidden, count) of a block, which are the same for all; type and n are constants at every call.
-PK_AVX512 PK_INLINE void block512(const int type, const int n, struct chain *chains, struct kv_block at, size_t head,
+// n queries and the tokens [hidden, count) of a block, which are the same for all; type and n are constants at every call. `next`, which is as
+// large, is asked for from the memory meanwhile: blocks lie anywhere, and the machine cannot guess where.
+PK_AVX512 PK_INLINE void block512(const int type, const int n, struct chain *chains, struct kv_block at, struct kv_block next, size_t head,
                                   const pk_attention_plan *plan, size_t hidden, size_t count) {
+  const size_t size = type == PK_KV_I8 ? 1 : type == PK_KV_BF16 ? 2 : 4;
   const __mmask16 visible = (__mmask16)((count >= 16 ? 0xFFFFu : (1u << count) - 1) & ~((1u << hidden) - 1));
   __m512 sum[MOST][4];
 #pragma clang loop unroll(full)
   for (int i = 0; i < n; i++)
 #pragma clang loop unroll(full)
     for (int part = 0; part < 4; part++) sum[i][part] = _mm512_setzero_ps();
+  if (type == PK_KV_I8) {
+    __builtin_prefetch(next.key_scales);
+    __builtin_prefetch(next.value_scales);
+  }
   size_t d = 0;
   for (; d + 4 <= head; d += 4)
 #pragma clang loop unroll(full)
     for (int part = 0; part < 4; part++) {
+      if ((size_t)part * PK_KV_BLOCK * size % 64 == 0) {
+        const size_t line = (d + (size_t)part) * PK_KV_BLOCK * size;
+        __builtin_prefetch((const char *)next.keys + line, 0, 2);
+        __builtin_prefetch((const char *)next.values + line, 0, 2);
+      }
       const __m512 key = numbers512(type, at.keys, (d + (size_t)part) * PK_KV_BLOCK, 0xFFFF);
 #pragma clang loop unroll(full)
       for (int i = 0; i < n; i++) sum[i][part] = _mm512_fmadd_ps(_mm512_set1_ps(chains[i].query[d + (size_t)part]), key, sum[i][part]);
@@ -134,14 +145,14 @@ PK_AVX512 PK_INLINE void block512(const int type, const int n, struct chain *cha
 }
 
 // The same for a type that is not a constant.
-PK_AVX512 static void block(int type, int n, struct chain *chains, struct kv_block at, size_t head, const pk_attention_plan *plan, size_t hidden,
-                            size_t count) {
+PK_AVX512 static void block(int type, int n, struct chain *chains, struct kv_block at, struct kv_block next, size_t head,
+                            const pk_attention_plan *plan, size_t hidden, size_t count) {
 #define COUNTS(type)                                                                   \
   switch (n) {                                                                         \
-    case 1: block512(type, 1, chains, at, head, plan, hidden, count); break;           \
-    case 2: block512(type, 2, chains, at, head, plan, hidden, count); break;           \
-    case 3: block512(type, 3, chains, at, head, plan, hidden, count); break;           \
-    default: block512(type, 4, chains, at, head, plan, hidden, count); break;          \
+    case 1: block512(type, 1, chains, at, next, head, plan, hidden, count); break;           \
+    case 2: block512(type, 2, chains, at, next, head, plan, hidden, count); break;           \
+    case 3: block512(type, 3, chains, at, next, head, plan, hidden, count); break;           \
+    default: block512(type, 4, chains, at, next, head, plan, hidden, count); break;          \
   }
   switch (type) {
     case PK_KV_BF16: COUNTS(PK_KV_BF16); break;
@@ -187,6 +198,13 @@ void attention512(ATTENTION_PARAMETERS) {
         }
         for (size_t start = begin / PK_KV_BLOCK * PK_KV_BLOCK; start < longest; start += PK_KV_BLOCK) {
           const struct kv_block at = kv_block(cache->type, cache, (size_t)blocks[tables[r] + (int64_t)(start / PK_KV_BLOCK)], kv);
+          struct kv_block next = at;
+          if (start + PK_KV_BLOCK < longest)
+            next = kv_block(cache->type, cache, (size_t)blocks[tables[r] + (int64_t)(start / PK_KV_BLOCK) + 1], kv);
+          else if (kv + 1 < last_head)
+            next = kv_block(cache->type, cache, (size_t)blocks[tables[r] + (int64_t)(begin / PK_KV_BLOCK)], kv + 1);
+          else if (r + rows < last)
+            next = kv_block(cache->type, cache, (size_t)blocks[tables[r + rows]], first_head);
           size_t hidden[MOST], count[MOST];
           bool together = true;
           for (int i = 0; i < n; i++) {
@@ -194,11 +212,11 @@ void attention512(ATTENTION_PARAMETERS) {
             if (hidden[i] != hidden[0] || count[i] != count[0]) together = false;
           }
           if (together) {
-            if (hidden[0] < count[0]) block(cache->type, n, chains, at, head, plan, hidden[0], count[0]);
+            if (hidden[0] < count[0]) block(cache->type, n, chains, at, next, head, plan, hidden[0], count[0]);
             continue;
           }
           for (int i = 0; i < n; i++)
-            if (hidden[i] < count[i]) block(cache->type, 1, chains + i, at, head, plan, hidden[i], count[i]);
+            if (hidden[i] < count[i]) block(cache->type, 1, chains + i, at, next, head, plan, hidden[i], count[i]);
         }
         for (int i = 0; i < n; i++) {
           const float inverse = 1.0f / chains[i].total;
