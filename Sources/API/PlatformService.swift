@@ -36,7 +36,8 @@ public protocol PlatformService: UnityCatalogService, StatementServing, RecordSe
 
   func queryIndex(_ name: String, _ request: IndexQueryRequest, by principal: Principal) async throws -> IndexQueryResponse
 
-  func endpoints() async throws -> EndpointList
+  /// - Parameter load: with what each replica tells of itself.
+  func endpoints(load: Bool) async throws -> EndpointList
   func endpoint(_ name: String) async throws -> EndpointInfo
   func scale(_ name: String, replicas: Int, by principal: Principal) async throws -> EndpointInfo
 

@@ -256,9 +256,11 @@ final class CoordinatorService: PlatformService {
 
   // MARK: serving
 
-  func endpoints() async throws -> EndpointList {
+  func endpoints(load: Bool = false) async throws -> EndpointList {
     let live = await runner.inspect { $0.snapshot() }
-    return EndpointList(endpoints: try await catalog.endpoints().map { EndpointView.info($0, live: live, gateway: gateway) })
+    var list = EndpointList(endpoints: try await catalog.endpoints().map { EndpointView.info($0, live: live, gateway: gateway) })
+    if load { list.addLoad(await gateway.replicaMetrics()) }
+    return list
   }
 
   func endpoint(_ name: String) async throws -> EndpointInfo {
@@ -283,6 +285,7 @@ final class CoordinatorService: PlatformService {
     spec.generation = 0
     try await runner.submit(.serviceSet(spec))
     try await catalog.setEndpoint(name: name, kind: entry.kind, model: entry.model, replicas: replicas, by: principal.name)
+    gateway.setStopped(replicas == 0, endpoint: name)
     return try await endpoint(name)
   }
 

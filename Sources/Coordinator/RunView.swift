@@ -7,6 +7,7 @@ import Foundation
 import Jobs
 import Scheduling
 import Serving
+import Transport
 
 /// Stored records as the API shows them.
 enum RunView {
@@ -52,7 +53,31 @@ extension ServedEndpoint {
   init(_ entry: EndpointEntry) {
     self.init(
       name: entry.name, kind: entry.kind, model: entry.model, createdAt: entry.createdAt,
-      adapters: entry.adapters.map { ServedAdapter(name: $0.name, model: $0.model, location: $0.location) })
+      adapters: entry.adapters.map { ServedAdapter(name: $0.name, model: $0.model, location: $0.location) }, isStopped: entry.replicas == 0)
+  }
+}
+
+extension EndpointList {
+  /// Puts what replicas tell of themselves beside them.
+  mutating func addLoad(_ told: [ReplicaMetrics]) {
+    let frames = Dictionary(told.map { ($0.unit, $0.frame) }, uniquingKeysWith: { first, _ in first })
+    for endpoint in endpoints.indices {
+      for replica in endpoints[endpoint].replicas.indices {
+        endpoints[endpoint].replicas[replica].load = frames[endpoints[endpoint].replicas[replica].unit].flatMap { ReplicaLoad($0) }
+      }
+    }
+  }
+}
+
+extension ReplicaLoad {
+  /// Nil when the replica does not tell its memory, as those of earlier versions.
+  init?(_ frame: MetricFrame) {
+    func value(_ name: String) -> Double? { frame.families.first { $0.name == name }?.samples.first?.value }
+    guard let resident = value(MetricFrame.residentBytes) else { return nil }
+    self.init(
+      residentBytes: Int64(resident), running: value("vllm:num_requests_running").map { Int($0) },
+      waiting: value("vllm:num_requests_waiting").map { Int($0) }, generatedTokens: value("vllm:generation_tokens_total").map { Int64($0) },
+      cacheUsage: value("vllm:kv_cache_usage_perc"))
   }
 }
 
@@ -79,7 +104,7 @@ enum EndpointView {
     }
     return EndpointInfo(
       name: entry.name, kind: entry.kind, model: entry.model, desiredReplicas: entry.replicas, replicas: replicas,
-      requests: counters.requests, errors: counters.errors,
+      requests: counters.requests, errors: counters.errors, lastRequestAt: counters.lastEnd,
       adapters: entry.adapters.map { EndpointInfo.Adapter(name: $0.name, model: $0.model) })
   }
 }

@@ -77,6 +77,7 @@ extension Scheduler {
     let all = places(service, index)
     let lead = self[all[0]]
     guard lead.state == .ready, let worker = lead.worker else { return endRanks(all) }
+    effects.append(.drainReplica(worker: worker, unit: lead.name, attempt: lead.attempt))
     effects.append(.replicaGone(service: services.keys[service], unit: lead.name, attempt: lead.attempt))
     for place in all {
       change(place) { [now, configuration] in
@@ -84,7 +85,6 @@ extension Scheduler {
         $0.drainDeadline = now + configuration.drainMs
       }
     }
-    effects.append(.drainReplica(worker: worker, unit: lead.name, attempt: lead.attempt))
   }
 
   private mutating func endRanks(_ all: [Place]) {

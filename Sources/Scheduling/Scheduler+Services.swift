@@ -130,12 +130,13 @@ extension Scheduler {
       change(place) { $0.state = .ended }
       return
     }
+    // The router hears first that it drains: what it has is answered to its end.
+    effects.append(.drainReplica(worker: worker, unit: unit.name, attempt: unit.attempt))
     if unit.state == .ready { effects.append(.replicaGone(service: services.keys[service], unit: unit.name, attempt: unit.attempt)) }
     change(place) { [now, configuration] in
       $0.state = .draining
       $0.drainDeadline = now + configuration.drainMs
     }
-    effects.append(.drainReplica(worker: worker, unit: unit.name, attempt: unit.attempt))
   }
 
   private mutating func forceIfOverdue(_ service: Int, _ index: Int) {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import Foundation
+
 /// Totals of one endpoint since this coordinator started, for Prometheus and the console.
 public struct EndpointCounters: Sendable, Equatable {
   /// Upper bounds of the latency buckets in seconds; the last bucket is everything above.
@@ -18,10 +20,14 @@ public struct EndpointCounters: Sendable, Equatable {
   public private(set) var latencyBuckets = [Int64](repeating: 0, count: bounds.count + 1)
   public private(set) var firstTokenBuckets = [Int64](repeating: 0, count: bounds.count + 1)
 
+  /// When a request last ended.
+  public private(set) var lastEnd: Date?
+
   public init() {}
 
   mutating func add(_ record: InferenceLogRecord) {
     requests += 1
+    lastEnd = Date()
     if record.status >= 400 { errors += 1 }
     promptTokens += Int64(record.promptTokens)
     completionTokens += Int64(record.completionTokens)

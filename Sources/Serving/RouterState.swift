@@ -14,6 +14,8 @@ public struct RouterState: Sendable, Equatable {
     /// The replica's CURVE public key (hexadecimal).
     public var publicKey: String
     public var draining = false
+    /// It is forgotten with its last request.
+    public var leaving = false
     /// Requests sent and not yet ended.
     public var outstanding = 0
     /// Estimate of the tokens that those requests still cost.
@@ -52,10 +54,15 @@ public struct RouterState: Sendable, Equatable {
     endpoints[endpoint] = list
   }
 
+  /// A draining replica with requests stays until the last of them has ended.
   /// - Returns: the replica that was removed, when it was known with this attempt.
   @discardableResult
   public mutating func replicaGone(unit: String, attempt: Int, endpoint: String) -> Replica? {
     guard let index = endpoints[endpoint]?.firstIndex(where: { $0.unit == unit && $0.attempt == attempt }) else { return nil }
+    if let known = endpoints[endpoint]?[index], known.draining, known.outstanding > 0 {
+      endpoints[endpoint]?[index].leaving = true
+      return nil
+    }
     return endpoints[endpoint]?.remove(at: index)
   }
 
@@ -87,12 +94,16 @@ public struct RouterState: Sendable, Equatable {
   }
 
   /// The request that `choose` booked has ended, in whatever way.
-  public mutating func finished(unit: String, attempt: Int, endpoint: String, work: Int) {
+  /// - Returns: the replica, when that was the last request of a leaving one.
+  @discardableResult
+  public mutating func finished(unit: String, attempt: Int, endpoint: String, work: Int) -> Replica? {
+    guard let index = endpoints[endpoint]?.firstIndex(where: { $0.unit == unit && $0.attempt == attempt }) else { return nil }
     update(unit, endpoint) { replica in
-      guard replica.attempt == attempt else { return }
       replica.outstanding = max(0, replica.outstanding - 1)
       replica.outstandingWork = max(0, replica.outstandingWork - work)
     }
+    guard let known = endpoints[endpoint]?[index], known.leaving, known.outstanding == 0 else { return nil }
+    return endpoints[endpoint]?.remove(at: index)
   }
 
   private mutating func update(_ unit: String, _ endpoint: String, _ change: (inout Replica) -> Void) {

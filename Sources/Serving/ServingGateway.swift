@@ -23,7 +23,10 @@ public struct ServedEndpoint: Sendable, Equatable {
   public var createdAt: Date
   /// Served as models of their own, by the endpoint's replicas.
   public var adapters: [ServedAdapter]
-  public init(name: String, kind: String, model: String, createdAt: Date, adapters: [ServedAdapter] = []) {
+  /// It is to have no replicas.
+  public var isStopped: Bool
+  public init(name: String, kind: String, model: String, createdAt: Date, adapters: [ServedAdapter] = [], isStopped: Bool = false) {
+    self.isStopped = isStopped
     self.adapters = adapters
     self.name = name
     self.kind = kind
@@ -137,6 +140,8 @@ public final class ServingGateway: Sendable {
       for endpoint in state.endpoints.keys { state.endpoints[endpoint]?.adapters.removeAll { $0.name == name } }
     }
   }
+  /// Requests to a stopped endpoint are refused at once once its replicas have gone.
+  public func setStopped(_ isStopped: Bool, endpoint name: String) { state.withLock { $0.endpoints[name]?.isStopped = isStopped } }
   public func removeEndpoint(_ name: String) {
     state.withLock {
       $0.endpoints[name] = nil
@@ -186,7 +191,7 @@ public final class ServingGateway: Sendable {
     state.withLock { $0.router.drain(unit: unit, endpoint: endpoint) }
   }
 
-  /// The replica's process has ended: what it had in flight fails and moves.
+  /// The replica's process has ended: what it had in flight fails and moves. Of a draining replica it is answered to its end.
   public func replicaGone(unit: String, attempt: Int, endpoint: String) {
     let channel = state.withLock { state -> (any ReplicaChannel)? in
       guard state.router.replicaGone(unit: unit, attempt: attempt, endpoint: endpoint) != nil else { return nil }
@@ -353,10 +358,10 @@ public final class ServingGateway: Sendable {
     }
   }
 
-  /// What the replicas of language models tell of themselves, all asked at once. One that does not answer in time is left out.
+  /// What replicas tell of themselves, all asked at once. One that does not answer in time is left out.
   public func replicaMetrics(within limit: Duration = .seconds(2)) async -> [ReplicaMetrics] {
     let asked = state.withLock { state in
-      state.endpoints.values.filter { $0.kind == "generate" }.flatMap { endpoint in
+      state.endpoints.values.flatMap { endpoint in
         state.router.replicas(of: endpoint.name).compactMap { replica in
           state.channels[replica.unit].map { (endpoint: endpoint.name, unit: replica.unit, channel: $0) }
         }
@@ -413,6 +418,10 @@ public final class ServingGateway: Sendable {
         if !ready.isEmpty && ready.allSatisfy({ $0.outstanding >= Self.outstandingLimit }) {
           throw PlatformError(.resourceExhausted, "'\(name)' is at its limit", hint: "Try again shortly, or add replicas.", number: "PLT-4302")
         }
+        if ready.isEmpty, state.endpoints[name]?.isStopped == true {
+          throw PlatformError(
+            .unavailable, "'\(name)' is stopped; 'platform scale endpoint \(name) --replicas 1' starts it", number: "PLT-4540")
+        }
         guard let replica = state.router.choose(endpoint: name, work: work, excluding: excluding, generation: generation),
           let channel = state.channels[replica.unit]
         else { return nil }
@@ -436,7 +445,11 @@ public final class ServingGateway: Sendable {
   }
 
   private func finished(_ replica: RouterState.Replica, _ name: String, _ work: Int) {
-    state.withLock { $0.router.finished(unit: replica.unit, attempt: replica.attempt, endpoint: name, work: work) }
+    let channel = state.withLock { state -> (any ReplicaChannel)? in
+      guard state.router.finished(unit: replica.unit, attempt: replica.attempt, endpoint: name, work: work) != nil else { return nil }
+      return state.channels.removeValue(forKey: replica.unit)
+    }
+    channel?.close()
   }
 
   // MARK: log

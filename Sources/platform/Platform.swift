@@ -27,7 +27,7 @@ struct Platform: AsyncParsableCommand {
       SubmitCommand.self, JobsCommand.self, RunsCommand.self, DestinationsCommand.self, ReposCommand.self, GitCredentialsCommand.self, SQLCommand.self,
       ImportCommand.self,
       IndexCommand.self,
-      ChatCommand.self, RerankCommand.self, ScaleCommand.self,
+      ChatCommand.self, RerankCommand.self, PsCommand.self, StopCommand.self, ScaleCommand.self,
       CatalogsCommand.self, SchemasCommand.self, TablesCommand.self, VolumesCommand.self, FunctionsCommand.self,
       ModelsCommand.self, LineageCommand.self, PullCommand.self, ModelCommand.self, TokenizeCommand.self, DetokenizeCommand.self,
       ConnectionsCommand.self, CredentialsCommand.self, UsersCommand.self, LocationsCommand.self, FilesCommand.self,

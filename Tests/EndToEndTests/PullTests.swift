@@ -91,6 +91,10 @@ extension EndToEnd {
     }
 
     private func pull(_ words: String..., token: String? = "secret", offline: Bool = false) throws -> Program.Output {
+      try run(["pull"] + words, token: token, offline: offline)
+    }
+
+    private func run(_ words: [String], token: String? = "secret", offline: Bool = false) throws -> Program.Output {
       var environment = [
         "HF_HOME": folder.file("hf"), "XDG_CACHE_HOME": folder.file("caches"), "HOME": folder.path,
         "HF_ENDPOINT": offline ? "http://127.0.0.1:1" : "http://127.0.0.1:\(port)", "PATH": "/usr/bin:/bin",
@@ -98,7 +102,7 @@ extension EndToEnd {
       environment["HF_TOKEN"] = token
       if offline { environment["HF_HUB_OFFLINE"] = "1" }
       for name in ["LD_LIBRARY_PATH", "TMPDIR"] { environment[name] = ProcessInfo.processInfo.environment[name] }
-      return try Program.run(LocalCluster.binary, ["pull"] + words, environment: environment, timeout: 60)
+      return try Program.run(LocalCluster.binary, words, environment: environment, timeout: 60)
     }
 
     /// What was asked since the last call, as `METHOD HOST PATH RANGE`.
@@ -175,6 +179,53 @@ extension EndToEnd {
         let output = try pull(name)
         #expect(output.status == status && output.err.contains(part) && output.out.isEmpty, "\(name): \(output)")
       }
+    }
+
+    /// Without any cluster.
+    @Test func whatWasPulledIsListedToldAndRemoved() throws {
+      func models(_ words: String...) throws -> Program.Output { try run(["models"] + words) }
+      let nothing = try models("list", "--pulled")
+      #expect(nothing.status == 0 && nothing.out.isEmpty && nothing.err.contains("platform pull hf:ORG/NAME"), "\(nothing)")
+      #expect(try models("list").status == 69)
+      for name in ["hf:org/tiny", "hf:org/tiny@v2/x"] { #expect(try pull(name).status == 0) }
+      let url = "http://127.0.0.1:\(port)/files/model.gguf"
+      #expect(try pull(url).status == 0)
+      for words in [["list"], ["list", "--pulled"]] {
+        let list = try run(["models"] + words)
+        #expect(list.status == 0 && list.out.contains("hf:org/tiny ") && list.out.contains("main v2/x") && list.out.contains(url), "\(list)")
+        #expect(list.out.hasPrefix("PULLED") && (words.count == 2) == !list.err.contains("no cluster"), "\(list)")
+      }
+      #expect(try models("list", "--pulled", "-o", "name").out == "hf:org/tiny\n\(url)\n")
+      let json = try JSONValue(parsing: models("list", "--pulled", "-o", "json").out)
+      let first = try #require(json["pulled_models"]?.arrayValue?.first)
+      #expect(first["revision"]?.stringValue == Self.commit && first["architecture"]?.stringValue == "llama" && first["size_bytes"]?.intValue == 848_025)
+
+      let one = try models("get", "org/tiny", "--verify")
+      #expect(one.status == 0 && one.out.contains("4 of 4 have the hash") && one.out.contains("llama") && one.out.contains(Self.commit), "\(one)")
+      // The weights of this hub are none.
+      #expect(one.out.contains("problem") && one.out.contains("header"), "\(one)")
+      let blob = folder.file("hf/hub/models--org--tiny/snapshots/\(Self.commit)/tokenizer.json")
+      try Data("changed".utf8).write(to: URL(fileURLWithPath: blob))
+      let broken = try models("get", "hf:org/tiny", "--verify")
+      #expect(broken.status == 65 && broken.err.contains("PLT-4544") && broken.err.contains("tokenizer.json"), "\(broken)")
+
+      for (words, status, part) in [
+        (["get", "hf:org/tinny"], 66, "Did you mean 'hf:org/tiny'"), (["get", "nobody"], 66, "PLT-4543"), (["delete", "hf:../../x"], 64, "PLT-5223"),
+        (["delete", "../../etc/passwd"], 64, "PLT-5223"), (["delete", folder.path], 66, "PLT-4543"), (["delete", "hf:org/tiny"], 64, "--yes"),
+        (["delete", "hf:org/tiny", "--version", "1"], 64, "PLT-4543"), (["delete", "main.demo.x", "--partial"], 64, "PLT-4543"),
+        (["get", "main.demo.x", "--verify"], 64, "PLT-4543"), (["list", "main.demo", "--pulled"], 64, "PLT-4543"), (["get", "main.demo.x"], 69, "PLT-1501"),
+      ] as [([String], Int32, String)] {
+        let refused = try run(["models"] + words)
+        #expect(refused.status == status && refused.err.contains(part) && refused.out.isEmpty, "\(words): \(refused)")
+      }
+      let gone = try models("delete", "hf:org/tiny", "--yes")
+      #expect(gone.status == 0 && gone.err.contains("deleted, 7") && gone.err.contains("freed"), "\(gone)")
+      #expect(try FileManager.default.contentsOfDirectory(atPath: folder.file("hf/hub")).isEmpty)
+      #expect(try models("delete", "model.gguf", "--yes").status == 0)
+      #expect(try FileManager.default.contentsOfDirectory(atPath: folder.file("caches/platform/models")).isEmpty)
+      #expect(try models("list", "--pulled").out.isEmpty && models("delete", "hf:org/tiny", "--yes").status == 66)
+      // What is gone comes again.
+      #expect(try pull("hf:org/tiny").err.contains("fetched 4 files"))
     }
 
     @Test func filesAreChosenByNameOrByTheirURL() throws {

@@ -143,6 +143,15 @@ import Testing
     serve(&bench, new[0])
     #expect(gone(bench.effects) == ["service/s/0"])
     #expect(bench.effects.contains { if case .drainReplica(_, "service/s/0", _) = $0 { true } else { false } })
+    // The router hears that it drains before it hears that it goes.
+    let order = bench.effects.compactMap { effect -> String? in
+      switch effect {
+      case .drainReplica: "drain"
+      case .replicaGone: "gone"
+      default: nil
+      }
+    }
+    #expect(order == ["drain", "gone"])
     bench.finish(old[0])
     #expect(bench.cancelled == ["service/s/0/1"])
     #expect(bench.unit("service/s/0/1")?.state == .ended)

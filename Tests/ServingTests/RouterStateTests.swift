@@ -28,6 +28,23 @@ import Testing
     #expect(router.choose(endpoint: "other", work: 1) == nil)
   }
 
+  @Test func aDrainingReplicaIsForgottenWithItsLastRequest() {
+    var router = RouterState()
+    router.replicaReady(replica("a"), endpoint: "e")
+    for _ in 0..<2 { _ = router.choose(endpoint: "e", work: 1) }
+    router.drain(unit: "a", endpoint: "e")
+    #expect(router.replicaGone(unit: "a", attempt: 1, endpoint: "e") == nil)
+    #expect(router.finished(unit: "a", attempt: 1, endpoint: "e", work: 1) == nil && router.replicas(of: "e").map(\.outstanding) == [1])
+    #expect(router.finished(unit: "a", attempt: 1, endpoint: "e", work: 1)?.unit == "a" && router.replicas(of: "e").isEmpty)
+    // One that died has no last request, and one that drains without any goes at once.
+    router.replicaReady(replica("b"), endpoint: "e")
+    _ = router.choose(endpoint: "e", work: 1)
+    #expect(router.replicaGone(unit: "b", attempt: 1, endpoint: "e")?.unit == "b")
+    router.replicaReady(replica("c"), endpoint: "e")
+    router.drain(unit: "c", endpoint: "e")
+    #expect(router.replicaGone(unit: "c", attempt: 1, endpoint: "e")?.unit == "c")
+  }
+
   @Test func anOlderAttemptCannotRemoveOrUnloadANewerOne() {
     var router = RouterState()
     router.replicaReady(replica("a", attempt: 1), endpoint: "e")

@@ -157,6 +157,35 @@ private final class ScriptedReplica: ReplicaChannel {
     #expect(gateway.replicas(of: "e").map(\.draining) == [false])
   }
 
+  @Test func aStoppedEndpointRefusesAtOnceAndFinishesWhatItHas() async throws {
+    let folder = TemporaryDirectory("gateway")
+    let (gateway, spool) = try gateway(["a": ScriptedReplica()], folder)
+    var call = GenerateCall(requestID: "q")
+    call.prompt = "x"
+    call.maxTokens = 4
+    var text = ""
+    for try await frame in gateway.generate(endpoint: "e", call, origin: origin) {
+      if text.isEmpty {
+        // In the order in which they come.
+        gateway.replicaDraining(unit: "a", endpoint: "e")
+        gateway.replicaGone(unit: "a", attempt: 1, endpoint: "e")
+        gateway.setStopped(true, endpoint: "e")
+      }
+      text += frame.text
+    }
+    #expect(text == "abcd")
+    for _ in 0..<100 where !gateway.replicas(of: "e").isEmpty { try await Task.sleep(for: .milliseconds(20)) }
+    #expect(gateway.replicas(of: "e").isEmpty)
+    await #expect { for try await _ in gateway.generate(endpoint: "e", call, origin: origin) {} } throws: {
+      PlatformError.from($0).number == "PLT-4540"
+    }
+    #expect(spool.drain().flatMap(\.records).map(\.status) == [200, 503])
+    // Set again by a deployment, and served by a replica that is ready before that.
+    gateway.replicaReady(.init(unit: "a", attempt: 2, node: "w", address: "a", publicKey: "k"), endpoint: "e")
+    for try await frame in gateway.generate(endpoint: "e", call, origin: origin) { text += frame.text }
+    #expect(text == "abcdabcd")
+  }
+
   @Test func failedRequestsAreLoggedWithTheirStatus() async throws {
     let folder = TemporaryDirectory("gateway")
     let (gateway, spool) = try gateway([:], folder)

@@ -11,7 +11,11 @@ struct ServingRoutes {
   func add(to router: Router<PlatformRequestContext>) {
     let service = self.service
     let endpoints = router.group("/api/2.0/serving-endpoints")
-    endpoints.get("/") { _, _ in try Response.json(await service.endpoints()) }
+    endpoints.get("/") { request, _ in
+      let load = request.uri.queryParameters["load"].map { String($0) }
+      guard load == nil || load == "true" || load == "false" else { throw PlatformError(.invalidArgument, "load must be true or false") }
+      return try Response.json(await service.endpoints(load: load == "true"))
+    }
     endpoints.get("/{name}") { _, context in try Response.json(await service.endpoint(try context.parameters.require("name"))) }
     endpoints.put("/{name}/scale") { request, context in
       let body: ScaleRequest = try await request.json()

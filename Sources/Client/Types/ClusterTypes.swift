@@ -62,7 +62,10 @@ public struct EndpointInfo: Codable, Sendable, Equatable {
     public var outstanding: Int
     /// Of a replica whose model is split: the node of each rank. Its `node` is that of rank 0.
     public var ranks: [String]?
-    public init(unit: String, node: String, state: String, outstanding: Int, ranks: [String]? = nil) {
+    /// What its process tells of itself, when that was asked for and it answered.
+    public var load: ReplicaLoad?
+    public init(unit: String, node: String, state: String, outstanding: Int, ranks: [String]? = nil, load: ReplicaLoad? = nil) {
+      self.load = load
       self.ranks = ranks
       self.unit = unit
       self.node = node
@@ -77,6 +80,8 @@ public struct EndpointInfo: Codable, Sendable, Equatable {
   public var replicas: [Replica]
   public var requests: Int64
   public var errors: Int64
+  /// When a request last ended; nil: none has since the coordinator started.
+  public var lastRequestAt: Date?
   /// Served as models of their own; nil for none.
   public var adapters: [Adapter]?
 
@@ -91,8 +96,9 @@ public struct EndpointInfo: Codable, Sendable, Equatable {
 
   public init(
     name: String, kind: String, model: String, desiredReplicas: Int, replicas: [Replica], requests: Int64 = 0,
-    errors: Int64 = 0, adapters: [Adapter] = []
+    errors: Int64 = 0, lastRequestAt: Date? = nil, adapters: [Adapter] = []
   ) {
+    self.lastRequestAt = lastRequestAt
     self.adapters = adapters.isEmpty ? nil : adapters
     self.name = name
     self.kind = kind
@@ -108,6 +114,35 @@ public struct EndpointInfo: Codable, Sendable, Equatable {
   enum CodingKeys: String, CodingKey {
     case name, kind, model, replicas, requests, errors, adapters
     case desiredReplicas = "desired_replicas"
+    case lastRequestAt = "last_request_at"
+  }
+}
+
+/// What a replica's process uses at a moment.
+public struct ReplicaLoad: Codable, Sendable, Equatable {
+  /// Memory, of a split model that of rank 0; mapped weights count as far as they are in memory.
+  public var residentBytes: Int64
+  /// Requests in the batch, and those that wait for room in it. Nil for replicas that draw no tokens.
+  public var running: Int?
+  public var waiting: Int?
+  /// Tokens drawn since the process started.
+  public var generatedTokens: Int64?
+  /// Share of the cache's blocks that requests hold; 1 is all.
+  public var cacheUsage: Double?
+
+  public init(residentBytes: Int64, running: Int? = nil, waiting: Int? = nil, generatedTokens: Int64? = nil, cacheUsage: Double? = nil) {
+    self.residentBytes = residentBytes
+    self.running = running
+    self.waiting = waiting
+    self.generatedTokens = generatedTokens
+    self.cacheUsage = cacheUsage
+  }
+
+  enum CodingKeys: String, CodingKey {
+    case running, waiting
+    case residentBytes = "resident_bytes"
+    case generatedTokens = "generated_tokens"
+    case cacheUsage = "cache_usage"
   }
 }
 

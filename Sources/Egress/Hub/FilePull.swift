@@ -41,6 +41,8 @@ public struct FilePull: Sendable {
       if isSame { return Result(path: target, fetchedBytes: 0) }
     }
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    // Without its query, which may sign for somebody.
+    try Data(url.text.prefix { $0 != "?" }.utf8).write(to: URL(fileURLWithPath: target + PulledModels.urlSuffix), options: .atomic)
     let partial = mark + ".incomplete"
     // Of another version nothing is gone on with.
     let isKnown = etag != nil || sha256 != nil

@@ -44,6 +44,9 @@ public struct MetricFrame: Codable, Sendable, Equatable {
     }
   }
 
+  /// Name of the memory that a replica's process has, in bytes.
+  public static let residentBytes = "platform_replica_resident_bytes"
+
   public var families: [Family] = []
   public var distributions: [Distribution] = []
   public init() {}

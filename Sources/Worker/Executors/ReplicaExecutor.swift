@@ -33,6 +33,7 @@ enum ReplicaExecutor {
     let server = try StreamServer(listening, admitted: [try CurvePublicKey(spec.coordinatorKey)]) { request, reply in
       inFlight.enter()
       defer { inFlight.leave() }
+      if request.verb == ReplicaVerb.metrics { return try await reply.send(JSONEncoder.platform.encode(await answering.metrics())) }
       try await answering.answer(request, reply)
     }
     context.onStop { draining in
@@ -104,6 +105,21 @@ private final class InFlight: Sendable {
 protocol Answering: Sendable {
   func answer(_ request: StreamRequest, _ reply: StreamReply) async throws
   func stop()
+  /// What its engine tells; empty when there is nothing to tell.
+  func engineMetrics() async -> MetricFrame
+}
+
+extension Answering {
+  func engineMetrics() async -> MetricFrame { MetricFrame() }
+
+  /// What the engine and the process tell.
+  func metrics() async -> MetricFrame {
+    var frame = await engineMetrics()
+    if let bytes = ProcessSupport.residentBytes(getpid()) {
+      frame.families.append(.init(MetricFrame.residentBytes, .gauge, "Memory of the replica's process.", [.init([:], Double(bytes))]))
+    }
+    return frame
+  }
 }
 
 extension StreamRequest {
@@ -160,9 +176,6 @@ private struct GenerateAnswering: Answering {
   }
 
   func answer(_ request: StreamRequest, _ reply: StreamReply) async throws {
-    if request.verb == ReplicaVerb.metrics {
-      return try await reply.send(JSONEncoder.platform.encode(EngineMetrics.frame(engine.statistics, maxLoras: adapters.limit)))
-    }
     if request.verb == ReplicaVerb.tokenize { return try await reply.send(JSONEncoder.platform.encode(tokenized(request.decode()))) }
     if let tokenizer = engine.tokenizer, request.verb == ReplicaVerb.detokenize {
       return try await reply.send(JSONEncoder.platform.encode(tokenizer.frame(request.decode())))
@@ -196,6 +209,8 @@ private struct GenerateAnswering: Answering {
       try await reply.send(JSONEncoder.platform.encode(frame))
     }
   }
+
+  func engineMetrics() async -> MetricFrame { await EngineMetrics.frame(engine.statistics, maxLoras: adapters.limit) }
 
   func stop() {
     engine.shutdown()

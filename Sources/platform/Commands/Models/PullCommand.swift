@@ -69,10 +69,9 @@ struct PullCommand: AsyncParsableCommand {
     if let sha256, sha256.count != 64 || !sha256.allSatisfy(\.isHexDigit) { throw refuse("--sha256 \(sha256.prefix(80)) is no SHA-256 in hexadecimal") }
     let environment = ProcessInfo.processInfo.environment
     let url = try EgressURL(model)
-    let caches = environment["XDG_CACHE_HOME"].flatMap { $0.isEmpty ? nil : $0 } ?? (environment["HOME"] ?? "") + "/.cache"
     let progress = PullProgress()
     let name = url.target.split(separator: "/").last.map { String($0) } ?? model
-    let result = try await FilePull(client: client(url, environment), cache: caches + "/platform/models").run(url, sha256: sha256?.lowercased()) {
+    let result = try await FilePull(client: client(url, environment), cache: PulledModels.urlCache(environment)).run(url, sha256: sha256?.lowercased()) {
       progress.show(name, $0, $1)
     }
     progress.end()
