@@ -99,7 +99,7 @@ final class CoordinatorService: PlatformService {
 
   func status() async throws -> StatusInfo {
     let nodes = plane.nodes()
-    let endpoints = try await endpoints().endpoints
+    let endpoints = try await endpoints().endpoints.filter { $0.desiredReplicas > 0 }  // what is stopped is missed by nobody
     let runs = try await store.list(limit: 200, before: nil)
     let active = runs.filter { $0.record?.state == .running || $0.record?.state == .cancelling }.count
     let drift = try await catalog.latestDrift().filter(\.alert)

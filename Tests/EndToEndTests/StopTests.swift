@@ -45,7 +45,7 @@ extension EndToEnd {
       #expect(first["memory_bytes"]?.intValue ?? 0 > 1 << 20 && first["last_request_at"]?.stringValue != nil && first["requests"]?.intValue == 1)
       #expect(first["nodes"]?.arrayValue?.count == 1 && first["model"]?.stringValue == "models:/main.demo.noise/1", "\(first.sortedText)")
       let table = try cluster.cli(["ps"])
-      #expect(table.out.hasPrefix("ENDPOINT") && table.out.contains("main.demo.noise/1") && table.out.contains("never"), "\(table)")
+      #expect(table.out.hasPrefix("ENDPOINT") && table.out.contains("main.demo.noise/1") && table.out.contains("s ago"), "\(table)")
 
       // Names are looked at before anything is done.
       for (words, status, part) in [
@@ -75,6 +75,9 @@ extension EndToEnd {
         #expect(try ps(cluster).map { $0["endpoint"]?.stringValue } == ["second"])
         #expect(try ps(cluster, "--all").map { $0["state"]?.stringValue } == ["STOPPED", "RUNNING"])
         let refused = try complete(cluster, "first")
+        let models = try cluster.http("GET", "/v1/models", token: cluster.token).body
+        #expect(models.contains(#""second""#) && !models.contains(#""first""#), "\(models)")
+        #expect(try cluster.cli(["status"]).out.contains("ENDPOINTS 1/1"))
         #expect(refused.status == 503 && refused.body.contains("PLT-4540") && refused.body.contains("platform scale endpoint first"), "\(refused)")
         let again = try cluster.cli(["stop", "first"])
         #expect(again.status == 0 && again.err.contains("already stopped"), "\(again)")

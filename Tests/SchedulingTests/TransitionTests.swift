@@ -140,6 +140,9 @@ import Testing
     bench.send(.serviceSet(spec))
     let drained = bench.effects.filter { if case .drainReplica = $0 { true } else { false } }
     #expect(drained.count == 1)
+    // The router hears that it drains before it hears that it goes.
+    let order = bench.effects.filter { if case .replicaGone = $0 { true } else { $0 == drained.first } }
+    #expect(order.count == 2 && order.first == drained.first)
   }
 
   @Test func restoringIssuesWhatWasUnderWayAgain() throws {

@@ -16,7 +16,7 @@ struct OpenAIRoutes {
   func add(to router: Router<PlatformRequestContext>) {
     let gateway = self.gateway
     router.get("/v1/models") { request, _ in
-      let served = gateway.endpoints().filter { $0.kind != "search" }.flatMap { endpoint in
+      let served = gateway.endpoints().filter { $0.kind != "search" && !$0.isStopped }.flatMap { endpoint in
         [ServedModel(endpoint: endpoint)] + endpoint.adapters.map { ServedModel(endpoint: endpoint, adapter: $0) }
       }
       guard request.headers[.anthropicVersion] == nil else { return try Response.json(MessagesAnswer.models(served)) }

@@ -44,7 +44,7 @@ struct TokenRoutes {
   /// Which may be left out where one model is served.
   private func model(_ name: String?) throws -> String {
     if let name { return name }
-    let served = gateway.endpoints().filter { $0.kind != "search" }
+    let served = gateway.endpoints().filter { $0.kind != "search" && !$0.isStopped }
     guard served.count == 1, let only = served.first else {
       throw PlatformError(
         .invalidArgument, "you must provide a model parameter: \(served.count) models are served", number: "missing_model")

@@ -40,4 +40,13 @@ public struct PulledModel: Sendable, Equatable {
     guard source == .hub, let commit, !refs.contains("main") else { return name }
     return name + "@" + (refs.first ?? commit)
   }
+  /// The same for people: a commit by its first letters.
+  public var shortReference: String {
+    guard let commit, refs.isEmpty else { return reference }
+    return name + "@" + commit.prefix(PulledModel.shortCommit)
+  }
+  public var shortRevision: String? { refs.isEmpty ? commit.map { String($0.prefix(PulledModel.shortCommit)) } : refs.joined(separator: " ") }
+
+  /// Letters of a commit that may stand for it.
+  static let shortCommit = 7
 }

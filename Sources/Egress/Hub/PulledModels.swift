@@ -43,7 +43,7 @@ public struct PulledModels: Sendable {
     return (models + Self.entries(urls).flatMap { Self.files(urls + "/" + $0) }).sorted { ($0.name, $0.commit ?? "") < ($1.name, $1.commit ?? "") }
   }
 
-  /// Those that a name can mean: `hf:ORG/NAME` (also without `hf:`), with `@REVISION` one revision; a file's URL, path or name.
+  /// Those that a name can mean: `hf:ORG/NAME` (also without `hf:`), with `@REVISION` one revision, a commit also by its first letters; a file's URL, path or name.
   /// - Throws: PLT-5223 for a name that is none of the hub's.
   public func named(_ text: String) throws(PlatformError) -> [PulledModel] {
     let all = all()
@@ -57,7 +57,9 @@ public struct PulledModels: Sendable {
     let reference = try HubReference(text)
     let revisions = all.filter { $0.source == .hub && $0.name == HubReference.prefix + reference.repository }
     guard text.contains("@") else { return revisions }
-    return revisions.filter { $0.commit == reference.revision || $0.refs.contains(reference.revision) }
+    let exact = revisions.filter { $0.commit == reference.revision || $0.refs.contains(reference.revision) }
+    guard exact.isEmpty, reference.revision.utf8.count >= PulledModel.shortCommit else { return exact }
+    return revisions.filter { $0.commit?.hasPrefix(reference.revision) == true }
   }
 
   /// `hf:ORG/NAME` of a cache's folder `models--ORG--NAME`; nil for what the hub would not name so.

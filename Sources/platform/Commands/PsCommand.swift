@@ -22,7 +22,7 @@ struct PsCommand: AsyncParsableCommand {
   @OptionGroup var options: ClientOptions
 
   private struct Answer: Encodable {
-    var models: [ServedModel]
+    var models: [EndpointActivity]
   }
 
   func run() async throws {
@@ -44,29 +44,29 @@ struct PsCommand: AsyncParsableCommand {
   }
 
   /// A second look only where there is something to measure.
-  private static func look(_ client: PlatformClient) async throws -> [ServedModel] {
+  private static func look(_ client: PlatformClient) async throws -> [EndpointActivity] {
     func list() async throws -> [EndpointInfo] {
       let answer: EndpointList = try await client.get("/api/2.0/serving-endpoints?load=true")
       return answer.endpoints
     }
     let first = try await list()
-    guard first.contains(where: { $0.replicas.contains { ($0.load?.running ?? 0) > 0 } }) else { return first.map { ServedModel($0) } }
+    guard first.contains(where: { $0.replicas.contains { ($0.load?.running ?? 0) > 0 } }) else { return first.map { EndpointActivity($0) } }
     let began = ContinuousClock.now
     try await Task.sleep(for: .seconds(1))
     let second = try await list()
     let seconds = (ContinuousClock.now - began) / .seconds(1)
-    return second.map { now in ServedModel(now, before: first.first { $0.name == now.name }, seconds: seconds) }
+    return second.map { now in EndpointActivity(now, before: first.first { $0.name == now.name }, seconds: seconds) }
   }
 
   static let header = ["ENDPOINT", "KIND", "MODEL", "STATE", "REPLICAS", "NODES", "MEMORY", "REQUESTS", "TOK/S", "LAST USED"]
 
-  private static func row(_ one: ServedModel, wide: Bool) -> [String] {
+  private static func row(_ one: EndpointActivity, wide: Bool) -> [String] {
     let model = one.model.hasPrefix("models:/") ? String(one.model.dropFirst("models:/".count)) : one.model
     return [
       one.endpoint, one.kind, model.count > 40 && !wide ? String(model.prefix(39)) + (Report.unicode ? "…" : "~") : model, one.state.rawValue,
-      "\(one.ready)/\(one.wanted)", one.nodes.joined(separator: " "), one.memoryBytes.map { Report.bytes($0) } ?? "-",
+      "\(one.ready)/\(one.wanted)", one.nodes.isEmpty ? "-" : one.nodes.joined(separator: " "), one.memoryBytes.map { Report.bytes($0) } ?? "-",
       "\(one.running)" + (one.waiting > 0 ? "+\(one.waiting)" : ""), one.tokensPerSecond.map { String(format: $0 < 100 ? "%.1f" : "%.0f", $0) } ?? "-",
-      one.running > 0 ? "now" : one.lastRequestAt.map { Report.ago($0) } ?? "never",
+      one.running > 0 ? "now" : one.lastRequestAt.map { Report.ago($0) } ?? "-",
     ]
   }
 }

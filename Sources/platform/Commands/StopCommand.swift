@@ -34,7 +34,7 @@ struct StopCommand: AsyncParsableCommand {
     guard (0...3600).contains(wait) else { throw PlatformError(.invalidArgument, "--wait must be 0 to 3600", number: "PLT-4541") }
     let client = try options.client()
     let list: EndpointList = try await client.get("/api/2.0/serving-endpoints")
-    let chosen = all ? list.endpoints.filter { ServedModel($0).isShown } : try StopChoice.endpoints(names, among: list.endpoints)
+    let chosen = all ? list.endpoints.filter { EndpointActivity($0).isShown } : try StopChoice.endpoints(names, among: list.endpoints)
     if all {
       guard !chosen.isEmpty else { return try end([], "Nothing is being served.") }
       try Self.confirm(chosen.map(\.name), yes: yes)

@@ -48,6 +48,7 @@ enum PulledModelsCommands {
     init(_ model: PulledModel) {
       let summary = model.path.map { ModelSummary(path: $0) } ?? ModelSummary()
       name = model.reference
+      (shortName, shortRevision) = (model.shortReference, model.shortRevision ?? "-")
       source = model.source
       path = model.path
       revision = model.commit
@@ -66,7 +67,9 @@ enum PulledModelsCommands {
       let whole = path == nil ? nil : ByteText.of(sizeBytes)
       return [whole, partialBytes > 0 ? "\(ByteText.of(partialBytes)) in part" : nil].compactMap { $0 }.joined(separator: " + ")
     }
-    var shortRevision: String { refs.isEmpty ? revision.map { String($0.prefix(7)) } ?? "-" : refs.joined(separator: " ") }
+    /// For people.
+    var shortName: String
+    var shortRevision: String
   }
 
   private struct List: Encodable {
@@ -97,7 +100,15 @@ enum PulledModelsCommands {
     return !rows.isEmpty
   }
 
-  static func rows() throws -> [Info] { try models().all().map { Info($0) } }
+  /// For people: what has come in part is told once a model.
+  static func rows() throws -> [Info] {
+    var seen: Set<String> = []
+    return try models().all().map { model in
+      var info = Info(model)
+      if model.source == .hub, !seen.insert(model.root).inserted { info.partialBytes = 0 }
+      return info
+    }
+  }
 
   static func show(_ infos: [Info], _ output: OutputFormat) {
     guard !infos.isEmpty else { return }
@@ -105,7 +116,7 @@ enum PulledModelsCommands {
       header + (output == .wide ? ["PATH"] : []),
       infos.map { one in
         [
-          one.name, one.kind ?? "-", one.architecture ?? "-", one.parameters.map { ModelSummary.short($0) } ?? "-", one.dtype ?? "-", one.size,
+          one.shortName, one.kind ?? "-", one.architecture ?? "-", one.parameters.map { ModelSummary.short($0) } ?? "-", one.dtype ?? "-", one.size,
           one.shortRevision, one.changedAt.map { Report.ago($0) } ?? "-",
         ] + (output == .wide ? [one.path ?? "-"] : [])
       })
@@ -130,6 +141,9 @@ enum PulledModelsCommands {
       for (index, one) in infos.enumerated() {
         if index > 0 { Report.data("") }
         show(one)
+      }
+      if infos.count == 1, let path = infos[0].path, infos[0].kind != nil, infos[0].missingFiles.isEmpty {
+        Report.note("Serve it: platform models import CATALOG.SCHEMA.MODEL \(path)   and a deploy_task")
       }
     }
     let broken = infos.flatMap { $0.brokenFiles ?? [] }
@@ -172,20 +186,22 @@ enum PulledModelsCommands {
     if options.partial {
       let removal = models.removalOfPartials(found)
       guard !removal.paths.isEmpty else { return Report.note("Nothing of \(name) has come in part.") }
-      return try remove(removal, "\(ByteText.of(removal.bytes)) of \(name) that have come in part", name, models, options)
+      return try remove(removal, "\(ByteText.of(removal.bytes)) of \(name) that have come in part", name, "what had come of \(name) in part", models, options)
     }
     let isSeveral = found.count > 1
     guard !isSeveral || options.allRevisions, Set(found.map(\.root)).count == 1 else {
       throw PlatformError(
-        .conflict, "'\(name)' is several: \(found.map { $0.source == .hub ? $0.reference : $0.path ?? $0.name }.joined(separator: ", "))",
+        .conflict, "'\(name)' is several: \(found.map { $0.source == .hub ? $0.shortReference : $0.path ?? $0.name }.joined(separator: ", "))",
         hint: found[0].source == .hub ? "Name one of them, or add --all-revisions." : "Name one by its path or URL.", number: "PLT-4543")
     }
     let removal = models.removal(of: found)
-    let what = isSeveral ? "all \(found.count) revisions of \(name)" : found[0].reference
-    try remove(removal, "\(what) from this machine (\(ByteText.of(removal.bytes)))", name, models, options)
+    let what = isSeveral ? "all \(found.count) revisions of \(name)" : found[0].shortReference
+    try remove(removal, "\(what) from this machine (\(ByteText.of(removal.bytes)))", name, name, models, options)
   }
 
-  private static func remove(_ removal: PulledModels.Removal, _ what: String, _ name: String, _ models: PulledModels, _ options: DeleteOptions) throws {
+  private static func remove(
+    _ removal: PulledModels.Removal, _ what: String, _ name: String, _ gone: String, _ models: PulledModels, _ options: DeleteOptions
+  ) throws {
     guard removal.foreign.isEmpty || options.force else {
       throw PlatformError(
         .permissionDenied, "files of '\(name)' are another user's", hint: "Leave them, or add --force where the system allows it.", number: "PLT-4542",
@@ -195,7 +211,7 @@ enum PulledModelsCommands {
     try models.remove(removal)
     let shared = removal.sharedBlobs
     Report.note(
-      "\(Report.check) \(name) deleted, \(ByteText.of(removal.bytes)) freed"
+      "\(Report.check) \(gone) deleted, \(ByteText.of(removal.bytes)) freed"
         + (shared == 0 ? "" : "; \(shared == 1 ? "1 file stays" : "\(shared) files stay"), which other revisions use"))
   }
 

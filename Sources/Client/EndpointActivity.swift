@@ -3,7 +3,7 @@
 public import Foundation
 
 /// One line of `platform ps`: an endpoint as it serves at a moment. A value made of values.
-public struct ServedModel: Codable, Sendable, Equatable {
+public struct EndpointActivity: Codable, Sendable, Equatable {
   public enum State: String, Codable, Sendable {
     /// All wanted replicas are ready.
     case running = "RUNNING"

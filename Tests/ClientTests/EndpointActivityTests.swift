@@ -7,7 +7,7 @@ import Testing
 @testable import Client
 
 /// What `platform ps` and `stop` make of the cluster's answers.
-@Suite struct ServedModelTests {
+@Suite struct EndpointActivityTests {
   private func replica(_ unit: String, _ state: String = "READY", tokens: Int64? = nil, running: Int? = nil) -> EndpointInfo.Replica {
     .init(
       unit: unit, node: "w\(unit)", state: state, outstanding: 3,
@@ -18,12 +18,12 @@ import Testing
   }
 
   @Test func statesSayWhatIsServed() {
-    let cases: [(Int, [String], ServedModel.State)] = [
+    let cases: [(Int, [String], EndpointActivity.State)] = [
       (0, [], .stopped), (0, ["DRAINING"], .stopping), (1, [], .starting), (1, ["STARTING"], .starting), (2, ["READY", "STARTING"], .degraded),
       (2, ["READY", "READY"], .running), (1, ["READY", "DRAINING"], .running),
     ]
     for (wanted, states, expected) in cases {
-      let one = ServedModel(endpoint(wanted, states.enumerated().map { replica("\($0)", $1) }))
+      let one = EndpointActivity(endpoint(wanted, states.enumerated().map { replica("\($0)", $1) }))
       #expect(one.state == expected && one.isShown == (expected != .stopped), "\(wanted) \(states): \(one.state)")
     }
   }
@@ -32,14 +32,14 @@ import Testing
     let before = endpoint(2, [replica("a", tokens: 100, running: 2), replica("b", tokens: 900, running: 1), replica("d", tokens: 5)])
     // 'b' was started again, 'c' is new, and 'd' tells nothing this time.
     let now = endpoint(2, [replica("a", tokens: 300, running: 2), replica("b", tokens: 10, running: 0), replica("c", tokens: 50, running: 1), replica("d")])
-    let one = ServedModel(now, before: before, seconds: 2)
+    let one = EndpointActivity(now, before: before, seconds: 2)
     #expect(one.tokensPerSecond == 100 && one.memoryBytes == 300 && one.waiting == 3)
     #expect(one.running == 2 + 0 + 1 + 3 && one.nodes == ["wa", "wb", "wc", "wd"])
-    let alone = ServedModel(now)
-    #expect(alone.tokensPerSecond == nil && ServedModel(endpoint(1, [replica("a")])).memoryBytes == nil)
+    let alone = EndpointActivity(now)
+    #expect(alone.tokensPerSecond == nil && EndpointActivity(endpoint(1, [replica("a")])).memoryBytes == nil)
     var split = endpoint(1, [replica("a")])
     split.replicas[0].ranks = ["w2", "w1", "-"]
-    #expect(ServedModel(split).nodes == ["w1", "w2"])
+    #expect(EndpointActivity(split).nodes == ["w1", "w2"])
   }
 
   @Test func namesOfOtherThingsSayWhatTheyAre() throws {
