@@ -131,6 +131,15 @@ import Testing
     #expect(exists("elsewhere/snapshots/\(Self.one)/config.json"))
   }
 
+  @Test(.enabled(if: geteuid() == 0, "only root can give files away")) func whatIsAnotherUsersIsTold() throws {
+    try fill()
+    let blob = folder.file("hub/models--org--tiny/blobs/second")
+    #expect(chown(blob, 12_345, 12_345) == 0)
+    #expect(models.removal(of: try models.named("hf:org/tiny@main")).foreign == [blob])
+    #expect(models.removal(of: try models.named("hf:org/tiny")).foreign == [blob])
+    #expect(models.removal(of: try models.named("hf:org/tiny@v2/x")).foreign.isEmpty)
+  }
+
   @Test func bytesAreHeldAgainstTheirHashes() throws {
     let root = "hub/models--org--tiny"
     let content = Data("hello".utf8)
