@@ -98,9 +98,9 @@ void pk_soft_cap(float *x, float cap, size_t n) {
   for (size_t i = 0; i < n; i++) x[i] = tanhf(x[i] / cap) * cap;
 }
 
-enum { LANES = 16 };  // sums side by side, then those
+enum { LANES = 32 };  // sums side by side, which are independent of each other
 
-PK_INLINE double lane_sum(double *sum) {
+PK_INLINE float lane_total(float *sum) {
   for (int width = LANES / 2; width > 0; width /= 2)
     for (int l = 0; l < width; l++) sum[l] += sum[l + width];
   return sum[0];
@@ -110,22 +110,22 @@ PK_INLINE void layer_norm(const float *x, const float *gain, const float *shift,
   for (size_t r = 0; r < rows; r++) {
     const float *in = x + r * n;
     float *out = y + r * n;
-    double sum[LANES] = {0}, square[LANES] = {0};
+    float sum[LANES] = {0}, square[LANES] = {0};
     size_t i = 0;
     for (; i + LANES <= n; i += LANES)
-      for (size_t l = 0; l < LANES; l++) sum[l] += (double)in[i + l];
-    for (size_t l = 0; i < n; i++, l++) sum[l] += (double)in[i];
-    const float mean = (float)(lane_sum(sum) / (double)n);
+      for (size_t l = 0; l < LANES; l++) sum[l] += in[i + l];
+    for (size_t l = 0; i < n; i++, l++) sum[l] += in[i];
+    const float mean = lane_total(sum) / (float)n;
     for (i = 0; i + LANES <= n; i += LANES)
       for (size_t l = 0; l < LANES; l++) {
         const float d = in[i + l] - mean;
-        square[l] += (double)(d * d);
+        square[l] += d * d;
       }
     for (size_t l = 0; i < n; i++, l++) {
       const float d = in[i] - mean;
-      square[l] += (double)(d * d);
+      square[l] += d * d;
     }
-    const float scale = 1.0f / sqrtf((float)(lane_sum(square) / (double)n) + epsilon);
+    const float scale = 1.0f / sqrtf(lane_total(square) / (float)n + epsilon);
     for (i = 0; i < n; i++) {
       float v = (in[i] - mean) * scale;
       if (gain) v *= gain[i];

@@ -64,7 +64,7 @@ void pk_add_scaled(float *_Nonnull x, const float *_Nonnull y, float factor, siz
 void pk_clip(float *_Nonnull x, float limit, size_t n);
 /// x[i] = cap * tanh(x[i] / cap).
 void pk_soft_cap(float *_Nonnull x, float cap, size_t n);
-/// y[r, :] = (x[r, :] - mean) / sqrt(variance + epsilon) * gain + shift, sums in f64; gain and shift may be null. y may be x.
+/// y[r, :] = (x[r, :] - mean) / sqrt(variance + epsilon) * gain + shift, sums in 32 f32 lanes; gain and shift may be null. y may be x.
 void pk_layer_norm(const float *_Nonnull x, const float *_Nullable gain, const float *_Nullable shift, float *_Nonnull y,
                    size_t rows, size_t n, float epsilon);
 

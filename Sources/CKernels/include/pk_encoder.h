@@ -58,6 +58,10 @@ void pk_softmax_rows_f32(float *x, float scale, ptrdiff_t rows, ptrdiff_t column
 /// `stride` floats from row to row; size is a multiple of 16; scratch: as many floats as `pk_text_attention_scratch` says.
 void pk_text_attention_f32(const float *query, const float *key, const float *value, ptrdiff_t stride, float *out, ptrdiff_t count, ptrdiff_t size,
                            float scale, float *scratch);
+/// The same with queries, keys, values and weights rounded to bf16 where the machine multiplies pairs of such numbers (AVX512_BF16), elsewhere as they are;
+/// sums are f32.
+void pk_text_attention_bf16(const float *query, const float *key, const float *value, ptrdiff_t stride, float *out, ptrdiff_t count, ptrdiff_t size,
+                            float scale, float *scratch);
 ptrdiff_t pk_text_attention_scratch(ptrdiff_t count, ptrdiff_t size);
 
 /// out[t] = word[ids[t]] + position[positions[t]] + type[0 or typeIDs[t]]; tables [*, width], out [tokens, width].

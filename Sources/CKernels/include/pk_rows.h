@@ -33,6 +33,9 @@ void pk_rows_unpack(const void *_Nonnull panel, size_t rows, size_t k, float *_N
 /// the sum of a row's codes. A row with NaN or infinity gets the scale NaN.
 void pk_rows_quantize(const float *_Nonnull x, size_t rows, size_t k, int8_t *_Nonnull codes, float *_Nonnull scales, int32_t *_Nonnull starts);
 
+/// `pk_activate`, to 2e-4, and `pk_rows_quantize` of rows of inputs, which are overwritten.
+void pk_rows_activate(int kind, float *_Nonnull x, size_t rows, size_t k, int8_t *_Nonnull codes, float *_Nonnull scales, int32_t *_Nonnull starts);
+
 /// y[m, n] = sum_k x[m, k] * w[n, k] + bias[n] for outputs n in [first, last); first is a multiple of 16.
 /// codes, scales, starts: as `pk_rows_quantize` makes them; w: ceil(n_total / 16) panels; y: [rows, n_total] f32, row-major; isa as in `pk_decode.h`.
 void pk_rows_linear(int isa, const int8_t *_Nonnull codes, const float *_Nonnull scales, const int32_t *_Nonnull starts,

@@ -19,20 +19,21 @@ enum Activation: Sendable, Equatable {
     self = known
   }
 
-  func apply(_ x: UnsafeMutablePointer<Float>, _ count: Int) {
-    let kind: Int =
-      switch self {
-      case .silu: Int(PK_SILU)
-      case .geluErf: Int(PK_GELU_ERF)
-      case .geluTanh: Int(PK_GELU_TANH)
-      case .geluSigmoid: Int(PK_GELU_SIGMOID)
-      case .relu: Int(PK_RELU)
-      case .reluSquared: Int(PK_RELU_SQUARED)
-      case .tanh: Int(PK_TANH)
-      case .sigmoid: Int(PK_SIGMOID)
-      }
-    pk_activate(Int32(kind), x, count)
+  /// Of `pk_activate`.
+  var kind: Int32 {
+    switch self {
+    case .silu: Int32(PK_SILU)
+    case .geluErf: Int32(PK_GELU_ERF)
+    case .geluTanh: Int32(PK_GELU_TANH)
+    case .geluSigmoid: Int32(PK_GELU_SIGMOID)
+    case .relu: Int32(PK_RELU)
+    case .reluSquared: Int32(PK_RELU_SQUARED)
+    case .tanh: Int32(PK_TANH)
+    case .sigmoid: Int32(PK_SIGMOID)
+    }
   }
+
+  func apply(_ x: UnsafeMutablePointer<Float>, _ count: Int) { pk_activate(kind, x, count) }
 
   /// gate = activation(gate) * up.
   func apply(gate: UnsafeMutablePointer<Float>, up: UnsafePointer<Float>, _ count: Int) {

@@ -166,7 +166,8 @@ final class BlockRunner {
     switch mixer {
     case .dense(let block):
       let inner = try inner(block, x, rows: rows, adapters)
-      linear(block.down, inner, out, rows: rows)
+      // What `activateRows` has brought to 8 bits is not brought there again.
+      linear(block.down, inner, out, rows: rows, again: block.down.type == Int32(PK_WEIGHT_I8_ROWS))
       adapt(adapters, .down, inner, out)
     case .experts(let experts): try compute(experts, x, out, rows: rows)
     }
@@ -191,6 +192,7 @@ final class BlockRunner {
     guard let gate = block.gate else {
       linear(block.up, x, out, rows: rows)
       if let adapters { adapt(adapters, .up, x, out) }
+      if block.down.type == Int32(PK_WEIGHT_I8_ROWS), collective == nil { return activateRows(block, out, rows: rows) }
       return byRows(rows, least: least) { block.activation.apply(out + $0.lowerBound * width, $0.count * width) }
     }
     let up = scratch(.up, rows * width)
@@ -203,6 +205,19 @@ final class BlockRunner {
     byRows(rows, least: least) {
       block.activation.apply(gate: out + $0.lowerBound * width, up: up + $0.lowerBound * width, $0.count * width)
     }
+  }
+
+  /// Activates what `down` is multiplied with and brings it to 8 bits on the way.
+  private func activateRows(_ block: FeedForward, _ x: UnsafeMutablePointer<Float>, rows: Int) {
+    let columns = block.down.columns
+    codes.reserve(rows, columns)
+    guard let codes = codes.codes, let scales = self.codes.scales, let starts = self.codes.starts else { return }
+    let stride = (columns + Int(PK_GROUP) - 1) / Int(PK_GROUP) * Int(PK_GROUP)
+    byRows(rows, least: max(1, 2048 / columns)) { range in
+      let first = range.lowerBound
+      pk_rows_activate(block.activation.kind, x + first * columns, range.count, columns, codes + first * stride, scales + first, starts + first)
+    }
+    self.codes.form = CodeForm(x: UnsafePointer(x), rows: rows, columns: columns, byRow: true)
   }
 
   /// Tokens are gathered by expert; a token's answers are added in the order of the experts' numbers.

@@ -30,6 +30,8 @@ public final class EncoderModel: @unchecked Sendable {  // all is written in ini
   private let layers: [Layer]
   private let finalNorm: Norm?
   private let storage: WeightStorage
+  /// Whether attention may round what it multiplies, as the matrices do.
+  private let roundsAttention: Bool
 
   /// Opens a Hugging Face model folder: `config.json` and safetensors (one file or shards).
   /// - Parameter precision: what matrices are multiplied as.
@@ -62,6 +64,7 @@ public final class EncoderModel: @unchecked Sendable {  // all is written in ini
       let heads = layers.first?.plan.attention.heads ?? 1
       relativeBias = try plan.relativeBias.map { try table($0.tensor, $0.buckets, heads) }
       self.plan = plan
+      roundsAttention = precision == .int8
       self.architecture = fields.value("model_type")?.stringValue ?? architecture.modelTypes[0]
       storage = loader.storage
     } catch {
@@ -230,8 +233,8 @@ public final class EncoderModel: @unchecked Sendable {  // all is written in ini
         var first = 0
         for text in texts {
           let place = (first * heads + head) * size
-          pk_text_attention_f32(
-            query + place, key + place, value + place, heads * size, context + place, text.count, size, plan.scale, scratch + head * part)
+          let attention = roundsAttention ? pk_text_attention_bf16 : pk_text_attention_f32
+          attention(query + place, key + place, value + place, heads * size, context + place, text.count, size, plan.scale, scratch + head * part)
           first += text.count
         }
       }
