@@ -68,7 +68,7 @@ public func evaluate(
   return try evaluate(model: model, train: train, test: test, heldOutShare: shard.heldOutShare, context: context)
 }
 
-private func tokenizer(_ shard: EvaluateShard) throws -> any Tokenizer { try BytePairTokenizer(path: shard.modelDirectory) }
+private func tokenizer(_ shard: EvaluateShard) throws -> any Tokenizer { try TokenizerFile.open(shard.modelDirectory) }
 
 private func sequences(
   _ files: EvaluateShard.TokenFiles?, _ vocabularySize: Int, orElse: () throws -> [[Int32]]

@@ -109,26 +109,10 @@ extension BytePairTokenizer {
   /// Writes the three files that `AutoTokenizer.from_pretrained` opens. Existing files are replaced.
   /// - Parameter maximumLength: `model_max_length`, the context that the model was made for.
   public func write(to directory: String, maximumLength: Int = 1_000_000) throws {
-    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-    func put(_ name: String, _ bytes: [UInt8]) throws {
-      do {
-        try Data(bytes).write(to: URL(fileURLWithPath: directory + "/" + name), options: .atomic)
-      } catch {
-        throw PlatformError(
-          .unavailable, "cannot write tokenizer file: \(error.localizedDescription)", path: directory + "/" + name)
-      }
-    }
-    try put("tokenizer.json", tokenizerFile())
-    var names: [String: JSONValue] = [:]
-    for (name, id) in [("bos_token", bosID), ("eos_token", eosID), ("pad_token", padID), ("unk_token", unkID)] {
-      if let id, let spelling = token(id) { names[name] = .string(spelling) }
-    }
-    try put("special_tokens_map.json", Array(JSONValue.object(names).sortedText.utf8))
-    names["tokenizer_class"] = "PreTrainedTokenizerFast"
-    names["model_max_length"] = .integer(Int64(maximumLength))
-    names["clean_up_tokenization_spaces"] = false
-    names["add_prefix_space"] = .bool(addPrefixSpace)
-    try put("tokenizer_config.json", Array(JSONValue.object(names).sortedText.utf8))
+    var names: [String: String] = [:]
+    for (name, id) in [("bos_token", bosID), ("eos_token", eosID), ("pad_token", padID), ("unk_token", unkID)] { names[name] = id.flatMap { token($0) } }
+    try TokenizerFolder.write(
+      tokenizerFile(), names: names, maximumLength: maximumLength, settings: ["add_prefix_space": .bool(addPrefixSpace)], to: directory)
   }
 
   /// The bytes of `tokenizer.json`: the same tokenizer always gives the same bytes.

@@ -45,6 +45,12 @@ public struct WordCounts: Sendable {
     return index < 0 ? 0 : counts[index]
   }
 
+  /// Counts one word more; an empty one is none.
+  mutating func count(_ word: [UInt8]) {
+    own()
+    word.withUnsafeBufferPointer { if let base = $0.baseAddress, !word.isEmpty { add(base, word.count, times: 1) } }
+  }
+
   private mutating func add(_ word: UnsafePointer<UInt8>, _ length: Int, times: Int) {
     let index = table.insert(word, length)
     if index == counts.count { counts.append(times) } else { counts[index] += times }

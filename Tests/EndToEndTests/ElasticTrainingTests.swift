@@ -40,7 +40,7 @@ extension EndToEnd {
                 - task_key: train
                   depends_on: [ { task_key: prepare } ]
                   train_task:
-                    { data: main.demo.chunks, register_as: main.demo.lm, vocabulary: 300, hidden: 64, layers: 2, heads: 4, kv_heads: 2, intermediate: 128,
+                    { data: main.demo.chunks, register_as: main.demo.lm, vocabulary: 300, tokenizer: unigram, hidden: 64, layers: 2, heads: 4, kv_heads: 2, intermediate: 128,
                       sequence_length: 64, batch_tokens: 512, steps: \(steps), learning_rate: 0.003, checkpoint: { every_steps: 20 },
                       compute: { tensor_parallel: 2, min_tensor_parallel: 1, shrink_after_seconds: 1 } }
         """)

@@ -30,6 +30,7 @@ struct TrainPlanner: TaskPlanner {
     var data: String
     var register_as: String
     var vocabulary: Int?
+    var tokenizer: String?
     var hidden: Int?
     var layers: Int?
     var heads: Int?
@@ -70,7 +71,7 @@ struct TrainPlanner: TaskPlanner {
           index: 0, kind: "train.tokenizer",
           payload: try JSONValue(
             encoding: TokenizerWork(
-              files: try data.files, vocabulary: body.vocabulary ?? 2048, dataVersion: data.version,
+              files: try data.files, vocabulary: body.vocabulary ?? 2048, kind: body.tokenizer, dataVersion: data.version,
               output: "\(staging)/tokenizer-\(call.id.attempt)-{attempt}")))
       ])
     case 1:

@@ -92,6 +92,7 @@ enum TaskSchema {
       "train_task",
       [
         .required("data", .object), .required("register_as", .object), .optional("vocabulary", .integer(258...1_000_000)),
+        .optional("tokenizer", .oneOf(["bpe", "unigram"])),
         .optional("hidden", .integer(2...65_536)), .optional("layers", .integer(1...1024)),
         .optional("heads", .integer(1...1024)),
         .optional("kv_heads", .integer(1...1024)), .optional("intermediate", .integer(1...1_048_576)),

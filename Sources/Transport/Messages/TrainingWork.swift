@@ -5,11 +5,14 @@ public struct TokenizerWork: Codable, Sendable, Equatable {
   /// Parquet files with `text` and `split` columns.
   public var files: [String]
   public var vocabulary: Int
+  /// `bpe` or `unigram`. Nil: `bpe`.
+  public var kind: String?
   /// Version of the table that `files` are of; the result repeats it, so that later stages and lineage name what was read.
   public var dataVersion: Int64
   /// Folder to make.
   public var output: String
-  public init(files: [String], vocabulary: Int, dataVersion: Int64, output: String) {
+  public init(files: [String], vocabulary: Int, kind: String? = nil, dataVersion: Int64, output: String) {
+    self.kind = kind
     self.files = files
     self.vocabulary = vocabulary
     self.dataVersion = dataVersion

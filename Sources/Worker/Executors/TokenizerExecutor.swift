@@ -7,30 +7,41 @@ import Training
 import Transport
 
 extension TrainingExecutor {
-  /// Trains a byte-level BPE on the training split.
+  /// Trains a byte-level BPE, or a Unigram vocabulary, on the training split.
   static func tokenizer(_ work: TokenizerWork, context: any WorkContext) throws -> JSONValue {
+    let isUnigram = work.kind == "unigram"
     var counts = WordCounts()
     var documents: Int64 = 0
     try forEachText(work.files, context) { text, isTest in
       guard !isTest else { return }
-      counts.add(text)
+      if isUnigram { counts.addSpaced(text) } else { counts.add(text) }
       documents += 1
       if documents % 256 == 0 { context.progress(done: documents, total: 0, unit: "texts") }
     }
     guard documents > 0 else {
       throw PlatformError(.invalidArgument, "the data has no rows of the training split", hint: "Rows need split = 'train'.")
     }
-    let tokenizer = try BytePairTrainer(vocabularySize: work.vocabulary).train(counts, isCancelled: { context.isCancelled })
     // An attempt has a folder of its own: what an earlier start of this very attempt left is replaced.
-    try tokenizer.write(to: work.output)
-    context.log("tokenizer of \(tokenizer.vocabularySize) entries from \(documents) texts, \(counts.count) words")
+    let size: Int
+    if isUnigram {
+      let trained = try UnigramTrainer(vocabularySize: work.vocabulary).train(
+        counts, isCancelled: { context.isCancelled },
+        progress: { left, wanted in context.log("\(left) candidates for \(wanted) entries") })
+      try trained.write(to: work.output)
+      size = trained.vocabularySize
+    } else {
+      let trained = try BytePairTrainer(vocabularySize: work.vocabulary).train(counts, isCancelled: { context.isCancelled })
+      try trained.write(to: work.output)
+      size = trained.vocabularySize
+    }
+    context.log("tokenizer of \(size) entries from \(documents) texts, \(counts.count) words")
     return try JSONValue(
-      encoding: TokenizerResult(directory: work.output, vocabularySize: tokenizer.vocabularySize, dataVersion: work.dataVersion))
+      encoding: TokenizerResult(directory: work.output, vocabularySize: size, dataVersion: work.dataVersion))
   }
 
   /// Writes the token files of some data files. A split without texts has no file.
   static func tokenize(_ work: TokenizeWork, context: any WorkContext) throws -> JSONValue {
-    let tokenizer = try BytePairTokenizer(path: work.tokenizer)
+    let tokenizer = try TokenizerFile.open(work.tokenizer)
     let digest = try SHA256Digest.hex(contentsOf: work.tokenizer + "/tokenizer.json")
     var train: [[Int32]] = []
     var test: [[Int32]] = []

@@ -136,6 +136,8 @@ struct JobKeyTexts {
       example: "compute: { tensor_parallel: 2, min_tensor_parallel: 1 }"),
     "train_task.compute.shrink_after_seconds": JobKeyTexts("How long it waits for room for all its ranks.", fallback: "60"),
     "train_task.compute.spares": JobKeyTexts("For how many more ranks room is kept.", fallback: "0"),
+    "train_task.tokenizer": JobKeyTexts(
+      "How its tokenizer is learned: bpe (byte pairs) or unigram (SentencePiece's language model; vocabulary 278 at least).", fallback: "bpe"),
     "train_task.steps": JobKeyTexts("How many steps of the optimizer."),
     "train_task.register_as": JobKeyTexts("The model that gets a new version."),
     "ingest_task.source.path": JobKeyTexts("A folder or file of a volume or bucket."),
