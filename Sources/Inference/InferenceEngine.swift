@@ -38,6 +38,8 @@ public final class InferenceEngine: Sendable {
   public let tokenizer: (any Tokenizer)?
   /// Longest sequence in tokens, prompt and output together.
   public let contextLength: Int
+  /// How keys and values are kept.
+  public let cacheFormat: CacheFormat
   /// Tokens that end a generation.
   public let endTokenIDs: Set<Int32>
   private let chat: ChatPrompt
@@ -87,6 +89,7 @@ public final class InferenceEngine: Sendable {
     let affordable = KVBlockPool.capacity(budgetBytes: configuration.cacheBytes, bytesPerToken: model.cacheBytesPerToken(cache))
     let blocks = min(affordable, perSequence.multipliedReportingOverflow(by: scheduler.maxBatch).partialValue)
     self.model = model
+    cacheFormat = cache
     self.tokenizer = tokenizer
     self.chat = chat
     self.endTokenIDs = endTokenIDs ?? Set(model.endTokenIDs.map { Int32($0) })

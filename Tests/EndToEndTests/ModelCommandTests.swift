@@ -135,6 +135,8 @@ extension EndToEnd {
       let small = "endpoint: small, model: main.demo.letters, dtype: int8, threads: 2, kv_cache_dtype: int8, kv_cache_memory: 16MB"
       #expect(try deploy(cluster, small)["state"]?.stringValue == "SUCCEEDED")
       #expect(try completes(cluster, "small"))
+      let metrics = try cluster.http("GET", "/metrics", token: cluster.token).body
+      #expect(metrics.contains(#"cache_dtype="int8""#) && metrics.contains(#"cache_dtype="f32""#))
 
       try Data(lettersGGUF()).write(to: URL(fileURLWithPath: folder.file("letters.gguf")))
       let file = try cluster.cli(["models", "import", "main.demo.stored", folder.file("letters.gguf")])

@@ -7,8 +7,10 @@ import Transport
 /// What a replica of a language model tells of its engine, under vLLM's names (its version 1 engine), so that dashboards made for it work.
 /// Names of ours are added where there is none: `platform_engine_...`.
 enum EngineMetrics {
-  /// - Parameter maxLoras: adapters that may be in memory.
-  static func frame(_ statistics: EngineStatistics, maxLoras: Int) -> MetricFrame {
+  /// - Parameters:
+  ///   - maxLoras: adapters that may be in memory.
+  ///   - cache: how keys and values are kept.
+  static func frame(_ statistics: EngineStatistics, maxLoras: Int, cache: String) -> MetricFrame {
     var frame = MetricFrame()
     func add(_ kind: MetricFrame.Kind, _ name: String, _ help: String, _ value: Double, _ labels: [String: String] = [:]) {
       frame.families.append(.init(name, kind, help, [.init(labels, value)]))
@@ -22,7 +24,9 @@ enum EngineMetrics {
     add(.gauge, "vllm:kv_cache_usage_perc", "Share of the cache's blocks that requests hold; 1 is all.", s.cacheUsage)
     add(
       .gauge, "vllm:cache_config_info", "The cache.", 1,
-      ["block_size": "\(EngineStatistics.blockSize)", "num_gpu_blocks": "\(s.cacheBlocksTotal)", "enable_prefix_caching": "True"])
+      [
+        "block_size": "\(EngineStatistics.blockSize)", "num_gpu_blocks": "\(s.cacheBlocksTotal)", "enable_prefix_caching": "True", "cache_dtype": cache,
+      ])
     add(
       .gauge, "vllm:lora_requests_info", "Adapters of requests; the value is the time.", Date().timeIntervalSince1970,
       [

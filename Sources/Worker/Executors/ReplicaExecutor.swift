@@ -210,7 +210,7 @@ private struct GenerateAnswering: Answering {
     }
   }
 
-  func engineMetrics() async -> MetricFrame { await EngineMetrics.frame(engine.statistics, maxLoras: adapters.limit) }
+  func engineMetrics() async -> MetricFrame { await EngineMetrics.frame(engine.statistics, maxLoras: adapters.limit, cache: engine.cacheFormat.rawValue) }
 
   func stop() {
     engine.shutdown()
