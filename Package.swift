@@ -68,7 +68,7 @@ let libraries: [Library] = [
     name: "Coordinator",
     depends: [
       "Core", "API", "Catalog", "Client", "DeltaLog", "DuckDB", "Egress", "Jobs", "Models", "Monitoring", "ObjectStore", "Pipelines", "Postgres",
-      "Query", "Scheduling", "Serving", "Transport",
+      "Query", "Scheduling", "Serving", "Tokenizers", "Transport",
     ], products: ["Logging"], layer: 7),
   Library(
     name: "Worker",

@@ -108,8 +108,8 @@ import Testing
 
   @Test func digammaIsTheReferences() {
     // Values of scipy.special.digamma.
-    for (x, expected) in [(0.5, -1.9635100260214235), (1, -0.5772156649015329), (7.25, 1.9105035297), (1000, 6.907255195648812)] {
-      #expect(abs(UnigramTrainer.digamma(x) - expected) < (x == 7.25 ? 1e-2 : 1e-10))
+    for (x, expected) in [(0.5, -1.9635100260214235), (1, -0.5772156649015329), (7.25, 1.9104535268837355), (1000, 6.907255195648812)] {
+      #expect(abs(UnigramTrainer.digamma(x) - expected) < 1e-9)
     }
   }
 

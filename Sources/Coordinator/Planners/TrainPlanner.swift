@@ -5,12 +5,14 @@ import Core
 import Foundation
 import Query
 import Scheduling
+import Tokenizers
 import Transport
 
 /// A table of chunks becomes a registered language model: train a tokenizer (one shard), tokenise (shards), train (a gang of
 /// tensor-parallel ranks), register.
 struct TrainPlanner: TaskPlanner {
   let services: PlanningServices
+  private static let vocabularyDefault = 2048
 
   private struct Body: Decodable {
     struct Checkpoint: Decodable { var every_steps: Int? }
@@ -66,12 +68,13 @@ struct TrainPlanner: TaskPlanner {
     case 0:
       let data = try await services.tables.resolve(ThreePartName(body.data))
       guard try !data.files.isEmpty else { throw PlatformError(.invalidArgument, "\(body.data) is empty: there is nothing to train on") }
+      if body.tokenizer == "unigram" { try UnigramTrainer(vocabularySize: body.vocabulary ?? Self.vocabularyDefault).check() }
       return .shards([
         UnitSpec(
           index: 0, kind: "train.tokenizer",
           payload: try JSONValue(
             encoding: TokenizerWork(
-              files: try data.files, vocabulary: body.vocabulary ?? 2048, kind: body.tokenizer, dataVersion: data.version,
+              files: try data.files, vocabulary: body.vocabulary ?? Self.vocabularyDefault, kind: body.tokenizer, dataVersion: data.version,
               output: "\(staging)/tokenizer-\(call.id.attempt)-{attempt}")))
       ])
     case 1:

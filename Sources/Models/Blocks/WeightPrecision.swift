@@ -63,8 +63,11 @@ extension WeightLoader {
       // The file's own numbers, of which none is rounded again.
       let work = BlockWork(
         format: format, source: view.rawBytes + plan.offset / format.weightCount * format.byteCount, type: type, columns: plan.columns, target: target)
-      DispatchQueue.concurrentPerform(iterations: (plan.rows + height - 1) / height) { panel in
-        work.pack(panel: panel, rows: min(height, plan.rows - panel * height))
+      pieces(plan, view) { panels in
+        DispatchQueue.concurrentPerform(iterations: panels.count) { index in
+          let panel = panels.lowerBound + index
+          work.pack(panel: panel, rows: min(height, plan.rows - panel * height))
+        }
       }
       return Matrix(
         type: type, rows: plan.rows, columns: plan.columns, weights: UnsafeRawPointer(target), bias: try plan.bias.map(vector))
@@ -99,20 +102,38 @@ extension WeightLoader {
     }
     let height = Int(PK_PANEL)
     let work = PanelWork(whole: whole, body: body)
-    DispatchQueue.concurrentPerform(iterations: (plan.rows + height - 1) / height) { panel in
-      let first = panel * height
-      let rows = min(height, plan.rows - first)
-      if let whole = work.whole { return work.body(first, rows, whole + first * plan.columns) }
-      let scratch = UnsafeMutablePointer<Float>.allocate(capacity: rows * plan.columns)
-      defer { scratch.deallocate() }
-      do {
-        try view.copyFloat32(into: scratch, from: plan.offset + first * plan.columns, count: rows * plan.columns)
-        work.body(first, rows, scratch)
-      } catch {
-        work.failure.withLock { $0 = error }
+    pieces(plan, view) { panels in
+      DispatchQueue.concurrentPerform(iterations: panels.count) { index in
+        let first = (panels.lowerBound + index) * height
+        let rows = min(height, plan.rows - first)
+        if let whole = work.whole { return work.body(first, rows, whole + first * plan.columns) }
+        let scratch = UnsafeMutablePointer<Float>.allocate(capacity: rows * plan.columns)
+        defer { scratch.deallocate() }
+        do {
+          try view.copyFloat32(into: scratch, from: plan.offset + first * plan.columns, count: rows * plan.columns)
+          work.body(first, rows, scratch)
+        } catch {
+          work.failure.withLock { $0 = error }
+        }
       }
     }
     if let error = work.failure.withLock({ $0 }) { throw error }
+  }
+
+  /// Hands the matrix' panels to `body`, some megabytes at a time, and gives the file's pages back behind each: packed weights and those that they are
+  /// packed from are not all in memory at once.
+  private func pieces(_ plan: MatrixPlan, _ view: SafeTensorView, _ body: (Range<Int>) -> Void) {
+    let height = Int(PK_PANEL)
+    let panels = (plan.rows + height - 1) / height
+    let size = max(1, (4 << 20) / max(1, height * plan.columns))
+    for first in stride(from: 0, to: panels, by: size) {
+      let piece = first..<min(first + size, panels)
+      body(piece)
+      guard plan.isContiguous else { continue }
+      let rows = piece.lowerBound * height..<min(piece.upperBound * height, plan.rows)
+      view.dropPages(from: plan.offset + rows.lowerBound * plan.columns, count: rows.count * plan.columns)
+    }
+    if !plan.isContiguous { view.dropPages() }
   }
 }
 

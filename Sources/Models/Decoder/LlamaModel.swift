@@ -72,6 +72,7 @@ public final class LlamaModel: @unchecked Sendable {  // all buffers are written
       let view = try weights.tensor(name)
       let target = storage.allocate(view.elementCount * 4).assumingMemoryBound(to: Float.self)
       try view.copyFloat32(into: target)
+      view.dropPages()
       return UnsafePointer(target)
     }
     func matrix(_ name: String, bias: Bool) throws -> Matrix {
@@ -79,7 +80,13 @@ public final class LlamaModel: @unchecked Sendable {  // all buffers are written
       let biases = bias ? try vector(LlamaWeightNames.Layer.bias(of: name)) : nil
       if view.dtype == .bf16 {
         let target = storage.allocate(view.byteCount)
-        target.copyMemory(from: view.rawBytes, byteCount: view.byteCount)
+        // In pieces, so that the file's pages and their copies are not all in memory at once.
+        let piece = 8 << 20
+        for start in stride(from: 0, to: view.byteCount, by: piece) {
+          let count = min(piece, view.byteCount - start)
+          (target + start).copyMemory(from: view.rawBytes + start, byteCount: count)
+          view.dropPages(from: start / 2, count: count / 2)
+        }
         return Matrix(
           type: Int32(PK_WEIGHT_BF16), rows: view.shape[0], columns: view.shape[1], weights: UnsafeRawPointer(target),
           bias: biases)

@@ -79,6 +79,14 @@ public struct SafeTensorView: @unchecked Sendable {  // points into read-only me
     try part.copyFloat32(into: destination)
   }
 
+  /// Gives the memory of a mapped file's pages back that hold these elements and no others; they are read again when they are asked for.
+  public func dropPages(from first: Int = 0, count: Int? = nil) {
+    guard let file = owner as? MappedFile else { return }
+    func place(_ element: Int) -> Int { blocks.map { element / $0.weightCount * $0.byteCount } ?? element * dtype.byteCount }
+    let (begin, end) = (place(first), min(place(first + (count ?? elementCount)), byteCount))
+    if begin < end { file.dropPages(rawBytes + begin, end - begin) }
+  }
+
   /// The elements as f32.
   /// - Throws: `invalidFile` when the tensor holds integers.
   public func float32() throws -> [Float] {

@@ -53,17 +53,9 @@ public struct UnigramTrainer: Sendable, Codable, Equatable {
   ///   - progress: called with the number of entries that are left, and how many shall be.
   /// - Throws: `invalidArgument` PLT-3302 for a size that leaves no room for the bytes; `CancellationError`.
   public func train(_ counts: WordCounts, isCancelled: () -> Bool = { false }, progress: (Int, Int) -> Void = { _, _ in }) throws -> TrainedUnigram {
-    let specials = specialTokens.reduce(into: [String]()) { list, token in
-      if !token.isEmpty, !list.contains(where: { $0.utf8.elementsEqual(token.utf8) }) { list.append(token) }
-    }
-    let others = 1 + specials.count + 256
-    let least = others + Self.alwaysCount
-    guard vocabularySize >= least, vocabularySize <= 1 << 20 else {
-      throw PlatformError(
-        .invalidArgument, "vocabulary size \(vocabularySize) must be between \(least) and \(1 << 20)",
-        hint: "256 bytes, \(Self.alwaysCount) characters and \(1 + specials.count) special tokens are part of every Unigram vocabulary.", number: "PLT-3302")
-    }
-    let wanted = vocabularySize - others
+    try check()
+    let specials = specials
+    let wanted = vocabularySize - 1 - specials.count - 256
     let corpus = UnigramCorpus(counts, always: Self.always, coverage: coverage, most: wanted)
     var entries = Self.candidates(corpus, most: max(50_000, wanted * 8))
     // A little more than wanted, so that the best can be chosen in the end.
@@ -77,6 +69,24 @@ public struct UnigramTrainer: Sendable, Codable, Equatable {
     let (characters, strings) = (entries.filter(\.isCharacter), entries.filter { !$0.isCharacter })
     let chosen = characters + Self.likeliestFirst(strings).prefix(max(0, wanted - characters.count))
     return TrainedUnigram(specials: specials, entries: Self.likeliestFirst(chosen), beginning: beginningToken, end: endToken)
+  }
+
+  /// What is said of a size that cannot be.
+  /// - Throws: `invalidArgument` PLT-3302.
+  public func check() throws {
+    let least = 1 + specials.count + 256 + Self.alwaysCount
+    guard vocabularySize >= least, vocabularySize <= 1 << 20 else {
+      throw PlatformError(
+        .invalidArgument, "vocabulary size \(vocabularySize) must be between \(least) and \(1 << 20)",
+        hint: "256 bytes, \(Self.alwaysCount) characters and \(1 + specials.count) special tokens are part of every Unigram vocabulary.", number: "PLT-3302")
+    }
+  }
+
+  /// Each once.
+  private var specials: [String] {
+    specialTokens.reduce(into: []) { list, token in
+      if !token.isEmpty, !list.contains(where: { $0.utf8.elementsEqual(token.utf8) }) { list.append(token) }
+    }
   }
 
   private static func likeliestFirst(_ entries: [Entry]) -> [Entry] {

@@ -26,7 +26,10 @@ extension TrainingExecutor {
     if isUnigram {
       let trained = try UnigramTrainer(vocabularySize: work.vocabulary).train(
         counts, isCancelled: { context.isCancelled },
-        progress: { left, wanted in context.log("\(left) candidates for \(wanted) entries") })
+        progress: { left, wanted in
+          context.log("\(left) candidates for \(wanted) entries")
+          context.progress(done: Int64(min(left, wanted)), total: Int64(left), unit: "candidates")
+        })
       try trained.write(to: work.output)
       size = trained.vocabularySize
     } else {
