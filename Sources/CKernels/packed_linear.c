@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Inputs to int8, and products of them with packed weights. Whatever the instruction set, a group's products are summed
+// Products of inputs in int8 with packed weights. Whatever the instruction set, a group's products are summed
 // exactly in 32 bits (at most 32 * 127 * 128), and a group joins its output by one fused multiply-add:
 //   sum = fma((float)dot, scale_w * scale_x, sum), groups ascending; y = fma(sum, unit, bias).
 #include "common.h"
@@ -11,128 +11,9 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-// ---- inputs ----
-
-INLINE void quantize_group(const float *restrict x, int8_t *restrict code, float *scale, int32_t *start) {
-  uint32_t top = 0;
-  for (int i = 0; i < PK_GROUP; i++) {
-    uint32_t bits;
-    memcpy(&bits, x + i, 4);
-    bits &= 0x7fffffffu;
-    top = bits > top ? bits : top;
-  }
-  float largest;
-  memcpy(&largest, &top, 4);
-  *start = 0;
-  // Below 1e-30 the factor would leave f32's range; such a group counts as zero.
-  if (top >= 0x7f800000u || largest < 1e-30f) {
-    memset(code, 0, PK_GROUP);
-    *scale = top >= 0x7f800000u ? NAN : 0;
-    return;
-  }
-  const float factor = 127.0f / largest;
-  int32_t sum = 0;
-  for (int i = 0; i < PK_GROUP; i++) {
-    const int32_t value = (int32_t)lrintf(x[i] * factor);
-    code[i] = (int8_t)value;
-    sum += value;
-  }
-  *scale = largest / 127.0f;
-  *start = -128 * sum;
-}
-
-static void group_generic(const float *x, int8_t *code, float *scale, int32_t *start) {
-  quantize_group(x, code, scale, start);
-}
-
 #if PK_X86
 #define PK_VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")))
-
-PK_AVX2 static void group_avx2(const float *x, int8_t *code, float *scale, int32_t *start) {
-  const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
-  __m256 v[4];
-  __m256i top = _mm256_setzero_si256();
-  for (int i = 0; i < 4; i++) {
-    v[i] = _mm256_loadu_ps(x + 8 * i);
-    top = _mm256_max_epi32(top, _mm256_and_si256(_mm256_castps_si256(v[i]), magnitude));
-  }
-  __m128i t = _mm_max_epi32(_mm256_castsi256_si128(top), _mm256_extracti128_si256(top, 1));
-  t = _mm_max_epi32(t, _mm_shuffle_epi32(t, 0x4e));
-  t = _mm_max_epi32(t, _mm_shuffle_epi32(t, 0xb1));
-  const float largest = _mm_cvtss_f32(_mm_castsi128_ps(t));
-  if ((uint32_t)_mm_cvtsi128_si32(t) >= 0x7f800000u || largest < 1e-30f) {
-    group_generic(x, code, scale, start);
-    return;
-  }
-  const __m256 factor = _mm256_set1_ps(127.0f / largest);
-  __m256i q[4], sum = _mm256_setzero_si256();
-  for (int i = 0; i < 4; i++) {
-    q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(v[i], factor));
-    sum = _mm256_add_epi32(sum, q[i]);
-  }
-  const __m256i low = _mm256_packs_epi32(q[0], q[1]), high = _mm256_packs_epi32(q[2], q[3]);
-  const __m256i bytes =
-      _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
-  _mm256_storeu_si256((__m256i *)(void *)code, bytes);
-  __m128i s = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
-  s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
-  s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
-  *scale = largest / 127.0f;
-  *start = -128 * _mm_cvtsi128_si32(s);
-}
 #endif
-
-#if PK_ARM
-static void group_neon(const float *x, int8_t *code, float *scale, int32_t *start) {
-  uint32x4_t top = vdupq_n_u32(0);
-  float32x4_t v[8];
-  for (int i = 0; i < 8; i++) {
-    v[i] = vld1q_f32(x + 4 * i);
-    top = vmaxq_u32(top, vandq_u32(vreinterpretq_u32_f32(v[i]), vdupq_n_u32(0x7fffffffu)));
-  }
-  const uint32_t bits = vmaxvq_u32(top);
-  float largest;
-  memcpy(&largest, &bits, 4);
-  if (bits >= 0x7f800000u || largest < 1e-30f) {
-    group_generic(x, code, scale, start);
-    return;
-  }
-  const float factor = 127.0f / largest;
-  int32x4_t sum = vdupq_n_s32(0);
-  for (int i = 0; i < 8; i += 2) {
-    const int32x4_t low = vcvtnq_s32_f32(vmulq_n_f32(v[i], factor)), high = vcvtnq_s32_f32(vmulq_n_f32(v[i + 1], factor));
-    sum = vaddq_s32(sum, vaddq_s32(low, high));
-    vst1_s8(code + 4 * i, vmovn_s16(vcombine_s16(vmovn_s32(low), vmovn_s32(high))));
-  }
-  *scale = largest / 127.0f;
-  *start = -128 * vaddvq_s32(sum);
-}
-#endif
-
-void pk_quantize_rows(int isa, const float *x, size_t rows, size_t k, int8_t *codes, float *scales, int32_t *starts) {
-  void (*group)(const float *, int8_t *, float *, int32_t *) = group_generic;
-#if PK_X86
-  if (isa >= PK_ISA_AVX2) group = group_avx2;
-#elif PK_ARM
-  if (isa >= PK_ISA_NEON) group = group_neon;
-#else
-  (void)isa;
-#endif
-  const size_t groups = panel_groups(k);
-  for (size_t row = 0; row < rows; row++)
-    for (size_t g = 0; g < groups; g++) {
-      const size_t at = row * groups + g;
-      const float *from = x + row * k + g * PK_GROUP;
-      float tail[PK_GROUP] = {0};
-      if (k - g * PK_GROUP < PK_GROUP) {
-        memcpy(tail, from, (k - g * PK_GROUP) * 4);
-        from = tail;
-      }
-      group(from, codes + at * PK_GROUP, scales + at, starts + at);
-    }
-}
-
-// ---- products ----
 
 struct inputs {
   const int8_t *codes;

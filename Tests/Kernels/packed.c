@@ -29,6 +29,7 @@ static int differ(const float *a, const float *b, size_t count) {
 
 static float x[1 + MOST_ROWS * MOST_INPUTS], w[MOST_OUTPUTS * MOST_INPUTS], bias[1 + MOST_OUTPUTS];
 static float y[2][1 + MOST_ROWS * MOST_OUTPUTS], scales[2][MOST_ROWS * GROUPS];
+static float factors[1 + MOST_INPUTS], turned[2][1 + MOST_ROWS * MOST_INPUTS];
 static int32_t starts[2][MOST_ROWS * GROUPS];
 static int8_t codes[2][1 + MOST_ROWS * GROUPS * 32];
 
@@ -61,12 +62,20 @@ int main(void) {
             // The least and the greatest number, which packing itself never makes.
             if (kind == 3 && type == PK_WEIGHT_I8)
               for (size_t at = 0; at < 64; at++) panels[bytes - 1 - at] = at % 5 ? 0 : 255;
-            pk_quantize_rows(PK_ISA_GENERIC, x + 1, rows, k, codes[0] + 1, scales[0], starts[0]);
+            for (size_t at = 0; at < k; at++) factors[1 + at] = next();
+            const float *turn = (rows + o) % 2 ? factors + 1 : NULL;
+            pk_quantize_rows(PK_ISA_GENERIC, x + 1, rows, k, turn, codes[0] + 1, scales[0], starts[0]);
+            pk_rotate_rows(PK_ISA_GENERIC, x + 1, rows, k, factors + 1, turned[0] + 1);
             for (int isa = PK_ISA_GENERIC; isa <= best; isa++) {
               const int to = isa != PK_ISA_GENERIC;
               const size_t groups = rows * ((k + 31) / 32);
               memset(codes[1], 99, sizeof codes[1]);
-              pk_quantize_rows(isa, x + 1, rows, k, codes[1] + 1, scales[1], starts[1]);
+              pk_quantize_rows(isa, x + 1, rows, k, turn, codes[1] + 1, scales[1], starts[1]);
+              pk_rotate_rows(isa, x + 1, rows, k, factors + 1, turned[1] + 1);
+              if (differ(turned[0] + 1, turned[1] + 1, rows * k)) {
+                printf("rotations differ: isa %d kind %d k %zu rows %zu\n", isa, kind, k, rows);
+                wrong = 1;
+              }
               if (memcmp(codes[0] + 1, codes[1] + 1, groups * 32) || memcmp(starts[0], starts[1], groups * 4) ||
                   differ(scales[0], scales[1], groups)) {
                 printf("inputs differ: isa %d kind %d k %zu rows %zu\n", isa, kind, k, rows);

@@ -49,7 +49,7 @@ import Testing
   private func checkKeptBlocks(_ path: String, _ format: String, _ precision: WeightPrecision) throws {
     let file = try GGUFModel(path: path)
     let loader = WeightLoader(source: file.weights, precision: precision)
-    let matrix = try loader.linear(MatrixPlan("model.layers.1.mlp.up_proj", 96, 64))
+    let matrix = try loader.linear(MatrixPlan("model.layers.1.mlp.up_proj", 96, 64), nil)
     var values: [Float] = []
     for panel in 0..<6 {
       var part = [Float](repeating: 0, count: 16 * 64)

@@ -71,12 +71,12 @@ private struct Inputs {
   var scales: [Float]
   var starts: [Int32]
 
-  init(_ isa: Int32, _ x: [Float], _ count: Int, _ columns: Int) {
+  init(_ isa: Int32, _ x: [Float], _ count: Int, _ columns: Int, factors: [Float]? = nil) {
     let groups = count * ((columns + 31) / 32)
     codes = Array(repeating: 0, count: groups * 32)
     scales = Array(repeating: 0, count: groups)
     starts = Array(repeating: 0, count: groups)
-    pk_quantize_rows(isa, x, count, columns, &codes, &scales, &starts)
+    pk_quantize_rows(isa, x, count, columns, factors, &codes, &scales, &starts)
   }
 }
 
@@ -144,6 +144,42 @@ private func same(_ a: [Float], _ b: [Float]) -> Bool {
         }
       }
     }
+  }
+
+  @Test(arguments: [1, 31, 32, 33, 64, 97, 320]) func rotationsKeepProductsAndHaveTheSameBitsEverywhere(inner: Int) {
+    let (outputs, rows) = (5, 3)
+    let x = random(rows * inner, seed: 31)
+    let w = random(outputs * inner, seed: 32)
+    let sizes = random(inner, seed: 33).map { exp2($0.rounded()) }
+    let factors = sizes.enumerated().map { 1 / $1 / ($0 < inner / 32 * 32 ? 32 : 1) }
+    func rotated(_ isa: Int32, _ x: [Float], _ count: Int, _ factors: [Float]) -> [Float] {
+      var out = x
+      pk_rotate_rows(isa, x, count, inner, factors, &out)
+      return out
+    }
+    let (left, right) = (rotated(0, x, rows, factors), rotated(0, w, outputs, sizes))
+    for m in 0..<rows {
+      for n in 0..<outputs {
+        func product(_ x: [Float], _ w: [Float]) -> Double { (0..<inner).reduce(0.0) { $0 + Double(x[m * inner + $1]) * Double(w[n * inner + $1]) } }
+        #expect(abs(product(x, w) - product(left, right)) < 1e-4)
+      }
+    }
+    var broken = x
+    broken[inner / 2] = .infinity
+    broken[rows * inner - 1] = .nan
+    let expected = Inputs(0, left, rows, inner)
+    for isa in available {
+      #expect(same(rotated(isa, x, rows, factors), left) && same(rotated(isa, broken, rows, factors), rotated(0, broken, rows, factors)))
+      let inputs = Inputs(isa, x, rows, inner, factors: factors)
+      #expect(inputs.codes == expected.codes && same(inputs.scales, expected.scales) && inputs.starts == expected.starts)
+      #expect(same(Inputs(isa, broken, rows, inner, factors: factors).scales, Inputs(0, broken, rows, inner, factors: factors).scales))
+    }
+    // What is large in one input is spread over its group.
+    guard inner == 64 else { return }
+    var one = [Float](repeating: 0, count: 64)
+    one[5] = 32
+    let spread = rotated(0, one, 1, [Float](repeating: 1 / 32, count: 64))
+    #expect(spread[..<32].allSatisfy { abs($0) == 1 } && spread[32...].allSatisfy { $0 == 0 })
   }
 
   @Test func rowsAndRangesOfOutputsStandAlone() {

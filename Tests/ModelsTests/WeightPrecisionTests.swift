@@ -93,9 +93,10 @@ struct RandomLlama {
     let norms = try #require(bytes[.f32])
     #expect(bytes[.bf16] == 2 * (attention + inner + head) + norms)
     // 8 weights of 32 with their scale are 34 bytes, 4-bit ones 18; 128 bytes for 16 rows come on top.
-    let extra = (attention + inner + head) / 256 / 16 * 128 + 10_000
+    // A factor for each input of attention, its output, gate with up, down and the head.
+    let extra = (attention + inner + head) / 256 / 16 * 128 + (2 * (3 * 256 + 320) + 256) * 4 + 10_000
     let int8 = (attention + inner + head) / 32 * 34
-    let int4 = (attention + head + inner / 3) / 32 * 34 + inner / 3 * 2 / 32 * 18
+    let int4 = (attention + head + inner / 3 * 2) / 32 * 34 + inner / 3 / 32 * 18
     #expect((int8...int8 + extra).contains(try #require(bytes[.int8]) - norms))
     #expect((int4...int4 + extra).contains(try #require(bytes[.int4]) - norms))
   }

@@ -43,10 +43,18 @@ extern const int8_t pk_table_i4[16];
 /// The weights of a panel: out: [rows, k].
 void pk_unpack_panel(int type, const void *_Nonnull panel, size_t rows, size_t k, float *_Nonnull out);
 
-/// Brings rows of inputs to int8. x: [rows, k]; codes: [rows, G * 32], numbers from -127 to 127, 0 behind k; scales: [rows, G];
-/// starts: [rows, G], -128 times the sum of a group's codes. A group that holds NaN or infinity gets the scale NaN.
-void pk_quantize_rows(int isa, const float *_Nonnull x, size_t rows, size_t k, int8_t *_Nonnull codes, float *_Nonnull scales,
-                      int32_t *_Nonnull starts);
+/// Multiplies the inputs by `factors`: [k], and rotates each full group of 32 by the Hadamard matrix H of ones and minus ones (H H = 32): what
+/// is large in one input is then spread over all of its group. x, out: [rows, k]; may be the same.
+void pk_rotate_rows(int isa, const float *_Nonnull x, size_t rows, size_t k, const float *_Nonnull factors, float *_Nonnull out);
+
+/// out[i] = the mean of x[row, i]^2 over the rows. x: [rows, k]; out: [k].
+void pk_mean_squares(const float *_Nonnull x, size_t rows, size_t k, float *_Nonnull out);
+
+/// Brings rows of inputs to int8, with `factors` those that `pk_rotate_rows` would make of them. x: [rows, k]; codes: [rows, G * 32], numbers
+/// from -127 to 127, 0 behind k; scales: [rows, G]; starts: [rows, G], -128 times the sum of a group's codes. A group that holds NaN or
+/// infinity gets the scale NaN. The same bytes for every `isa`.
+void pk_quantize_rows(int isa, const float *_Nonnull x, size_t rows, size_t k, const float *_Nullable factors, int8_t *_Nonnull codes,
+                      float *_Nonnull scales, int32_t *_Nonnull starts);
 
 /// y[m, n] = sum_k x[m, k] * w[n, k] + bias[n] for outputs n in [first, last); first is a multiple of 16.
 /// codes, scales, starts: as `pk_quantize_rows` makes them; w: ceil(n_total / 16) panels; y: [rows, n_total] f32, row-major.

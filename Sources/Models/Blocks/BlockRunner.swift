@@ -16,6 +16,8 @@ final class BlockRunner {
   private let part: ModelPart
   private var buffers: [UnsafeMutableBufferPointer<Float>?] = Array(repeating: nil, count: Slot.allCases.count)
   private var codes = PackedRows()
+  /// Is shown what matrices are multiplied with: [rows, columns].
+  var observe: ((WritableKeyPath<LayerInputs, [Float]?>, UnsafePointer<Float>, _ rows: Int, _ columns: Int) -> Void)?
   /// Helpers that share the work of a step; nil when this thread is alone.
   private let pool: OpaquePointer?
 
@@ -57,11 +59,11 @@ final class BlockRunner {
     let parts = Self.parts(threads: threads, rows: rows, outputs: matrix.rows, inputs: matrix.columns)
     let isScaledByRow = matrix.type == Int32(PK_WEIGHT_I8_ROWS)
     let isPacked = matrix.type >= Int32(PK_WEIGHT_I8)
-    let form = CodeForm(x: x, rows: rows, columns: matrix.columns, byRow: isScaledByRow)
+    let form = CodeForm(x: x, rows: rows, columns: matrix.columns, byRow: isScaledByRow, factors: matrix.factors)
     if !isPacked {
       codes.form = nil
     } else if !again || codes.form != form {
-      quantize(x, rows, matrix.columns, byRow: isScaledByRow)
+      quantize(x, rows, matrix.columns, byRow: isScaledByRow, factors: matrix.factors)
       codes.form = form
     }
     // One row's weights are asked for from the memory ahead of time, which needs long pieces; of more rows, who starts late takes fewer pieces.
@@ -103,7 +105,7 @@ final class BlockRunner {
     parallel(pieces) { piece in body(count * piece / pieces..<count * (piece + 1) / pieces) }
   }
 
-  private func quantize(_ x: UnsafePointer<Float>, _ count: Int, _ columns: Int, byRow: Bool) {
+  private func quantize(_ x: UnsafePointer<Float>, _ count: Int, _ columns: Int, byRow: Bool, factors: UnsafePointer<Float>?) {
     codes.reserve(count, columns)
     guard let codes = codes.codes, let scales = self.codes.scales, let starts = self.codes.starts else { return }
     let groups = (columns + Int(PK_GROUP) - 1) / Int(PK_GROUP)
@@ -114,7 +116,7 @@ final class BlockRunner {
           x + first * columns, range.count, columns, codes + first * groups * Int(PK_GROUP), scales + first, starts + first)
       }
       pk_quantize_rows(
-        isa, x + first * columns, range.count, columns, codes + first * groups * Int(PK_GROUP), scales + first * groups, starts + first * groups)
+        isa, x + first * columns, range.count, columns, factors, codes + first * groups * Int(PK_GROUP), scales + first * groups, starts + first * groups)
     }
   }
 
@@ -165,11 +167,15 @@ final class BlockRunner {
   ) throws {
     switch mixer {
     case .dense(let block):
+      observe?(\.mixer, x, rows, block.up.columns)
       let inner = try inner(block, x, rows: rows, adapters)
+      observe?(\.inner, inner, rows, block.down.columns)
       // What `activateRows` has brought to 8 bits is not brought there again.
       linear(block.down, inner, out, rows: rows, again: block.down.type == Int32(PK_WEIGHT_I8_ROWS))
       adapt(adapters, .down, inner, out)
-    case .experts(let experts): try compute(experts, x, out, rows: rows)
+    case .experts(let experts):
+      observe?(\.mixer, x, rows, experts.router.columns)
+      try compute(experts, x, out, rows: rows)
     }
   }
 
@@ -217,7 +223,7 @@ final class BlockRunner {
       let first = range.lowerBound
       pk_rows_activate(block.activation.kind, x + first * columns, range.count, columns, codes + first * stride, scales + first, starts + first)
     }
-    self.codes.form = CodeForm(x: UnsafePointer(x), rows: rows, columns: columns, byRow: true)
+    self.codes.form = CodeForm(x: UnsafePointer(x), rows: rows, columns: columns, byRow: true, factors: nil)
   }
 
   /// Tokens are gathered by expert; a token's answers are added in the order of the experts' numbers.
@@ -282,6 +288,7 @@ private struct CodeForm: Equatable {
   var rows: Int
   var columns: Int
   var byRow: Bool
+  var factors: UnsafePointer<Float>?
 }
 
 /// Rows of inputs in 8 bits, as `pk_quantize_rows` or `pk_rows_quantize` makes them. The owner frees it.

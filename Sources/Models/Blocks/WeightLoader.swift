@@ -30,6 +30,9 @@ final class WeightStorage: @unchecked Sendable {  // filled by one loader, read-
     mappedBytes += byteCount
   }
 
+  /// Gives the mapped files' pages back; what is read again comes from the page cache.
+  func dropPages() { for view in views { view.dropPages() } }
+
   deinit { for buffer in buffers { buffer.deallocate() } }
 }
 
@@ -52,6 +55,8 @@ struct Matrix {
   var columns: Int
   var weights: UnsafeRawPointer
   var bias: UnsafePointer<Float>?
+  /// [columns]: inputs are multiplied by them and rotated before they are brought to 8 bits; nil: they are taken as they are.
+  var factors: UnsafePointer<Float>?
 
   /// Of the weights in memory.
   var byteCount: Int {
@@ -130,7 +135,9 @@ struct WeightLoader {
   var gainsAreWhole = false
   /// int8 with one scale for each output and each row of inputs, instead of one for 32 weights: quicker, a little further from f32.
   var scalesWholeRows = false
-  let storage = WeightStorage()
+  /// Whether inputs of weights in 8 and 4 bits are levelled and rotated.
+  var isLevelling = false
+  var storage = WeightStorage()
 
   /// The name under which the file holds `name`: as it is, without the base model's prefix (checkpoints of a bare model), or
   /// inside a model with a vision part.
@@ -235,37 +242,46 @@ struct WeightLoader {
     Norm(kind: plan.kind, gain: try plan.gain.map(vector), shift: try plan.shift.map(vector), epsilon: plan.epsilon)
   }
 
-  func feedForward(_ plan: FeedForwardPlan) throws -> FeedForward {
-    // What leads back to a narrow row of states is where 4 bits are felt; wide models have more to average over, and more to hold.
-    let least: WeightPrecision? = plan.down.rows <= 2048 ? .int8 : nil
+  /// - Parameters:
+  ///   - outer: how its input, if that goes to nothing else, is levelled.
+  ///   - inner: mean squares of what `down` is multiplied with.
+  func feedForward(_ plan: FeedForwardPlan, outer: InputLevels? = nil, inner squares: [Float]? = nil) throws -> FeedForward {
     let inner = part.range(plan.up.rows)
     return FeedForward(
-      gate: try plan.gate.map { try linear($0.part(inner)) }, up: try linear(plan.up.part(inner)),
-      down: try linear(plan.down.part(part.range(plan.down.rows)), least: least), activation: plan.activation, inner: plan.up.rows)
+      gate: try plan.gate.map { try linear($0.part(inner), outer) }, up: try linear(plan.up.part(inner), outer, least: plan.leastOfUp),
+      down: try linear(plan.down.part(part.range(plan.down.rows)), levels(of: [plan.down], squares), least: plan.leastOfDown), activation: plan.activation,
+      inner: plan.up.rows)
   }
 
-  func layer(_ plan: LayerPlan) throws -> Layer {
+  /// - Parameter inputs: what its matrices are multiplied with, where that is known.
+  func layer(_ plan: LayerPlan, inputs: LayerInputs? = nil) throws -> Layer {
     let attention = plan.attention
     let mixer: Layer.Mixer
     switch plan.mixer {
-    case .dense(let dense): mixer = .dense(try feedForward(dense))
+    case .dense(let dense):
+      let outer = try levels(of: [dense.up] + (dense.gate.map { [$0] } ?? []), inputs?.mixer)
+      mixer = .dense(try feedForward(dense, outer: outer, inner: inputs?.inner))
     case .experts(let experts):
       guard experts.chosen <= experts.experts.count else {
         throw ConfigurationFields.refusal("\(experts.chosen) experts a token are more than the \(experts.experts.count) that there are")
       }
+      let first = experts.experts.first.map { [$0.up] + ($0.gate.map { [$0] } ?? []) } ?? []
+      let outer = try levels(of: first, inputs?.mixer)
       mixer = .experts(
         Experts(
-          router: try matrix(experts.router), experts: try experts.experts.map(feedForward), chosen: experts.chosen, weights: experts.weights,
-          shared: try experts.shared.map { (try feedForward($0.expert), try matrix($0.gate)) }))
+          router: try matrix(experts.router), experts: try experts.experts.map { try feedForward($0, outer: outer) }, chosen: experts.chosen,
+          weights: experts.weights, shared: try experts.shared.map { (try feedForward($0.expert, outer: outer), try matrix($0.gate)) }))
     }
     let size = attention.headSize
     let (heads, keyHeads) = part.heads(attention.heads, attention.keyValueHeads, of: part.rank)
     let queries = heads.lowerBound * size..<heads.upperBound * size
     let keys = keyHeads.lowerBound * size..<keyHeads.upperBound * size
+    let read = try levels(of: [attention.query, attention.key, attention.value], inputs?.attention)
+    let heard = try levels(of: [attention.output], inputs?.output)
     return Layer(
-      plan: plan, heads: heads, keyHeads: keyHeads, query: try linear(attention.query.part(queries), least: .int8),
-      key: try linear(attention.key.part(keys), least: .int8), value: try linear(attention.value.part(keys), least: .int8),
-      output: try linear(attention.output.part(part.range(attention.output.rows)), least: .int8),
+      plan: plan, heads: heads, keyHeads: keyHeads, query: try linear(attention.query.part(queries), read, least: .int8),
+      key: try linear(attention.key.part(keys), read, least: .int8), value: try linear(attention.value.part(keys), read, least: .int8),
+      output: try linear(attention.output.part(part.range(attention.output.rows)), heard, least: .int8),
       queryNorm: try attention.queryNorm.map(norm), keyNorm: try attention.keyNorm.map(norm),
       attentionNorm: try plan.attentionNorm.map(norm), attentionOutputNorm: try plan.attentionOutputNorm.map(norm),
       mixerNorm: try plan.mixerNorm.map(norm), mixerOutputNorm: try plan.mixerOutputNorm.map(norm), mixer: mixer)

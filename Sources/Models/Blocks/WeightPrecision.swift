@@ -13,22 +13,32 @@ public enum WeightPrecision: String, CaseIterable, Codable, Sendable {
   case f32
   /// Rounded to bf16 where they are not; inputs stay f32.
   case bf16
-  /// 8 bits and one f16 scale for 32 weights; inputs are brought to 8 bits as well.
+  /// 8 bits and one f16 scale for 32 weights, levelled and rotated (`InputLevels`); inputs are brought to 8 bits as well.
   case int8
-  /// What a file holds in 4 bits stays as it is. Of others, feed-forward parts and experts in 4 bits, a place in a table of 16 numbers, with one f16 scale for 32 weights; attention, the
-  /// vocabulary's matrix, and in models up to a width of 2048 the matrices that lead back to it in 8 bits.
+  /// What a file holds in 4 bits stays as it is. Of others, feed-forward parts and experts in 4 bits, a place in a table of 16 numbers, with one
+  /// f16 scale for 32 weights; attention, the vocabulary's matrix, in models up to a width of 2048 the matrices that lead back to it, and up
+  /// to 1024 what a gate lets through in 8 bits.
   case int4
+}
+
+extension FeedForwardPlan {
+  /// What leads back to a narrow row of states is where 4 bits are felt; wide models have more to average over, and more to hold.
+  var leastOfDown: WeightPrecision? { down.rows <= 2048 ? .int8 : nil }
+  /// A gate feels them less than what it lets through.
+  var leastOfUp: WeightPrecision? { gate != nil && down.rows <= 1024 ? .int8 : nil }
 }
 
 extension WeightLoader {
   /// A matrix that rows are multiplied with.
-  /// - Parameter least: the fewest bits that it may have.
-  func linear(_ plan: MatrixPlan, least: WeightPrecision? = nil) throws -> Matrix {
+  /// - Parameters:
+  ///   - levels: of its input, for weights of 8 and 4 bits; nil: as stored.
+  ///   - least: the fewest bits that it may have.
+  func linear(_ plan: MatrixPlan, _ levels: InputLevels?, least: WeightPrecision? = nil) throws -> Matrix {
     switch try precision == .int4 ? (holdsFourBits(plan) ? .int4 : least ?? .int4) : precision {
     case .f32: try matrix(plan)
     case .bf16: try rounded(plan)
-    case .int8: try scalesWholeRows && plan.columns <= Int(PK_ROWS_MOST) ? scaledByRow(plan) : packed(plan, Int32(PK_WEIGHT_I8))
-    case .int4: try packed(plan, Int32(PK_WEIGHT_I4))
+    case .int8: try scalesWholeRows && plan.columns <= Int(PK_ROWS_MOST) ? scaledByRow(plan) : packed(plan, Int32(PK_WEIGHT_I8), levels)
+    case .int4: try packed(plan, Int32(PK_WEIGHT_I4), levels)
     }
   }
 
@@ -54,12 +64,12 @@ extension WeightLoader {
       type: Int32(PK_WEIGHT_I8_ROWS), rows: plan.rows, columns: plan.columns, weights: UnsafeRawPointer(target), bias: try plan.bias.map(vector))
   }
 
-  private func packed(_ plan: MatrixPlan, _ type: Int32) throws -> Matrix {
+  private func packed(_ plan: MatrixPlan, _ type: Int32, _ levels: InputLevels?) throws -> Matrix {
     let view = try view(plan.tensor, shape: plan.stored)
     let height = Int(PK_PANEL)
     let size = pk_panel_bytes(type, plan.columns)
     let target = storage.bytes((plan.rows + height - 1) / height * size)
-    if let format = view.blocks, plan.isContiguous, Self.keeps(format, type) {
+    if levels == nil, let format = view.blocks, plan.isContiguous, Self.keeps(format, type) {
       // The file's own numbers, of which none is rounded again.
       let work = BlockWork(
         format: format, source: view.rawBytes + plan.offset / format.weightCount * format.byteCount, type: type, columns: plan.columns, target: target)
@@ -74,14 +84,30 @@ extension WeightLoader {
     }
     let isa = pk_decode_isa_best()
     try panels(plan, view) { first, rows, source in
-      pk_pack_panel(isa, type, source, rows, plan.columns, target + first / height * size)
+      let panel = target + first / height * size
+      guard let levels else { return pk_pack_panel(isa, type, source, rows, plan.columns, panel) }
+      let rotated = UnsafeMutablePointer<Float>.allocate(capacity: rows * plan.columns)
+      defer { rotated.deallocate() }
+      pk_rotate_rows(isa, source, rows, plan.columns, levels.weights, rotated)
+      pk_pack_panel(isa, type, rotated, rows, plan.columns, panel)
     }
     return Matrix(
-      type: type, rows: plan.rows, columns: plan.columns, weights: UnsafeRawPointer(target), bias: try plan.bias.map(vector))
+      type: type, rows: plan.rows, columns: plan.columns, weights: UnsafeRawPointer(target), bias: try plan.bias.map(vector),
+      factors: levels?.inputs)
+  }
+
+  /// How the input of some matrices is levelled: nil where their weights are not packed, or where one of them keeps the file's 4 bits, which rotating
+  /// would round again.
+  /// - Parameter squares: mean squares of the input, [columns]; nil: rotated only.
+  func levels(of plans: [MatrixPlan], _ squares: [Float]?) throws -> InputLevels? {
+    guard let plan = plans.first, isLevelling, !scalesWholeRows, precision == .int8 || precision == .int4,
+      try precision == .int8 || !plans.contains(where: holdsFourBits)
+    else { return nil }
+    return InputLevels(columns: plan.columns, squares: squares, storage)
   }
 
   /// Whether the file has no more than 4 bits of the matrix: then these are kept as they are, whatever else would suit it.
-  private func holdsFourBits(_ plan: MatrixPlan) throws -> Bool {
+  func holdsFourBits(_ plan: MatrixPlan) throws -> Bool {
     guard plan.isContiguous, let format = try view(plan.tensor, shape: plan.stored).blocks else { return false }
     return Self.keeps(format, Int32(PK_WEIGHT_I4))
   }

@@ -114,7 +114,7 @@ public final class DecoderModel: @unchecked Sendable {  // all is written in ini
     let fields = ConfigurationFields(json: configuration)
     let architecture = try ModelArchitectures.decoder(fields)
     cacheFormat = precision.cacheFormat
-    let loader = WeightLoader(source: weights, precision: precision, part: part, gainsAreWhole: gainsAreWhole)
+    let loader = WeightLoader(source: weights, precision: precision, part: part, gainsAreWhole: gainsAreWhole, isLevelling: true)
     let plan = try architecture.plan(fields, loader)
     for rotary in plan.rotary where rotary.half > 512 {
       throw ConfigurationFields.refusal("heads of more than 1024 turning numbers are not built")
@@ -122,18 +122,12 @@ public final class DecoderModel: @unchecked Sendable {  // all is written in ini
     // The lookup stays in the file, row by row; only the rows of a text are read.
     embedding = try loader.table(plan.embedding, plan.vocabularySize, plan.hiddenSize)
     positions = try plan.positionEmbedding.map { try loader.table($0, plan.maxPositions, plan.hiddenSize) }
-    layers = try (0..<plan.layerCount).map { try loader.layer(plan.layer($0)) }
+    let calibration = try InputCalibration(plan, loader, embedding, positions)
+    layers = try (0..<plan.layerCount).map { try loader.layer(plan.layer($0), inputs: calibration?.layer($0)) }
     finalNorm = try loader.norm(plan.finalNorm)
-    // A head of its own goes before a tied one, as the reference has it: then the file knows better than its configuration.
-    let tokens = part.range(plan.vocabularySize)
-    if loader.contains(plan.head + ".weight") {
-      head = try loader.linear(MatrixPlan(plan.head, plan.vocabularySize, plan.hiddenSize, bias: plan.headHasBias).part(tokens), least: .int8)
-    } else if plan.isTied {
-      let vocabulary = MatrixPlan(
-        tensor: plan.embedding, stored: [plan.vocabularySize, plan.hiddenSize], first: 0, rows: plan.vocabularySize, columns: plan.hiddenSize)
-      head = try loader.linear(vocabulary.part(tokens), least: .int8)
-    } else {
-      head = nil
+    let states = calibration?.states(behind: finalNorm)
+    head = try plan.headMatrix(loader).map {
+      try loader.linear($0.part(part.range(plan.vocabularySize)), loader.levels(of: [$0], states), least: .int8)
     }
     targets = try AdapterTargets(plan, part: part)
     self.part = part
@@ -147,6 +141,32 @@ public final class DecoderModel: @unchecked Sendable {  // all is written in ini
     endTokenIDs = ends
     storage = loader.storage
     parameterCount = weights.names.reduce(0) { $0 + ((try? weights.tensor($1))?.elementCount ?? 0) }  // a sum for people; tensors were checked above
+  }
+
+  /// One layer of a model, whole, for `InputCalibration`.
+  init(layer: Int, of plan: DecoderPlan, _ loader: WeightLoader, _ embedding: EmbeddingTable) throws {
+    let own = try plan.layer(layer)
+    var alone = plan
+    alone.layerCount = 1
+    alone.layer = { _ in own }
+    self.plan = alone
+    self.embedding = embedding
+    positions = nil
+    layers = [try loader.layer(own)]
+    finalNorm = Norm(kind: plan.finalNorm.kind, gain: nil, shift: nil, epsilon: plan.finalNorm.epsilon)
+    head = nil
+    part = .whole
+    targets = try AdapterTargets(alone, part: part)
+    architecture = ""
+    cacheFormat = .f32
+    vocabularySize = plan.vocabularySize
+    hiddenSize = plan.hiddenSize
+    maxPositions = plan.maxPositions
+    positionLimit = nil
+    steadyLength = nil
+    endTokenIDs = []
+    storage = loader.storage
+    parameterCount = 0
   }
 
   /// Whether the checkpoint has what logits need; a bare model has embeddings only.

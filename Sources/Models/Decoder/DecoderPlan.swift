@@ -23,6 +23,13 @@ struct DecoderPlan {
   var logitSoftCap: Float?
   /// The plan of a layer, from 0.
   var layer: (Int) throws -> LayerPlan
+
+  /// What states become logits by: a head of its own before a tied one, as the reference has it, for the file knows better than its
+  /// configuration. Nil: the checkpoint has none.
+  func headMatrix(_ weights: WeightLoader) -> MatrixPlan? {
+    if weights.contains(head + ".weight") { return MatrixPlan(head, vocabularySize, hiddenSize, bias: headHasBias) }
+    return isTied ? MatrixPlan(tensor: embedding, stored: [vocabularySize, hiddenSize], first: 0, rows: vocabularySize, columns: hiddenSize) : nil
+  }
 }
 
 /// A family of decoders, by the names that configurations use.

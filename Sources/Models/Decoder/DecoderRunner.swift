@@ -134,6 +134,28 @@ public final class DecoderRunner {
       }
     }
     if model.plan.embeddingScale != 1 { pk_scale(hidden, model.plan.embeddingScale, rows * width) }
+    try pass(batch, lengths, slots)
+    guard !batch.outputs.isEmpty else { return nil }
+    for (place, row) in batch.outputs.enumerated() {
+      model.finalNorm.apply(hidden + row * width, normed + place * width, rows: 1, count: width)
+    }
+    return UnsafePointer(normed)
+  }
+
+  /// Takes rows of states through the layers, in place, and shows what their matrices are multiplied with. states: [rows, hidden]
+  func pass(
+    _ states: UnsafeMutablePointer<Float>, _ batch: DecoderBatch,
+    _ observe: @escaping (WritableKeyPath<LayerInputs, [Float]?>, UnsafePointer<Float>, _ rows: Int, _ columns: Int) -> Void
+  ) throws {
+    blocks.observe = observe
+    defer { blocks.observe = nil }
+    hidden.update(from: states, count: batch.tokens.count * model.hiddenSize)
+    try pass(batch, batch.lengths, batch.slots(blockCount: blockCount))
+    states.update(from: hidden, count: batch.tokens.count * model.hiddenSize)
+  }
+
+  private func pass(_ batch: DecoderBatch, _ lengths: [Int32], _ slots: [Int64]) throws {
+    let (rows, width) = (batch.tokens.count, model.hiddenSize)
     turn(batch)
     for (index, layer) in model.layers.enumerated() {
       let scale = layer.plan.residualScale
@@ -152,11 +174,6 @@ public final class DecoderRunner {
       if let norm = layer.mixerOutputNorm { norm.apply(branch, branch, rows: rows, count: width) }
       pk_add_scaled(hidden, branch, scale, rows * width)
     }
-    guard !batch.outputs.isEmpty else { return nil }
-    for (place, row) in batch.outputs.enumerated() {
-      model.finalNorm.apply(hidden + row * width, normed + place * width, rows: 1, count: width)
-    }
-    return UnsafePointer(normed)
   }
 
   private func normalize(_ norm: Norm?, _ x: UnsafePointer<Float>, _ y: UnsafeMutablePointer<Float>, _ rows: Int) {
@@ -177,6 +194,7 @@ public final class DecoderRunner {
     let (heads, keyHeads, size) = (layer.heads.count, layer.keyHeads.count, plan.headSize)
     func columns(_ heads: Range<Int>) -> Range<Int> { heads.lowerBound * size..<heads.upperBound * size }
     let shares = (0..<model.part.count).map { model.part.heads(plan.heads, plan.keyValueHeads, of: $0) }
+    blocks.observe?(\.attention, normed, rows, layer.query.columns)
     blocks.linear(layer.query, normed, query, rows: rows)
     blocks.linear(layer.key, normed, key, rows: rows, again: true)
     blocks.linear(layer.value, normed, value, rows: rows, again: true)
@@ -218,6 +236,7 @@ public final class DecoderRunner {
       try blocks.gather(attended, shares.map { columns($0.queries) }, total: plan.heads * size, into: joined, rows: rows)
       context = UnsafePointer(joined)
     }
+    blocks.observe?(\.output, context, rows, layer.output.columns)
     try blocks.whole(layer.output, context, branch, total: model.hiddenSize, rows: rows, batch.adapters, .layer(index, .output))
   }
 

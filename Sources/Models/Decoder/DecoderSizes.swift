@@ -30,10 +30,10 @@ public struct DecoderSizes: Codable, Sendable, Equatable {
       (matrix.rows + Int(PK_PANEL) - 1) / Int(PK_PANEL) * pk_panel_bytes(type, matrix.columns)
     }
     /// - Parameter used: how often a token passes such a matrix; the file has `held` of them.
-    func add(_ matrix: MatrixPlan, least: WeightPrecision? = nil, held: Int = 1, used: Int = 1) {
+    func add(_ matrix: MatrixPlan, least: WeightPrecision? = nil, held: Int = 1, used: Int = 1) throws {
       let count = matrix.rows * matrix.columns
       let bytes: Int
-      switch precision == .int4 ? least ?? .int4 : precision {
+      switch precision == .int4 ? try (loader.holdsFourBits(matrix) ? .int4 : least ?? .int4) : precision {
       case .f32: bytes = count * stored
       case .bf16: bytes = count * 2
       case .int8: bytes = panels(Int32(PK_WEIGHT_I8), matrix)
@@ -43,27 +43,28 @@ public struct DecoderSizes: Codable, Sendable, Equatable {
       weightBytesPerToken += bytes * used
       multiplicationsPerToken += count * used
     }
-    func add(_ block: FeedForwardPlan, held: Int = 1, used: Int = 1) {
-      for matrix in [block.gate, block.up].compactMap({ $0 }) { add(matrix, held: held, used: used) }
-      add(block.down, least: block.down.rows <= 2048 ? .int8 : nil, held: held, used: used)
+    func add(_ block: FeedForwardPlan, held: Int = 1, used: Int = 1) throws {
+      if let gate = block.gate { try add(gate, held: held, used: used) }
+      try add(block.up, least: block.leastOfUp, held: held, used: used)
+      try add(block.down, least: block.leastOfDown, held: held, used: used)
       gatheredBytesPerToken += 4 * block.up.rows * used
     }
     for index in 0..<plan.layerCount {
       let layer = try plan.layer(index)
       let attention = layer.attention
-      for matrix in [attention.query, attention.key, attention.value, attention.output] { add(matrix, least: .int8) }
+      for matrix in [attention.query, attention.key, attention.value, attention.output] { try add(matrix, least: .int8) }
       cacheBytesPerToken += (cache ?? precision.cacheFormat).bytes(heads: attention.keyValueHeads, size: attention.headSize)
       // Heads, and the answers of attention and of the block behind it.
       gatheredBytesPerToken += 4 * (attention.heads * attention.headSize + 2 * plan.hiddenSize)
       switch layer.mixer {
-      case .dense(let block): add(block)
+      case .dense(let block): try add(block)
       case .experts(let experts):
-        add(experts.router, least: .f32)
-        if let first = experts.experts.first { add(first, held: experts.experts.count, used: experts.chosen) }
-        if let shared = experts.shared { add(shared.expert) }
+        try add(experts.router, least: .f32)
+        if let first = experts.experts.first { try add(first, held: experts.experts.count, used: experts.chosen) }
+        if let shared = experts.shared { try add(shared.expert) }
       }
     }
-    add(MatrixPlan(plan.head, plan.vocabularySize, plan.hiddenSize), least: .int8)
+    if let head = plan.headMatrix(loader) { try add(head, least: .int8) }
     gatheredBytesPerToken += 4 * plan.vocabularySize
   }
 
