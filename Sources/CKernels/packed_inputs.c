@@ -70,7 +70,7 @@ static void group_generic(const float *x, const float *factors, int8_t *code, fl
   *start = -128 * sum;
 }
 
-// ---- AVX2 ----
+// ---- AVX2, for AVX-512 too: half as wide a register has half as many steps between its own lanes (12 against 25 ns a group) ----
 
 #if PK_X86
 #define NO_FMA __attribute__((target("avx2")))
@@ -131,52 +131,6 @@ NO_FMA static void group_avx2(const float *x, const float *factors, int8_t *code
   s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
   *scale = largest / 127.0f;
   *start = -128 * _mm_cvtsi128_si32(s);
-}
-
-// ---- AVX-512 ----
-
-PK_AVX512 PK_INLINE __m512 signed_sum(__m512 v, __m512 swapped, __mmask16 differences) {
-  return _mm512_mask_sub_ps(_mm512_add_ps(v, swapped), differences, swapped, v);
-}
-
-PK_AVX512 PK_INLINE void load_avx512(const float *x, const float *factors, __m512 v[2]) {
-  v[0] = _mm512_loadu_ps(x);
-  v[1] = _mm512_loadu_ps(x + 16);
-  if (!factors) return;
-  __m512 low = _mm512_mul_ps(v[0], _mm512_loadu_ps(factors)), high = _mm512_mul_ps(v[1], _mm512_loadu_ps(factors + 16));
-  __asm__("" : "+v"(low), "+v"(high));  // else the products join the sums
-  v[0] = _mm512_add_ps(low, high);
-  v[1] = _mm512_sub_ps(low, high);
-  for (int i = 0; i < 2; i++) {
-    v[i] = signed_sum(v[i], _mm512_shuffle_f32x4(v[i], v[i], 0x4e), 0xff00);
-    v[i] = signed_sum(v[i], _mm512_shuffle_f32x4(v[i], v[i], 0xb1), 0xf0f0);
-    v[i] = signed_sum(v[i], _mm512_permute_ps(v[i], 0x4e), 0xcccc);
-    v[i] = signed_sum(v[i], _mm512_permute_ps(v[i], 0xb1), 0xaaaa);
-  }
-}
-
-PK_AVX512 static void rotate_avx512(const float *x, const float *factors, float *out) {
-  __m512 v[2];
-  load_avx512(x, factors, v);
-  _mm512_storeu_ps(out, v[0]);
-  _mm512_storeu_ps(out + 16, v[1]);
-}
-
-PK_AVX512 static void group_avx512(const float *x, const float *factors, int8_t *code, float *scale, int32_t *start) {
-  const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
-  __m512 v[2];
-  load_avx512(x, factors, v);
-  const uint32_t top = (uint32_t)_mm512_reduce_max_epi32(_mm512_max_epi32(
-      _mm512_and_si512(_mm512_castps_si512(v[0]), magnitude), _mm512_and_si512(_mm512_castps_si512(v[1]), magnitude)));
-  if (is_code_less(top, code, scale, start)) return;
-  float largest;
-  memcpy(&largest, &top, 4);
-  const __m512 factor = _mm512_set1_ps(127.0f / largest);
-  const __m512i low = _mm512_cvtps_epi32(_mm512_mul_ps(v[0], factor)), high = _mm512_cvtps_epi32(_mm512_mul_ps(v[1], factor));
-  _mm_storeu_si128((__m128i *)(void *)code, _mm512_cvtepi32_epi8(low));
-  _mm_storeu_si128((__m128i *)(void *)(code + 16), _mm512_cvtepi32_epi8(high));
-  *scale = largest / 127.0f;
-  *start = -128 * _mm512_reduce_add_epi32(_mm512_add_epi32(low, high));
 }
 #endif
 
@@ -244,7 +198,6 @@ void pk_rotate_rows(int isa, const float *x, size_t rows, size_t k, const float 
   void (*rotate)(const float *, const float *, float *) = rotate_generic;
 #if PK_X86
   if (isa >= PK_ISA_AVX2) rotate = rotate_avx2;
-  if (isa >= PK_ISA_AVX512) rotate = rotate_avx512;
 #elif PK_ARM
   if (isa >= PK_ISA_NEON) rotate = rotate_neon;
 #else
@@ -261,7 +214,6 @@ void pk_quantize_rows(int isa, const float *x, size_t rows, size_t k, const floa
   void (*group)(const float *, const float *, int8_t *, float *, int32_t *) = group_generic;
 #if PK_X86
   if (isa >= PK_ISA_AVX2) group = group_avx2;
-  if (isa >= PK_ISA_AVX512) group = group_avx512;
 #elif PK_ARM
   if (isa >= PK_ISA_NEON) group = group_neon;
 #else

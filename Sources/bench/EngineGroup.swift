@@ -15,10 +15,14 @@ enum EngineGroup {
     (ProcessInfo.processInfo.environment["BENCH_SHAPES"] ?? "135M,1.1B").split(separator: ",").map(String.init)
   }
 
+  static var forms: [String] {
+    (ProcessInfo.processInfo.environment["BENCH_FORMS"] ?? "q8_0,q4_0").split(separator: ",").map(String.init)
+  }
+
   static func run(_ setup: Setup, report: Group.Report) async throws {
     let peers = try await EnginePeers(setup)
     for shape in shapes {
-      for (form, precision) in [("q8_0", WeightPrecision.int8), ("q4_0", .int4)] {
+      for (form, precision) in [("q8_0", WeightPrecision.int8), ("q4_0", .int4)] where forms.contains(form) {
         let file = setup.file("\(shape)-\(form).gguf")
         try peers.write(shape, form, file)
         defer { try? FileManager.default.removeItem(atPath: file) }  // what stays is in a temporary folder

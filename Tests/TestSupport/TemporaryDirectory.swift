@@ -35,10 +35,15 @@ public enum Peers {
   public static var hasPEFT: Bool { has("peft") }
 
   /// A folder with the wheels of a notebook's kernel, when they were fetched.
-  public static var kernelWheels: String? {
+  public static var kernelWheels: String? { file("wheels/.done").map { ($0 as NSString).deletingLastPathComponent } }
+
+  /// A language model that was trained for long (SmolLM2-135M-Instruct, a GGUF file in Q4_1), when it was fetched.
+  public static var trainedModel: String? { file("models/SmolLM2-135M-Instruct/SmolLM2-135M-Instruct.Q4_1.gguf") }
+
+  private static func file(_ name: String) -> String? {
     guard let python else { return nil }
-    let folder = ((python as NSString).deletingLastPathComponent as NSString).deletingLastPathComponent + "/wheels"
-    return FileManager.default.fileExists(atPath: folder + "/.done") ? folder : nil
+    let path = ((python as NSString).deletingLastPathComponent as NSString).deletingLastPathComponent + "/" + name
+    return FileManager.default.fileExists(atPath: path) ? path : nil
   }
 
   /// Runs a Python script with the peers' interpreter; returns its standard output.

@@ -7,7 +7,7 @@ import Foundation
 ///
 /// A few inputs of trained models are tens of times larger than their neighbours, with whom they share a scale. Dividing each by a part of its
 /// usual size (Xiao and others, SmoothQuant, 2022) and spreading what is left over its group (Ashkboos and others, QuaRot, 2024) leaves
-/// a fifth of the divergence that 8 bits cause without; the weights that large inputs meet are stored finer, too.
+/// a quarter of the divergence that 8 bits cause without; the weights that large inputs meet are stored finer, too.
 struct InputLevels {
   /// What weights are multiplied by before they are rotated: s. [columns]
   let weights: [Float]
