@@ -15,7 +15,7 @@ const int8_t pk_table_i4[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13,
 static const float least_extreme = 1e-30f;
 
 // What the largest number of a group may be divided by; a negative scale turns the table round.
-static const float divisors[] = {-127, -119, -134, -112, 113, 106, 120, -141, 127};
+static const float divisors[] = {-127, -119, -134, 113, 120};
 
 static float rounded(float scale, float unit, uint16_t *half) {
   *half = float_to_half_bits(scale / unit);

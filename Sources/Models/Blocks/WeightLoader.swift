@@ -2,11 +2,16 @@
 
 import CKernels
 import Core
+import Glibc
 import Tensor
 
 /// Buffers and mapped files that weights point into.
+///
+/// Buffers lie one behind the other in mappings of their own: on the heap they would lie between what loading needs for a moment, and leave holes when that goes.
 final class WeightStorage: @unchecked Sendable {  // filled by one loader, read-only afterwards
-  private var buffers: [UnsafeMutableRawPointer] = []
+  private var mappings: [UnsafeMutableRawBufferPointer] = []
+  /// Of the last mapping, what is taken.
+  private var taken = 0
   private var views: [SafeTensorView] = []
   /// Bytes that were copied, because the file does not hold them as they are used.
   private(set) var copiedBytes = 0
@@ -19,10 +24,20 @@ final class WeightStorage: @unchecked Sendable {  // filled by one loader, read-
 
   /// At least 64 bytes, aligned to 64.
   func bytes(_ count: Int) -> UnsafeMutableRawPointer {
-    let buffer = UnsafeMutableRawPointer.allocate(byteCount: max(count, 64), alignment: 64)
-    buffers.append(buffer)
+    let size = (max(count, 1) + 63) / 64 * 64
+    if size > (mappings.last?.count ?? 0) - taken {
+      // Pages that are never touched take no memory.
+      let whole = max(size, 64 << 20)
+      guard let start = mmap(nil, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), start != MAP_FAILED else {
+        preconditionFailure("no memory for \(size) bytes of weights")
+      }
+      mappings.append(UnsafeMutableRawBufferPointer(start: start, count: whole))
+      taken = 0
+    }
+    guard let mapping = mappings.last?.baseAddress else { preconditionFailure("a mapping was made above") }
+    defer { taken += size }
     copiedBytes += count
-    return buffer
+    return mapping + taken
   }
 
   func keep(_ view: SafeTensorView, byteCount: Int) {
@@ -33,7 +48,7 @@ final class WeightStorage: @unchecked Sendable {  // filled by one loader, read-
   /// Gives the mapped files' pages back; what is read again comes from the page cache.
   func dropPages() { for view in views { view.dropPages() } }
 
-  deinit { for buffer in buffers { buffer.deallocate() } }
+  deinit { for mapping in mappings { munmap(mapping.baseAddress, mapping.count) } }
 }
 
 /// Rows that are looked up, [rows, columns], in whatever form the file holds them.

@@ -108,7 +108,7 @@ extension WeightLoader {
 
   /// Whether the file has no more than 4 bits of the matrix: then these are kept as they are, whatever else would suit it.
   func holdsFourBits(_ plan: MatrixPlan) throws -> Bool {
-    guard plan.isContiguous, let format = try view(plan.tensor, shape: plan.stored).blocks else { return false }
+    guard plan.isContiguous, let name = resolve(plan.tensor), let format = try source.blocks(of: name) else { return false }
     return Self.keeps(format, Int32(PK_WEIGHT_I4))
   }
 

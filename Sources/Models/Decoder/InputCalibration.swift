@@ -59,7 +59,10 @@ final class InputCalibration {
     var inputs = LayerInputs()
     try states.withUnsafeMutableBufferPointer { states in
       guard let base = states.baseAddress else { return }
-      try runner.pass(base, batch) { place, x, rows, columns in inputs[keyPath: place] = Self.meanSquares(x, rows, columns) }
+      try runner.pass(base, batch) { place, x, rows, columns in
+        inputs[keyPath: place] = Self.meanSquares(x, rows, columns)
+        loader.storage.dropPages()  // of the matrices before: they were multiplied with
+      }
     }
     loader.storage.dropPages()
     return inputs

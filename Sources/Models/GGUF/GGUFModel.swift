@@ -86,6 +86,9 @@ struct GGUFWeights: SafeTensorSource {
 
   func contains(_ name: String) -> Bool { map.place(name).map { file.contains($0.name) } ?? false }
 
+  /// Without the copy that rows in another order take.
+  func blocks(of name: String) throws -> BlockFormat? { try file.blocks(of: map.place(name)?.name ?? name) }
+
   func tensor(_ name: String) throws -> SafeTensorView {
     guard let place = map.place(name) else {
       if file.contains(name) { return try file.tensor(name) }  // by its own name

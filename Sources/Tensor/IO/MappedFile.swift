@@ -44,16 +44,17 @@ public final class MappedFile: @unchecked Sendable {  // immutable after init; t
     isMapped = false
   }
 
-  /// Gives the memory of whole pages within these bytes back to the machine. What is read of them later comes from the file again.
+  /// What the kernel may map at once around a page that is read.
+  private static let mappedAround = 2 << 20
+
+  /// Gives the memory of these bytes' pages back to the machine, and of those that were mapped around them. What is read of them later comes from the
+  /// file again.
   func dropPages(_ start: UnsafeRawPointer, _ count: Int) {
     guard isMapped, let base = bytes.baseAddress, start >= base, count > 0, start + count <= base + bytes.count else { return }
-    let page = Int(getpagesize())
-    let first = (Int(bitPattern: start) + page - 1) / page * page
-    // The file's last page has nothing behind it.
-    let end = start + count == base + bytes.count ? Int(bitPattern: start) + count : (Int(bitPattern: start) + count) / page * page
-    guard end > first, let place = UnsafeMutableRawPointer(bitPattern: first) else { return }
+    let first = max(0, (start - base) / Self.mappedAround - 1) * Self.mappedAround
+    let end = min(bytes.count, start - base + count + Self.mappedAround)
     // Memory that is kept longer than need be is no failure.
-    _ = madvise(place, end - first, MADV_DONTNEED)
+    _ = madvise(UnsafeMutableRawPointer(mutating: base + first), end - first, MADV_DONTNEED)
   }
 
   deinit {

@@ -42,12 +42,13 @@ public struct SafeTensorView: @unchecked Sendable {  // points into read-only me
       name: name, dtype: dtype, blocks: blocks, shape: Array(shape.dropFirst()), rawBytes: rawBytes + index * size, byteCount: size, owner: owner, path: path)
   }
 
-  /// A copy in memory whose row `i` of the outermost axis is row `place(i)` of this one.
+  /// A copy in memory whose row `i` of the outermost axis is row `place(i)` of this one; the file's pages are given back.
   public func rows(_ place: (Int) -> Int) -> SafeTensorView {
     guard let count = shape.first, count > 0 else { return self }
     let size = byteCount / count
     let copy = OwnedBytes(byteCount)
     for row in 0..<count { (copy.start + row * size).copyMemory(from: rawBytes + place(row) * size, byteCount: size) }
+    dropPages()
     return SafeTensorView(
       name: name, dtype: dtype, blocks: blocks, shape: shape, rawBytes: UnsafeRawPointer(copy.start), byteCount: byteCount, owner: copy, path: path)
   }
@@ -79,7 +80,7 @@ public struct SafeTensorView: @unchecked Sendable {  // points into read-only me
     try part.copyFloat32(into: destination)
   }
 
-  /// Gives the memory of a mapped file's pages back that hold these elements and no others; they are read again when they are asked for.
+  /// Gives the memory of a mapped file's pages back that hold these elements, and of those around them; they are read again when they are asked for.
   public func dropPages(from first: Int = 0, count: Int? = nil) {
     guard let file = owner as? MappedFile else { return }
     func place(_ element: Int) -> Int { blocks.map { element / $0.weightCount * $0.byteCount } ?? element * dtype.byteCount }
@@ -125,9 +126,14 @@ public protocol SafeTensorSource: Sendable {
   func contains(_ name: String) -> Bool
   /// - Throws: `invalidFile` when there is no such tensor.
   func tensor(_ name: String) throws -> SafeTensorView
+  /// How a tensor's numbers are put together in blocks, if they are.
+  /// - Throws: as `tensor`.
+  func blocks(of name: String) throws -> BlockFormat?
 }
 
 extension SafeTensorSource {
+  public func blocks(of name: String) throws -> BlockFormat? { try tensor(name).blocks }
+
   /// The tensor's elements as f32, converted from f32, f16, bf16 or f64.
   /// - Throws: `invalidFile` when it is missing, holds integers, or has another shape than `shape` (when given).
   public func float32(_ name: String, shape: [Int]? = nil) throws -> [Float] {
