@@ -40,6 +40,8 @@ public protocol PlatformService: UnityCatalogService, StatementServing, RecordSe
   func endpoints(load: Bool) async throws -> EndpointList
   func endpoint(_ name: String) async throws -> EndpointInfo
   func scale(_ name: String, replicas: Int, by principal: Principal) async throws -> EndpointInfo
+  /// - Throws: `notFound` PLT-4304.
+  func removeEndpoint(_ name: String, by principal: Principal) async throws
 
   func nodes() async throws -> NodeList
   func setNode(_ name: String, _ change: NodeChange, by principal: Principal) async throws -> NodeInfo

@@ -289,6 +289,14 @@ final class CoordinatorService: PlatformService {
     return try await endpoint(name)
   }
 
+  /// The service first: when this ends between the two, the endpoint is still there to be removed.
+  func removeEndpoint(_ name: String, by principal: Principal) async throws {
+    _ = try await endpoint(name)
+    try await runner.submit(.serviceRemoved(name: name))
+    try await catalog.removeEndpoint(name, by: principal.name)
+    gateway.removeEndpoint(name)
+  }
+
   // MARK: nodes
 
   func nodes() async throws -> NodeList {

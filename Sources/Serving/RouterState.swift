@@ -70,8 +70,6 @@ public struct RouterState: Sendable, Equatable {
     update(unit, endpoint) { $0.draining = true }
   }
 
-  public mutating func endpointRemoved(_ endpoint: String) { endpoints[endpoint] = nil }
-
   /// Picks a replica for a request that costs about `work` tokens, and books it.
   /// - Parameters:
   ///   - excluding: `process` of replicas that already failed this request.

@@ -142,12 +142,8 @@ public final class ServingGateway: Sendable {
   }
   /// Requests to a stopped endpoint are refused at once once its replicas have gone.
   public func setStopped(_ isStopped: Bool, endpoint name: String) { state.withLock { $0.endpoints[name]?.isStopped = isStopped } }
-  public func removeEndpoint(_ name: String) {
-    state.withLock {
-      $0.endpoints[name] = nil
-      $0.router.endpointRemoved(name)
-    }
-  }
+  /// New requests find no such model; those under way are written to their end while its replicas drain.
+  public func removeEndpoint(_ name: String) { state.withLock { $0.endpoints[name] = nil } }
   public func endpoints() -> [ServedEndpoint] { state.withLock { $0.endpoints.values.sorted { $0.name < $1.name } } }
   public func endpoint(_ name: String) -> ServedEndpoint? { state.withLock { $0.endpoints[name] } }
   /// An endpoint, or an adapter of one, by its name.
@@ -402,6 +398,7 @@ public final class ServingGateway: Sendable {
     _ name: String, work: Int, excluding: Set<String>, generation: Int? = nil, until end: ContinuousClock.Instant
   ) async throws -> (RouterState.Replica, any ReplicaChannel) {
     let giveUp = min(end, ContinuousClock.now + (excluding.isEmpty ? Self.replicaWait : Self.movedWait))
+    let isEndpoint = state.withLock { $0.endpoints[name] != nil }
     var waiting = false
     defer { if waiting { state.withLock { $0.waiting -= 1 } } }
     while true {
@@ -417,6 +414,9 @@ public final class ServingGateway: Sendable {
         }
         if !ready.isEmpty && ready.allSatisfy({ $0.outstanding >= Self.outstandingLimit }) {
           throw PlatformError(.resourceExhausted, "'\(name)' is at its limit", hint: "Try again shortly, or add replicas.", number: "PLT-4302")
+        }
+        if ready.isEmpty, isEndpoint, state.endpoints[name] == nil {
+          throw PlatformError(.notFound, "the model '\(name)' was deleted", hint: "GET /v1/models lists what is served.", number: "model_not_found")
         }
         if ready.isEmpty, state.endpoints[name]?.isStopped == true {
           throw PlatformError(

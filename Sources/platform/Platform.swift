@@ -17,7 +17,8 @@ struct Platform: AsyncParsableCommand {
         platform demo                      run the whole lifecycle on real documents
         platform submit workflow.yml --watch
         platform sql "select count(*) from main.demo.documents"
-        platform chat                      talk to the demo model
+        platform endpoints create assistant hf:HuggingFaceTB/SmolLM2-135M-Instruct
+        platform chat                      talk to the model that is served
       """,
     version: PlatformVersion.current,
     subcommands: [
@@ -27,7 +28,7 @@ struct Platform: AsyncParsableCommand {
       SubmitCommand.self, JobsCommand.self, RunsCommand.self, DestinationsCommand.self, ReposCommand.self, GitCredentialsCommand.self, SQLCommand.self,
       ImportCommand.self,
       IndexCommand.self,
-      ChatCommand.self, RerankCommand.self, PsCommand.self, StopCommand.self, ScaleCommand.self,
+      ChatCommand.self, EmbedCommand.self, RerankCommand.self, PsCommand.self, StopCommand.self, ScaleCommand.self,
       CatalogsCommand.self, SchemasCommand.self, TablesCommand.self, VolumesCommand.self, FunctionsCommand.self,
       ModelsCommand.self, LineageCommand.self, PullCommand.self, ModelCommand.self, TokenizeCommand.self, DetokenizeCommand.self,
       ConnectionsCommand.self, CredentialsCommand.self, UsersCommand.self, LocationsCommand.self, FilesCommand.self,

@@ -17,6 +17,10 @@ struct ServingRoutes {
       return try Response.json(await service.endpoints(load: load == "true"))
     }
     endpoints.get("/{name}") { _, context in try Response.json(await service.endpoint(try context.parameters.require("name"))) }
+    endpoints.delete("/{name}") { _, context in
+      try await service.removeEndpoint(try context.parameters.require("name"), by: context.principal)
+      return try Response.json(JSONValue.object([:]))
+    }
     endpoints.put("/{name}/scale") { request, context in
       let body: ScaleRequest = try await request.json()
       guard (0...64).contains(body.replicas) else { throw PlatformError(.invalidArgument, "replicas must be 0 to 64") }

@@ -111,10 +111,18 @@ struct DeployPlanner: TaskPlanner {
         .invalidArgument, "'\(model.uri)' is an encoder, and tensor_parallel splits language models only",
         hint: "Leave tensor_parallel out; 'replicas' serves more requests at once.", number: "PLT-5290")
     }
+    let dtype = body.dtype == "auto" ? Self.automatic(model)?.rawValue : body.dtype
     return ReplicaSpec(
       role: model.kind, modelDirectory: model.location, coordinatorKey: services.dataKey,
-      cacheBytes: body.cacheMemory.map { max(1, $0) } ?? ReplicaSpec.cacheBytesDefault, dtype: body.dtype, threads: body.threads, ranks: body.ranks,
+      cacheBytes: body.cacheMemory.map { max(1, $0) } ?? ReplicaSpec.cacheBytesDefault, dtype: dtype, threads: body.threads, ranks: body.ranks,
       speculate: body.speculate, maxLoras: body.maxLoras, cacheDtype: body.cacheDtype)
+  }
+
+  /// Of language models 8 bits, or what a file has in 4 bits; encoders are small, and their vectors are kept for long: as stored.
+  private static func automatic(_ model: ModelVersionEntry) -> WeightPrecision? {
+    guard model.kind == "generate" else { return nil }
+    let types = ModelSummary(path: model.location).weightsByType
+    return types.max { $0.value < $1.value }.map { ["q4_0", "iq4_nl"].contains($0.key.lowercased()) } == true ? .int4 : .int8
   }
 
   func commit(_ call: StageCall, results: [JSONValue]) async throws -> StageOutcome {

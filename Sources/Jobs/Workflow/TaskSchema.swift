@@ -119,7 +119,7 @@ enum TaskSchema {
     (
       "deploy_task",
       [
-        .required("endpoint", .word), .required("model", .model), replicas, .optional("dtype", .oneOf(["f32", "bf16", "int8", "int4"])),
+        .required("endpoint", .word), .required("model", .model), replicas, .optional("dtype", .oneOf(["auto", "f32", "bf16", "int8", "int4"])),
         .optional("threads", .integer(1...256)), .optional("tensor_parallel", .integer(1...64)), .optional("speculate", .integer(0...8)),
         .optional("adapters", .models), .optional("max_loras", .integer(1...256)),
         .optional("kv_cache_dtype", .oneOf(["auto", "f32", "bf16", "int8"])), .optional("kv_cache_memory", .bytes),

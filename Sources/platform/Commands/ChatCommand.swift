@@ -35,7 +35,7 @@ struct ChatCommand: AsyncParsableCommand {
       let list: EndpointList = try await client.get("/api/2.0/serving-endpoints")
       let generating = list.endpoints.filter { $0.kind == "generate" }.map(\.name)
       guard let first = generating.first else {
-        throw PlatformError(.notFound, "no model is being served", hint: "Run 'platform demo', or submit a workflow with a deploy_task.")
+        throw PlatformError(.notFound, "no model is being served", hint: "Serve one: platform endpoints create NAME hf:ORG/MODEL, or run 'platform demo'.")
       }
       guard generating.count == 1 else {
         throw PlatformError(

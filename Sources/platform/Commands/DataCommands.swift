@@ -72,48 +72,6 @@ struct ScaleCommand: AsyncParsableCommand {
   }
 }
 
-struct EndpointsCommand: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "endpoints", abstract: "List serving endpoints.", subcommands: [List.self, Get.self, Plan.self],
-    aliases: ["serving-endpoints"])
-
-  static func print(_ endpoints: [EndpointInfo]) {
-    Report.table(
-      ["ENDPOINT", "KIND", "MODEL", "REPLICAS", "ON", "REQUESTS", "ERRORS"],
-      endpoints.map {
-        [
-          $0.name, $0.kind, $0.model, "\($0.ready)/\($0.desiredReplicas)",
-          $0.replicas.map { $0.ranks.map { "(\($0.joined(separator: ",")))" } ?? $0.node }.joined(separator: "+"),
-          "\($0.requests)", "\($0.errors)",
-        ]
-      })
-    let adapters = endpoints.flatMap { endpoint in (endpoint.adapters ?? []).map { [$0.name, endpoint.name, $0.model] } }
-    if !adapters.isEmpty { Report.table(["ADAPTER", "ENDPOINT", "MODEL"], adapters) }
-  }
-
-  struct List: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "All endpoints with their replicas.")
-    @OptionGroup var options: ClientOptions
-    func run() async throws {
-      let list: EndpointList = try await options.client().get("/api/2.0/serving-endpoints")
-      if options.output.isStructured { return try Report.structured(list, options.output) }
-      guard !list.endpoints.isEmpty else { return Report.note("No endpoints yet; a deploy_task makes one.") }
-      EndpointsCommand.print(list.endpoints)
-    }
-  }
-
-  struct Get: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "One endpoint.")
-    @Argument var name: String
-    @OptionGroup var options: ClientOptions
-    func run() async throws {
-      let endpoint: EndpointInfo = try await options.client().get("/api/2.0/serving-endpoints/\(segment(name))")
-      if options.output.isStructured { return try Report.structured(endpoint, options.output) }
-      EndpointsCommand.print([endpoint])
-    }
-  }
-}
-
 struct TokenCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "token", abstract: "Tokens with which other machines join.", subcommands: [Create.self])

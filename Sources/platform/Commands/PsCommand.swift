@@ -34,7 +34,7 @@ struct PsCommand: AsyncParsableCommand {
     let stopped = served.filter { !$0.isShown }.map(\.endpoint)
     if shown.isEmpty {
       guard !stopped.isEmpty else {
-        return Report.note("No model is being served. Deploy one with a deploy_task ('platform demo' has one), or look at yours: platform models list")
+        return Report.note("No model is being served. Serve one: platform endpoints create NAME hf:ORG/MODEL")
       }
       Report.note("No model is being served. Stopped: \(stopped.joined(separator: ", "))")
       return Report.note("Start one: platform scale endpoint \(stopped[0]) --replicas 1")

@@ -2,9 +2,7 @@
 
 import ArgumentParser
 import Core
-import Egress
 import Foundation
-import Models
 
 /// `platform pull`: a model onto this machine.
 struct PullCommand: AsyncParsableCommand {
@@ -42,77 +40,13 @@ struct PullCommand: AsyncParsableCommand {
   }
 
   func run() async throws {
-    let answer =
-      if model.hasPrefix(HubReference.prefix) { try await fromHub() } else if model.contains("://") { try await fromURL() } else { try fromHere() }
-    if output.isStructured { return try Report.structured(answer, output) }
-    let fetched = "\(answer.fetchedFiles == 1 ? "1 file" : "\(answer.fetchedFiles) files"), \(ByteText.of(answer.fetchedBytes))"
-    Report.note("\(Report.check) \(model): \(answer.fetchedFiles == 0 ? "already here" : "fetched \(fetched)")")
-    Report.data(answer.path)
-  }
-
-  private func fromHub() async throws -> Answer {
-    guard sha256 == nil else { throw refuse("--sha256 is for URLs; the hub tells the hashes of its files") }
-    let environment = ProcessInfo.processInfo.environment
-    let settings = try HubSettings(environment: environment)
-    let client = try await client(settings.isOffline ? nil : settings.endpoint, environment)
-    let progress = PullProgress()
-    let result = try await HubPull(settings: settings, client: client).run(HubReference(model), include: include, progress: progress.show)
-    progress.end()
-    // One file is the model; several are a folder.
-    let only = result.files.count == 1 && result.files[0].hasSuffix(".gguf") ? "/" + result.files[0] : ""
-    return Answer(
-      path: result.path + only, commit: result.commit, files: result.files, fetchedFiles: result.fetchedFiles, fetchedBytes: result.fetchedBytes)
-  }
-
-  private func fromURL() async throws -> Answer {
-    guard include.isEmpty else { throw refuse("--include is for models of the hub") }
-    if let sha256, sha256.count != 64 || !sha256.allSatisfy(\.isHexDigit) { throw refuse("--sha256 \(sha256.prefix(80)) is no SHA-256 in hexadecimal") }
-    let environment = ProcessInfo.processInfo.environment
-    let url = try EgressURL(model)
-    let progress = PullProgress()
-    let name = url.target.split(separator: "/").last.map { String($0) } ?? model
-    let result = try await FilePull(client: client(url, environment), cache: PulledModels.urlCache(environment)).run(url, sha256: sha256?.lowercased()) {
-      progress.show(name, $0, $1)
+    let pulled = try await ModelSource(model).pull(include: include, sha256: sha256)
+    if output.isStructured {
+      return try Report.structured(
+        Answer(
+          path: pulled.path, commit: pulled.commit, files: pulled.files, fetchedFiles: pulled.fetchedFiles, fetchedBytes: pulled.fetchedBytes), output)
     }
-    progress.end()
-    return Answer(path: result.path, fetchedFiles: result.fetchedBytes == 0 ? 0 : 1, fetchedBytes: result.fetchedBytes)
+    Report.note("\(Report.check) \(model): \(pulled.summary)")
+    Report.data(pulled.path)
   }
-
-  private func fromHere() throws -> Answer {
-    guard include.isEmpty, sha256 == nil else { throw refuse("--include and --sha256 are for models that are fetched") }
-    guard FileManager.default.fileExists(atPath: model) else {
-      throw PlatformError(
-        .notFound, "there is no folder or file '\(model)'", hint: "A model of the hub is hf:ORG/NAME.", number: "PLT-5223", path: model)
-    }
-    _ = try ModelArchitectures.isEncoder(directory: model)
-    return Answer(path: model, fetchedFiles: 0, fetchedBytes: 0)
-  }
-
-  /// Goes into the internet, and to whatever address the host has that the user named.
-  private func client(_ url: EgressURL?, _ environment: [String: String]) async throws -> EgressClient {
-    var rules = try EgressRules(environment: environment)
-    if let url {
-      for address in try await HostResolver.addresses(of: url.host) { if let block = AddressBlock(address.description) { rules.allowed.append(block) } }
-    }
-    return EgressClient(rules: rules)
-  }
-
-  private func refuse(_ what: String) -> PlatformError { PlatformError(.invalidArgument, what, number: "PLT-5223") }
-}
-
-/// One line that is written over, on terminals only.
-private final class PullProgress {
-  private let isShown = isatty(2) == 1
-  private var last = ContinuousClock.now
-  private var width = 0
-
-  func show(_ name: String, _ have: Int64, _ size: Int64?) {
-    guard isShown, ContinuousClock.now - last > .milliseconds(500) else { return }
-    last = .now
-    let line = "\(name) \(ByteText.of(have))\(size.map { " of \(ByteText.of($0))" } ?? "")"
-    StandardStreams.error("\r" + line + String(repeating: " ", count: max(0, width - line.count)))
-    width = line.count
-  }
-
-  func end() { if width > 0 { StandardStreams.error("\r" + String(repeating: " ", count: width) + "\r") } }
 }
