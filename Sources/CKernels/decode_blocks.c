@@ -106,7 +106,8 @@ PK_INLINE float lane_total(float *sum) {
   return sum[0];
 }
 
-PK_INLINE void layer_norm(const float *x, const float *gain, const float *shift, float *y, size_t rows, size_t n, float epsilon) {
+// y may be x: numbers are read before any is written, LANES at a time, so that the compiler need not ask whether they are the same.
+PK_INLINE void layer_norm(const float *x, const float *restrict gain, const float *restrict shift, float *y, size_t rows, size_t n, float epsilon) {
   for (size_t r = 0; r < rows; r++) {
     const float *in = x + r * n;
     float *out = y + r * n;
@@ -126,10 +127,23 @@ PK_INLINE void layer_norm(const float *x, const float *gain, const float *shift,
       square[l] += d * d;
     }
     const float scale = 1.0f / sqrtf(lane_total(square) / (float)n + epsilon);
-    for (i = 0; i < n; i++) {
-      float v = (in[i] - mean) * scale;
-      if (gain) v *= gain[i];
-      out[i] = shift ? v + shift[i] : v;
+    for (i = 0; i < n; i += LANES) {
+      const size_t count = n - i < LANES ? n - i : LANES;
+      float v[LANES];
+      if (count == LANES) {
+        for (size_t l = 0; l < LANES; l++) v[l] = (in[i + l] - mean) * scale;
+        if (gain)
+          for (size_t l = 0; l < LANES; l++) v[l] *= gain[i + l];
+        if (shift)
+          for (size_t l = 0; l < LANES; l++) v[l] += shift[i + l];
+        memcpy(out + i, v, sizeof(v));
+        continue;
+      }
+      for (size_t l = 0; l < count; l++) {
+        float one = (in[i + l] - mean) * scale;
+        if (gain) one *= gain[i + l];
+        out[i + l] = shift ? one + shift[i + l] : one;
+      }
     }
   }
 }

@@ -201,6 +201,7 @@ PK_BF16 PK_INLINE void attend_pairs(const int MR, const float *query, ptrdiff_t 
     for (ptrdiff_t d = 0; d < size; d += 16) _mm256_storeu_si256((__m256i *)(void *)(p.query + i * size / 2 + d / 2), rounded(query + i * stride + d));
   ptrdiff_t from = 0;
   for (; from + 16 * WIDE <= padded; from += 16 * WIDE) score_pairs(MR, WIDE, p.query, size, p.keys + from, padded, p.scores + from);
+  for (; from + 32 <= padded; from += 32) score_pairs(MR, 2, p.query, size, p.keys + from, padded, p.scores + from);
   for (; from < padded; from += 16) score_pairs(MR, 1, p.query, size, p.keys + from, padded, p.scores + from);
   float factors[TALL];
 #pragma clang loop unroll(full)
@@ -211,21 +212,51 @@ PK_BF16 PK_INLINE void attend_pairs(const int MR, const float *query, ptrdiff_t 
   for (; d < size; d += 16) value_pairs(MR, 1, p.weights, padded, factors, p.values + d, size, count, out + d, stride);
 }
 
+// out: [16, stride], of which 16 columns = the transpose of 16 vectors of 16 words.
+PK_BF16 PK_INLINE void transpose16(__m512i v[16], uint32_t *out, ptrdiff_t stride, ptrdiff_t rows) {
+  __m512i a[16], b[16];
+#pragma clang loop unroll(full)
+  for (int i = 0; i < 16; i += 2) {
+    a[i] = _mm512_unpacklo_epi32(v[i], v[i + 1]);
+    a[i + 1] = _mm512_unpackhi_epi32(v[i], v[i + 1]);
+  }
+  // b[4 q + c]: in its lane l column 4 l + c of rows 4 q to 4 q + 3.
+#pragma clang loop unroll(full)
+  for (int i = 0; i < 16; i += 4) {
+    b[i] = _mm512_unpacklo_epi64(a[i], a[i + 2]);
+    b[i + 1] = _mm512_unpackhi_epi64(a[i], a[i + 2]);
+    b[i + 2] = _mm512_unpacklo_epi64(a[i + 1], a[i + 3]);
+    b[i + 3] = _mm512_unpackhi_epi64(a[i + 1], a[i + 3]);
+  }
+#pragma clang loop unroll(full)
+  for (int c = 0; c < 4; c++) {
+    const __m512i low = _mm512_shuffle_i32x4(b[c], b[4 + c], 0x88), high = _mm512_shuffle_i32x4(b[8 + c], b[12 + c], 0x88);
+    const __m512i odd = _mm512_shuffle_i32x4(b[c], b[4 + c], 0xDD), odder = _mm512_shuffle_i32x4(b[8 + c], b[12 + c], 0xDD);
+    const __m512i column[4] = {_mm512_shuffle_i32x4(low, high, 0x88), _mm512_shuffle_i32x4(odd, odder, 0x88), _mm512_shuffle_i32x4(low, high, 0xDD),
+                               _mm512_shuffle_i32x4(odd, odder, 0xDD)};
+#pragma clang loop unroll(full)
+    for (int lane = 0; lane < 4; lane++)
+      if (4 * lane + c < rows) _mm512_storeu_si512(out + (4 * lane + c) * stride, column[lane]);
+  }
+}
+
 PK_BF16 static void text_attention_pairs(const float *query, const float *key, const float *value, ptrdiff_t stride, float *out, ptrdiff_t count,
                                          ptrdiff_t size, float scale, float *scratch) {
   const ptrdiff_t padded = (count + 15) / 16 * 16;
   uint32_t *words = (uint32_t *)(void *)scratch;
   struct paired p = {words, words + padded * size / 2, scratch + padded * size, words + padded * (size + TALL), NULL};
   p.query = p.weights + TALL * padded / 2;
-  uint32_t row[16];
-  for (ptrdiff_t t = 0; t < padded; t++)
+  for (ptrdiff_t t = 0; t < padded; t += 16)
     for (ptrdiff_t d = 0; d < size; d += 32) {
-      const ptrdiff_t wide = size - d < 32 ? 16 : 32;
-      if (t < count)
-        for (ptrdiff_t i = 0; i < wide; i += 16) _mm256_storeu_si256((__m256i *)(void *)(row + i / 2), rounded(key + t * stride + d + i));
-      else
-        memset(row, 0, sizeof(row[0]) * 16);
-      for (ptrdiff_t i = 0; i < wide / 2; i++) p.keys[(d / 2 + i) * padded + t] = row[i];
+      const bool isWhole = size - d >= 32;
+      __m512i rows[16];
+      for (ptrdiff_t i = 0; i < 16; i++) {
+        const float *from = key + (t + i) * stride + d;
+        rows[i] = t + i >= count ? _mm512_setzero_si512()
+                  : isWhole      ? (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + 16), _mm512_loadu_ps(from))
+                                 : _mm512_zextsi256_si512(rounded(from));
+      }
+      transpose16(rows, p.keys + d / 2 * padded + t, padded, isWhole ? 16 : 8);
     }
   for (ptrdiff_t t = 0; t < count; t += 2)
     for (ptrdiff_t d = 0; d < size; d += 16) {

@@ -187,8 +187,12 @@ PK_VNNI PK_INLINE void tile_vnni(const int MR, const int NR, struct sides s, siz
 
 PK_VNNI PK_INLINE void panels_vnni(const int NR, struct sides s, size_t n, size_t last) {
   // In as few tiles as there can be, of nearly equal heights.
-  const size_t tiles = (s.rows + 5) / 6;
+  const size_t tiles = (s.rows + 5) / 6, bytes = pk_rows_panel_bytes(s.k);
+  const uint8_t *next = s.panels + (n / PK_PANEL + (size_t)NR) * bytes;
+  const size_t ahead = n + (size_t)NR * PK_PANEL < last ? bytes * (size_t)NR : 0;
   for (size_t tile = 0, m = 0; tile < tiles; tile++) {
+    // The next panels come from far while these are near.
+    for (size_t at = ahead * tile / tiles / 64 * 64; at < ahead * (tile + 1) / tiles; at += 64) _mm_prefetch(next + at, _MM_HINT_T1);
     const size_t height = (s.rows - m + tiles - tile - 1) / (tiles - tile);
     switch (height) {
       case 1: tile_vnni(1, NR, s, m, n, last); break;

@@ -169,4 +169,33 @@ private struct Codes {
       }
     }
   }
+
+  @Test(arguments: [1, 7, 31, 32, 33, 64, 100, 384]) func normsInPlaceAreThoseBesideAndThoseOfAPlainLoop(count: Int) {
+    let rows = 3
+    let x = random(rows * count, seed: 5)
+    let (gain, shift) = (random(count, seed: 6), random(count, seed: 7))
+    for (g, s) in [(gain, shift), (gain, nil), (nil, nil)] as [([Float]?, [Float]?)] {
+      var beside = [Float](repeating: .nan, count: rows * count)
+      var place = x
+      func norm(_ from: UnsafePointer<Float>, _ to: UnsafeMutablePointer<Float>) {
+        switch (g, s) {
+        case (let g?, let s?): pk_layer_norm(from, g, s, to, rows, count, 1e-5)
+        case (let g?, nil): pk_layer_norm(from, g, nil, to, rows, count, 1e-5)
+        default: pk_layer_norm(from, nil, nil, to, rows, count, 1e-5)
+        }
+      }
+      norm(x, &beside)
+      place.withUnsafeMutableBufferPointer { if let base = $0.baseAddress { norm(base, base) } }
+      #expect(beside == place)
+      for row in 0..<rows {
+        let numbers = x[row * count..<(row + 1) * count].map { Double($0) }
+        let mean = numbers.reduce(0, +) / Double(count)
+        let deviation = (numbers.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(count) + 1e-5).squareRoot()
+        for i in 0..<count {
+          let expected = (numbers[i] - mean) / deviation * Double(g?[i] ?? 1) + Double(s?[i] ?? 0)
+          #expect(abs(Double(place[row * count + i]) - expected) < 1e-5)
+        }
+      }
+    }
+  }
 }

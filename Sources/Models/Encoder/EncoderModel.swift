@@ -191,6 +191,16 @@ public final class EncoderModel: @unchecked Sendable {  // all is written in ini
         norm.apply(from + $0.lowerBound * width, to + $0.lowerBound * width, rows: $0.count, count: width)
       }
     }
+    /// A few rows at a time, which are near while they are normalised.
+    func add(_ branch: UnsafePointer<Float>, _ norm: Norm?) {
+      blocks.byRows(tokens, least: max(1, 16384 / width)) { rows in
+        for first in stride(from: rows.lowerBound, to: rows.upperBound, by: 4) {
+          let (count, at) = (min(4, rows.upperBound - first), first * width)
+          pk_add(x + at, branch + at, count * width)
+          norm?.apply(x + at, x + at, rows: count, count: width)
+        }
+      }
+    }
     normalize(embeddingNorm, x, x)
     let turns = plan.rotary.map { RotaryTable($0, counted) }
     for layer in layers {
@@ -206,13 +216,11 @@ public final class EncoderModel: @unchecked Sendable {  // all is written in ini
       }
       attend(attention, texts, query, key, value, context, workspace)
       blocks.linear(layer.output, context, branch, rows: tokens)
-      pk_add(x, branch, tokens * width)
-      if layer.plan.arrangement == .postNorm { normalize(layer.attentionOutputNorm, x, x) }
+      add(branch, layer.plan.arrangement == .postNorm ? layer.attentionOutputNorm : nil)
       let between = layer.mixerNorm == nil ? x : normed
       normalize(layer.mixerNorm, x, normed)
       try blocks.run(layer.mixer, between, branch, rows: tokens, hidden: width)
-      pk_add(x, branch, tokens * width)
-      if layer.plan.arrangement == .postNorm { normalize(layer.mixerOutputNorm, x, x) }
+      add(branch, layer.plan.arrangement == .postNorm ? layer.mixerOutputNorm : nil)
     }
     normalize(finalNorm, x, x)
   }
