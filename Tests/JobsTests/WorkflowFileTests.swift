@@ -102,7 +102,7 @@ import Testing
       says: "0 to 64"),
     Bad(
       text: job("task_key: d, deploy_task: { endpoint: e, model: a.b.c, dtype: fp8 }"), number: "PLT-1203", line: 5,
-      says: "Write f32, bf16, int8, int4."),
+      says: "Write auto, f32, bf16, int8, int4."),
     Bad(
       text: job("task_key: d, deploy_task: { endpoint: e, model: a.b.c, threads: 0 }"), number: "PLT-1203", line: 5,
       says: "1 to 256"),
